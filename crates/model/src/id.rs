@@ -1,0 +1,144 @@
+//! Opaque ids with a prefix (`prj_…`, `crd_…`).
+//!
+//! Sixteen bytes — six of time, ten random — in 26 characters of Crockford's base32:
+//! sorting by id is sorting by age, which is what lists and cursors use.
+
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+
+use crate::clock::{Entropy, Timestamp};
+
+const ALPHABET: &[u8; 32] = b"0123456789abcdefghjkmnpqrstvwxyz";
+const BODY: usize = 26;
+
+/// Why a text is not an id of the wanted kind.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("not an id that begins with `{prefix}`")]
+pub struct NotAnId {
+    pub prefix: &'static str,
+}
+
+fn encode(now: Timestamp, random: [u8; 10]) -> String {
+    let time = u128::try_from(now.millis().max(0)).unwrap_or(0) & 0xFFFF_FFFF_FFFF;
+    let mut number = time << 80;
+    for (i, byte) in random.iter().enumerate() {
+        number |= u128::from(*byte) << (72 - 8 * i);
+    }
+    let mut text = String::with_capacity(BODY);
+    for i in (0..BODY).rev() {
+        let index = usize::try_from((number >> (5 * i)) & 31).unwrap_or(0);
+        text.push(char::from(ALPHABET[index]));
+    }
+    text
+}
+
+fn valid(text: &str, prefix: &'static str) -> Result<(), NotAnId> {
+    match text.strip_prefix(prefix) {
+        Some(body) if body.len() == BODY && body.bytes().all(|b| ALPHABET.contains(&b)) => Ok(()),
+        _ => Err(NotAnId { prefix }),
+    }
+}
+
+macro_rules! ids {
+    ($($(#[$doc:meta])* $name:ident = $prefix:literal;)*) => {$(
+        $(#[$doc])*
+        #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+        #[serde(try_from = "String", into = "String")]
+        pub struct $name(Box<str>);
+
+        impl $name {
+            pub const PREFIX: &'static str = $prefix;
+
+            pub fn new(now: Timestamp, entropy: &dyn Entropy) -> Self {
+                let mut random = [0; 10];
+                entropy.fill(&mut random);
+                Self(format!("{}{}", $prefix, encode(now, random)).into())
+            }
+
+            pub fn as_str(&self) -> &str {
+                &self.0
+            }
+
+            /// Whether a text a person typed could be an id of this kind (rather than a slug).
+            pub fn looks_like(text: &str) -> bool {
+                valid(text, $prefix).is_ok()
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(&self.0)
+            }
+        }
+
+        impl FromStr for $name {
+            type Err = NotAnId;
+            fn from_str(text: &str) -> Result<Self, NotAnId> {
+                valid(text, $prefix)?;
+                Ok(Self(text.into()))
+            }
+        }
+
+        impl TryFrom<String> for $name {
+            type Error = NotAnId;
+            fn try_from(text: String) -> Result<Self, NotAnId> {
+                text.parse()
+            }
+        }
+
+        impl From<$name> for String {
+            fn from(id: $name) -> String {
+                id.0.into()
+            }
+        }
+    )*};
+}
+
+ids! {
+    ProjectId = "prj_";
+    EnvironmentId = "env_";
+    UserId = "usr_";
+    SessionId = "ses_";
+    KeyId = "key_";
+    CredentialId = "crd_";
+    ShareId = "shr_";
+    OAuthClientId = "oac_";
+    WorkflowId = "wfl_";
+    RunId = "run_";
+    /// One call through Latchstring; the caller sees it as `Latchstring-Call-Id`.
+    CallId = "cal_";
+    /// One running server process, new at every start: the writer of a journal.
+    ServerId = "srv_";
+    DataKeyId = "dky_";
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    struct Fixed(u8);
+    impl Entropy for Fixed {
+        fn fill(&self, bytes: &mut [u8]) {
+            bytes.fill(self.0);
+        }
+    }
+
+    #[test]
+    fn ids_sort_by_age_and_parse_back() {
+        let old = ProjectId::new(Timestamp(1), &Fixed(255));
+        let new = ProjectId::new(Timestamp(2), &Fixed(0));
+        assert!(old < new);
+        assert_eq!(new.as_str().parse::<ProjectId>().as_ref(), Ok(&new));
+        assert_eq!(old.as_str(), "prj_0000000001zzzzzzzzzzzzzzzz");
+    }
+
+    #[test]
+    fn another_kind_is_refused() {
+        let id = UserId::new(Timestamp(1), &Fixed(7));
+        assert!(id.as_str().parse::<ProjectId>().is_err());
+        assert!("prj_".parse::<ProjectId>().is_err());
+        assert!("prj_0000000001ZZZZZZZZZZZZZZZZ".parse::<ProjectId>().is_err());
+    }
+}

@@ -1,0 +1,207 @@
+//! Every refusal that a person or program can meet: a code, whose fault, what to do next.
+//!
+//! One table decides code → HTTP status → title; layers below return a [`Problem`] and the
+//! HTTP layer only writes it down (RFC 9457).
+
+use std::borrow::Cow;
+
+use serde::{Deserialize, Serialize};
+
+macro_rules! codes {
+    ($($(#[$doc:meta])* $name:ident = $text:literal, $status:literal, $title:literal;)*) => {
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+        pub enum Code { $($(#[$doc])* $name,)* }
+
+        impl Code {
+            pub const ALL: &'static [Code] = &[$(Code::$name,)*];
+
+            pub const fn as_str(self) -> &'static str {
+                match self { $(Code::$name => $text,)* }
+            }
+
+            pub const fn status(self) -> u16 {
+                match self { $(Code::$name => $status,)* }
+            }
+
+            pub const fn title(self) -> &'static str {
+                match self { $(Code::$name => $title,)* }
+            }
+        }
+    };
+}
+
+codes! {
+    BadRequest = "bad_request", 400, "The request could not be read";
+    BadPath = "bad_path", 400, "The path is not one that can be sent on unchanged";
+    Unauthenticated = "unauthenticated", 401, "No valid key or session";
+    Forbidden = "forbidden", 403, "Your role does not allow this";
+    NoGrant = "no_grant", 403, "The credential is not granted in this environment";
+    /// A limit of the key itself: operations, methods, prefixes, networks.
+    NotAllowed = "not_allowed", 403, "This key may not do that";
+    DestinationNotAllowed = "destination_not_allowed", 403, "The destination is not allowed";
+    CrossOrigin = "cross_origin", 403, "The request came from another site";
+    NotFound = "not_found", 404, "Not found";
+    CredentialNotFound = "credential_not_found", 404, "No such credential";
+    MethodNotAllowed = "method_not_allowed", 405, "This address does not take that method";
+    Conflict = "conflict", 409, "That is taken or has changed";
+    SlugTaken = "slug_taken", 409, "The slug is taken";
+    NeedsAuthorization = "needs_authorization", 409, "Consent has not been given yet";
+    NeedsReconnect = "needs_reconnect", 409, "The grant is dead and must be given again";
+    ConnectorChanged = "connector_changed", 409, "The connector's destination has changed";
+    ConnectorBuiltIn = "connector_built_in", 409, "That id belongs to a built-in connector";
+    ConnectorInUse = "connector_in_use", 409, "The connector has credentials";
+    CredentialDisabled = "credential_disabled", 409, "The credential is disabled";
+    CredentialInUse = "credential_in_use", 409, "The credential is in use";
+    OAuthClientInUse = "oauth_client_in_use", 409, "The OAuth client is in use";
+    MemberOwnsCredentials = "member_owns_credentials", 409, "The member owns shared credentials";
+    SetupDone = "setup_done", 409, "The set-up is already done";
+    Gone = "gone", 410, "The link is no longer valid";
+    PreconditionFailed = "precondition_failed", 412, "It was changed by somebody else";
+    BodyTooLarge = "body_too_large", 413, "The body is too large to be held";
+    UnsupportedMediaType = "unsupported_media_type", 415, "The body's media type is not understood";
+    Invalid = "invalid", 422, "Some fields are not right";
+    VerificationFailed = "verification_failed", 422, "The API refused the credential";
+    VerificationInconclusive = "verification_inconclusive", 422, "The credential could not be checked";
+    ContextMissing = "context_missing", 422, "Project or environment is missing";
+    IdempotencyMismatch = "idempotency_mismatch", 422, "The Idempotency-Key was used for another request";
+    SecretMissing = "secret_missing", 424, "A secret or variable is missing";
+    TemplateError = "template_error", 424, "A template could not be rendered";
+    TooManyRequests = "too_many_requests", 429, "Too many tries";
+    Internal = "internal", 500, "Something went wrong inside Latchstring";
+    UpgradeNotSupported = "upgrade_not_supported", 501, "Upgrades are not supported";
+    TokenEndpointError = "token_endpoint_error", 502, "The token endpoint did not give a token";
+    UpstreamUnreachable = "upstream_unreachable", 502, "The API could not be reached";
+    Busy = "busy", 503, "Busy";
+    Unavailable = "unavailable", 503, "Unavailable";
+    UpstreamTimeout = "upstream_timeout", 504, "The API did not answer in time";
+}
+
+/// One field that is not right.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FieldError {
+    /// RFC 6901 JSON pointer into the request body.
+    pub pointer: String,
+    pub detail: String,
+}
+
+impl FieldError {
+    pub fn new(pointer: impl Into<String>, detail: impl Into<String>) -> Self {
+        Self { pointer: pointer.into(), detail: detail.into() }
+    }
+}
+
+/// A refusal. `detail` says what happened and why that usually is, `hint` what to do next.
+/// Neither ever holds a secret: what comes from an API is masked before it gets here.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Problem {
+    pub code: Code,
+    pub detail: Cow<'static, str>,
+    pub hint: Option<Cow<'static, str>>,
+    pub errors: Vec<FieldError>,
+    pub retry_after_secs: Option<u32>,
+    /// Further members of the answer, such as `upstream` or `used_by`.
+    pub extra: serde_json::Map<String, serde_json::Value>,
+}
+
+/// Boxed, so that a `Result` on the warm path stays small.
+pub type Refused<T> = Result<T, Box<Problem>>;
+
+impl Problem {
+    pub fn new(code: Code, detail: impl Into<Cow<'static, str>>) -> Self {
+        Self {
+            code,
+            detail: detail.into(),
+            hint: None,
+            errors: Vec::new(),
+            retry_after_secs: None,
+            extra: serde_json::Map::new(),
+        }
+    }
+
+    #[must_use]
+    pub fn hint(mut self, hint: impl Into<Cow<'static, str>>) -> Self {
+        self.hint = Some(hint.into());
+        self
+    }
+
+    #[must_use]
+    pub fn errors(mut self, errors: Vec<FieldError>) -> Self {
+        self.errors = errors;
+        self
+    }
+
+    #[must_use]
+    pub fn retry_after(mut self, secs: u32) -> Self {
+        self.retry_after_secs = Some(secs);
+        self
+    }
+
+    #[must_use]
+    pub fn with(mut self, name: &str, value: serde_json::Value) -> Self {
+        self.extra.insert(name.to_owned(), value);
+        self
+    }
+
+    /// A 422 with everything that is wrong at once.
+    pub fn invalid(errors: Vec<FieldError>) -> Self {
+        let detail = match errors.as_slice() {
+            [one] => format!("{}: {}", one.pointer, one.detail),
+            many => format!("{} fields are not right; `errors` lists them.", many.len()),
+        };
+        Self::new(Code::Invalid, detail).errors(errors)
+    }
+
+    /// The body of the answer, as RFC 9457 has it.
+    pub fn to_json(&self) -> serde_json::Value {
+        let mut body = serde_json::json!({
+            "type": format!("/docs/errors#{}", self.code.as_str()),
+            "title": self.code.title(),
+            "status": self.code.status(),
+            "detail": self.detail,
+            "code": self.code.as_str(),
+        });
+        if let Some(map) = body.as_object_mut() {
+            if let Some(hint) = &self.hint {
+                map.insert("hint".into(), hint.as_ref().into());
+            }
+            if !self.errors.is_empty() {
+                map.insert("errors".into(), serde_json::json!(self.errors));
+            }
+            for (name, value) in &self.extra {
+                map.entry(name.clone()).or_insert_with(|| value.clone());
+            }
+        }
+        body
+    }
+}
+
+
+impl std::fmt::Display for Problem {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}: {}", self.code.as_str(), self.detail)
+    }
+}
+
+impl std::error::Error for Problem {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn codes_are_distinct_and_statuses_are_errors() {
+        let mut seen = std::collections::HashSet::new();
+        for code in Code::ALL {
+            assert!(seen.insert(code.as_str()), "{} twice", code.as_str());
+            assert!((400..600).contains(&code.status()));
+        }
+    }
+
+    #[test]
+    fn the_body_is_rfc_9457() {
+        let body = Problem::new(Code::BadPath, "no").hint("yes").with("status", 1.into()).to_json();
+        assert_eq!(body["status"], 400, "members of RFC 9457 cannot be overwritten");
+        assert_eq!(body["hint"], "yes");
+        assert!(body.get("errors").is_none());
+    }
+}
