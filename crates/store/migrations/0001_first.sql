@@ -234,7 +234,7 @@ CREATE TABLE secrets (
 );
 CREATE INDEX secrets_key ON secrets (data_key);
 
--- What a scheme obtained. `id` is a digest of everything the token depends on (DESIGN: token key).
+-- What a scheme obtained. `id` is a digest of everything the token depends on.
 CREATE TABLE tokens (
     id TEXT NOT NULL PRIMARY KEY,
     credential_id TEXT NOT NULL REFERENCES credentials (id),

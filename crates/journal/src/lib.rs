@@ -1,0 +1,1 @@
+//! The journal: what was about to be done with a secret, on disk before it is done.

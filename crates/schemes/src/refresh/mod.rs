@@ -1,0 +1,1 @@
+//! The refresh protocol as a state machine (see docs/ARCHITECTURE.md).

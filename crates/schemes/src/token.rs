@@ -1,0 +1,1 @@
+//! What a scheme obtains and that expires.
