@@ -112,6 +112,8 @@ ids! {
     /// One running server process, new at every start: the writer of a journal.
     ServerId = "srv_";
     DataKeyId = "dky_";
+    /// A key of the root key ring, which wraps data keys.
+    RootKeyId = "rky_";
 }
 
 #[cfg(test)]
