@@ -69,8 +69,8 @@ fn package(name: &str, crates: &[String]) -> Done<String> {
 }
 
 pub fn run(root: &Path, args: &[&str]) -> Done {
-    let metadata = house::edges::metadata(root)?;
-    let plan = Plan::read(args, &house::edges::members(&metadata))?;
+    let tree = house::edges::tree(root)?;
+    let plan = Plan::read(args, &house::edges::members(&tree))?;
     if plan.needs_servers() {
         setup::all(root)?;
     }
@@ -80,7 +80,7 @@ pub fn run(root: &Path, args: &[&str]) -> Done {
         report.check("fmt", || run::run(cargo(root).args(["fmt", "--all", "--check"])));
     }
     if plan.house {
-        report.check("house", || house::check(root, &metadata));
+        report.check("house", || house::check(root, &tree));
     }
     if plan.lint {
         report.check("lint", || run::run(&mut lint(root)));

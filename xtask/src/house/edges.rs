@@ -3,8 +3,6 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::path::Path;
 
-use serde_json::Value;
-
 use crate::Done;
 use crate::run::{self, cargo, locked};
 
@@ -119,31 +117,41 @@ pub fn reasons() -> impl Iterator<Item = (String, &'static str)> {
     })
 }
 
-pub fn metadata(root: &Path) -> Done<Value> {
+/// What cargo really activates, as `cargo tree` prints it. (`cargo metadata` also lists what an
+/// optional feature would bring if something else asked for it.)
+pub fn tree(root: &Path) -> Done<String> {
     let mut command = cargo(root);
-    let text = run::output(locked(command.arg("metadata")).args(["--format-version", "1"]))?;
-    serde_json::from_str(&text).map_err(|e| format!("cargo metadata: {e}"))
+    locked(command.arg("tree"));
+    command.args([
+        "--workspace",
+        "--edges",
+        "normal",
+        "--prefix",
+        "depth",
+        "--target",
+        "all",
+        "--format",
+        "{p}",
+    ]);
+    run::output(&mut command)
 }
 
 /// The names of the workspace's packages.
-pub fn members(metadata: &Value) -> Vec<String> {
-    let graph = Graph::read(metadata);
-    let ids = metadata["workspace_members"].as_array().into_iter().flatten().filter_map(Value::as_str);
-    ids.filter_map(|id| graph.names.get(id).map(|name| (*name).to_owned())).collect()
+pub fn members(tree: &str) -> Vec<String> {
+    Graph::read(tree).roots.into_iter().map(str::to_owned).collect()
 }
 
 /// Every wall that has a hole, with the way through it.
-pub fn broken(metadata: &Value) -> Done<Vec<String>> {
-    let graph = Graph::read(metadata);
+pub fn broken(tree: &str) -> Done<Vec<String>> {
+    let graph = Graph::read(tree);
     let mut found = Vec::new();
     for wall in WALLS {
         for from in wall.from {
-            let id = graph
-                .id(from)
-                .ok_or_else(|| format!("no crate `{from}` in the workspace; correct xtask's WALLS"))?;
-            for way in graph.reached(id, wall.any_depth) {
-                let Some(last) = way.last() else { continue };
-                if wall.never.contains(last) {
+            if !graph.roots.contains(from) {
+                return Err(format!("no crate `{from}` in the workspace; correct WALLS in {}", file!()));
+            }
+            for way in graph.ways(from, wall.any_depth) {
+                if way.last().is_some_and(|last| wall.never.contains(last)) {
                     found.push(format!("dependency {}: {}", way.join(" → "), wall.why));
                 }
             }
@@ -154,49 +162,53 @@ pub fn broken(metadata: &Value) -> Done<Vec<String>> {
     Ok(found)
 }
 
+/// Who names whom. Two versions of a package are one here: a wall is about the name.
 struct Graph<'a> {
-    names: BTreeMap<&'a str, &'a str>,
-    normal: BTreeMap<&'a str, Vec<&'a str>>,
+    roots: BTreeSet<&'a str>,
+    edges: BTreeMap<&'a str, BTreeSet<&'a str>>,
 }
 
 impl<'a> Graph<'a> {
-    fn read(metadata: &'a Value) -> Self {
-        let list = |value: &'a Value| value.as_array().map(Vec::as_slice).unwrap_or_default();
-        let text = |value: &'a Value| value.as_str().unwrap_or_default();
-        let names = list(&metadata["packages"]).iter().map(|p| (text(&p["id"]), text(&p["name"]))).collect();
-        let normal = list(&metadata["resolve"]["nodes"])
-            .iter()
-            .map(|node| {
-                let deps = list(&node["deps"]).iter().filter(|dep| {
-                    // The kind of a normal dependency is null; the others are "dev" and "build".
-                    list(&dep["dep_kinds"]).iter().any(|kind| kind["kind"].is_null())
-                });
-                (text(&node["id"]), deps.map(|dep| text(&dep["pkg"])).collect())
-            })
-            .collect();
-        Self { names, normal }
+    /// Reads lines such as `2tokio v1.48.0 (*)`: the depth, then the package.
+    fn read(tree: &'a str) -> Self {
+        let mut graph = Self { roots: BTreeSet::new(), edges: BTreeMap::new() };
+        let mut above: Vec<&str> = Vec::new();
+        for line in tree.lines() {
+            let digits = line.bytes().take_while(u8::is_ascii_digit).count();
+            let (depth, package) = line.split_at(digits);
+            let (Ok(depth), Some(name)) = (depth.parse::<usize>(), package.split_whitespace().next()) else {
+                continue;
+            };
+            above.truncate(depth);
+            match above.last() {
+                // What a macro needs runs in the compiler, not in the program.
+                Some(from) if !from.is_empty() => {
+                    graph.edges.entry(from).or_default().insert(name);
+                }
+                Some(_) => {}
+                None => {
+                    graph.roots.insert(name);
+                }
+            }
+            above.push(if package.contains("(proc-macro)") { "" } else { name });
+        }
+        graph
     }
 
-    fn id(&self, name: &str) -> Option<&'a str> {
-        self.names.iter().find(|(_, known)| **known == name).map(|(id, _)| *id)
-    }
-
-    /// The shortest way, as names, to each package that can be reached.
-    fn reached(&self, start: &'a str, any_depth: bool) -> Vec<Vec<&'a str>> {
+    /// The shortest way to each package that can be reached.
+    fn ways(&self, start: &'a str, any_depth: bool) -> Vec<Vec<&'a str>> {
         let mut seen = BTreeSet::from([start]);
-        let mut queue = VecDeque::from([(start, vec![self.names.get(start).copied().unwrap_or(start)])]);
+        let mut queue = VecDeque::from([vec![start]]);
         let mut ways = Vec::new();
-        while let Some((id, way)) = queue.pop_front() {
-            for next in self.normal.get(id).into_iter().flatten() {
-                if !seen.insert(next) {
-                    continue;
-                }
+        while let Some(way) = queue.pop_front() {
+            let next = way.last().and_then(|last| self.edges.get(last));
+            for name in next.into_iter().flatten().filter(|name| seen.insert(name)) {
                 let mut longer = way.clone();
-                longer.push(self.names.get(next).copied().unwrap_or(next));
-                ways.push(longer.clone());
+                longer.push(name);
                 if any_depth {
-                    queue.push_back((next, longer));
+                    queue.push_back(longer.clone());
                 }
+                ways.push(longer);
             }
         }
         ways
@@ -205,27 +217,15 @@ impl<'a> Graph<'a> {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
-
     use super::*;
 
-    /// A workspace of our crates without edges, plus those given as (from, to, kind).
-    fn workspace(edges: &[(&str, &str, Option<&str>)]) -> Value {
-        let mut names: BTreeSet<&str> = OURS.iter().copied().collect();
-        names.extend(edges.iter().flat_map(|(from, to, _)| [*from, *to]));
-        let nodes: Vec<Value> = names
-            .iter()
-            .map(|name| {
-                let deps: Vec<Value> = edges
-                    .iter()
-                    .filter(|(from, ..)| from == name)
-                    .map(|(_, to, kind)| json!({"pkg": to, "dep_kinds": [{"kind": kind}]}))
-                    .collect();
-                json!({"id": name, "deps": deps})
-            })
-            .collect();
-        let packages: Vec<Value> = names.iter().map(|name| json!({"id": name, "name": name})).collect();
-        json!({"packages": packages, "workspace_members": OURS, "resolve": {"nodes": nodes}})
+    /// A workspace of our crates without edges, plus one way into the depth.
+    fn workspace(way: &[&str]) -> String {
+        let mut tree: String = OURS.iter().map(|name| format!("0{name} v0.1.0 (/somewhere)\n")).collect();
+        for (depth, name) in way.iter().enumerate() {
+            tree.push_str(&format!("{depth}{name} v1.2.3\n"));
+        }
+        tree
     }
 
     #[test]
@@ -239,7 +239,7 @@ mod tests {
         for wall in WALLS {
             for from in wall.from {
                 for never in wall.never {
-                    let found = broken(&workspace(&[(from, never, None)])).unwrap();
+                    let found = broken(&workspace(&[from, never])).unwrap();
                     assert!(found.iter().any(|text| text.contains(wall.why)), "{from} → {never}");
                 }
             }
@@ -248,25 +248,29 @@ mod tests {
 
     #[test]
     fn the_long_way_round_is_found_and_shown() {
-        let found =
-            broken(&workspace(&[("latchstring-vault", "helper", None), ("helper", "tokio", None)])).unwrap();
+        let found = broken(&workspace(&["latchstring-vault", "helper", "tokio"])).unwrap();
         assert_eq!(found.len(), 1);
         assert!(found[0].starts_with("dependency latchstring-vault → helper → tokio: "), "{}", found[0]);
         // The server may reach the store, but only through the broker.
-        let through = [
-            ("latchstring-server", "latchstring-broker", None),
-            ("latchstring-broker", "latchstring-store", None),
-        ];
+        let through = ["latchstring-server", "latchstring-broker", "latchstring-store"];
         assert!(broken(&workspace(&through)).unwrap().is_empty());
     }
 
     #[test]
-    fn dev_and_build_dependencies_are_free() {
-        let edges = [
-            ("latchstring-model", "tokio", Some("dev")),
-            ("latchstring-vault", "sqlx", Some("build")),
-            ("latchstring", "latchstring-testkit", Some("dev")),
-        ];
-        assert!(broken(&workspace(&edges)).unwrap().is_empty());
+    fn siblings_are_not_taken_for_children() {
+        let tree = workspace(&[])
+            + "0latchstring-model v0.1.0\n1serde v1.0.0\n2serde_core v1.0.0\n1url v2.0.0\n0latchstring-egress v0.1.0\n1tokio v1.0.0\n";
+        assert!(broken(&tree).unwrap().is_empty());
+    }
+
+    #[test]
+    fn what_a_macro_needs_is_free() {
+        let tree = workspace(&[]) + "0latchstring-model v0.1.0\n1derive v1.0.0 (proc-macro)\n2tokio v1.0.0\n";
+        assert!(broken(&tree).unwrap().is_empty());
+    }
+
+    #[test]
+    fn a_wall_around_nothing_is_an_error() {
+        assert!(broken("0xtask v0.1.0\n").is_err());
     }
 }

@@ -8,14 +8,12 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 
-use serde_json::Value;
-
 use crate::Done;
 use crate::run;
 
 pub fn run(root: &Path, args: &[&str]) -> Done {
     match args {
-        [] => check(root, &edges::metadata(root)?),
+        [] => check(root, &edges::tree(root)?),
         ["--list"] => {
             for (name, why) in edges::reasons().chain(rules::reasons()) {
                 println!("{name}\n    {why}");
@@ -26,8 +24,8 @@ pub fn run(root: &Path, args: &[&str]) -> Done {
     }
 }
 
-pub fn check(root: &Path, metadata: &Value) -> Done {
-    let mut found = edges::broken(metadata)?;
+pub fn check(root: &Path, tree: &str) -> Done {
+    let mut found = edges::broken(tree)?;
     let paths = files(root)?;
     for path in &paths {
         // What is not text has no words; what was deleted is no longer here.
