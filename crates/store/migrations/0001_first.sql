@@ -1,5 +1,5 @@
 -- One text for both databases. `dialect.rs` rewrites the type words for PostgreSQL
--- (TEXT → TEXT COLLATE "C", BLOB → BYTEA, SEQUENCE_KEY → an identity column); nothing else differs.
+-- (TEXT → TEXT COLLATE "C", BLOB → BYTEA) and SEQUENCE_KEY for both; nothing else differs.
 -- Times are Unix milliseconds. Flags are 0/1. JSON is TEXT. `*_folded` columns are lower-cased for search.
 
 -- What a cached decision depends on. Every write begins by raising an epoch here, which is also
@@ -12,7 +12,7 @@ CREATE TABLE scopes (
 CREATE INDEX scopes_changed ON scopes (changed_at);
 
 CREATE TABLE instance (
-    name TEXT NOT NULL PRIMARY KEY,            -- 'key_check', 'setup', …
+    name TEXT NOT NULL PRIMARY KEY,            -- 'key_check', 'setup', 'audit_order', …
     value TEXT NOT NULL
 );
 
@@ -62,6 +62,7 @@ CREATE TABLE sessions (
     agent TEXT NOT NULL
 );
 CREATE INDEX sessions_user ON sessions (user_id);
+CREATE INDEX sessions_expiry ON sessions (expires_at);
 
 CREATE TABLE projects (
     id TEXT NOT NULL PRIMARY KEY,
@@ -96,7 +97,7 @@ CREATE TABLE api_keys (
     kind TEXT NOT NULL,                        -- personal | service
     user_id TEXT REFERENCES users (id),        -- whose (personal)
     project_id TEXT REFERENCES projects (id),  -- which (service)
-    environment_id TEXT REFERENCES environments (id),
+    environment_id TEXT,                       -- no reference: a removed environment leaves ended keys behind
     name TEXT NOT NULL,
     scope TEXT NOT NULL,                       -- call | manage
     secret_hash BLOB NOT NULL UNIQUE,          -- SHA-256 of the whole key (256 random bits: no salt needed)
@@ -110,6 +111,7 @@ CREATE TABLE api_keys (
 );
 CREATE INDEX api_keys_user ON api_keys (user_id);
 CREATE INDEX api_keys_project ON api_keys (project_id);
+CREATE INDEX api_keys_environment ON api_keys (environment_id);
 
 -- Connectors of a project; built-in ones live in the binary.
 CREATE TABLE connectors (

@@ -1,1 +1,26 @@
-//! placeholder
+//! The only SQL: SQLite and PostgreSQL from one text.
+pub mod api_keys;
+pub mod credentials;
+pub mod dialect;
+pub mod environments;
+pub mod error;
+pub mod members;
+mod migrate;
+mod page;
+mod pool;
+pub mod projects;
+pub mod resolve;
+pub mod scopes;
+pub mod sessions;
+pub mod shares;
+mod sql;
+pub mod tx;
+pub mod users;
+pub mod values;
+pub use dialect::Dialect;
+pub use error::{Result, StoreError, Taken};
+pub use page::{Page, Paging};
+pub use pool::{OpenOptions, Store};
+pub use scopes::ScopeChange;
+pub use sql::{all_statements, fold};
+pub use tx::{ReadTx, Reader, Tx, WriteTx};

@@ -1,0 +1,281 @@
+//! Credentials: whose, for which connector, how they stand. Their values are in [`crate::values`].
+
+use latchstring_model::Timestamp;
+use latchstring_model::entity::{Principal, Status};
+use latchstring_model::id::{CredentialId, OAuthClientId, ProjectId};
+
+use crate::error::{Result, StoreError};
+use crate::page::{Page, Paging};
+use crate::shares::{self, ShareRow};
+use crate::sql::{Columns, containing, fold, statements};
+use crate::tx::{Tx, WriteTx};
+
+#[derive(Clone, Debug, PartialEq)]
+pub struct CredentialRow {
+    pub id: CredentialId,
+    pub owner: Principal,
+    /// `builtin/<id>` or `<project id>/<id>`.
+    pub connector: String,
+    pub auth_method: String,
+    /// Of the definition, as the owner approved it.
+    pub digest: String,
+    pub oauth_client_id: Option<OAuthClientId>,
+    pub name: String,
+    pub note: Option<String>,
+    pub acts_as: Option<String>,
+    pub disabled: bool,
+    pub expires_on: Option<Timestamp>,
+    /// Scheduled for deletion: unusable, restorable until then.
+    pub deletes_at: Option<Timestamp>,
+    pub version: i64,
+    pub created_by: String,
+    pub created_at: Timestamp,
+    pub updated_at: Timestamp,
+}
+
+/// What a list is narrowed to.
+#[derive(Clone, Debug, Default)]
+pub struct CredentialFilter {
+    pub connector: Option<String>,
+    pub status: Option<Status>,
+    /// Looked for in names.
+    pub q: Option<String>,
+}
+
+macro_rules! credential_columns {
+    () => {
+        "c.id, c.owner_type, c.owner_id, c.connector, c.auth_method, c.digest, c.oauth_client_id, c.name, c.note,
+         c.acts_as, c.disabled, c.expires_on, c.deletes_at, c.version, c.created_by, c.created_at, c.updated_at"
+    };
+}
+pub(crate) use credential_columns;
+
+macro_rules! filter {
+    () => {
+        "c.id > $2 AND (c.connector = $3 OR CAST($3 AS TEXT) IS NULL)
+         AND (c.name_folded LIKE $4 ESCAPE '\\' OR CAST($4 AS TEXT) IS NULL)
+         AND (CAST($5 AS TEXT) IS NULL OR ($5 = 'disabled' AND c.disabled = 1)
+              OR EXISTS (SELECT 1 FROM credential_values v WHERE v.credential_id = c.id AND v.status = $5))"
+    };
+}
+
+statements! {
+    CREATE = "INSERT INTO credentials (id, owner_type, owner_id, connector, auth_method, digest, oauth_client_id, name,
+        name_folded, note, acts_as, disabled, expires_on, deletes_at, version, created_by, created_at, updated_at)
+        VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, 1, $15, $16, $16)";
+    OF_OWNER = concat!("SELECT ", credential_columns!(), " FROM credentials c
+        WHERE c.id = $1 AND c.owner_type = $2 AND c.owner_id = $3");
+    FOR_UPKEEP = concat!("SELECT ", credential_columns!(), " FROM credentials c WHERE c.id = $1");
+    LIST_OF_OWNER = concat!("SELECT ", credential_columns!(), " FROM credentials c
+        WHERE c.owner_type = $7 AND c.owner_id = $1 AND ", filter!(), " ORDER BY c.id LIMIT $6");
+    LIST_OF_PROJECT = concat!("SELECT ", credential_columns!(), ", ", shares::share_columns!(), "
+        FROM shares s JOIN credentials c ON c.id = s.credential_id
+        WHERE s.project_id = $1 AND ", filter!(), " ORDER BY c.id LIMIT $6");
+    UPDATE = "UPDATE credentials SET digest = $1, oauth_client_id = $2, name = $3, name_folded = $4, note = $5,
+        acts_as = $6, disabled = $7, expires_on = $8, deletes_at = $9, version = version + 1, updated_at = $10
+        WHERE id = $11 AND owner_type = $12 AND owner_id = $13 AND version = $14";
+    CHANGE_OWNER = "UPDATE credentials SET owner_type = $1, owner_id = $2, version = version + 1, updated_at = $3
+        WHERE id = $4 AND owner_type = $5 AND owner_id = $6 AND version = $7";
+    DUE_FOR_DELETION = concat!("SELECT ", credential_columns!(), " FROM credentials c
+        WHERE c.deletes_at <= $1 ORDER BY c.deletes_at, c.id LIMIT $2");
+    COUNT_OF_CONNECTOR = "SELECT COUNT(*) FROM credentials WHERE connector = $1";
+    COUNT_PER_CONNECTOR = "SELECT c.connector, COUNT(*) FROM shares s JOIN credentials c ON c.id = s.credential_id
+        WHERE s.project_id = $1 GROUP BY c.connector ORDER BY c.connector";
+    OTHERS_OF_OWNER = "SELECT s.project_id FROM shares s JOIN credentials c ON c.id = s.credential_id
+        WHERE c.owner_type = $1 AND c.owner_id = $2 AND s.project_id = $3 ORDER BY c.id LIMIT 1";
+    PURGE_TOKENS = "DELETE FROM tokens WHERE credential_id = $1";
+    PURGE_GRANTS = "DELETE FROM grants WHERE share_id IN (SELECT id FROM shares WHERE credential_id = $1)";
+    PURGE_SHARES = "DELETE FROM shares WHERE credential_id = $1";
+    PURGE_VALUES = "DELETE FROM credential_values WHERE credential_id = $1";
+    PURGE_VERSIONS = "DELETE FROM credential_versions WHERE credential_id = $1";
+    PURGE = "DELETE FROM credentials WHERE id = $1 AND owner_type = $2 AND owner_id = $3";
+}
+
+pub(crate) fn read(row: &mut Columns<'_>) -> Result<CredentialRow> {
+    Ok(CredentialRow {
+        id: row.id()?,
+        owner: match row.text()?.as_str() {
+            "user" => Principal::User(row.id()?),
+            "project" => Principal::Project(row.id()?),
+            _ => return Err(StoreError::bad_row("a credential's owner is neither a user nor a project")),
+        },
+        connector: row.text()?,
+        auth_method: row.text()?,
+        digest: row.text()?,
+        oauth_client_id: row.id_or()?,
+        name: row.text()?,
+        note: row.text_or()?,
+        acts_as: row.text_or()?,
+        disabled: row.flag()?,
+        expires_on: row.time_or()?,
+        deletes_at: row.time_or()?,
+        version: row.int()?,
+        created_by: row.text()?,
+        created_at: row.time()?,
+        updated_at: row.time()?,
+    })
+}
+
+fn read_shared(row: &mut Columns<'_>) -> Result<(CredentialRow, ShareRow)> {
+    Ok((read(row)?, shares::read(row)?))
+}
+
+/// `version` and `updated_at` of the row are not looked at: a new one begins with 1 and `created_at`.
+pub async fn create(tx: &mut WriteTx, row: &CredentialRow) -> Result<()> {
+    CREATE
+        .on(tx)
+        .bind(&row.id)
+        .bind(row.owner.kind())
+        .bind(row.owner.id())
+        .bind(&row.connector)
+        .bind(&row.auth_method)
+        .bind(&row.digest)
+        .bind(row.oauth_client_id.as_ref())
+        .bind(&row.name)
+        .bind(fold(&row.name))
+        .bind(row.note.as_ref())
+        .bind(row.acts_as.as_ref())
+        .bind(row.disabled)
+        .bind(row.expires_on)
+        .bind(row.deletes_at)
+        .bind(&row.created_by)
+        .bind(row.created_at)
+        .run()
+        .await?;
+    Ok(())
+}
+
+pub async fn of_owner(
+    tx: &mut impl Tx,
+    owner: &Principal,
+    id: &CredentialId,
+) -> Result<Option<CredentialRow>> {
+    OF_OWNER.on(tx).bind(id).bind(owner.kind()).bind(owner.id()).optional(read).await
+}
+
+/// Whoever's it is: for jobs that act for nobody (refresh, deletion, rotation), never for a request.
+pub async fn for_upkeep(tx: &mut impl Tx, id: &CredentialId) -> Result<Option<CredentialRow>> {
+    FOR_UPKEEP.on(tx).bind(id).optional(read).await
+}
+
+pub async fn list_of_owner(
+    tx: &mut impl Tx,
+    owner: &Principal,
+    filter: &CredentialFilter,
+    paging: &Paging,
+) -> Result<Page<CredentialRow>> {
+    let rows = LIST_OF_OWNER
+        .on(tx)
+        .bind(owner.id())
+        .bind(paging.after())
+        .bind(filter.connector.as_ref())
+        .bind(filter.q.as_deref().map(containing))
+        .bind(filter.status)
+        .bind(paging.fetch())
+        .bind(owner.kind())
+        .all(read)
+        .await?;
+    paging.page(rows, |row| row.id.to_string())
+}
+
+/// What is shared with a project.
+pub async fn list_of_project(
+    tx: &mut impl Tx,
+    project: &ProjectId,
+    filter: &CredentialFilter,
+    paging: &Paging,
+) -> Result<Page<(CredentialRow, ShareRow)>> {
+    let rows = LIST_OF_PROJECT
+        .on(tx)
+        .bind(project)
+        .bind(paging.after())
+        .bind(filter.connector.as_ref())
+        .bind(filter.q.as_deref().map(containing))
+        .bind(filter.status)
+        .bind(paging.fetch())
+        .all(read_shared)
+        .await?;
+    paging.page(rows, |(row, _)| row.id.to_string())
+}
+
+/// Writes what may change of a loaded row: digest, OAuth client, name, note, `acts_as`, disabled,
+/// `expires_on`, `deletes_at`. The new version.
+pub async fn update(tx: &mut WriteTx, row: &CredentialRow, now: Timestamp) -> Result<i64> {
+    let changed = UPDATE
+        .on(tx)
+        .bind(&row.digest)
+        .bind(row.oauth_client_id.as_ref())
+        .bind(&row.name)
+        .bind(fold(&row.name))
+        .bind(row.note.as_ref())
+        .bind(row.acts_as.as_ref())
+        .bind(row.disabled)
+        .bind(row.expires_on)
+        .bind(row.deletes_at)
+        .bind(now)
+        .bind(&row.id)
+        .bind(row.owner.kind())
+        .bind(row.owner.id())
+        .bind(row.version)
+        .run()
+        .await?;
+    if changed == 1 { Ok(row.version + 1) } else { Err(StoreError::Moved) }
+}
+
+/// Gives it to another owner. The new version.
+pub async fn change_owner(
+    tx: &mut WriteTx,
+    row: &CredentialRow,
+    to: &Principal,
+    now: Timestamp,
+) -> Result<i64> {
+    let changed = CHANGE_OWNER
+        .on(tx)
+        .bind(to.kind())
+        .bind(to.id())
+        .bind(now)
+        .bind(&row.id)
+        .bind(row.owner.kind())
+        .bind(row.owner.id())
+        .bind(row.version)
+        .run()
+        .await?;
+    if changed == 1 { Ok(row.version + 1) } else { Err(StoreError::Moved) }
+}
+
+/// Those whose time has come, for the job that purges.
+pub async fn due_for_deletion(tx: &mut impl Tx, now: Timestamp, limit: i64) -> Result<Vec<CredentialRow>> {
+    DUE_FOR_DELETION.on(tx).bind(now).bind(limit).all(read).await
+}
+
+pub async fn count_of_connector(tx: &mut impl Tx, connector: &str) -> Result<i64> {
+    COUNT_OF_CONNECTOR.on(tx).bind(connector).one(|row| row.int()).await
+}
+
+/// How many credentials of each connector a project may see.
+pub async fn count_per_connector(tx: &mut impl Tx, project: &ProjectId) -> Result<Vec<(String, i64)>> {
+    COUNT_PER_CONNECTOR.on(tx).bind(project).all(|row| Ok((row.text()?, row.int()?))).await
+}
+
+/// Whether an owner has credentials that are shared with a project: such a member cannot simply be removed.
+pub async fn owner_shares_with(tx: &mut impl Tx, owner: &Principal, project: &ProjectId) -> Result<bool> {
+    let found = OTHERS_OF_OWNER
+        .on(tx)
+        .bind(owner.kind())
+        .bind(owner.id())
+        .bind(project)
+        .optional(|row| row.text())
+        .await?;
+    Ok(found.is_some())
+}
+
+/// Removes it for good with tokens, values, versions, shares and grants. Names it had stay claimed.
+pub async fn purge(tx: &mut WriteTx, owner: &Principal, id: &CredentialId) -> Result<bool> {
+    if of_owner(tx, owner, id).await?.is_none() {
+        return Ok(false);
+    }
+    for statement in [&PURGE_TOKENS, &PURGE_GRANTS, &PURGE_SHARES, &PURGE_VALUES, &PURGE_VERSIONS] {
+        statement.on(tx).bind(id).run().await?;
+    }
+    Ok(PURGE.on(tx).bind(id).bind(owner.kind()).bind(owner.id()).run().await? == 1)
+}
