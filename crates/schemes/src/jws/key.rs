@@ -37,10 +37,9 @@ impl SigningKey {
         let key = keys::read(key, passphrase)?.key;
         let kind = key.kind();
         let signer = match (key, algorithm) {
-            (PrivateKey::Rsa { pair, pss_only, .. }, _) => match rsa_encoding(algorithm, pss_only) {
-                Some(encoding) => Some(Signer::Rsa(pair, encoding)),
-                None => None,
-            },
+            (PrivateKey::Rsa { pair, pss_only }, _) => {
+                rsa_encoding(algorithm, pss_only).map(|encoding| Signer::Rsa(pair, encoding))
+            }
             (PrivateKey::Ec { pair, kind: KeyKind::P256 }, Algorithm::Es256)
             | (PrivateKey::Ec { pair, kind: KeyKind::P384 }, Algorithm::Es384)
             | (PrivateKey::Ec { pair, kind: KeyKind::P521 }, Algorithm::Es512) => Some(Signer::Ec(pair)),

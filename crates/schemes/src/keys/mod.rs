@@ -18,13 +18,12 @@ use zeroize::Zeroizing;
 
 pub use self::error::{KeyError, KeyKind};
 use self::text::Found;
-pub(crate) use self::text::{Block, blocks};
-
-pub(crate) use self::der::{certificate_public_key, children};
+pub(crate) use self::der::certificate_public_key;
+pub(crate) use self::text::blocks;
 
 /// A parsed private key, not yet tied to an algorithm.
 pub(crate) enum PrivateKey {
-    Rsa { pair: Box<rsa::KeyPair>, bits: usize, pss_only: bool },
+    Rsa { pair: Box<rsa::KeyPair>, pss_only: bool },
     Ec { pair: EcdsaKeyPair, kind: KeyKind },
     Ed25519(Ed25519KeyPair),
 }
@@ -112,7 +111,7 @@ fn read_rsa(pkcs1: &[u8], pss_only: bool) -> Result<PrivateKey, KeyError> {
         return Err(KeyError::RsaTooLong { bits });
     }
     let pair = rsa::KeyPair::from_der(pkcs1).map_err(|_| KeyError::Garbled)?;
-    Ok(PrivateKey::Rsa { pair: Box::new(pair), bits, pss_only })
+    Ok(PrivateKey::Rsa { pair: Box::new(pair), pss_only })
 }
 
 fn read_ec(bytes: &[u8]) -> Result<PrivateKey, KeyError> {
