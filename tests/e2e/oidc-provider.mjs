@@ -1,0 +1,320 @@
+// A certified OAuth 2 / OpenID Connect server on a free loopback port, for tests.
+//
+//   node oidc-provider.mjs '{"clients": […], "settings": {…}}'
+//
+// Prints one line of JSON, {"issuer": …}, when it takes requests; exits when its standard input closes.
+//
+// Besides the server's own endpoints (see /.well-known/openid-configuration) there are:
+//   /resource            wants an access token of this server; answers {client_id, sub, scope}
+//   /interaction/…       signs `alice` in and consents, or refuses when login_hint is `deny`
+//   /admin/counts        GET: requests per "METHOD /path"; POST: back to zero
+//   /admin/settings      POST: changes what `settings` below holds
+//   /admin/device        POST {user_code, allow}: what the person at the other screen does
+//   /admin/grant         POST {client_id, sub, scope}: an existing grant, {access_token, refresh_token}
+//   /admin/revoke        POST {refresh_token}: the person takes the consent back
+
+import { createServer } from 'node:http';
+import { createHash, generateKeyPairSync } from 'node:crypto';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { createLocalJWKSet, decodeJwt, jwtVerify } from 'jose';
+
+// The package's hints for production say nothing here; some come when it is loaded.
+console.warn = () => {};
+console.info = () => {};
+const { Provider, errors } = await import('oidc-provider');
+
+const JWT_BEARER = 'urn:ietf:params:oauth:grant-type:jwt-bearer';
+const given = JSON.parse(process.argv[2] ?? '{}');
+
+const settings = {
+  access_token_ttl: 3600,
+  refresh_token_ttl: 14 * 24 * 3600,
+  rotate: true, // a used refresh token that comes again ends the whole grant
+  pkce_required: false,
+  delay_ms: 0, // before a token request is worked on
+  fail_next: [], // [{status, body, headers?}]: answers to the next token requests, not worked on
+  lose_next: 0, // so many token requests are worked on and then answered by a closed connection
+  ...given.settings,
+};
+
+const counts = {};
+const grantKeys = new Map();
+const records = new Map();
+const byUserCode = new Map();
+const byUid = new Map();
+
+// Keeps everything until the process ends; the package's own forgets after a thousand entries.
+class Memory {
+  constructor(model) {
+    this.model = model;
+  }
+
+  key(id) {
+    return `${this.model}:${id}`;
+  }
+
+  async upsert(id, payload) {
+    const key = this.key(id);
+    records.set(key, payload);
+    if (payload.userCode) byUserCode.set(payload.userCode, id);
+    if (payload.uid) byUid.set(`${this.model}:${payload.uid}`, id);
+    if (payload.grantId) {
+      if (!grantKeys.has(payload.grantId)) grantKeys.set(payload.grantId, new Set());
+      grantKeys.get(payload.grantId).add(key);
+    }
+  }
+
+  async find(id) {
+    return records.get(this.key(id));
+  }
+
+  async findByUid(uid) {
+    return this.find(byUid.get(`${this.model}:${uid}`));
+  }
+
+  async findByUserCode(code) {
+    return this.find(byUserCode.get(code));
+  }
+
+  async consume(id) {
+    records.get(this.key(id)).consumed = Math.floor(Date.now() / 1000);
+  }
+
+  async destroy(id) {
+    records.delete(this.key(id));
+  }
+
+  async revokeByGrantId(grantId) {
+    for (const key of grantKeys.get(grantId) ?? []) records.delete(key);
+    grantKeys.delete(grantId);
+  }
+}
+
+function clients() {
+  const all = ['authorization_code', 'refresh_token', 'client_credentials', 'urn:ietf:params:oauth:grant-type:device_code'];
+  return given.clients ?? [{
+    client_id: 'latchstring',
+    client_secret: 'a-test-secret-that-guards-nothing',
+    redirect_uris: ['http://127.0.0.1/callback'],
+    grant_types: all,
+    scope: 'openid offline_access read write',
+  }];
+}
+
+function configuration() {
+  const { privateKey } = generateKeyPairSync('rsa', { modulusLength: 2048 });
+  const jwk = privateKey.export({ format: 'jwk' });
+  return {
+    adapter: Memory,
+    clients: clients(),
+    clientAuthMethods: ['client_secret_basic', 'client_secret_post', 'client_secret_jwt', 'private_key_jwt', 'none'],
+    claims: { openid: ['sub'], email: ['email', 'email_verified'] },
+    cookies: { keys: ['a cookie key of a test server'] },
+    expiresWithSession: () => false,
+    features: {
+      clientCredentials: { enabled: true },
+      devInteractions: { enabled: false },
+      deviceFlow: { enabled: true },
+      introspection: { enabled: true, allowedPolicy: () => true },
+      revocation: { enabled: true, allowedPolicy: () => true },
+      resourceIndicators: { enabled: false },
+      rpInitiatedLogout: { enabled: false },
+    },
+    findAccount: (_ctx, sub) => ({
+      accountId: sub,
+      claims: async () => ({ sub, email: `${sub}@example.com`, email_verified: true }),
+    }),
+    interactions: { url: (_ctx, interaction) => `/interaction/${interaction.uid}` },
+    issueRefreshToken: (_ctx, client) => client.grantTypeAllowed('refresh_token'),
+    jwks: { keys: [{ ...jwk, use: 'sig', alg: 'RS256', kid: 'test' }] },
+    pkce: { required: () => settings.pkce_required },
+    responseTypes: ['code'],
+    rotateRefreshToken: () => settings.rotate,
+    scopes: ['openid', 'offline_access', 'email', 'read', 'write'],
+    ttl: {
+      AccessToken: () => settings.access_token_ttl,
+      ClientCredentials: () => settings.access_token_ttl,
+      RefreshToken: () => settings.refresh_token_ttl,
+      AuthorizationCode: 600,
+      DeviceCode: 600,
+      Grant: 14 * 24 * 3600,
+      IdToken: 3600,
+      Interaction: 600,
+      Session: 14 * 24 * 3600,
+    },
+  };
+}
+
+async function makeGrant(provider, clientId, sub, scope) {
+  const grant = new provider.Grant({ accountId: sub, clientId });
+  if (scope) grant.addOIDCScope(scope);
+  return grant.save();
+}
+
+async function accessToken(provider, client, sub, grantId, scope) {
+  const token = new provider.AccessToken({ accountId: sub, client, grantId, gty: 'test', scope });
+  return { value: await token.save(), expiresIn: token.expiration };
+}
+
+// RFC 7523 section 3: what an assertion must be to be worth a token.
+const seenAssertions = new Set();
+async function jwtBearer(provider, ctx) {
+  const { client, params } = ctx.oidc;
+  if (!params.assertion) throw new errors.InvalidRequest('missing required parameter(s) (assertion)');
+  let claims;
+  try {
+    const verified = await jwtVerify(params.assertion, createLocalJWKSet(client.jwks ?? { keys: [] }), {
+      issuer: client.clientId,
+      audience: [provider.issuer, `${provider.issuer}/token`],
+      requiredClaims: ['iss', 'sub', 'aud', 'exp'],
+    });
+    claims = verified.payload;
+  } catch (error) {
+    throw new errors.InvalidGrant(`the assertion was refused: ${error.message}`);
+  }
+  const digest = createHash('sha256').update(params.assertion).digest('hex');
+  if (seenAssertions.has(digest)) throw new errors.InvalidGrant('the assertion was used before');
+  seenAssertions.add(digest);
+  const scope = params.scope ?? claims.scope;
+  const grantId = await makeGrant(provider, client.clientId, claims.sub, scope);
+  const token = await accessToken(provider, client, claims.sub, grantId, scope);
+  ctx.body = { access_token: token.value, expires_in: token.expiresIn, token_type: 'Bearer', ...(scope && { scope }) };
+}
+
+async function text(req) {
+  const chunks = [];
+  for await (const chunk of req) chunks.push(chunk);
+  return Buffer.concat(chunks).toString();
+}
+
+function json(res, status, body, headers = {}) {
+  res.writeHead(status, { 'content-type': 'application/json', ...headers });
+  res.end(body === undefined ? '' : JSON.stringify(body));
+}
+
+async function admin(provider, req, res, path) {
+  const body = req.method === 'POST' ? JSON.parse((await text(req)) || '{}') : undefined;
+  switch (`${req.method} ${path}`) {
+    case 'GET /admin/counts':
+      return json(res, 200, counts);
+    case 'POST /admin/counts':
+      for (const key of Object.keys(counts)) delete counts[key];
+      return json(res, 200, {});
+    case 'POST /admin/settings':
+      Object.assign(settings, body);
+      return json(res, 200, settings);
+    case 'POST /admin/device': {
+      const code = await provider.DeviceCode.findByUserCode(body.user_code.replace(/\W/g, ''));
+      if (!code) return json(res, 404, { error: 'no such user code' });
+      if (body.allow === false) {
+        Object.assign(code, { error: 'access_denied', errorDescription: 'the person refused' });
+      } else {
+        const { scope } = code.params;
+        const grantId = await makeGrant(provider, code.clientId, 'alice', scope);
+        Object.assign(code, { accountId: 'alice', authTime: Math.floor(Date.now() / 1000), grantId, scope });
+      }
+      await code.save();
+      return json(res, 200, {});
+    }
+    case 'POST /admin/grant': {
+      const client = await provider.Client.find(body.client_id);
+      const sub = body.sub ?? 'alice';
+      const grantId = await makeGrant(provider, client.clientId, sub, body.scope);
+      const { value, expiresIn } = await accessToken(provider, client, sub, grantId, body.scope);
+      const refresh = new provider.RefreshToken({ accountId: sub, client, grantId, gty: 'authorization_code', scope: body.scope, rotations: 0 });
+      return json(res, 200, { access_token: value, expires_in: expiresIn, refresh_token: await refresh.save() });
+    }
+    case 'POST /admin/revoke': {
+      const refresh = await provider.RefreshToken.find(body.refresh_token, { ignoreExpiration: true });
+      if (!refresh) return json(res, 404, { error: 'no such token' });
+      await new Memory('Grant').revokeByGrantId(refresh.grantId);
+      return json(res, 200, {});
+    }
+    default:
+      return json(res, 404, { error: 'no such admin path' });
+  }
+}
+
+async function resource(provider, req, res) {
+  const value = /^Bearer (.+)$/i.exec(req.headers.authorization ?? '')?.[1];
+  if (!value) return json(res, 401, { error: 'no token' }, { 'www-authenticate': 'Bearer' });
+  const token = (await provider.AccessToken.find(value)) ?? (await provider.ClientCredentials.find(value));
+  if (!token) return json(res, 401, { error: 'invalid_token' }, { 'www-authenticate': 'Bearer error="invalid_token"' });
+  return json(res, 200, { client_id: token.clientId, sub: token.accountId, scope: token.scope });
+}
+
+async function interaction(provider, req, res) {
+  const { prompt, params, session } = await provider.interactionDetails(req, res);
+  if (params.login_hint === 'deny') {
+    const refusal = { error: 'access_denied', error_description: 'the person refused' };
+    return provider.interactionFinished(req, res, refusal, { mergeWithLastSubmission: false });
+  }
+  if (prompt.name === 'login') {
+    return provider.interactionFinished(req, res, { login: { accountId: 'alice' } });
+  }
+  const grantId = await makeGrant(provider, params.client_id, session.accountId, params.scope);
+  return provider.interactionFinished(req, res, { consent: { grantId } });
+}
+
+// A JWT-bearer request needs no client authentication (RFC 7523 section 2.1); the package wants to know the client.
+async function nameTheClient(req) {
+  const raw = await text(req);
+  const params = new URLSearchParams(raw);
+  if (params.get('grant_type') === JWT_BEARER && !params.has('client_id') && !req.headers.authorization && !params.has('client_assertion')) {
+    try {
+      params.set('client_id', decodeJwt(params.get('assertion') ?? '').iss ?? '');
+    } catch {
+      // Left to the package, which refuses it.
+    }
+  }
+  req.body = Object.fromEntries(params);
+}
+
+async function tokenRequest(handle, req, res) {
+  if (settings.delay_ms > 0) await sleep(settings.delay_ms);
+  const failure = settings.fail_next.shift();
+  if (failure) {
+    const { status, body, headers = {} } = failure;
+    if (typeof body !== 'string') return json(res, status, body, headers);
+    res.writeHead(status, headers);
+    return res.end(body);
+  }
+  if (settings.lose_next > 0) {
+    settings.lose_next -= 1;
+    res.writeHead = () => res;
+    res.write = () => true;
+    res.end = () => req.socket.destroy();
+  }
+  await nameTheClient(req);
+  return handle(req, res);
+}
+
+let provider;
+let handle;
+const server = createServer(async (req, res) => {
+  const { pathname } = new URL(req.url, 'http://localhost');
+  try {
+    if (pathname.startsWith('/admin/')) return await admin(provider, req, res, pathname);
+    const what = `${req.method} ${pathname.startsWith('/interaction/') ? '/interaction' : pathname}`;
+    counts[what] = (counts[what] ?? 0) + 1;
+    if (pathname === '/resource') return await resource(provider, req, res);
+    if (pathname.startsWith('/interaction/')) return await interaction(provider, req, res);
+    if (what === 'POST /token') return await tokenRequest(handle, req, res);
+    return await handle(req, res);
+  } catch (error) {
+    process.stderr.write(`${error.stack}\n`);
+    if (!res.headersSent) json(res, 500, { error: 'server_error', error_description: error.message });
+    return undefined;
+  }
+});
+
+server.keepAliveTimeout = 60_000;
+server.listen(0, '127.0.0.1', () => {
+  const issuer = `http://127.0.0.1:${server.address().port}`;
+  provider = new Provider(issuer, configuration());
+  provider.registerGrantType(JWT_BEARER, (ctx) => jwtBearer(provider, ctx), ['assertion', 'scope']);
+  provider.on('server_error', (_ctx, error) => process.stderr.write(`${error.stack}\n`));
+  handle = provider.callback();
+  process.stdout.write(`${JSON.stringify({ issuer })}\n`);
+});
+process.stdin.on('end', () => process.exit(0)).resume();
