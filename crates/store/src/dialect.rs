@@ -63,8 +63,8 @@ pub(crate) const EXCEPTIONS: &[&Statement] =
 
 impl Dialect {
     /// What every new connection is told.
-    pub(crate) fn session(self, reader: bool) -> &'static str {
-        match (self, reader) {
+    pub(crate) fn session(self, reader: bool, sqlite_max_bytes: Option<u64>) -> String {
+        let fixed = match (self, reader) {
             (Dialect::Sqlite, false) => {
                 "PRAGMA busy_timeout = 5000; PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL;
                  PRAGMA foreign_keys = ON; PRAGMA trusted_schema = OFF;"
@@ -77,6 +77,13 @@ impl Dialect {
                  SET idle_in_transaction_session_timeout = '30s'; SET TIME ZONE 'UTC';
                  SET client_min_messages = 'warning';"
             }
+        };
+        match (self, sqlite_max_bytes) {
+            // Pages have SQLite's default size, 4096 bytes: we make the file.
+            (Dialect::Sqlite, Some(bytes)) => {
+                format!("{fixed} PRAGMA max_page_count = {};", (bytes / 4096).max(1))
+            }
+            _ => fixed.to_owned(),
         }
     }
 

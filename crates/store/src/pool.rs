@@ -24,11 +24,13 @@ pub struct OpenOptions {
     pub connections: u32,
     /// How long to wait for the first connection, and for a free one.
     pub connect_timeout: Duration,
+    /// What an SQLite file may grow to, so that it leaves room for the journal. `None`: the whole disk.
+    pub sqlite_max_bytes: Option<u64>,
 }
 
 impl Default for OpenOptions {
     fn default() -> Self {
-        Self { connections: 8, connect_timeout: Duration::from_secs(10) }
+        Self { connections: 8, connect_timeout: Duration::from_secs(10), sqlite_max_bytes: None }
     }
 }
 
@@ -63,6 +65,7 @@ impl Store {
             other => other,
         };
         first_contact(dialect, &connect, options.connect_timeout, &fail).await?;
+        let sqlite_max_bytes = options.sqlite_max_bytes;
         let pool = |reader: bool, size: u32| {
             AnyPoolOptions::new()
                 .max_connections(size.max(1))
@@ -73,7 +76,8 @@ impl Store {
                 .max_lifetime(None)
                 .after_connect(move |connection, _| {
                     Box::pin(async move {
-                        sqlx::raw_sql(dialect.session(reader)).execute(connection).await.map(|_| ())
+                        let session = dialect.session(reader, sqlite_max_bytes);
+                        sqlx::raw_sql(sqlx::AssertSqlSafe(session)).execute(connection).await.map(|_| ())
                     })
                 })
         };
@@ -156,7 +160,10 @@ async fn first_contact(
 ) -> Result<()> {
     let contact = async {
         let mut connection = connect.connect().await.map_err(fail)?;
-        sqlx::raw_sql(dialect.session(false)).execute(&mut connection).await.map_err(fail)?;
+        sqlx::raw_sql(sqlx::AssertSqlSafe(dialect.session(false, None)))
+            .execute(&mut connection)
+            .await
+            .map_err(fail)?;
         let (version, number, encoding) = SERVER
             .on_connection(dialect, &mut connection)
             .one(|row| Ok((row.text()?, row.int()?, row.text()?)))
