@@ -19,7 +19,7 @@ fn a_new_data_key_is_not_used_before_it_is_stored_and_loaded() {
     assert_eq!(vault.set_active(&key.id), Err(SealError::UnknownDataKey { id: key.id.clone() }));
     vault.load_data_key(&key).unwrap();
     vault.load_data_key(&key).unwrap();
-    assert_eq!(vault.data_keys(), [key.id.clone()]);
+    assert_eq!(vault.data_keys(), std::slice::from_ref(&key.id));
     assert_eq!(vault.active(), None);
     vault.set_active(&key.id).unwrap();
     assert_eq!(vault.active(), Some(key.id));
