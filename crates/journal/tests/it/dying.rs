@@ -42,7 +42,8 @@ fn child_appends_until_it_is_killed() {
             .map(|_| {
                 let writer = writer.clone();
                 tokio::spawn(async move {
-                    loop {
+                    // Longer than anybody waits, and not for ever.
+                    for _ in 0..1_000_000 {
                         let call = call();
                         writer.append(&intent(&call)).await.unwrap();
                         say("acknowledged", call.as_str());
