@@ -247,7 +247,8 @@ impl Inner {
                 || waiting.stamp.generation != generation
                 || now - waiting.since >= limit;
             // Not ready: its last request's body is still on the way out though the answer is complete.
-            if !spent && !(waiting.sender.is_ready() && waiting.stamp.suits(permit, generation)) {
+            let useful = waiting.sender.is_ready() && waiting.stamp.suits(permit, generation);
+            if !spent && !useful {
                 continue;
             }
             let waiting = conns.idle.remove(at);

@@ -4,6 +4,7 @@ use std::error::Error;
 use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use http::header::{CONNECTION, CONTENT_LENGTH, HOST, TRANSFER_ENCODING, UPGRADE};
 use http::uri::{PathAndQuery, Scheme};
@@ -96,37 +97,29 @@ impl Pool {
         let limits = self.inner.egress.limits();
         let progress = request.body_mut().watched();
         let lease = |held| Lease { pool: self.inner.clone(), slot: slot.clone(), held };
-        let answered = match conn {
+        let (answer, lease) = match conn {
             Conn::One(mut sender, stamp) => {
                 address_h1(&mut request, slot);
-                let head = within(limits.response_head, progress, sender.try_send_request(request)).await;
-                head.map(|head| head.map(|answer| (answer, lease(Held::One(sender, stamp)))))
+                let head = within(limits.response_head, progress, sender.try_send_request(request)).await?;
+                (head, lease(Held::One(sender, stamp)))
             }
             Conn::Shared(mut sender, users) => {
                 address_h2(&mut request, slot, origin);
                 let head = within(limits.response_head, progress, sender.try_send_request(request)).await;
-                if head.is_err() {
+                // Perhaps it is the connection that is dead: requests to come open another.
+                if matches!(head, Err(Failed::Final(_))) {
                     slot.forget(&users);
                 }
-                head.map(|head| head.map(|answer| (answer, lease(Held::Shared(users)))))
+                (head?, lease(Held::Shared(users)))
             }
         };
-        match answered {
-            Ok(Ok((answer, _))) if answer.status() == StatusCode::SWITCHING_PROTOCOLS => {
-                Err(Failed::Final(EgressError::Broken {
-                    maybe_processed: true,
-                    reason: "the server changed the protocol unasked".into(),
-                }))
-            }
-            Ok(Ok((answer, lease))) => {
-                Ok(answer.map(|body| ResponseBody::new(body, lease, limits.idle_body)))
-            }
-            Ok(Err(mut error)) => Err(match error.take_message() {
-                Some(request) => Failed::NotSent(Box::new(request), error.into_error()),
-                None => Failed::Died(error.into_error()),
-            }),
-            Err(stage) => Err(Failed::Final(EgressError::Timeout { stage })),
+        if answer.status() == StatusCode::SWITCHING_PROTOCOLS {
+            return Err(Failed::Final(EgressError::Broken {
+                maybe_processed: true,
+                reason: "the server changed the protocol unasked".into(),
+            }));
         }
+        Ok(answer.map(|body| ResponseBody::new(body, lease, limits.idle_body)))
     }
 }
 
@@ -138,25 +131,36 @@ enum Failed {
     Final(EgressError),
 }
 
-type Sent = Result<Response<Incoming>, TrySendError<Request<RequestBody>>>;
+impl From<TrySendError<Request<RequestBody>>> for Failed {
+    fn from(mut error: TrySendError<Request<RequestBody>>) -> Self {
+        match error.take_message() {
+            Some(request) => Failed::NotSent(Box::new(request), error.into_error()),
+            None => Failed::Died(error.into_error()),
+        }
+    }
+}
 
 /// Waits for the head of the answer. While a request body is still moving the limit starts anew.
 async fn within(
-    limit: std::time::Duration,
+    limit: Duration,
     progress: Option<Arc<Progress>>,
-    head: impl Future<Output = Sent>,
-) -> Result<Sent, Stage> {
+    head: impl Future<Output = Result<Response<Incoming>, TrySendError<Request<RequestBody>>>>,
+) -> Result<Response<Incoming>, Failed> {
     let mut head = pin!(head);
     let mut deadline = Instant::now() + limit;
     loop {
         if let Ok(sent) = timeout_at(deadline, head.as_mut()).await {
-            return Ok(sent);
+            return Ok(sent?);
         }
-        match &progress {
-            Some(progress) if progress.last() + limit > deadline => deadline = progress.last() + limit,
-            Some(progress) if progress.starved() => return Err(Stage::RequestBody),
-            _ => return Err(Stage::ResponseHead),
-        }
+        let stage = match &progress {
+            Some(progress) if progress.last() + limit > deadline => {
+                deadline = progress.last() + limit;
+                continue;
+            }
+            Some(progress) if progress.starved() => Stage::RequestBody,
+            _ => Stage::ResponseHead,
+        };
+        return Err(Failed::Final(EgressError::Timeout { stage }));
     }
 }
 

@@ -253,6 +253,8 @@ impl TlsFault {
                 | AlertDescription::CertificateExpired
                 | AlertDescription::CertificateUnknown
                 | AlertDescription::UnknownCA
+                // A signature in its chain is wrong.
+                | AlertDescription::DecryptError
                 | AlertDescription::AccessDenied => {
                     TlsFault::ClientCertificateRefused(format!("{alert:?}").into())
                 }

@@ -1,7 +1,7 @@
 //! The one decision: may a connection be opened to this address?
 
 use std::collections::HashMap;
-use std::net::{IpAddr, SocketAddr, UdpSocket};
+use std::net::{IpAddr, SocketAddr};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{PoisonError, RwLock};
 
@@ -136,7 +136,9 @@ impl Rules {
 /// Whether this machine has the address: the kernel lets only such be bound. Where it cannot tell
 /// (out of descriptors, say) the answer is yes, which refuses.
 fn is_of_this_machine(ip: IpAddr) -> bool {
-    match UdpSocket::bind((ip, 0)) {
+    #[expect(clippy::disallowed_types, reason = "bound and dropped; nothing is sent")]
+    let bound = std::net::UdpSocket::bind((ip, 0));
+    match bound {
         Ok(_) => true,
         Err(error) => error.kind() != std::io::ErrorKind::AddrNotAvailable,
     }
@@ -291,6 +293,8 @@ mod tests {
             "fec0::1",
             "feff::1",
             "2a00:1450::5efe:10.0.0.1",
+            "2a00:1450::5efe:0.0.0.1",
+            "2a00:1450::5efe:224.0.0.1",
             "2a00:1450::200:5efe:127.0.0.1",
         ] {
             assert_eq!(tenant(&rules, ip, 443), Verdict::Refused(Refusal::Private), "{ip}");

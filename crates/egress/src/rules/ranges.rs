@@ -113,10 +113,11 @@ pub(super) fn is_unicast(ip: IpAddr) -> bool {
 /// Whether the Internet routes it to one machine. For IPv6 that is an allow-list (2000::/3 less the
 /// exceptions), so a range that a later RFC sets aside elsewhere is refused from the start.
 pub(super) fn is_public(ip: IpAddr) -> bool {
-    match ip {
-        IpAddr::V4(ip) => !SPECIAL_V4.iter().any(|net| in_v4(ip, *net)),
-        IpAddr::V6(ip) => in_v6(ip, GLOBAL_V6) && !SPECIAL_V6.iter().any(|net| in_v6(ip, *net)),
-    }
+    is_unicast(ip)
+        && match ip {
+            IpAddr::V4(ip) => !SPECIAL_V4.iter().any(|net| in_v4(ip, *net)),
+            IpAddr::V6(ip) => in_v6(ip, GLOBAL_V6) && !SPECIAL_V6.iter().any(|net| in_v6(ip, *net)),
+        }
 }
 
 /// The address that a connection to `ip` really reaches: the kernel opens IPv4 for `::ffff:a.b.c.d`,
