@@ -33,7 +33,7 @@ pub struct Settings {
     /// A segment that would grow beyond this is followed by the next. Bytes; 16 MiB.
     pub segment_bytes: u64,
     /// Beyond this many bytes that are not shipped, calls are refused. 256 MiB, which is about
-    /// 300,000 calls.
+    /// half a million calls.
     pub backlog_limit: u64,
     /// One second.
     pub durability: Durability,
@@ -99,7 +99,8 @@ impl Drop for Shared {
 }
 
 impl Journal {
-    /// Opens the directory for this process. Blocks on the disk; at start only.
+    /// Opens the directory for this process. Blocks on the disk; at start only. What earlier
+    /// processes left counts as backlog until [`Journal::shipped`] has said otherwise.
     pub fn open(settings: Settings, server: ServerId) -> Result<Self, OpenError> {
         let path = &settings.directory;
         let directory = |source| OpenError::Directory { path: path.clone(), source };

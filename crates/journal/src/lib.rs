@@ -24,7 +24,9 @@
 //! body is compact JSON, which holds no line break. Why JSON: the audit trail keeps and hashes the
 //! record as canonical JSON, so the bytes are made once, on the way in, and are shipped and hashed
 //! as they lie here, never written anew; and `cut -c19-` shows an operator a journal without our help.
-//! Binary would save about 0.3 µs of writing a record and cost more than that in shipping it.
+//! Measured: 0.1–0.2 µs of CPU for the JSON, 0.5 µs for a record appended by one of 64 callers
+//! with the kernel's part of write(2), 1.2 µs by a lone caller. Binary would save a tenth of that
+//! and pay it back when the shipper has to make JSON of it.
 //!
 //! Files are never cut or overwritten. After a short write the segment is left as it is and the
 //! next one begun: an offset that a reader has stored keeps its meaning for ever. A torn tail is

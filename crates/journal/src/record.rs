@@ -80,6 +80,20 @@ pub enum ActorKind {
     Anonymous,
 }
 
+impl ActorKind {
+    pub const ALL: &'static [ActorKind] =
+        &[ActorKind::User, ActorKind::Key, ActorKind::Server, ActorKind::Anonymous];
+
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            ActorKind::User => "user",
+            ActorKind::Key => "key",
+            ActorKind::Server => "server",
+            ActorKind::Anonymous => "anonymous",
+        }
+    }
+}
+
 /// What a secret leaves for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -92,6 +106,32 @@ pub enum Purpose {
     Metadata,
     Operation,
     Database,
+}
+
+impl Purpose {
+    pub const ALL: &'static [Purpose] = &[
+        Purpose::Call,
+        Purpose::Verify,
+        Purpose::Token,
+        Purpose::Revoke,
+        Purpose::Step,
+        Purpose::Metadata,
+        Purpose::Operation,
+        Purpose::Database,
+    ];
+
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Purpose::Call => "call",
+            Purpose::Verify => "verify",
+            Purpose::Token => "token",
+            Purpose::Revoke => "revoke",
+            Purpose::Step => "step",
+            Purpose::Metadata => "metadata",
+            Purpose::Operation => "operation",
+            Purpose::Database => "database",
+        }
+    }
 }
 
 /// A body that is no record of this version.
@@ -112,16 +152,161 @@ impl Record<'_> {
         }
     }
 
+    /// The canonical form. The same bytes as serde_json's (a property test holds them together),
+    /// at half the cost: this runs twice for every call, before and after the secret leaves.
     pub(crate) fn write(&self, out: &mut Vec<u8>) {
-        // Writing plain structs into memory cannot fail: no map with odd keys, no I/O.
-        let _ = serde_json::to_writer(out, self);
+        match self {
+            Record::Intent(intent) => {
+                raw(out, r#"{"fact":"intent","call_id":"#);
+                text(out, intent.call_id.as_str());
+                raw(out, r#","at":"#);
+                number(out, intent.at.millis());
+                if let Some(project) = &intent.project_id {
+                    raw(out, r#","project_id":"#);
+                    text(out, project.as_str());
+                }
+                raw(out, r#","credential_id":"#);
+                text(out, intent.credential_id.as_str());
+                raw(out, r#","actor":{"type":"#);
+                text(out, intent.actor.kind.as_str());
+                optional(out, r#","id":"#, intent.actor.id.as_deref());
+                optional(out, r#","email":"#, intent.actor.email.as_deref());
+                raw(out, r#"},"environment":"#);
+                text(out, &intent.environment);
+                raw(out, r#","purpose":"#);
+                text(out, intent.purpose.as_str());
+                raw(out, r#","method":"#);
+                text(out, &intent.method);
+                raw(out, r#","host":"#);
+                text(out, &intent.host);
+                raw(out, r#","path":"#);
+                text(out, &intent.path);
+                optional(out, r#","client":"#, intent.client.as_deref());
+            }
+            Record::Result(result) => {
+                raw(out, r#"{"fact":"result","call_id":"#);
+                text(out, result.call_id.as_str());
+                raw(out, r#","at":"#);
+                number(out, result.at.millis());
+                raw(out, r#","outcome":"#);
+                text(out, result.outcome.as_str());
+                if let Some(status) = result.status {
+                    raw(out, r#","status":"#);
+                    number(out, status);
+                }
+                raw(out, r#","duration_ms":"#);
+                number(out, result.duration_ms);
+                if let Some(bytes) = result.bytes {
+                    raw(out, r#","bytes":"#);
+                    number(out, bytes);
+                }
+                optional(out, r#","code":"#, result.code.as_deref());
+            }
+        }
+        out.push(b'}');
     }
+}
+
+fn raw(out: &mut Vec<u8>, json: &str) {
+    out.extend_from_slice(json.as_bytes());
+}
+
+fn optional(out: &mut Vec<u8>, name: &str, value: Option<&str>) {
+    if let Some(value) = value {
+        raw(out, name);
+        text(out, value);
+    }
+}
+
+fn text(out: &mut Vec<u8>, value: &str) {
+    // Without a branch in it, so that the compiler can look at many bytes at once.
+    let escape = |bad, byte: &u8| bad | (*byte < 0x20) | (*byte == b'"') | (*byte == b'\\');
+    if value.as_bytes().iter().fold(false, escape) {
+        // Writing into memory cannot fail.
+        let _ = serde_json::to_writer(out, value);
+    } else {
+        out.push(b'"');
+        out.extend_from_slice(value.as_bytes());
+        out.push(b'"');
+    }
+}
+
+fn number(out: &mut Vec<u8>, value: impl Serialize) {
+    let _ = serde_json::to_writer(out, &value);
 }
 
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
+    use proptest::option;
+    use proptest::prelude::*;
+    use proptest::sample::select;
+
     use super::*;
+
+    fn any_text() -> impl Strategy<Value = Cow<'static, str>> {
+        // With quotes, backslashes, control characters and what is not ASCII.
+        prop_oneof!["[a-z/._-]{0,20}", "\\PC{0,10}", any::<String>()].prop_map(Cow::Owned)
+    }
+
+    fn id<T: std::str::FromStr + Clone>(prefix: &str, digits: &str) -> Cow<'static, T> {
+        Cow::Owned(format!("{prefix}{digits}").parse().ok().unwrap())
+    }
+
+    prop_compose! {
+        fn any_intent()(
+            digits in "[0-9a-h]{26}",
+            at: i64,
+            project in option::of("[0-9a-h]{26}"),
+            kind in select(ActorKind::ALL),
+            actor in (option::of(any_text()), option::of(any_text())),
+            environment in any_text(),
+            purpose in select(Purpose::ALL),
+            target in (any_text(), any_text(), any_text()),
+            client in option::of(any_text()),
+        ) -> Record<'static> {
+            Record::Intent(Intent {
+                call_id: id("cal_", &digits),
+                at: Timestamp(at),
+                project_id: project.map(|digits| id("prj_", &digits)),
+                credential_id: id("crd_", &digits),
+                actor: Actor { kind, id: actor.0, email: actor.1 },
+                environment,
+                purpose,
+                method: target.0,
+                host: target.1,
+                path: target.2,
+                client,
+            })
+        }
+    }
+
+    prop_compose! {
+        fn any_result()(
+            digits in "[0-9a-h]{26}",
+            at: i64,
+            outcome in select(Outcome::ALL),
+            status: Option<u16>,
+            duration_ms: u64,
+            bytes: Option<u64>,
+            code in option::of(any_text()),
+        ) -> Record<'static> {
+            let call_id = id("cal_", &digits);
+            let at = Timestamp(at);
+            Record::Result(CallResult { call_id, at, outcome, status, duration_ms, bytes, code })
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn records_are_written_as_serde_writes_them(record in prop_oneof![any_intent(), any_result()]) {
+            let mut out = Vec::new();
+            record.write(&mut out);
+            prop_assert_eq!(&out, &serde_json::to_vec(&record).unwrap());
+            prop_assert!(!out.contains(&b'\n'));
+            prop_assert_eq!(Record::parse(&out).unwrap(), record);
+        }
+    }
 
     #[test]
     fn the_canonical_form_does_not_change() {

@@ -122,3 +122,48 @@ impl Syncer {
         self.changed.notify_all();
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use std::os::fd::OwnedFd;
+    use std::time::Instant;
+
+    use super::*;
+
+    #[test]
+    fn what_is_written_is_synced_by_the_thread_and_again_at_the_end() {
+        let folder = std::env::temp_dir();
+        let path = folder.join(format!("journal-sync-{}", std::process::id()));
+        let segment = Arc::new(SegmentFile::new(File::create(&path).unwrap()));
+        let syncer = Arc::new(Syncer::new(folder));
+        // So long that only the first write and the end can be meant.
+        let thread = syncer.start(Duration::from_secs(3600)).unwrap();
+        syncer.created();
+        syncer.written(&segment);
+        let begin = Instant::now();
+        while segment.dirty.load(Ordering::SeqCst) {
+            assert!(begin.elapsed() < Duration::from_secs(30), "no fsync began");
+            std::thread::yield_now();
+        }
+        syncer.written(&segment);
+        assert!(segment.dirty.load(Ordering::SeqCst), "the interval is not over");
+        syncer.stop();
+        thread.join().unwrap();
+        assert!(!segment.dirty.load(Ordering::SeqCst));
+        assert!(!segment.failed.load(Ordering::SeqCst));
+        std::fs::remove_file(path).unwrap();
+    }
+
+    #[test]
+    fn a_failed_fsync_ends_a_segment() {
+        // A pipe cannot be synced (EINVAL).
+        let (_reader, writer) = io::pipe().unwrap();
+        let segment = Arc::new(SegmentFile::new(File::from(OwnedFd::from(writer))));
+        let syncer = Syncer::new(std::env::temp_dir());
+        syncer.written(&segment);
+        assert!(syncer.sync_now().is_err());
+        assert!(segment.failed.load(Ordering::SeqCst));
+        assert!(syncer.sync_now().is_ok(), "it is not tried for ever");
+    }
+}

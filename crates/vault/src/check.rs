@@ -63,8 +63,8 @@ pub fn verify_check(ring: &KeyRing, stored: &str) -> Result<(), CheckError> {
         match ring.find(&id) {
             None => return Err(CheckError::Missing { id }),
             Some(key) => {
-                let same =
-                    tag(key).is_some_and(|tag| verify_slices_are_equal(tag.as_bytes(), expected.as_bytes()).is_ok());
+                let same = tag(key)
+                    .is_some_and(|tag| verify_slices_are_equal(tag.as_bytes(), expected.as_bytes()).is_ok());
                 if !same {
                     return Err(CheckError::Different { id });
                 }

@@ -29,7 +29,10 @@ pub(crate) fn new_key(entropy: &dyn Entropy) -> KeyBytes {
 /// HKDF-SHA256 to 32 bytes.
 pub(crate) fn derive(ikm: &KeyBytes, salt: &[u8], info: &[&[u8]]) -> Result<KeyBytes, Unspecified> {
     let mut key = KeyBytes::default();
-    Salt::new(HKDF_SHA256, salt).extract(ikm.as_slice()).expand(info, HKDF_SHA256)?.fill(key.as_mut_slice())?;
+    Salt::new(HKDF_SHA256, salt)
+        .extract(ikm.as_slice())
+        .expand(info, HKDF_SHA256)?
+        .fill(key.as_mut_slice())?;
     Ok(key)
 }
 

@@ -171,7 +171,10 @@ impl KeyRing {
             let encoded = std::str::from_utf8(&encoded[..length]).unwrap_or_default();
             let comma = if index == 0 { "" } else { "," };
             let (id, at) = (&key.id, key.created_at.to_rfc3339());
-            let _ = write!(text, "{comma}\n    {{\"id\": \"{id}\", \"created_at\": \"{at}\", \"key\": \"{encoded}\"}}");
+            let _ = write!(
+                text,
+                "{comma}\n    {{\"id\": \"{id}\", \"created_at\": \"{at}\", \"key\": \"{encoded}\"}}"
+            );
         }
         text.push_str("\n  ]\n}\n");
         SecretBytes::new(std::mem::take(&mut *text).into_bytes())

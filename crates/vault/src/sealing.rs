@@ -158,7 +158,11 @@ impl Vault {
     }
 
     /// The same data key, wrapped anew by the active root key. What is sealed under it stays as it is.
-    pub fn rewrap(&self, stored: &WrappedDataKey, entropy: &dyn Entropy) -> Result<WrappedDataKey, UnwrapError> {
+    pub fn rewrap(
+        &self,
+        stored: &WrappedDataKey,
+        entropy: &dyn Entropy,
+    ) -> Result<WrappedDataKey, UnwrapError> {
         let state = self.read();
         let key = unwrap(&state.ring, stored)?;
         Ok(wrap(&state.ring, stored.id.clone(), &key, entropy)?)
@@ -269,11 +273,16 @@ fn wrap_aad(id: &DataKeyId, root_key: &RootKeyId) -> Vec<u8> {
     aad
 }
 
-fn wrap(ring: &KeyRing, id: DataKeyId, key: &KeyBytes, entropy: &dyn Entropy) -> Result<WrappedDataKey, SealError> {
+fn wrap(
+    ring: &KeyRing,
+    id: DataKeyId,
+    key: &KeyBytes,
+    entropy: &dyn Entropy,
+) -> Result<WrappedDataKey, SealError> {
     let root = ring.active_key();
     let aad = wrap_aad(&id, &root.id);
-    let wrapped =
-        cipher::seal(&root.key, WRAP_LABEL, &[FORMAT], &aad, key.as_slice(), entropy).map_err(|_| SealError::Failed)?;
+    let wrapped = cipher::seal(&root.key, WRAP_LABEL, &[FORMAT], &aad, key.as_slice(), entropy)
+        .map_err(|_| SealError::Failed)?;
     Ok(WrappedDataKey { id, root_key: root.id.clone(), wrapped })
 }
 

@@ -50,7 +50,10 @@ fn open(ikm: &[u8], label: &[u8], header: usize, aad: &[u8], sealed: &[u8]) -> O
     let bound = [head, aad].concat();
     let key = derive(ikm, salt, &[label, &bound].concat());
     let nonce: [u8; 12] = nonce.try_into().unwrap();
-    Aes256Gcm::new_from_slice(&key).unwrap().decrypt(&Nonce::from(nonce), Payload { msg: ciphertext, aad: &bound }).ok()
+    Aes256Gcm::new_from_slice(&key)
+        .unwrap()
+        .decrypt(&Nonce::from(nonce), Payload { msg: ciphertext, aad: &bound })
+        .ok()
 }
 
 fn seal(ikm: &[u8], label: &[u8], head: &[u8], aad: &[u8], plaintext: &[u8]) -> Vec<u8> {
@@ -110,7 +113,8 @@ fn what_another_implementation_seals_the_vault_opens() {
     let mut data_key = [0; 32];
     entropy.fill(&mut data_key);
     let id = DataKeyId::new(NOW, &entropy);
-    let mut stored = WrappedDataKey { id: id.clone(), root_key: ring.active_id().clone(), wrapped: Vec::new() };
+    let mut stored =
+        WrappedDataKey { id: id.clone(), root_key: ring.active_id().clone(), wrapped: Vec::new() };
     stored.wrapped = seal(&root_key(&ring), WRAP, &[1], &wrap_aad(&stored), &data_key);
     vault.load_data_key(&stored).unwrap();
 

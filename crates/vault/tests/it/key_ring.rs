@@ -75,12 +75,21 @@ fn each_fault_of_a_key_file_has_its_own_error() {
         refusal(&good.replace(&format!("\"id\": \"{id}\""), "\"id\": \"main\"")),
         RingError::BadId { position: 1 }
     );
-    assert_eq!(refusal(&good.replace(&entry, &format!("{entry}, {entry}"))), RingError::Duplicate { id: id.clone() });
+    assert_eq!(
+        refusal(&good.replace(&entry, &format!("{entry}, {entry}"))),
+        RingError::Duplicate { id: id.clone() }
+    );
     assert_eq!(refusal(&good.replace("2023-11-14", "14.11.23 ")), RingError::BadTime { id: id.clone() });
     assert_eq!(refusal(&good.replace(&key, "no base64!")), RingError::NotBase64 { id: id.clone() });
-    assert_eq!(refusal(&good.replace(&key, &key[..40])), RingError::WrongLength { id: id.clone(), bytes: 30 });
+    assert_eq!(
+        refusal(&good.replace(&key, &key[..40])),
+        RingError::WrongLength { id: id.clone(), bytes: 30 }
+    );
     assert_eq!(refusal(&good.replace(&key, "")), RingError::WrongLength { id: id.clone(), bytes: 0 });
-    assert_eq!(refusal(&good.replace(&key, &format!("{}A=", "A".repeat(42)))), RingError::Zeros { id: id.clone() });
+    assert_eq!(
+        refusal(&good.replace(&key, &format!("{}A=", "A".repeat(42)))),
+        RingError::Zeros { id: id.clone() }
+    );
     let other = KeyRing::generate(NOW, &Counted::from(50)).active_id().clone();
     assert_eq!(
         refusal(&good.replace(&format!("\"active\": \"{id}\""), &format!("\"active\": \"{other}\""))),
