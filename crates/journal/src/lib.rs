@@ -48,5 +48,5 @@ pub use frame::MAX_BODY;
 pub use journal::{Durability, Journal, OpenError, Settings};
 pub use reader::{ReadError, Reader, Step};
 pub use record::{Actor, ActorKind, CallResult, Intent, NotARecord, Purpose, Record};
-pub use segment::{Segment, SegmentId, WriterId, list};
+pub use segment::{NotAWriter, Segment, SegmentId, WriterId, list};
 pub use writer::{AppendError, Counts, Writer};
