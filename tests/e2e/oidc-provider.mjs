@@ -317,4 +317,5 @@ server.listen(0, '127.0.0.1', () => {
   handle = provider.callback();
   process.stdout.write(`${JSON.stringify({ issuer })}\n`);
 });
+process.stdout.on('error', () => process.exit(0));
 process.stdin.on('end', () => process.exit(0)).resume();
