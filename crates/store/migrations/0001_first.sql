@@ -248,20 +248,25 @@ CREATE TABLE tokens (
     sealed BLOB,
     data_key TEXT,
     obtained_at BIGINT,
+    fresh_until BIGINT,                        -- the end less the margin: from then on it is refreshed
     expires_at BIGINT,
     grant_expires_at BIGINT,
+    -- From here to forced_at all times are the database's clock.
     lease_owner TEXT,
     lease_fence BIGINT NOT NULL,
-    lease_until BIGINT NOT NULL,               -- the database's clock
+    lease_until BIGINT NOT NULL,               -- 0: nobody's
     intent TEXT,                               -- prepared | sent
     intent_fence BIGINT,
+    intent_until BIGINT,                       -- a sent request has ended by then
     failures BIGINT NOT NULL,
     retry_at BIGINT,
+    forced_at BIGINT,
     last_error TEXT,
     updated_at BIGINT NOT NULL
 );
 CREATE INDEX tokens_credential ON tokens (credential_id);
-CREATE INDEX tokens_expiry ON tokens (state, expires_at);
+CREATE INDEX tokens_fresh ON tokens (state, fresh_until);
+CREATE INDEX tokens_obtained ON tokens (state, obtained_at);
 CREATE INDEX tokens_key ON tokens (data_key);
 
 -- The audit trail. A chain per writer (server start); `seq` is a cursor, not a proof.
@@ -290,7 +295,8 @@ CREATE INDEX audit_project ON audit (project_id, seq);
 CREATE INDEX audit_credential ON audit (credential_id, seq);
 CREATE INDEX audit_call ON audit (call_id);
 
--- How far each journal has been shipped; moved in the transaction that inserts its records.
+-- The head of each writer's chain, and how far its journal has been shipped: moved in the transaction
+-- that inserts its records.
 CREATE TABLE journals (
     writer TEXT NOT NULL PRIMARY KEY,
     segment BIGINT NOT NULL,

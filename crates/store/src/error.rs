@@ -83,6 +83,9 @@ pub enum StoreError {
     #[error("the cursor is not one that a list gave out; start the list again")]
     BadCursor,
 
+    #[error("a text holds the NUL character, which cannot be stored; leave it out")]
+    NulCharacter,
+
     // What passes.
     #[error("the database is busy: {0}; try again in a moment")]
     Busy(String),

@@ -1,9 +1,33 @@
 //! The only SQL: SQLite and PostgreSQL from one text.
+//!
+//! A [`Store`] opens transactions; the functions of a group ([`users`], [`credentials`], …) take one, and the
+//! tenant with it: a row cannot be had without its project, user or owner. Sealed values come and go as
+//! bytes; nothing here can open them.
+//!
+//! ```no_run
+//! # async fn example() -> latchstring_store::Result<()> {
+//! use latchstring_store::{OpenOptions, Store, scopes, users};
+//! let store = Store::open("sqlite:latchstring-data/latchstring.db", OpenOptions::default()).await?;
+//! store.migrate().await?;
+//! let mut tx = store.begin_write(&[scopes::INSTANCE]).await?; // raises the epochs first: the lock
+//! let count = users::count(&mut tx).await?;
+//! tx.commit().await?; // tells the listeners, then returns
+//! # Ok(()) }
+//! ```
+//!
+//! Times are Unix milliseconds. `now` is a parameter everywhere, with one exception: leases, heartbeats and
+//! `changed_at` are set and compared by the database's clock.
+
 pub mod api_keys;
+pub mod audit;
+pub mod connectors;
 pub mod credentials;
+pub mod data_keys;
 pub mod dialect;
 pub mod environments;
 pub mod error;
+pub mod idempotency;
+pub mod instance;
 pub mod members;
 mod migrate;
 mod page;
@@ -11,12 +35,15 @@ mod pool;
 pub mod projects;
 pub mod resolve;
 pub mod scopes;
+pub mod secrets;
 pub mod sessions;
 pub mod shares;
 mod sql;
+pub mod tokens;
 pub mod tx;
 pub mod users;
 pub mod values;
+
 pub use dialect::Dialect;
 pub use error::{Result, StoreError, Taken};
 pub use page::{Page, Paging};

@@ -62,6 +62,7 @@ impl Statement {
             text: self.text(dialect),
             arguments: AnyArguments::default(),
             failed: None,
+            nul: false,
         }
     }
 }
@@ -79,15 +80,22 @@ pub(crate) use statements;
 pub(crate) fn registry() -> impl Iterator<Item = &'static Statement> {
     [
         crate::api_keys::ALL,
+        crate::audit::ALL,
+        crate::connectors::ALL,
         crate::credentials::ALL,
+        crate::data_keys::ALL,
         crate::environments::ALL,
+        crate::idempotency::ALL,
+        crate::instance::ALL,
         crate::members::ALL,
         crate::migrate::ALL,
         crate::projects::ALL,
         crate::resolve::ALL,
         crate::scopes::ALL,
+        crate::secrets::ALL,
         crate::sessions::ALL,
         crate::shares::ALL,
+        crate::tokens::ALL,
         crate::users::ALL,
         crate::values::ALL,
     ]
@@ -111,10 +119,13 @@ pub(crate) struct Run<'a> {
     text: &'static str,
     arguments: AnyArguments,
     failed: Option<String>,
+    nul: bool,
 }
 
 impl Run<'_> {
     pub(crate) fn bind<V: Bind>(mut self, value: V) -> Self {
+        // PostgreSQL has no room for it in a text, SQLite does: neither gets one.
+        self.nul |= value.has_nul();
         if let Err(error) = self.arguments.add(value.sql()) {
             self.failed = Some(error.to_string());
         }
@@ -161,6 +172,7 @@ impl Run<'_> {
 
     fn ready(&self) -> Result<Dialect> {
         match &self.failed {
+            _ if self.nul => Err(StoreError::NulCharacter),
             Some(text) => Err(StoreError::Other { code: "bind".into(), text: text.clone() }),
             None => Ok(self.dialect),
         }
@@ -267,6 +279,9 @@ impl<'r> Columns<'r> {
 pub(crate) trait Bind {
     type Sql: for<'q> Encode<'q, Any> + Type<Any> + 'static;
     fn sql(self) -> Self::Sql;
+    fn has_nul(&self) -> bool {
+        false
+    }
 }
 
 impl<B: Bind> Bind for Option<B> {
@@ -274,7 +289,25 @@ impl<B: Bind> Bind for Option<B> {
     fn sql(self) -> Self::Sql {
         self.map(Bind::sql)
     }
+    fn has_nul(&self) -> bool {
+        self.as_ref().is_some_and(Bind::has_nul)
+    }
 }
+
+macro_rules! bind_text {
+    ($($of:ty),*) => {$(
+        impl Bind for $of {
+            type Sql = String;
+            fn sql(self) -> String {
+                self.to_owned()
+            }
+            fn has_nul(&self) -> bool {
+                self.contains('\0')
+            }
+        }
+    )*};
+}
+bind_text!(String, &String, &str);
 
 macro_rules! bind {
     ($($of:ty => $sql:ty, $value:ident, $into:expr;)*) => {$(
@@ -289,9 +322,6 @@ macro_rules! bind {
 }
 
 bind! {
-    String => String, v, v;
-    &String => String, v, v.clone();
-    &str => String, v, v.to_owned();
     i64 => i64, v, v;
     bool => i64, v, i64::from(v);
     Timestamp => i64, v, v.0;
