@@ -21,7 +21,7 @@ use crate::limits::Limits;
 use crate::permit::Permit;
 use crate::proxy::OutboundProxy;
 use crate::resolve::{Resolve, SystemResolver};
-use crate::rules::{AllowRule, Policy, Rules, Verdict, judge};
+use crate::rules::{AllowRule, Policy, Refusal, Rules, Verdict, judge};
 use crate::stream::{Carrier, Kind, Stream};
 use crate::tls::{Identity, IdentityError, IdentityParts, TlsFault, Trust};
 
@@ -101,6 +101,16 @@ impl Egress {
     /// Parses a client certificate and further authorities once, for many connections.
     pub fn identity(&self, parts: &IdentityParts<'_>) -> Result<Identity, IdentityError> {
         self.trust.identity(parts)
+    }
+
+    /// Why an origin whose host is an address could never be called; `None` for names, which are only
+    /// judged when they are called. No I/O: for telling somebody while they type.
+    pub fn refuses(&self, project: Option<&ProjectId>, origin: &Origin) -> Option<Refusal> {
+        let ip = literal(&origin.host)?;
+        match judge(&self.rules, Policy::Tenant, ip, origin.port, !origin.https, project) {
+            Verdict::Refused(refusal) => Some(refusal),
+            Verdict::Allowed | Verdict::AllowedForProject => None,
+        }
     }
 
     /// A checked stream for a session that is not HTTP (databases, mail).

@@ -109,19 +109,28 @@ async fn unresolved_refused_and_dead_look_alike() {
 
 #[tokio::test]
 async fn own_listeners_are_not_called() {
-    let server = hello().await;
-    let pool = pool(on_loopback());
-    let origin = server.origin();
-    let ticket = ticket(&origin);
-    assert_eq!(text(pool.send(&ticket, None, &origin, get("/")).await.unwrap().into_body()).await, "hello");
-    // The warm connection is not used again either.
-    pool.egress().rules().set_own_listeners(vec![([0, 0, 0, 0], server.at.port()).into()]);
-    let Err(EgressError::Unreachable(no)) = pool.send(&ticket, None, &origin, get("/")).await else {
-        panic!("called itself")
-    };
-    assert_eq!(no.refusal(), Some(Refusal::OwnListener));
-    let configured = Configured::new(origin.clone());
-    assert!(pool.send(&configured, None, &origin, get("/")).await.is_err());
+    let authority = Authority::new();
+    let http2 = serve(Some(authority.server(&["h2"])), |_| async { Response::new(full("hello")) }).await;
+    let http1 = hello().await;
+    let mut settings = on_loopback();
+    settings.extra_ca_pem = Some(authority.pem.into_bytes());
+    let pool = pool(settings);
+    for (server, origin) in [(&http1, http1.origin()), (&http2, localhost(&http2))] {
+        let ticket = ticket(&origin);
+        assert_eq!(
+            text(pool.send(&ticket, None, &origin, get("/")).await.unwrap().into_body()).await,
+            "hello"
+        );
+        // The warm connection is not used again either.
+        pool.egress().rules().set_own_listeners(vec![([0, 0, 0, 0], server.at.port()).into()]);
+        let Err(EgressError::Unreachable(no)) = pool.send(&ticket, None, &origin, get("/")).await else {
+            panic!("called itself")
+        };
+        assert_eq!(no.refusal(), Some(Refusal::OwnListener));
+        let configured = Configured::new(origin.clone());
+        assert!(pool.send(&configured, None, &origin, get("/")).await.is_err());
+        pool.egress().rules().set_own_listeners(Vec::new());
+    }
 }
 
 #[tokio::test]
@@ -193,4 +202,19 @@ async fn the_second_address_is_used_when_the_first_is_dead() {
     let origin = origin(&format!("http://two.example:{}", server.at.port()));
     let answer = pool.send(&ticket(&origin), None, &origin, get("/")).await.unwrap();
     assert_eq!(text(answer.into_body()).await, "hello");
+}
+
+#[test]
+fn an_address_can_be_judged_while_it_is_typed() {
+    let egress = latchstring_egress::Egress::new(on_loopback()).unwrap();
+    for (url, refusal) in [
+        ("https://10.0.0.1", Some(Refusal::Private)),
+        ("https://[fd00:ec2::254]", Some(Refusal::Metadata)),
+        ("http://8.8.8.8", Some(Refusal::Cleartext)),
+        ("https://8.8.8.8", None),
+        ("http://127.0.0.1:8080", None),
+        ("https://name.example", None),
+    ] {
+        assert_eq!(egress.refuses(None, &origin(url)), refusal, "{url}");
+    }
 }

@@ -282,3 +282,51 @@ async fn a_connection_that_the_server_closed_while_it_waited_costs_nobody_anythi
         Err(error) => assert!(error.maybe_processed(), "{error:?}"),
     }
 }
+
+/// An HTTP/2 server that resets the first stream of each connection for this reason and answers the others.
+async fn resetting(authority: &Authority, reason: h2::Reason) -> (Server, Arc<AtomicUsize>) {
+    let listener = listen("127.0.0.1:0").await;
+    let server = Server { at: listener.local_addr().unwrap(), accepted: Arc::default() };
+    let streams = Arc::new(AtomicUsize::new(0));
+    let (accepted, counter) = (server.accepted.clone(), streams.clone());
+    let tls = tokio_rustls::TlsAcceptor::from(authority.server(&["h2"]));
+    tokio::spawn(async move {
+        loop {
+            let (stream, _) = listener.accept().await.unwrap();
+            accepted.fetch_add(1, Ordering::SeqCst);
+            let (tls, counter) = (tls.clone(), counter.clone());
+            tokio::spawn(async move {
+                let mut connection = h2::server::handshake(tls.accept(stream).await.unwrap()).await.unwrap();
+                while let Some(Ok((request, mut respond))) = connection.accept().await {
+                    assert_eq!(request.uri().path(), "/second");
+                    if counter.fetch_add(1, Ordering::SeqCst) == 0 {
+                        respond.send_reset(reason);
+                    } else {
+                        respond.send_response(Response::new(()), true).unwrap();
+                    }
+                }
+            });
+        }
+    });
+    (server, streams)
+}
+
+#[tokio::test]
+async fn http2_sends_again_only_what_the_server_says_it_did_not_process() {
+    let authority = Authority::new();
+    for (reason, again) in [(h2::Reason::REFUSED_STREAM, true), (h2::Reason::INTERNAL_ERROR, false)] {
+        let (server, streams) = resetting(&authority, reason).await;
+        let mut settings = on_loopback();
+        settings.extra_ca_pem = Some(authority.pem.clone().into_bytes());
+        let pool = pool(settings);
+        let origin = localhost(&server);
+        let request = Request::post("/second").body(RequestBody::full("body")).unwrap();
+        let sent = pool.send(&ticket(&origin), None, &origin, request).await.map(|answer| answer.status());
+        match sent {
+            Ok(status) => assert!(again && status == 200),
+            Err(error) => assert!(!again && error.maybe_processed(), "{error:?}"),
+        }
+        assert_eq!(streams.load(Ordering::SeqCst), if again { 2 } else { 1 });
+        assert_eq!(pool.stats().retried, u64::from(again));
+    }
+}
