@@ -17,7 +17,11 @@ impl ApiKey {
         }
         let mut fixed = Fixed::default();
         fixed.place(&Place::new("key", &self.place)?, "value", self.value.expose())?;
-        fixed.secrets.push(self.value.clone());
+        // Blanks at the ends do not travel in a header, so an echo has none.
+        fixed.secrets.push(match &self.place {
+            Placement::Header { .. } => self.value.expose().trim_matches([' ', '\t']).into(),
+            Placement::Query { .. } | Placement::Cookie { .. } => self.value.clone(),
+        });
         Ok(fixed)
     }
 }

@@ -5,8 +5,8 @@
 
 use std::borrow::Cow;
 
-use http::header::{COOKIE, HeaderName, HeaderValue};
 use http::HeaderMap;
+use http::header::{COOKIE, HeaderName, HeaderValue};
 use latchstring_model::SecretString;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode, utf8_percent_encode};
 
@@ -152,9 +152,16 @@ pub(crate) fn replace_cookies(headers: &mut HeaderMap, pairs: &[String]) {
 pub enum Placement {
     /// `prefix` stands before the value. One that ends in a letter or digit (`Bearer`, `Token`) is followed
     /// by a blank; any other (`key=`, `Token token=`) stands as it is.
-    Header { name: String, prefix: String },
-    Query { name: String },
-    Cookie { name: String },
+    Header {
+        name: String,
+        prefix: String,
+    },
+    Query {
+        name: String,
+    },
+    Cookie {
+        name: String,
+    },
 }
 
 impl Placement {
@@ -203,7 +210,12 @@ impl Place {
     }
 
     /// Puts `value` there, in place of what the caller sent.
-    pub(crate) fn set(&self, out: &mut Outgoing<'_>, field: &'static str, value: &str) -> Result<(), SchemeError> {
+    pub(crate) fn set(
+        &self,
+        out: &mut Outgoing<'_>,
+        field: &'static str,
+        value: &str,
+    ) -> Result<(), SchemeError> {
         match self {
             Place::Header { name, prefix } => {
                 let value = header_value(field, &format!("{prefix}{value}"))?;
@@ -235,7 +247,8 @@ impl Place {
             }
             Place::Cookie { name } => {
                 let text = out.headers.get(COOKIE)?.to_str().ok()?;
-                let pair = text.split("; ").find_map(|pair| pair.strip_prefix(name.as_str())?.strip_prefix('='))?;
+                let pair =
+                    text.split("; ").find_map(|pair| pair.strip_prefix(name.as_str())?.strip_prefix('='))?;
                 Some(pair.into())
             }
         }
@@ -268,7 +281,12 @@ impl Fixed {
         Ok(())
     }
 
-    pub(crate) fn place(&mut self, place: &Place, field: &'static str, value: &str) -> Result<(), SchemeError> {
+    pub(crate) fn place(
+        &mut self,
+        place: &Place,
+        field: &'static str,
+        value: &str,
+    ) -> Result<(), SchemeError> {
         match place {
             Place::Header { name, prefix } => {
                 self.header(name.clone(), header_value(field, &format!("{prefix}{value}"))?);
@@ -326,7 +344,9 @@ mod tests {
 
     #[test]
     fn a_parameter_is_added_to_any_target() {
-        for (target, wanted) in [("/a", "/a?k=v"), ("/a?", "/a?k=v"), ("/a?b", "/a?b&k=v"), ("/a?b&", "/a?b&k=v")] {
+        for (target, wanted) in
+            [("/a", "/a?k=v"), ("/a?", "/a?k=v"), ("/a?b", "/a?b&k=v"), ("/a?b&", "/a?b&k=v")]
+        {
             let mut target = target.to_owned();
             append_query(&mut target, "k=v");
             assert_eq!(target, wanted);

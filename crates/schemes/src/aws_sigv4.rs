@@ -231,3 +231,87 @@ fn canonical_query(query: &str) -> String {
     pairs.sort();
     pairs.iter().map(|(name, value)| format!("{name}={value}")).collect::<Vec<_>>().join("&")
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use serde::Deserialize;
+
+    use super::*;
+
+    #[derive(Deserialize)]
+    struct Vector {
+        name: String,
+        method: String,
+        target: String,
+        headers: Vec<(String, String)>,
+        body: String,
+        sign_body: bool,
+        normalize: bool,
+        token: Option<String>,
+        access_key_id: String,
+        secret_access_key: String,
+        region: String,
+        service: String,
+        time: String,
+        canonical_request: String,
+        signature: String,
+    }
+
+    /// The published suite signs every header, with services that normalise and some that do not.
+    #[test]
+    fn the_published_suite() {
+        let vectors: Vec<Vector> = serde_json::from_str(include_str!("../tests/data/sigv4.json")).unwrap();
+        assert_eq!(vectors.len(), 38);
+        for vector in vectors {
+            let now = Timestamp::parse_rfc3339(&vector.time).unwrap();
+            let mut aws = AwsSigV4 {
+                access_key_id: vector.access_key_id,
+                secret_access_key: vector.secret_access_key.into(),
+                session_token: None,
+                region: vector.region,
+                service: vector.service,
+            }
+            .prepare()
+            .unwrap();
+            aws.normalise = vector.normalize;
+            let payload = hex(digest::digest(&digest::SHA256, vector.body.as_bytes()).as_ref());
+            let mut headers: Vec<(String, String)> = Vec::new();
+            let mut add = |name: &str, value: &str| {
+                let (name, value) = (name.to_ascii_lowercase(), squeeze(value));
+                match headers.iter_mut().find(|(known, _)| *known == name) {
+                    Some((_, values)) => *values = format!("{values},{value}"),
+                    None => headers.push((name, value)),
+                }
+            };
+            for (name, value) in &vector.headers {
+                add(name, value);
+            }
+            if !vector.headers.iter().any(|(name, _)| name.eq_ignore_ascii_case("x-amz-date")) {
+                add("x-amz-date", &compact_time(now));
+            }
+            if let Some(token) = &vector.token {
+                add("x-amz-security-token", token);
+            }
+            if vector.sign_body {
+                add("x-amz-content-sha256", &payload);
+            }
+            headers.sort();
+            let (canonical, _) = aws.canonical_request(&vector.method, &vector.target, &headers, &payload);
+            assert_eq!(canonical, vector.canonical_request, "{}", vector.name);
+            assert_eq!(aws.signature(&canonical, now).1, vector.signature, "{}", vector.name);
+        }
+    }
+
+    #[test]
+    fn paths_as_each_service_signs_them() {
+        assert_eq!(s3_path("/a%20b/c=d/%E1%88%B4/+"), "/a%20b/c%3Dd/%E1%88%B4/%2B");
+        assert_eq!(s3_path("/a//b/./c"), "/a//b/./c");
+        assert_eq!(s3_path(""), "/");
+        // As in AWS's own note on Lambda function names.
+        assert_eq!(path_twice("/f/arn%3Aaws%3Alambda/x", true), "/f/arn%253Aaws%253Alambda/x");
+        assert_eq!(path_twice("/a/../b/./c//", true), "/b/c/");
+        assert_eq!(path_twice("/..", true), "/");
+        assert_eq!(path_twice("/model/x:1", true), "/model/x%3A1");
+    }
+}

@@ -12,7 +12,7 @@ pub struct Bearer {
 
 impl Bearer {
     pub(crate) fn prepare(&self) -> Result<Fixed, SchemeError> {
-        let token = self.token.expose();
+        let token = self.token.expose().trim_matches(' ');
         if token.is_empty() {
             return Err(SchemeError::Missing { field: "token" });
         }
@@ -21,7 +21,7 @@ impl Bearer {
         }
         let mut fixed = Fixed::default();
         fixed.header(AUTHORIZATION, header_value("token", &format!("Bearer {token}"))?);
-        fixed.secrets.push(self.token.clone());
+        fixed.secrets.push(token.into());
         Ok(fixed)
     }
 }

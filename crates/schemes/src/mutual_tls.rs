@@ -76,7 +76,9 @@ impl MutualTls {
         let wrong_key = |source| SchemeError::Key { field: "private_key", source };
         let key = keys::read(&self.private_key, self.passphrase.as_ref()).map_err(wrong_key)?;
         if key.key.kind() == KeyKind::RsaPss {
-            return Err(wrong_key(KeyError::Unsupported("an RSA key for RSASSA-PSS only, which TLS here cannot use")));
+            return Err(wrong_key(KeyError::Unsupported(
+                "an RSA key for RSASSA-PSS only, which TLS here cannot use",
+            )));
         }
         let bad = || SchemeError::BadCertificate { field: "certificate" };
         let blocks = keys::blocks(&self.certificate).map_err(|_| bad())?;

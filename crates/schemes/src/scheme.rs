@@ -134,7 +134,9 @@ impl Scheme {
                 identity = Some(scheme.identity()?);
                 match with {
                     None => Kind::None,
-                    Some(with) if matches!(*with, Scheme::MutualTls(..)) => return Err(SchemeError::NestedMethod),
+                    Some(with) if matches!(*with, Scheme::MutualTls(..)) => {
+                        return Err(SchemeError::NestedMethod);
+                    }
                     Some(with) => {
                         let inner = with.prepare()?;
                         body = inner.body;
@@ -202,7 +204,8 @@ impl Prepared {
                     (Some(token), Some(name)) => token.named.get(name),
                     (token, _) => token,
                 };
-                let token = token.filter(|token| !token.access_token.is_empty()).ok_or(SchemeError::TokenMissing)?;
+                let token =
+                    token.filter(|token| !token.access_token.is_empty()).ok_or(SchemeError::TokenMissing)?;
                 apply_token(out, token, place.as_ref()).map_err(|_| SchemeError::BadToken)?;
                 Ok(None)
             }
@@ -222,8 +225,9 @@ impl Prepared {
         }
     }
 
-    /// Looks at a refusal. True when it taught something (digest: a nonce), so that signing again and
-    /// replaying, once, is worthwhile.
+    /// Looks at an answer's status and headers. True when a refusal taught something (digest: a nonce), so
+    /// that signing again and replaying, once, is worthwhile. Digest also learns from answers that are no
+    /// refusal (`nextnonce`); leaving those out only costs a round trip.
     pub fn challenge(&self, status: u16, headers: &HeaderMap) -> bool {
         match &self.kind {
             Kind::Digest(digest) => digest.challenge(status, headers),

@@ -45,7 +45,10 @@ impl Challenge {
     /// The first Digest challenge of a header line whose algorithm and `qop` are known: servers list
     /// what they prefer first (RFC 7616 section 3.7).
     pub(super) fn first(line: &str) -> Option<Self> {
-        split(line).into_iter().filter(|(scheme, _)| scheme.eq_ignore_ascii_case("digest")).find_map(|(_, p)| Self::read(&p))
+        split(line)
+            .into_iter()
+            .filter(|(scheme, _)| scheme.eq_ignore_ascii_case("digest"))
+            .find_map(|(_, p)| Self::read(&p))
     }
 
     fn read(params: &[(String, String)]) -> Option<Self> {
@@ -65,7 +68,8 @@ impl Challenge {
         let quality = match get("qop") {
             None => Quality::None,
             Some(offers) => {
-                let offers = |wanted: &str| offers.split(',').any(|one| one.trim().eq_ignore_ascii_case(wanted));
+                let offers =
+                    |wanted: &str| offers.split(',').any(|one| one.trim().eq_ignore_ascii_case(wanted));
                 // `auth` first: it streams, and `auth-int` is rarely implemented well.
                 if offers("auth") {
                     Quality::Auth
@@ -94,6 +98,13 @@ impl Challenge {
 
 type Params = Vec<(String, String)>;
 
+/// The `nextnonce` of an `Authentication-Info` (RFC 7616 section 3.5).
+pub(super) fn next_nonce(line: &str) -> Option<String> {
+    // The header is a list of parameters like those of a challenge, without a scheme in front.
+    let params = split(&format!("Digest {line}")).into_iter().next()?.1;
+    params.into_iter().find(|(name, value)| name == "nextnonce" && !value.is_empty()).map(|(_, value)| value)
+}
+
 /// Schemes and their parameters (names in lower case).
 fn split(line: &str) -> Vec<(String, Params)> {
     let mut found: Vec<(String, Params)> = Vec::new();
@@ -103,7 +114,7 @@ fn split(line: &str) -> Vec<(String, Params)> {
         if rest.is_empty() {
             return found;
         }
-        let end = rest.find(|c: char| matches!(c, ' ' | '\t' | ',' | '=' | '"')).unwrap_or(rest.len());
+        let end = rest.find([' ', '\t', ',', '=', '"']).unwrap_or(rest.len());
         let (word, tail) = rest.split_at(end);
         let after = tail.trim_start_matches([' ', '\t']);
         if let Some(value) = after.strip_prefix('=') {
@@ -167,7 +178,16 @@ mod tests {
 
     #[test]
     fn what_cannot_be_answered_is_not_a_challenge() {
-        for line in ["", "Digest", "Digest realm=\"r\"", "Digest nonce=\"\"", "Digest nonce=n, qop=\"other\"", "\"", "=,=", "Digest nonce=\"open"] {
+        for line in [
+            "",
+            "Digest",
+            "Digest realm=\"r\"",
+            "Digest nonce=\"\"",
+            "Digest nonce=n, qop=\"other\"",
+            "\"",
+            "=,=",
+            "Digest nonce=\"open",
+        ] {
             let found = Challenge::first(line);
             assert!(found.is_none() || line.contains("open"), "{line}: {found:?}");
         }

@@ -16,7 +16,7 @@ use latchstring_model::{Entropy, SecretString};
 use md5::{Digest as _, Md5};
 use zeroize::Zeroizing;
 
-use self::challenge::{Challenge, Hash, Quality};
+use self::challenge::{Challenge, Hash, Quality, next_nonce};
 use crate::apply::header_value;
 use crate::basic::check_user;
 use crate::encoding::hex;
@@ -78,10 +78,12 @@ impl PreparedDigest {
     /// credentials is not known here (several may be under way), so it is for the caller to replay only once.
     pub(crate) fn challenge(&self, status: u16, headers: &HeaderMap) -> bool {
         if status != 401 {
+            self.take_next_nonce(headers);
             return false;
         }
         let lines = headers.get_all(WWW_AUTHENTICATE);
-        let Some(found) = lines.iter().find_map(|line| Challenge::first(&String::from_utf8_lossy(line.as_bytes())))
+        let Some(found) =
+            lines.iter().find_map(|line| Challenge::first(&String::from_utf8_lossy(line.as_bytes())))
         else {
             return false;
         };
@@ -92,6 +94,20 @@ impl PreparedDigest {
             _ => *session = Some(Session { challenge: found, count: 0, cnonce: None }),
         }
         true
+    }
+
+    /// A server with one-time nonces hands out the next one with its answer (RFC 7616 section 3.5).
+    fn take_next_nonce(&self, headers: &HeaderMap) {
+        let Some(line) = headers.get("authentication-info") else { return };
+        let Some(nonce) = next_nonce(&String::from_utf8_lossy(line.as_bytes())) else { return };
+        let mut session = self.session.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(known) = session.as_mut()
+            && known.challenge.nonce != nonce
+        {
+            known.challenge.nonce = nonce;
+            known.count = 0;
+            known.cnonce = None;
+        }
     }
 
     /// Whether the next signature covers the body: the server offers nothing but `auth-int`.
@@ -142,7 +158,8 @@ impl PreparedDigest {
         body: Option<&[u8]>,
     ) -> String {
         let hash = challenge.hash;
-        let (user, realm, nonce) = (self.username.expose(), challenge.realm.as_str(), challenge.nonce.as_str());
+        let (user, realm, nonce) =
+            (self.username.expose(), challenge.realm.as_str(), challenge.nonce.as_str());
         let nc = format!("{count:08x}");
         let password = self.password.expose().as_bytes();
         let mut a1 = Zeroizing::new(hash.hex(&[user.as_bytes(), b":", realm.as_bytes(), b":", password]));
@@ -207,7 +224,14 @@ mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
 
-    fn answer(user: &str, password: &str, challenge: &str, cnonce: &str, target: &str, body: Option<&[u8]>) -> String {
+    fn answer(
+        user: &str,
+        password: &str,
+        challenge: &str,
+        cnonce: &str,
+        target: &str,
+        body: Option<&[u8]>,
+    ) -> String {
         let digest = Digest { username: user.into(), password: password.into() }.prepare().unwrap();
         let challenge = Challenge::first(challenge).unwrap();
         digest.authorization(&challenge, 1, cnonce, "GET", target, body)
@@ -251,12 +275,18 @@ mod tests {
             "Digest realm=\"api@example.org\", qop=\"auth\", algorithm=SHA-512-256, \
              nonce=\"5TsQWLVdgBdmrQ0XsxbDODV+57QdFR34I9HAbC/RVvkK\", \
              opaque=\"HRPCssKJSGjCrkzDg8OhwpzCiGPChXYjwrI2QmXDnsOS\", charset=UTF-8, userhash=true",
-            "NTg6RKcb9boFIAS3KrFK9BGeh+niz/sm",
+            "NTg6RKcb9boFIAS3KrFK9BGeh+iDa/sm6jUMp2wds69v",
             "/doe.json",
             None,
         );
-        assert_eq!(part(&line, "username"), "793263caabb707a56211940d90411ea4a575adeccb7e360aeb624ed06ece9b0b");
-        assert_eq!(part(&line, "response"), "3798d4131c277846293534c3edc11bd8a5e4cdcbff78b05db9d95eeb1cec68a5");
+        assert_eq!(
+            part(&line, "username"),
+            "793263caabb707a56211940d90411ea4a575adeccb7e360aeb624ed06ece9b0b"
+        );
+        assert_eq!(
+            part(&line, "response"),
+            "3798d4131c277846293534c3edc11bd8a5e4cdcbff78b05db9d95eeb1cec68a5"
+        );
         assert!(line.ends_with("userhash=true"));
     }
 
@@ -288,7 +318,14 @@ mod tests {
 
     #[test]
     fn a_name_outside_ascii_is_written_as_the_server_reads_it() {
-        let with = answer("J\u{e4}s", "p", "Digest realm=\"r\", nonce=\"n\", qop=auth, charset=UTF-8", "c", "/", None);
+        let with = answer(
+            "J\u{e4}s",
+            "p",
+            "Digest realm=\"r\", nonce=\"n\", qop=auth, charset=UTF-8",
+            "c",
+            "/",
+            None,
+        );
         assert!(with.contains("username*=UTF-8''J%C3%A4s,"), "{with}");
         let without = answer("a\"b", "p", "Digest realm=\"r\", nonce=\"n\", qop=auth", "c", "/", None);
         assert!(without.contains("username=\"a\\\"b\""), "{without}");

@@ -243,8 +243,11 @@ impl Hmac {
         if !place.template().has_signature() {
             return Err(SchemeError::Missing { field: "place.value" });
         }
-        let additions: Vec<Spot> =
-            self.additions.iter().map(|field| Spot::new("additions", field, false)).collect::<Result<_, _>>()?;
+        let additions: Vec<Spot> = self
+            .additions
+            .iter()
+            .map(|field| Spot::new("additions", field, false))
+            .collect::<Result<_, _>>()?;
         let needs_body = sign.needs_body()
             || place.template().needs_body()
             || additions.iter().any(|spot| spot.template().needs_body());

@@ -67,8 +67,9 @@ impl Template {
             if !literal.is_empty() {
                 parts.push(Part::Literal(literal.to_owned()));
             }
-            let (name, tail) =
-                after.split_once('}').ok_or_else(|| SchemeError::OpenPlaceholder { field: field.to_owned() })?;
+            let (name, tail) = after
+                .split_once('}')
+                .ok_or_else(|| SchemeError::OpenPlaceholder { field: field.to_owned() })?;
             parts.push(placeholder(field, name.trim(), signature)?);
             rest = tail;
         }
@@ -90,7 +91,10 @@ impl Template {
 
     /// All that is the same for every request.
     pub(super) fn constants(&self) -> String {
-        self.0.iter().filter_map(|part| if let Part::Literal(text) = part { Some(text.as_str()) } else { None }).collect()
+        self.0
+            .iter()
+            .filter_map(|part| if let Part::Literal(text) = part { Some(text.as_str()) } else { None })
+            .collect()
     }
 
     pub(super) fn render(&self, out: &Outgoing<'_>, facts: &Facts<'_>) -> Result<Vec<u8>, SchemeError> {
@@ -112,8 +116,12 @@ fn placeholder(field: &str, name: &str, signature: bool) -> Result<Part, SchemeE
         return match header_name(field, header) {
             Ok(name) => Ok(Part::Header(name)),
             // It is only read here: the host, too, can be signed by its header's name.
-            Err(SchemeError::ReservedHeader { .. }) if header.trim().eq_ignore_ascii_case("host") => Ok(Part::Host),
-            Err(SchemeError::ReservedHeader { .. }) if header.trim().eq_ignore_ascii_case("content-length") => {
+            Err(SchemeError::ReservedHeader { .. }) if header.trim().eq_ignore_ascii_case("host") => {
+                Ok(Part::Host)
+            }
+            Err(SchemeError::ReservedHeader { .. })
+                if header.trim().eq_ignore_ascii_case("content-length") =>
+            {
                 Ok(Part::BodyLength)
             }
             Err(error) => Err(error),
@@ -124,7 +132,9 @@ fn placeholder(field: &str, name: &str, signature: bool) -> Result<Part, SchemeE
         return if prefix.is_empty() { Err(unknown()) } else { Ok(Part::Headers(prefix)) };
     }
     if let Some(format) = name.strip_prefix("timestamp_") {
-        return TimestampFormat::parse(format).map(|format| Part::Timestamp(Some(format))).ok_or_else(unknown);
+        return TimestampFormat::parse(format)
+            .map(|format| Part::Timestamp(Some(format)))
+            .ok_or_else(unknown);
     }
     Ok(match name {
         "method" => Part::Method,
@@ -208,7 +218,8 @@ impl Part {
 
 /// All values of a header, as one: RFC 9110 section 5.3.
 fn joined(out: &Outgoing<'_>, name: &HeaderName) -> Vec<u8> {
-    let values: Vec<&[u8]> = out.headers.get_all(name).iter().map(|value| value.as_bytes().trim_ascii()).collect();
+    let values: Vec<&[u8]> =
+        out.headers.get_all(name).iter().map(|value| value.as_bytes().trim_ascii()).collect();
     values.join(b", ".as_slice())
 }
 

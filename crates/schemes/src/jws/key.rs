@@ -17,7 +17,7 @@ pub struct SigningKey {
 }
 
 enum Signer {
-    Hmac(hmac::Key),
+    Hmac(Box<hmac::Key>),
     Rsa(Box<rsa::KeyPair>, &'static dyn RsaEncoding),
     Ec(EcdsaKeyPair),
     Ed25519(Ed25519KeyPair),
@@ -63,7 +63,9 @@ impl SigningKey {
             Algorithm::Hs256 => hmac::HMAC_SHA256,
             Algorithm::Hs384 => hmac::HMAC_SHA384,
             Algorithm::Hs512 => hmac::HMAC_SHA512,
-            other => return Err(KeyError::AlgorithmMismatch { algorithm: other.as_str(), kind: KeyKind::Secret }),
+            other => {
+                return Err(KeyError::AlgorithmMismatch { algorithm: other.as_str(), kind: KeyKind::Secret });
+            }
         };
         if secret.is_empty() {
             return Err(KeyError::Empty);
@@ -72,7 +74,7 @@ impl SigningKey {
             return Err(KeyError::PemForHmac { algorithm: algorithm.as_str() });
         }
         let bytes = encoding.decode(secret.expose())?;
-        Ok(Self { algorithm, signer: Signer::Hmac(hmac::Key::new(hash, bytes.expose())) })
+        Ok(Self { algorithm, signer: Signer::Hmac(Box::new(hmac::Key::new(hash, bytes.expose()))) })
     }
 
     pub fn algorithm(&self) -> Algorithm {

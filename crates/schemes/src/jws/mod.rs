@@ -28,7 +28,9 @@ pub enum JwsError {
          Leave it out of the headers: it is always set."
     )]
     AlgConflict(Algorithm),
-    #[error("The JWT header `{0}` would change how the token has to be read and is not supported. Leave it out.")]
+    #[error(
+        "The JWT header `{0}` would change how the token has to be read and is not supported. Leave it out."
+    )]
     UnsupportedHeader(&'static str),
     #[error("The claims or headers cannot be written as JSON.")]
     Json,

@@ -65,9 +65,13 @@ pub enum KeyError {
     Garbled,
     #[error("This is base64 of a whole PEM file. Decode it once (base64 -d) and paste the result.")]
     Base64OfPem,
-    #[error("This is a certificate, which is public. Paste the private key that belongs to it (often a .key file).")]
+    #[error(
+        "This is a certificate, which is public. Paste the private key that belongs to it (often a .key file)."
+    )]
     Certificate,
-    #[error("This is a certificate request. Paste the private key that it was made with (often a .key file).")]
+    #[error(
+        "This is a certificate request. Paste the private key that it was made with (often a .key file)."
+    )]
     CertificateRequest,
     #[error(
         "This is a public key, which cannot sign. Paste the private key here; the public one is what the API gets."
@@ -77,11 +81,11 @@ pub enum KeyError {
         "This is a private key in OpenSSH's own format. Convert a copy of it: `ssh-keygen -p -m PKCS8 -N '' -f key`."
     )]
     OpenSsh,
-    #[error(
-        "This is an OpenSSH public key, which cannot sign. Paste the private key, in PEM form (PKCS#8)."
-    )]
+    #[error("This is an OpenSSH public key, which cannot sign. Paste the private key, in PEM form (PKCS#8).")]
     OpenSshPublic,
-    #[error("This is a PuTTY key file. Export it from PuTTYgen as an OpenSSH key, then convert: `ssh-keygen -p -m PKCS8`.")]
+    #[error(
+        "This is a PuTTY key file. Export it from PuTTYgen as an OpenSSH key, then convert: `ssh-keygen -p -m PKCS8`."
+    )]
     Putty,
     #[error(
         "This is a PKCS#12 file (.p12, .pfx). Take the key out of it: `openssl pkcs12 -in file.p12 -nocerts -nodes`."
@@ -113,9 +117,13 @@ pub enum KeyError {
          Encrypt it again with the defaults of `openssl pkcs8 -topk8`."
     )]
     TooExpensive,
-    #[error("The RSA key has {bits} bits; at least 2048 are needed (RFC 7518). Make a new key and register it with the API.")]
+    #[error(
+        "The RSA key has {bits} bits; at least 2048 are needed (RFC 7518). Make a new key and register it with the API."
+    )]
     RsaTooShort { bits: usize },
-    #[error("The RSA key has {bits} bits; at most 8192 are supported. Make a shorter key, such as one of 4096 bits.")]
+    #[error(
+        "The RSA key has {bits} bits; at most 8192 are supported. Make a shorter key, such as one of 4096 bits."
+    )]
     RsaTooLong { bits: usize },
     #[error("The key lies on an elliptic curve that no JWT algorithm uses. Use P-256, P-384 or P-521.")]
     UnknownCurve,

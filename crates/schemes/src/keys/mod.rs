@@ -16,9 +16,9 @@ use aws_lc_rs::signature::{
 use latchstring_model::{SecretBytes, SecretString};
 use zeroize::Zeroizing;
 
+pub(crate) use self::der::certificate_public_key;
 pub use self::error::{KeyError, KeyKind};
 use self::text::Found;
-pub(crate) use self::der::certificate_public_key;
 pub(crate) use self::text::blocks;
 
 /// A parsed private key, not yet tied to an algorithm.
@@ -90,7 +90,9 @@ fn read_pkcs8(bytes: &[u8]) -> Result<PrivateKey, KeyError> {
             Ed25519KeyPair::from_pkcs8(bytes).map(PrivateKey::Ed25519).map_err(|_| KeyError::Garbled)
         }
         "1.3.101.113" => Err(KeyError::Unsupported("an Ed448 key")),
-        "1.3.101.110" | "1.3.101.111" => Err(KeyError::Unsupported("an X25519 or X448 key, which cannot sign")),
+        "1.3.101.110" | "1.3.101.111" => {
+            Err(KeyError::Unsupported("an X25519 or X448 key, which cannot sign"))
+        }
         "1.2.840.10040.4.1" => Err(KeyError::Unsupported("a DSA key")),
         "1.2.840.113549.1.3.1" | "1.2.840.10046.2.1" => {
             Err(KeyError::Unsupported("a Diffie-Hellman key, which cannot sign"))
@@ -140,7 +142,8 @@ fn decrypt(bytes: &[u8], passphrase: Option<&SecretString>) -> Result<Zeroizing<
     let Some(passphrase) = passphrase.filter(|p| !p.is_empty()) else {
         return Err(KeyError::PassphraseMissing);
     };
-    let info = pkcs8::EncryptedPrivateKeyInfoRef::try_from(bytes).map_err(|_| KeyError::UnsupportedEncryption)?;
+    let info =
+        pkcs8::EncryptedPrivateKeyInfoRef::try_from(bytes).map_err(|_| KeyError::UnsupportedEncryption)?;
     let Some(scheme) = info.encryption_algorithm.pbes2() else {
         return Err(KeyError::UnsupportedEncryption);
     };
@@ -163,5 +166,9 @@ fn decrypt(bytes: &[u8], passphrase: Option<&SecretString>) -> Result<Zeroizing<
     })?;
     let plain = Zeroizing::new(document.as_bytes().to_vec());
     // One wrong passphrase in some hundred leaves a padding that looks right.
-    if matches!(der::classify(&plain), der::Shape::Pkcs8) { Ok(plain) } else { Err(KeyError::WrongPassphrase) }
+    if matches!(der::classify(&plain), der::Shape::Pkcs8) {
+        Ok(plain)
+    } else {
+        Err(KeyError::WrongPassphrase)
+    }
 }

@@ -26,10 +26,17 @@ pub(crate) struct Block {
     pub legacy_encrypted: bool,
 }
 
-/// Undoes what JSON, shells and forms do to a PEM: literal `\n`, CRLF, a byte-order mark, quotes around it.
+/// Undoes what JSON, shells and forms do to a PEM: literal `\n` (also escaped twice), `\/`, CRLF, a byte-order
+/// mark, quotes around it.
 fn tidy(text: &str) -> Zeroizing<String> {
     let text = text.trim_start_matches('\u{feff}').trim();
-    let text = Zeroizing::new(text.replace("\\r", "").replace("\\n", "\n").replace('\r', "\n"));
+    let mut text = Zeroizing::new(text.replace('\r', "\n"));
+    if text.contains('\\') {
+        // No key format has a backslash of its own.
+        for (escape, plain) in [("\\r", ""), ("\\n", "\n"), ("\\", "")] {
+            text = Zeroizing::new(text.replace(escape, plain));
+        }
+    }
     let inner = text.trim();
     let unquoted = inner
         .strip_prefix('"')
@@ -60,7 +67,8 @@ pub(crate) fn blocks(text: &str) -> Result<Vec<Block>, KeyError> {
         let (body, tail) = body.split_once(end.as_str()).ok_or(KeyError::CutOff)?;
         let legacy_encrypted = body.contains("Proc-Type:") && body.contains("ENCRYPTED");
         // Headers (RFC 1421) end at an empty line; a PEM on one line has lost it, but then also its meaning.
-        let body = if body.contains(':') { body.split_once("\n\n").map_or("", |(_, data)| data) } else { body };
+        let body =
+            if body.contains(':') { body.split_once("\n\n").map_or("", |(_, data)| data) } else { body };
         let der = match decode(body) {
             Some(der) => der,
             None if legacy_encrypted => Zeroizing::default(),
