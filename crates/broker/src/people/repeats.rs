@@ -1,0 +1,136 @@
+//! `Idempotency-Key`: a POST that is sent again gets the first one's answer, and nothing happens twice.
+//!
+//! Two rows per attempt, both only ever inserted: one says that it began, one how it ended. So of two servers
+//! that get the same request one works and the other sees it. An attempt that ended in a refusal which may pass
+//! (429, 5xx) frees the key for another attempt. One that began and never ended has died half-way: whether it
+//! changed anything cannot be known here, and is not guessed.
+//!
+//! Answers that show a key are not kept: in their place a refusal that says so is.
+
+use latchstring_model::problem::Refused;
+use latchstring_model::{Code, Problem};
+use latchstring_store::idempotency::{self, AnswerRow};
+use latchstring_store::{StoreError, Taken};
+
+use crate::actor::{Actor, Who};
+use crate::people::random;
+use crate::{Broker, refusals};
+
+/// Milliseconds that an answer is kept at least: a day.
+pub const KEPT: i64 = 24 * 3_600_000;
+/// How long a request may take; one that began earlier and has not ended has died. Milliseconds.
+const WORKING: i64 = 120_000;
+const LONGEST: usize = 255;
+/// Attempts with one key.
+const MOST: u32 = 100;
+/// What stands for "ended, and may be tried again".
+const FREED: u16 = 0;
+
+/// An attempt that began.
+pub struct Attempt {
+    actor: String,
+    name: String,
+    hash: Vec<u8>,
+}
+
+pub enum Repeat {
+    /// Do it, then tell [`Broker::end_attempt`].
+    New(Attempt),
+    /// Status and body of the first answer.
+    Answered(u16, String),
+}
+
+fn busy() -> Box<Problem> {
+    Problem::new(Code::Conflict, "The first request with this Idempotency-Key is still being worked on.")
+        .hint("Try again in a moment.")
+        .retry_after(1)
+        .into()
+}
+
+impl Broker {
+    /// `request` is everything that makes the request this one: method, path, body.
+    pub async fn begin_attempt(&self, actor: &Actor, key: &str, request: &[&[u8]]) -> Refused<Repeat> {
+        if key.is_empty() || key.len() > LONGEST || !key.bytes().all(|b| b.is_ascii_graphic()) {
+            return Err(Problem::new(
+                Code::BadRequest,
+                format!("Idempotency-Key has 1 to {LONGEST} visible ASCII characters."),
+            )
+            .hint("A random UUID is a good one.")
+            .into());
+        }
+        let owner = match &actor.who {
+            Who::Anonymous | Who::Operator => return Err(refusals::internal(&"an attempt of nobody")),
+            Who::Person { .. } | Who::Service { .. } => actor.signature(),
+        };
+        let mut joined = Vec::new();
+        for part in request {
+            joined.extend_from_slice(&(part.len() as u64).to_be_bytes());
+            joined.extend_from_slice(part);
+        }
+        let hash = random::hash_bytes(&joined).to_vec();
+        let now = self.now();
+        for number in 1..=MOST {
+            let name = format!("{key} {number}");
+            let opening = format!("{name} open");
+            let mut tx = self.parts.store.begin_upkeep().await.map_err(refusals::store)?;
+            let begun = idempotency::get(&mut tx, &owner, &opening).await.map_err(refusals::store)?;
+            let Some(begun) = begun else {
+                let row = AnswerRow {
+                    request_hash: hash.clone(),
+                    status: FREED,
+                    body: String::new(),
+                    created_at: now,
+                };
+                return match idempotency::put(&mut tx, &owner, &opening, &row).await {
+                    Ok(()) => {
+                        tx.commit().await.map_err(refusals::store)?;
+                        Ok(Repeat::New(Attempt { actor: owner, name, hash }))
+                    }
+                    Err(StoreError::Taken(Taken::IdempotencyKey)) => Err(busy()),
+                    Err(error) => Err(refusals::store(error)),
+                };
+            };
+            if begun.request_hash != hash {
+                return Err(Problem::new(
+                    Code::IdempotencyMismatch,
+                    "This Idempotency-Key came with another request before.",
+                )
+                .hint("Use a new key for a new request; send a repeated one unchanged.")
+                .into());
+            }
+            match idempotency::get(&mut tx, &owner, &name).await.map_err(refusals::store)? {
+                Some(ended) if ended.status == FREED => {}
+                Some(ended) => return Ok(Repeat::Answered(ended.status, ended.body)),
+                None if now.millis() - begun.created_at.millis() < WORKING => return Err(busy()),
+                None => {
+                    return Err(Problem::new(Code::Conflict, "The first request with this Idempotency-Key never ended: the server stopped meanwhile, and whether it changed anything is not known.")
+                        .hint("Look whether what you wanted is there; if not, send the request with a new key.")
+                        .into());
+                }
+            }
+        }
+        Err(Problem::new(Code::TooManyRequests, "This Idempotency-Key was tried too often.")
+            .hint("Use a new key.")
+            .retry_after(60)
+            .into())
+    }
+
+    /// Keeps the answer, or frees the key (`None`).
+    pub async fn end_attempt(&self, attempt: Attempt, answer: Option<(u16, String)>) -> Refused<()> {
+        let (status, body) = answer.unwrap_or((FREED, String::new()));
+        let row = AnswerRow { request_hash: attempt.hash, status, body, created_at: self.now() };
+        let mut tx = self.parts.store.begin_upkeep().await.map_err(refusals::store)?;
+        idempotency::put(&mut tx, &attempt.actor, &attempt.name, &row).await.map_err(refusals::store)?;
+        tx.commit().await.map_err(refusals::store)?;
+        Ok(())
+    }
+
+    /// What the upkeep job calls now and then; how many rows went.
+    pub async fn purge_attempts(&self) -> Refused<u64> {
+        let mut tx = self.parts.store.begin_upkeep().await.map_err(refusals::store)?;
+        let gone =
+            idempotency::purge(&mut tx, self.now().plus_millis(-KEPT)).await.map_err(refusals::store)?;
+        tx.commit().await.map_err(refusals::store)?;
+        Ok(gone)
+    }
+}

@@ -1,0 +1,104 @@
+//! May this person do that in this project? The one place that answers.
+//!
+//! A project that does not exist and one that is somebody else's are the same 404. A role that is too low is a
+//! 403 which names the one that is needed: a member knows the project anyway.
+
+use latchstring_model::entity::Role;
+use latchstring_model::id::{EnvironmentId, ProjectId};
+use latchstring_model::problem::Refused;
+use latchstring_model::{Code, Problem};
+use latchstring_store::environments::{self, EnvironmentRow};
+use latchstring_store::projects::{self, MemberProject, ProjectRow};
+use latchstring_store::{Tx, WriteTx};
+
+use crate::actor::{Actor, Who};
+use crate::{Broker, refusals};
+
+pub(crate) fn unknown() -> Box<Problem> {
+    refusals::not_found("There is no such project.")
+}
+
+pub(crate) fn unknown_environment() -> Box<Problem> {
+    refusals::not_found("The project has no such environment.")
+}
+
+/// `project` lets the refusal be recorded where the project's people see it.
+fn too_low(project: &ProjectRow, has: Role, needed: Role) -> Box<Problem> {
+    let article =
+        |role: Role| if matches!(role, Role::Editor | Role::Admin | Role::Owner) { "an" } else { "a" };
+    Problem::new(
+        Code::Forbidden,
+        format!("You are {} {has} of this project; this needs {} {needed}.", article(has), article(needed)),
+    )
+    .hint(match needed {
+        Role::Owner => "Ask one of the project's owners.",
+        _ => "Ask one of the project's owners or admins to do it, or to change your role.",
+    })
+    .with("project", project.id.as_str().into())
+    .with("needed_role", needed.as_str().into())
+    .into()
+}
+
+/// A person who manages something, with at least this role. `name` is the project's slug or id.
+pub async fn member(tx: &mut impl Tx, actor: &Actor, name: &str, at_least: Role) -> Refused<MemberProject> {
+    let person = actor.manager()?;
+    let found =
+        projects::for_member(tx, &person.id, name).await.map_err(refusals::store)?.ok_or_else(unknown)?;
+    if found.role < at_least { Err(too_low(&found.project, found.role, at_least)) } else { Ok(found) }
+}
+
+/// A person who looks, whatever role and whatever scope of key.
+pub async fn look(tx: &mut impl Tx, actor: &Actor, name: &str) -> Refused<MemberProject> {
+    let person = actor.person()?;
+    projects::for_member(tx, &person.id, name).await.map_err(refusals::store)?.ok_or_else(unknown)
+}
+
+/// Who calls in a project: a member who may call, or the project's own service key (`role` is `None`).
+pub struct Caller {
+    pub project: ProjectRow,
+    pub role: Option<Role>,
+    /// The only environment that a service key may name.
+    pub bound_to: Option<EnvironmentId>,
+}
+
+/// For what service keys may do too: call operations and read metadata.
+pub async fn caller(tx: &mut impl Tx, actor: &Actor, name: &str) -> Refused<Caller> {
+    if let Who::Service { project, environment, .. } = &actor.who {
+        let found = projects::by_slug_or_id(tx, name).await.map_err(refusals::store)?;
+        let project = found.filter(|found| &found.id == project).ok_or_else(unknown)?;
+        return Ok(Caller { project, role: None, bound_to: Some(environment.clone()) });
+    }
+    let MemberProject { project, role } = look(tx, actor, name).await?;
+    if !role.may_call() {
+        return Err(too_low(&project, role, Role::Editor));
+    }
+    Ok(Caller { project, role: Some(role), bound_to: None })
+}
+
+/// An environment of a project, by its name.
+pub async fn environment(tx: &mut impl Tx, project: &ProjectId, name: &str) -> Refused<EnvironmentRow> {
+    environments::by_name(tx, project, name).await.map_err(refusals::store)?.ok_or_else(unknown_environment)
+}
+
+impl Broker {
+    /// A write in a project: the person's role is looked at before the lock is taken (so that a stranger cannot
+    /// raise epochs) and again under it (so that a role that was taken meanwhile does not count).
+    /// `scopes`: more than the project's own, such as a member's id.
+    pub(crate) async fn write_in_project(
+        &self,
+        actor: &Actor,
+        name: &str,
+        at_least: Role,
+        scopes: &[&str],
+    ) -> Refused<(WriteTx, MemberProject)> {
+        let id = {
+            let mut reader = self.parts.store.read().await.map_err(refusals::store)?;
+            member(&mut reader, actor, name, at_least).await?.project.id
+        };
+        let mut all = vec![id.as_str()];
+        all.extend_from_slice(scopes);
+        let mut tx = self.parts.store.begin_write(&all).await.map_err(refusals::store)?;
+        let found = member(&mut tx, actor, id.as_str(), at_least).await?;
+        Ok((tx, found))
+    }
+}

@@ -1,0 +1,311 @@
+//! A project's life: made, seen, changed, deleted.
+
+use latchstring_model::entity::{Role, slug_from, valid_slug};
+use latchstring_model::id::{EnvironmentId, ProjectId, UserId};
+use latchstring_model::problem::Refused;
+use latchstring_model::{Code, FieldError, Problem};
+use latchstring_store::environments::EnvironmentRow;
+use latchstring_store::projects::{self as store, MemberProject, ProjectRow};
+use latchstring_store::{StoreError, Taken, Tx, WriteTx, environments as store_environments, members};
+
+use crate::actor::Actor;
+use crate::audit::Event;
+use crate::people::me::same_version;
+use crate::people::{Page, Paging, check_name};
+use crate::projects::{Environment, Project, access, environments};
+use crate::{Broker, refusals};
+
+/// What a project has when nobody says otherwise.
+pub const DEFAULT_ENVIRONMENTS: [&str; 2] = ["staging", "production"];
+
+pub struct NewProject {
+    /// Made from the name when missing.
+    pub slug: Option<String>,
+    pub name: String,
+    /// [`DEFAULT_ENVIRONMENTS`] when missing.
+    pub environments: Option<Vec<String>>,
+}
+
+#[derive(Default)]
+pub struct ProjectChange {
+    pub slug: Option<String>,
+    pub name: Option<String>,
+    /// The whole list; what is left out is removed.
+    pub environments: Option<Vec<String>>,
+}
+
+/// What went with an environment that was removed.
+#[derive(Debug)]
+pub struct RemovedEnvironment {
+    pub name: String,
+    pub secrets: Vec<String>,
+    pub variables: Vec<String>,
+    /// Service keys that ended: their names.
+    pub api_keys: Vec<String>,
+    /// Slugs of credentials whose grant for it was withdrawn; of very many the first.
+    pub credentials: Vec<String>,
+}
+
+pub struct ChangedProject {
+    pub project: Project,
+    pub removed: Vec<RemovedEnvironment>,
+}
+
+fn view(found: MemberProject, environments: Vec<EnvironmentRow>) -> Project {
+    let MemberProject { project, role } = found;
+    Project {
+        id: project.id,
+        slug: project.slug,
+        name: project.name,
+        environments: environments
+            .into_iter()
+            .map(|row| Environment { id: row.id, name: row.name })
+            .collect(),
+        role,
+        version: project.version,
+        created_at: project.created_at,
+        updated_at: project.updated_at,
+    }
+}
+
+fn check_slug(slug: &str, errors: &mut Vec<FieldError>) {
+    if !valid_slug(slug) {
+        let example = slug_from(slug);
+        let such_as = if example.is_empty() { "acme-billing".to_owned() } else { example };
+        errors.push(FieldError::new(
+            "/slug",
+            format!("1 to 63 lower-case letters, digits and single hyphens, such as {such_as}"),
+        ));
+    }
+}
+
+impl NewProject {
+    /// What is wrong, with pointers below `base`.
+    pub(crate) fn check(&self, base: &str) -> Vec<FieldError> {
+        let mut errors = Vec::new();
+        match &self.slug {
+            Some(slug) => check_slug(slug, &mut errors),
+            None if slug_from(&self.name).is_empty() => {
+                errors.push(FieldError::new(
+                    "/slug",
+                    "no slug can be made from this name; give one, such as acme-billing",
+                ));
+            }
+            None => {}
+        }
+        check_name(&self.name, "/name", &mut errors);
+        if let Some(names) = &self.environments {
+            environments::check(names, "/environments", &mut errors);
+        }
+        for error in &mut errors {
+            error.pointer.insert_str(0, base);
+        }
+        errors
+    }
+
+    fn slug(&self) -> String {
+        self.slug.clone().unwrap_or_else(|| slug_from(&self.name))
+    }
+
+    fn environments(&self) -> Vec<String> {
+        self.environments.clone().unwrap_or_else(|| DEFAULT_ENVIRONMENTS.map(str::to_owned).to_vec())
+    }
+}
+
+fn slug_taken(slug: &str, suggestion: Option<String>) -> Box<Problem> {
+    let problem = Problem::new(Code::SlugTaken, format!("Another project has the slug {slug}."))
+        .errors(vec![FieldError::new("/slug", "taken")]);
+    match suggestion {
+        Some(free) => problem.hint(format!("{free} is free.")).with("suggestion", free.into()),
+        None => problem.hint("Choose another."),
+    }
+    .into()
+}
+
+/// The refusal if another project has the slug, with one that is free.
+async fn check_free(tx: &mut impl Tx, slug: &str) -> Refused<()> {
+    if store::by_slug_or_id(tx, slug).await.map_err(refusals::store)?.is_none() {
+        return Ok(());
+    }
+    let stem: String = slug.chars().take(58).collect();
+    let stem = stem.trim_end_matches('-');
+    for n in 2..=20 {
+        let candidate = format!("{stem}-{n}");
+        if store::by_slug_or_id(tx, &candidate).await.map_err(refusals::store)?.is_none() {
+            return Err(slug_taken(slug, Some(candidate)));
+        }
+    }
+    Err(slug_taken(slug, None))
+}
+
+fn slug_race(slug: &str) -> impl Fn(StoreError) -> Box<Problem> + '_ {
+    move |error| {
+        if error.is_taken(Taken::ProjectSlug) { slug_taken(slug, None) } else { refusals::store(error) }
+    }
+}
+
+impl Broker {
+    /// Writes a project whose owner is `owner`; what is wanted was checked before.
+    pub(crate) async fn insert_project(
+        &self,
+        tx: &mut WriteTx,
+        actor: &Actor,
+        owner: &UserId,
+        new: &NewProject,
+    ) -> Refused<Project> {
+        let now = self.now();
+        let entropy = self.parts.entropy.as_ref();
+        let id = ProjectId::new(now, entropy);
+        let slug = new.slug();
+        check_free(tx, &slug).await?;
+        let name = new.name.trim();
+        store::create(tx, &id, &slug, name, now).await.map_err(slug_race(&slug))?;
+        let names = new.environments();
+        let rows = store_environments::replace(tx, &id, &names, || EnvironmentId::new(now, entropy), now)
+            .await
+            .map_err(refusals::store)?;
+        members::set(tx, &id, owner, Role::Owner, now).await.map_err(refusals::store)?;
+        let event =
+            Event::new("project.create").project(&id).target(id.as_str()).detail("slug", slug.as_str());
+        self.record(tx, actor, event.detail("environments", names)).await?;
+        let project =
+            ProjectRow { id, slug, name: name.to_owned(), version: 1, created_at: now, updated_at: now };
+        Ok(view(MemberProject { project, role: Role::Owner }, rows))
+    }
+
+    /// Any person may make one, and is its owner.
+    pub async fn create_project(&self, actor: &Actor, new: NewProject) -> Refused<Project> {
+        let person = actor.manager()?;
+        let errors = new.check("");
+        if !errors.is_empty() {
+            return Err(Problem::invalid(errors).into());
+        }
+        let mut tx = self.parts.store.begin_write(&[person.id.as_str()]).await.map_err(refusals::store)?;
+        let project = self.insert_project(&mut tx, actor, &person.id, &new).await?;
+        tx.commit().await.map_err(refusals::store)?;
+        Ok(project)
+    }
+
+    /// The projects that one is a member of, oldest first.
+    pub async fn projects(&self, actor: &Actor, paging: &Paging) -> Refused<Page<Project>> {
+        let person = actor.person()?;
+        let mut tx = self.parts.store.begin_read().await.map_err(refusals::store)?;
+        let page = store::list_of_member(&mut tx, &person.id, paging).await.map_err(refusals::store)?;
+        let mut items = Vec::with_capacity(page.items.len());
+        for found in page.items {
+            let rows = store_environments::list(&mut tx, &found.project.id).await.map_err(refusals::store)?;
+            items.push(view(found, rows));
+        }
+        Ok(Page { items, next_cursor: page.next_cursor })
+    }
+
+    pub async fn project(&self, actor: &Actor, name: &str) -> Refused<Project> {
+        let mut tx = self.parts.store.begin_read().await.map_err(refusals::store)?;
+        let found = access::look(&mut tx, actor, name).await?;
+        let rows = store_environments::list(&mut tx, &found.project.id).await.map_err(refusals::store)?;
+        Ok(view(found, rows))
+    }
+
+    /// Name, slug, environments. An environment that is left out goes with its grants, secrets and variables,
+    /// and its keys end; the answer says which.
+    pub async fn change_project(
+        &self,
+        actor: &Actor,
+        name: &str,
+        change: ProjectChange,
+        version: Option<i64>,
+    ) -> Refused<ChangedProject> {
+        let mut errors = Vec::new();
+        if let Some(slug) = &change.slug {
+            check_slug(slug, &mut errors);
+        }
+        if let Some(name) = &change.name {
+            check_name(name, "/name", &mut errors);
+        }
+        if let Some(names) = &change.environments {
+            environments::check(names, "/environments", &mut errors);
+        }
+        let (mut tx, mut found) = self.write_in_project(actor, name, Role::Admin, &[]).await?;
+        if !errors.is_empty() {
+            return Err(Problem::invalid(errors).into());
+        }
+        let now = self.now();
+        let entropy = self.parts.entropy.as_ref();
+        let project = &mut found.project;
+        same_version(version, project.version)?;
+        let mut event = Event::new("project.update").project(&project.id).target(project.id.as_str());
+        if let Some(slug) = change.slug.filter(|slug| slug != &project.slug) {
+            check_free(&mut tx, &slug).await?;
+            event = event.detail("slug", slug.as_str());
+            project.slug = slug;
+        }
+        if let Some(name) = change.name {
+            project.name = name.trim().to_owned();
+            event = event.detail("name", project.name.as_str());
+        }
+        let mut removed = Vec::new();
+        if let Some(names) = change.environments {
+            let old = store_environments::list(&mut tx, &project.id).await.map_err(refusals::store)?;
+            for gone in old.into_iter().filter(|row| !names.contains(&row.name)) {
+                removed.push(environments::what_goes_with(&mut tx, &project.id, gone).await?);
+            }
+            store_environments::replace(
+                &mut tx,
+                &project.id,
+                &names,
+                || EnvironmentId::new(now, entropy),
+                now,
+            )
+            .await
+            .map_err(refusals::store)?;
+            event = event.detail("environments", names);
+        }
+        project.version =
+            store::update(&mut tx, &project.id, project.version, &project.slug, &project.name, now)
+                .await
+                .map_err(slug_race(&project.slug))?;
+        project.updated_at = now;
+        for gone in &removed {
+            self.record(
+                &mut tx,
+                actor,
+                Event::new("environment.delete")
+                    .project(&project.id)
+                    .environment(gone.name.as_str())
+                    .detail("secrets", gone.secrets.clone())
+                    .detail("variables", gone.variables.clone())
+                    .detail("api_keys", gone.api_keys.clone())
+                    .detail("credentials", gone.credentials.clone()),
+            )
+            .await?;
+        }
+        self.record(&mut tx, actor, event).await?;
+        let rows = store_environments::list(&mut tx, &project.id).await.map_err(refusals::store)?;
+        tx.commit().await.map_err(refusals::store)?;
+        Ok(ChangedProject { project: view(found, rows), removed })
+    }
+
+    /// With everything that is its own, and the shares that others gave it. Credentials that the project owns
+    /// have to be purged first: their tokens may have to be revoked.
+    pub async fn delete_project(&self, actor: &Actor, name: &str) -> Refused<()> {
+        let (mut tx, found) = self.write_in_project(actor, name, Role::Owner, &[]).await?;
+        let project = found.project;
+        store::delete(&mut tx, &project.id).await.map_err(|error| match error {
+            StoreError::StillUsed => Problem::new(Code::CredentialInUse, "The project owns credentials.")
+                .hint("Delete them for good first (DELETE /api/v1/credentials/{id}?purge=true), so that their tokens are revoked.")
+                .into(),
+            other => refusals::store(other),
+        })?;
+        self.record(
+            &mut tx,
+            actor,
+            Event::new("project.delete")
+                .project(&project.id)
+                .target(project.id.as_str())
+                .detail("slug", project.slug.as_str()),
+        )
+        .await?;
+        tx.commit().await.map_err(refusals::store)?;
+        Ok(())
+    }
+}
