@@ -1,1 +1,47 @@
-//! placeholder
+//! The definition language of connectors: YAML or JSON → a checked model; templates; fields; answers.
+//! Sans-IO. docs/connectors.md is its reference, connectors/schema.json its JSON Schema for editors.
+
+pub mod answer;
+mod catalog;
+mod context;
+mod definition;
+mod diagnostic;
+mod digest;
+mod error;
+mod field;
+mod read;
+mod render;
+mod resolve;
+mod scene;
+mod steps;
+mod table;
+mod template;
+mod values;
+mod yaml;
+
+pub use catalog::{FILES, builtin};
+pub use context::{
+    Context, Lookup, LookupUnavailable, NoLookup, ProjectContext, SecretValue, UserContext, Uses,
+};
+pub use definition::{
+    AuthMethod, BodyRule, Definition, ErrorRule, Expect, FixedSet, HostPattern, HostVerdict, Operation,
+    RequestSpec, SchemeDef, StatusRange,
+};
+pub use diagnostic::{Diagnostic, Position};
+pub use error::{LookupKind, RenderError};
+pub use field::{Field, FieldType, Pattern, PemKind};
+pub use resolve::{Destination, Fixed, OwnBody, OwnRequest, RefreshReuse, Resolved, To, TokenPolicy};
+pub use steps::{StepsFailed, StepsNext, StepsRun};
+pub use table::SchemeType;
+pub use template::{Template, TemplateError, is_template};
+pub use values::Values;
+
+/// Reads a definition strictly: all mistakes at once, unknown keys among them.
+pub fn check(source: &str, file: &str) -> Result<Definition, Vec<Diagnostic>> {
+    read::definition(source, file, true)
+}
+
+/// Reads a definition that was stored, perhaps by a newer server: unknown keys are passed over.
+pub fn load_stored(source: &str) -> Result<Definition, Vec<Diagnostic>> {
+    read::definition(source, "stored definition", false)
+}

@@ -1,0 +1,654 @@
+//! The values of a credential: checked against the method's fields, normalised, templates parsed.
+
+use std::fmt;
+
+use latchstring_model::{FieldError, SecretString};
+use serde_json::{Map, Value};
+
+use crate::definition::{AuthMethod, Definition, JsonTemplate, Operation};
+use crate::diagnostic::nearest;
+use crate::field::{Field, FieldType, PemKind};
+use crate::read::{Names, Scope, misplaced, pointer};
+use crate::template::{Template, is_template};
+
+/// The longest text of one value.
+pub const MAX_VALUE: usize = 64 * 1024;
+const MAX_LEVELS: usize = 16;
+
+/// Checked values of one environment of a credential.
+#[derive(Clone, Default)]
+pub struct Values {
+    pub(crate) fields: Vec<(String, Stored)>,
+}
+
+#[derive(Clone)]
+pub(crate) enum Stored {
+    Text(SecretString),
+    Template {
+        source: SecretString,
+        template: Template,
+    },
+    /// Numbers, booleans, lists, maps without templates in them.
+    Json(Value),
+    JsonTemplate {
+        source: Value,
+        template: JsonTemplate,
+    },
+}
+
+impl fmt::Debug for Values {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_list().entries(self.fields.iter().map(|(name, _)| name)).finish()
+    }
+}
+
+impl Values {
+    pub(crate) fn get(&self, name: &str) -> Option<&Stored> {
+        self.fields.iter().find(|(field, _)| field == name).map(|(_, stored)| stored)
+    }
+
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.fields.iter().map(|(name, _)| name.as_str())
+    }
+
+    /// For sealing; [`Definition::load_values`] reads it back.
+    pub fn to_json(&self) -> Map<String, Value> {
+        self.fields
+            .iter()
+            .map(|(name, stored)| {
+                let value = match stored {
+                    Stored::Text(text) if is_template(text.expose()) => {
+                        Value::Object(Map::from_iter([("literal".to_owned(), text.expose().into())]))
+                    }
+                    Stored::Text(text) | Stored::Template { source: text, .. } => text.expose().into(),
+                    Stored::Json(value) | Stored::JsonTemplate { source: value, .. } => value.clone(),
+                };
+                (name.clone(), value)
+            })
+            .collect()
+    }
+
+    /// Names of secrets that the templates in these values ask for: whoever sets them needs the right to.
+    pub fn secrets_named(&self) -> Vec<String> {
+        let mut out = std::collections::BTreeSet::new();
+        for (_, stored) in &self.fields {
+            match stored {
+                Stored::Template { template, .. } => out.extend(template.secrets().iter().cloned()),
+                Stored::JsonTemplate { template, .. } => json_secrets(template, &mut out),
+                Stored::Text(_) | Stored::Json(_) => {}
+            }
+        }
+        out.into_iter().collect()
+    }
+}
+
+fn json_secrets(template: &JsonTemplate, out: &mut std::collections::BTreeSet<String>) {
+    match template {
+        JsonTemplate::Value(_) => {}
+        JsonTemplate::Text(template) => out.extend(template.secrets().iter().cloned()),
+        JsonTemplate::List(items) => items.iter().for_each(|item| json_secrets(item, out)),
+        JsonTemplate::Map(map) => map.iter().for_each(|(_, item)| json_secrets(item, out)),
+    }
+}
+
+impl Definition {
+    /// All that is wrong at once; pointers are relative to the values (`/client_id`).
+    pub fn check_values(
+        &self,
+        method: &AuthMethod,
+        given: &Map<String, Value>,
+    ) -> Result<Values, Vec<FieldError>> {
+        let check = Check { fields: &method.fields, open: method.open_fields, templates: true };
+        check.run(given)
+    }
+
+    /// Values that were checked when they were stored: fields that have gone since are kept, and
+    /// constraints that have come since are not applied.
+    pub fn load_values(
+        &self,
+        method: &AuthMethod,
+        stored: &Map<String, Value>,
+    ) -> Result<Values, Vec<FieldError>> {
+        let mut out = Values::default();
+        let mut errors = Vec::new();
+        for (name, value) in stored {
+            let fallback = Field::new(name, FieldType::Json);
+            let field = method.field(name).unwrap_or(&fallback);
+            match store(field, value, &method.fields, true, &pointer("", name)) {
+                Ok(Some(stored)) => out.fields.push((name.clone(), stored)),
+                Ok(None) => {}
+                Err(wrong) => errors.extend(wrong),
+            }
+        }
+        if errors.is_empty() { Ok(out) } else { Err(errors) }
+    }
+
+    /// What a caller gives to an operation: never a template, whatever it looks like.
+    pub fn check_input(
+        &self,
+        operation: &Operation,
+        given: &Map<String, Value>,
+    ) -> Result<Value, Vec<FieldError>> {
+        let check = Check { fields: &operation.input, open: false, templates: false };
+        let values = check.run(given)?;
+        let mut out = Map::new();
+        for field in &operation.input {
+            let value = match values.get(&field.name) {
+                Some(Stored::Text(text)) => text.expose().into(),
+                Some(Stored::Json(value)) => value.clone(),
+                _ => field.default.clone().unwrap_or(Value::Null),
+            };
+            out.insert(field.name.clone(), value);
+        }
+        Ok(Value::Object(out))
+    }
+}
+
+struct Check<'f> {
+    fields: &'f [Field],
+    open: bool,
+    templates: bool,
+}
+
+impl Check<'_> {
+    fn run(&self, given: &Map<String, Value>) -> Result<Values, Vec<FieldError>> {
+        let mut out = Values::default();
+        let mut errors = Vec::new();
+        for field in self.fields {
+            let at = pointer("", &field.name);
+            let value = given.get(&field.name).unwrap_or(&Value::Null);
+            match store(field, value, self.fields, self.templates, &at) {
+                Ok(Some(stored)) => match constraints(field, &stored) {
+                    Ok(()) => out.fields.push((field.name.clone(), stored)),
+                    Err(detail) => errors.push(FieldError::new(at, detail)),
+                },
+                Ok(None) => {
+                    let needed =
+                        !field.optional && field.default.is_none() && visible(field, self.fields, given);
+                    if needed {
+                        let what = field.label.as_deref().unwrap_or(&field.name);
+                        errors.push(FieldError::new(at, format!("{what} is missing")));
+                    }
+                }
+                Err(wrong) => errors.extend(wrong),
+            }
+        }
+        for (name, value) in given {
+            if self.fields.iter().any(|field| field.name == *name) {
+                continue;
+            }
+            let at = pointer("", name);
+            if !self.open {
+                let names = self.fields.iter().map(|field| field.name.as_str()).collect::<Vec<_>>();
+                let mut detail = match names.as_slice() {
+                    [] => "there are no fields here".to_owned(),
+                    names => format!("there is no such field; there are {}", names.join(", ")),
+                };
+                if let Some(near) = nearest(name, names.iter().copied()) {
+                    detail = format!("there is no such field (did you mean `{near}`?)");
+                }
+                errors.push(FieldError::new(at, detail));
+                continue;
+            }
+            let mut field = Field::new(name, FieldType::Json);
+            field.secret = true;
+            match store(&field, value, self.fields, self.templates, &at) {
+                Ok(Some(stored)) => out.fields.push((name.clone(), stored)),
+                Ok(None) => {}
+                Err(wrong) => errors.extend(wrong),
+            }
+        }
+        if errors.is_empty() { Ok(out) } else { Err(errors) }
+    }
+}
+
+/// Whether a field is asked for, given the others (their defaults count).
+pub(crate) fn visible(field: &Field, fields: &[Field], given: &Map<String, Value>) -> bool {
+    field.visible_when.iter().all(|(name, wanted)| {
+        let other = fields.iter().find(|field| field.name == *name);
+        let value = given
+            .get(name)
+            .filter(|value| !value.is_null())
+            .or_else(|| other.and_then(|field| field.default.as_ref()))
+            .unwrap_or(&Value::Null);
+        wanted.iter().any(|wanted| same(wanted, value))
+    })
+}
+
+/// `true` and `"true"` are the same answer to a form.
+pub(crate) fn same(a: &Value, b: &Value) -> bool {
+    let text = |value: &Value| match value {
+        Value::String(text) => text.clone(),
+        other => other.to_string(),
+    };
+    a == b || text(a) == text(b)
+}
+
+/// Whether a plain value would be accepted: for defaults.
+pub(crate) fn fits(field: &Field, value: &Value) -> Result<(), String> {
+    match store(field, value, &[], false, "") {
+        Ok(Some(stored)) => constraints(field, &stored),
+        Ok(None) => Ok(()),
+        Err(wrong) => Err(wrong.into_iter().map(|error| error.detail).collect::<Vec<_>>().join("; ")),
+    }
+}
+
+type Wrong = Vec<FieldError>;
+
+fn one<T>(at: &str, detail: impl Into<String>) -> Result<T, Wrong> {
+    Err(vec![FieldError::new(at, detail)])
+}
+
+/// Normalises and parses. `None`: nothing was given.
+fn store(
+    field: &Field,
+    value: &Value,
+    fields: &[Field],
+    templates: bool,
+    at: &str,
+) -> Result<Option<Stored>, Wrong> {
+    if value.is_null() {
+        return Ok(None);
+    }
+    let (value, literal) = match value {
+        Value::Object(map) if map.len() == 1 && map.get("literal").is_some_and(Value::is_string) => {
+            (&map["literal"], true)
+        }
+        other => (other, false),
+    };
+    if let Value::String(text) = value {
+        if text.len() > MAX_VALUE {
+            return one(at, format!("too long: {} bytes, at most {MAX_VALUE}", text.len()));
+        }
+        if text.is_empty() {
+            return Ok(None);
+        }
+        let structured = matches!(field.ty, FieldType::Json | FieldType::Map | FieldType::List)
+            && text.trim_start().starts_with(['{', '['])
+            && !text.trim_start().starts_with("{{")
+            && !text.trim_start().starts_with("{%");
+        if templates && !literal && is_template(text) && !structured {
+            return parse_template(text, scope(field), fields, at).map(|template| {
+                Some(Stored::Template { source: SecretString::new(text.as_str()), template })
+            });
+        }
+    }
+    typed(field, value, fields, templates && !literal, at).map(Some)
+}
+
+fn scope(field: &Field) -> Scope {
+    if field.sees_fields { Scope::VALUE_WITH_FIELDS } else { Scope::VALUE }
+}
+
+fn parse_template(text: &str, scope: Scope, fields: &[Field], at: &str) -> Result<Template, Wrong> {
+    let explain = |message: String, suggestion: Option<String>| {
+        let near = suggestion.map(|near| format!(" (did you mean `{near}`?)")).unwrap_or_default();
+        format!(
+            "{message}{near}. A value with `{{{{` is a template; to take it as it is, send {{\"literal\": \"…\"}}"
+        )
+    };
+    match Template::parse(text) {
+        Err(error) => one(at, explain(error.message, error.suggestion)),
+        Ok(template) => {
+            let names = Names {
+                method: String::new(),
+                names: fields.iter().map(|field| field.name.clone()).collect(),
+                // The one field that sees others belongs to a method that takes any.
+                open: scope.fields,
+            };
+            match misplaced(template.known(), scope, &[names]) {
+                Some((message, suggestion)) => one(at, explain(message, suggestion)),
+                None => Ok(template),
+            }
+        }
+    }
+}
+
+fn typed(field: &Field, value: &Value, fields: &[Field], templates: bool, at: &str) -> Result<Stored, Wrong> {
+    let text = match value {
+        Value::String(text) => Some(text.as_str()),
+        _ => None,
+    };
+    match field.ty {
+        FieldType::Text | FieldType::Url | FieldType::Pem | FieldType::Choice => {
+            let written;
+            let text = match (text, value) {
+                (Some(text), _) => text,
+                (None, Value::Number(_) | Value::Bool(_)) if field.ty == FieldType::Text => {
+                    written = value.to_string();
+                    &written
+                }
+                (None, other) => return one(at, format!("a text is needed, not {}", what(other))),
+            };
+            match plain_text(field, text) {
+                Ok(text) => Ok(Stored::Text(text)),
+                Err(detail) => one(at, detail),
+            }
+        }
+        FieldType::Integer => {
+            let whole = value.as_i64().or_else(|| text.and_then(|text| text.trim().parse().ok()));
+            match whole {
+                Some(whole) => Ok(Stored::Json(whole.into())),
+                None => one(at, "a whole number is needed"),
+            }
+        }
+        FieldType::Number => {
+            if value.is_number() {
+                return Ok(Stored::Json(value.clone()));
+            }
+            match text.and_then(|text| text.trim().parse::<f64>().ok()).filter(|real| real.is_finite()) {
+                Some(real) => Ok(Stored::Json(real.into())),
+                None => one(at, "a number is needed"),
+            }
+        }
+        FieldType::Boolean => match (value, text) {
+            (Value::Bool(flag), _) => Ok(Stored::Json((*flag).into())),
+            (_, Some("true")) => Ok(Stored::Json(true.into())),
+            (_, Some("false")) => Ok(Stored::Json(false.into())),
+            _ => one(at, "true or false is needed"),
+        },
+        FieldType::List => {
+            let parsed;
+            let items = match (value, text) {
+                (Value::Array(items), _) => items,
+                (_, Some(text)) if text.trim_start().starts_with('[') => {
+                    match serde_json::from_str::<Vec<Value>>(text) {
+                        Ok(items) => {
+                            parsed = items;
+                            &parsed
+                        }
+                        Err(_) => return one(at, "a list is needed, as in [\"a\", \"b\"]"),
+                    }
+                }
+                (_, Some(text)) => {
+                    parsed = text
+                        .split(|c: char| c.is_whitespace() || c == ',')
+                        .filter(|item| !item.is_empty())
+                        .map(Value::from)
+                        .collect();
+                    &parsed
+                }
+                _ => return one(at, format!("a list is needed, not {}", what(value))),
+            };
+            let mut errors = Vec::new();
+            for (i, item) in items.iter().enumerate() {
+                if !item.is_string() && !item.is_number() {
+                    errors.push(FieldError::new(format!("{at}/{i}"), "a text is needed"));
+                }
+            }
+            if !errors.is_empty() {
+                return Err(errors);
+            }
+            structured(field, &Value::Array(items.clone()), fields, templates, at)
+        }
+        FieldType::Map => {
+            let parsed;
+            let map = match (value, text) {
+                (Value::Object(map), _) => map,
+                (_, Some(text)) => match serde_json::from_str::<Map<String, Value>>(text) {
+                    Ok(map) => {
+                        parsed = map;
+                        &parsed
+                    }
+                    Err(_) => return one(at, "a map is needed, as in {\"name\": \"value\"}"),
+                },
+                _ => return one(at, format!("a map is needed, not {}", what(value))),
+            };
+            let mut errors = Vec::new();
+            for (name, item) in map {
+                if item.is_array() || item.is_object() || item.is_null() {
+                    errors
+                        .push(FieldError::new(pointer(at, name), "a text, a number or a boolean is needed"));
+                }
+            }
+            if !errors.is_empty() {
+                return Err(errors);
+            }
+            structured(field, &Value::Object(map.clone()), fields, templates, at)
+        }
+        FieldType::Json => {
+            if let Some(text) = text
+                && text.trim_start().starts_with(['{', '['])
+            {
+                return match serde_json::from_str::<Value>(text) {
+                    Ok(value) => structured(field, &value, fields, templates, at),
+                    Err(error) => one(
+                        at,
+                        format!(
+                            "this begins like JSON but is none (line {}, column {})",
+                            error.line(),
+                            error.column()
+                        ),
+                    ),
+                };
+            }
+            match text {
+                Some(text) => Ok(Stored::Text(SecretString::new(text))),
+                None => structured(field, value, fields, templates, at),
+            }
+        }
+    }
+}
+
+fn what(value: &Value) -> &'static str {
+    match value {
+        Value::Null => "nothing",
+        Value::Bool(_) => "a boolean",
+        Value::Number(_) => "a number",
+        Value::String(_) => "a text",
+        Value::Array(_) => "a list",
+        Value::Object(_) => "a map",
+    }
+}
+
+fn plain_text(field: &Field, text: &str) -> Result<SecretString, String> {
+    match field.ty {
+        FieldType::Choice => {
+            if field.options.iter().any(|(value, _)| value == text) {
+                return Ok(SecretString::new(text));
+            }
+            let names = field.options.iter().map(|(value, _)| value.as_str()).collect::<Vec<_>>();
+            let near = nearest(text, names.iter().copied()).map(|near| format!(" (did you mean `{near}`?)"));
+            Err(format!("this is one of {}{}", names.join(", "), near.unwrap_or_default()))
+        }
+        FieldType::Url => url(field, text),
+        FieldType::Pem => pem(field.pem, text).map(|()| SecretString::new(text)),
+        _ => Ok(affixed(field, text)),
+    }
+}
+
+fn affixed(field: &Field, text: &str) -> SecretString {
+    let before = field.prefix.as_deref().filter(|prefix| !text.starts_with(prefix)).unwrap_or_default();
+    let after = field.suffix.as_deref().filter(|suffix| !text.ends_with(suffix)).unwrap_or_default();
+    let mut whole = String::with_capacity(before.len() + text.len() + after.len());
+    whole.push_str(before);
+    whole.push_str(text);
+    whole.push_str(after);
+    SecretString::new(whole)
+}
+
+/// With or without a slash at the end is the same address, unless the field says `exact`.
+fn url(field: &Field, text: &str) -> Result<SecretString, String> {
+    let whole = affixed(field, text.trim());
+    let whole = whole.expose();
+    if let Err(error) = latchstring_model::address::Address::parse(whole) {
+        return Err(error.to_string());
+    }
+    Ok(SecretString::new(if field.exact || whole.contains('?') {
+        whole
+    } else {
+        whole.trim_end_matches('/')
+    }))
+}
+
+/// Says early what a key parser would say late, in the words of the person who pasted it.
+fn pem(kind: PemKind, text: &str) -> Result<(), String> {
+    let labels = text
+        .match_indices("-----BEGIN ")
+        .filter_map(|(at, begin)| {
+            let rest = &text[at + begin.len()..];
+            rest.split_once("-----").map(|(label, _)| label)
+        })
+        .collect::<Vec<_>>();
+    let has = |part: &str| labels.iter().any(|label| label.contains(part));
+    let found = if labels.is_empty() {
+        if kind == PemKind::PrivateKeyOrSecret {
+            return Ok(());
+        }
+        if text.trim_start().starts_with("ssh-") || has("OPENSSH") {
+            "this is an SSH key"
+        } else if text.trim_start().starts_with('{') {
+            "this is JSON; paste the value of its key member (often `private_key`)"
+        } else {
+            "this is not PEM: it has no line `-----BEGIN …-----`"
+        }
+    } else if has("PRIVATE KEY") {
+        if has("OPENSSH") { "this is an SSH key" } else { "this is a private key" }
+    } else if has("PUBLIC KEY") {
+        "this is a public key"
+    } else if has("CERTIFICATE REQUEST") {
+        "this is a certificate request"
+    } else if has("CERTIFICATE") {
+        "this is a certificate"
+    } else {
+        "this PEM is of another kind"
+    };
+    let (good, wanted) = match kind {
+        PemKind::PrivateKey | PemKind::PrivateKeyOrSecret => (
+            has("PRIVATE KEY") && !has("OPENSSH"),
+            "the private key is needed (`-----BEGIN PRIVATE KEY-----`, `RSA PRIVATE KEY`, `EC PRIVATE KEY` or `ENCRYPTED PRIVATE KEY`)",
+        ),
+        PemKind::Certificate => (
+            has("CERTIFICATE") && !has("CERTIFICATE REQUEST"),
+            "the certificate is needed (`-----BEGIN CERTIFICATE-----`)",
+        ),
+        PemKind::PublicKey => (has("PUBLIC KEY"), "the public key is needed (`-----BEGIN PUBLIC KEY-----`)"),
+    };
+    if !good {
+        return Err(format!("{found}; {wanted}"));
+    }
+    for label in &labels {
+        if !text.contains(&format!("-----END {label}-----")) {
+            return Err(format!("the PEM is cut off: `-----END {label}-----` is missing"));
+        }
+    }
+    Ok(())
+}
+
+fn structured(
+    field: &Field,
+    value: &Value,
+    fields: &[Field],
+    templates: bool,
+    at: &str,
+) -> Result<Stored, Wrong> {
+    let mut any = false;
+    let mut errors = Vec::new();
+    let template = leaves(field, value, fields, templates, at, 0, &mut any, &mut errors);
+    if !errors.is_empty() {
+        return Err(errors);
+    }
+    if !any {
+        return Ok(Stored::Json(value.clone()));
+    }
+    Ok(Stored::JsonTemplate { source: value.clone(), template })
+}
+
+#[allow(clippy::too_many_arguments)]
+fn leaves(
+    field: &Field,
+    value: &Value,
+    fields: &[Field],
+    templates: bool,
+    at: &str,
+    level: usize,
+    any: &mut bool,
+    errors: &mut Wrong,
+) -> JsonTemplate {
+    if level > MAX_LEVELS {
+        errors.push(FieldError::new(at, format!("nested deeper than {MAX_LEVELS} levels")));
+        return JsonTemplate::Value(Value::Null);
+    }
+    match value {
+        Value::Object(map)
+            if templates && map.len() == 1 && map.get("literal").is_some_and(Value::is_string) =>
+        {
+            *any = true;
+            JsonTemplate::Value(map["literal"].clone())
+        }
+        Value::String(text) if text.len() > MAX_VALUE => {
+            errors.push(FieldError::new(at, format!("too long: {} bytes, at most {MAX_VALUE}", text.len())));
+            JsonTemplate::Value(Value::Null)
+        }
+        Value::String(text) if templates && is_template(text) => {
+            *any = true;
+            match parse_template(text, scope(field), fields, at) {
+                Ok(template) => JsonTemplate::Text(template),
+                Err(wrong) => {
+                    errors.extend(wrong);
+                    JsonTemplate::Value(Value::Null)
+                }
+            }
+        }
+        Value::Array(items) => JsonTemplate::List(
+            items
+                .iter()
+                .enumerate()
+                .map(|(i, item)| {
+                    leaves(field, item, fields, templates, &format!("{at}/{i}"), level + 1, any, errors)
+                })
+                .collect(),
+        ),
+        Value::Object(map) => JsonTemplate::Map(
+            map.iter()
+                .map(|(name, item)| {
+                    let at = pointer(at, name);
+                    (name.clone(), leaves(field, item, fields, templates, &at, level + 1, any, errors))
+                })
+                .collect(),
+        ),
+        scalar => JsonTemplate::Value(scalar.clone()),
+    }
+}
+
+/// Of plain values; a template's result is checked by whoever gets it.
+fn constraints(field: &Field, stored: &Stored) -> Result<(), String> {
+    match stored {
+        Stored::Text(text) => {
+            let text = text.expose();
+            if let Some(pattern) = &field.pattern
+                && !pattern.regex.is_match(text)
+            {
+                return Err(match &pattern.message {
+                    Some(message) => message.clone(),
+                    None => format!("this does not look right; it has to fit `{}`", pattern.source),
+                });
+            }
+            let length = text.chars().count();
+            if field.min_length.is_some_and(|least| length < least) {
+                return Err(format!(
+                    "too short: at least {} characters",
+                    field.min_length.unwrap_or_default()
+                ));
+            }
+            if field.max_length.is_some_and(|most| length > most) {
+                return Err(format!("too long: at most {} characters", field.max_length.unwrap_or_default()));
+            }
+            if field.ty == FieldType::Text && !field.multiline && text.contains(['\n', '\r']) {
+                return Err("there is a line end in it; it is a single line".into());
+            }
+            Ok(())
+        }
+        Stored::Json(Value::Number(number)) => {
+            let real = number.as_f64().unwrap_or_default();
+            if field.min.is_some_and(|least| real < least) {
+                return Err(format!("at least {}", field.min.unwrap_or_default()));
+            }
+            if field.max.is_some_and(|most| real > most) {
+                return Err(format!("at most {}", field.max.unwrap_or_default()));
+            }
+            Ok(())
+        }
+        _ => Ok(()),
+    }
+}
