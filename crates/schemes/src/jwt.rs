@@ -24,7 +24,7 @@ const MAX_LIFETIME_SECS: i64 = 365 * 24 * 3600;
 pub enum JwtKey {
     /// As pasted; `encoding` is looked at for HS algorithms only.
     Text { key: SecretString, passphrase: Option<SecretString>, encoding: KeyEncoding },
-    /// Parsed before: claims that are rendered anew for every request need not parse their key anew.
+    /// Parsed before, for its own algorithm: claims that are rendered anew for every request need not parse their key anew.
     Parsed(Arc<SigningKey>),
 }
 
@@ -33,8 +33,7 @@ impl JwtKey {
     pub fn parse(&self, algorithm: Algorithm) -> Result<Arc<SigningKey>, SchemeError> {
         let wrong = |source| SchemeError::Key { field: "private_key", source };
         match self {
-            JwtKey::Parsed(key) if key.algorithm() == algorithm => Ok(Arc::clone(key)),
-            JwtKey::Parsed(_) => Err(SchemeError::Jws(JwsError::AlgConflict(algorithm))),
+            JwtKey::Parsed(key) => Ok(Arc::clone(key)),
             JwtKey::Text { key, encoding, .. } if algorithm.is_hmac() => {
                 SigningKey::shared_secret(algorithm, key, *encoding).map(Arc::new).map_err(wrong)
             }
@@ -47,6 +46,7 @@ impl JwtKey {
 
 pub struct Jwt {
     pub key: JwtKey,
+    /// For a key that is still text; a parsed one has its own.
     pub algorithm: Algorithm,
     pub claims: Map<String, Value>,
     pub headers: Map<String, Value>,
@@ -81,7 +81,7 @@ impl Jwt {
         let key = self.key.parse(self.algorithm)?;
         let mut header = self.headers.clone();
         header.entry("typ").or_insert_with(|| Value::from("JWT"));
-        let header = jws::encode_header(self.algorithm, &header)?;
+        let header = jws::encode_header(key.algorithm(), &header)?;
 
         let mut claims = self.claims.clone();
         jws::normalise_times(&mut claims)?;

@@ -101,7 +101,9 @@ fn the_key_is_checked_when_prepared() {
     let parsed = text("secret").parse(Algorithm::Hs256).unwrap_or_else(|error| panic!("{error}"));
     let mut jwt = hs256(json!({}));
     jwt.key = JwtKey::Parsed(parsed);
-    token(&prepared(Scheme::Jwt(jwt)), &Counting::new());
+    jwt.algorithm = Algorithm::Rs256;
+    let token = token(&prepared(Scheme::Jwt(jwt)), &Counting::new());
+    assert_eq!(part(&token, 0)["alg"], "HS256", "a parsed key knows its algorithm");
     let hex = JwtKey::Text { key: "zz".into(), passphrase: None, encoding: KeyEncoding::Hex };
     assert!(hex.parse(Algorithm::Hs256).is_err());
 }

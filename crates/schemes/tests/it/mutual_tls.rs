@@ -6,6 +6,9 @@ use latchstring_schemes::jws::KeyError;
 use latchstring_schemes::mutual_tls::{MutualTls, TlsIdentity};
 use latchstring_schemes::{Scheme, SchemeError};
 
+use rustls_pki_types::pem::PemObject;
+use rustls_pki_types::{CertificateDer, PrivateKeyDer};
+
 use crate::support::{Request, key_file, prepared, refused};
 
 fn pair(certificate: &str, key: &str, passphrase: Option<&str>) -> MutualTls {
@@ -14,6 +17,16 @@ fn pair(certificate: &str, key: &str, passphrase: Option<&str>) -> MutualTls {
         private_key: key.into(),
         passphrase: passphrase.map(SecretString::from),
     }
+}
+
+/// The TLS library that egress uses takes it, and agrees that the two belong together.
+fn rustls_takes(tls: &TlsIdentity) -> bool {
+    let chain: Vec<CertificateDer<'static>> =
+        CertificateDer::pem_slice_iter(tls.cert_chain_pem().as_bytes()).collect::<Result<_, _>>().unwrap();
+    let key = PrivateKeyDer::from_pem_slice(tls.key_pem().expose().as_bytes()).unwrap();
+    let provider = rustls::crypto::aws_lc_rs::default_provider();
+    let key = provider.key_provider.load_private_key(key).unwrap();
+    rustls::sign::CertifiedKey::new(chain, key).keys_match().is_ok()
 }
 
 fn identity(tls: MutualTls) -> TlsIdentity {
@@ -38,6 +51,7 @@ fn a_pair_that_belongs_together() {
         };
         assert!(tls.key_pem().expose() == plain, "{key}: not encrypted, unchanged otherwise");
         assert_eq!(tls.id().len(), 64);
+        assert!(rustls_takes(&tls), "{key}");
     }
 }
 

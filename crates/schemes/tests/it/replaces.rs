@@ -216,7 +216,53 @@ fn prepared_schemes_are_shared() {
     assert!(!scheme.challenge(401, &http::HeaderMap::new()));
 }
 
+fn signing_schemes() -> Vec<Scheme> {
+    use latchstring_schemes::aws_sigv4::AwsSigV4;
+    use latchstring_schemes::encoding::{KeyEncoding, OutputEncoding};
+    use latchstring_schemes::hmac::{Field, Hmac, HmacAlgorithm, NonceFormat, TimestampFormat};
+    let aws = |service: &str| {
+        Scheme::AwsSigV4(AwsSigV4 {
+            access_key_id: "a".to_owned(),
+            secret_access_key: "s".into(),
+            session_token: None,
+            region: "r".to_owned(),
+            service: service.to_owned(),
+        })
+    };
+    let sign = "{target}{path}{query}{query_sorted}{query_lines}{headers:x}{header:x-a}{url}{body}";
+    let hmac = Scheme::Hmac(Hmac {
+        algorithm: HmacAlgorithm::Sha512,
+        secret: "s".into(),
+        secret_encoding: KeyEncoding::Raw,
+        key_id: String::new(),
+        sign: vec![sign.to_owned()],
+        separator: String::new(),
+        output: OutputEncoding::Base64,
+        place: Field::Query { name: "sig".to_owned(), value: "{signature}".to_owned() },
+        additions: vec![Field::Query { name: "t".to_owned(), value: "{timestamp}".to_owned() }],
+        timestamp: TimestampFormat::Ms,
+        nonce: NonceFormat::Uuid,
+    });
+    vec![aws("s3"), aws("sqs"), hmac, api_key("v", query("k"))]
+}
+
 proptest::proptest! {
+    /// Whatever a target and a header hold: a signature, or a typed error; and signing twice is signing once.
+    #[test]
+    fn no_target_breaks_a_signature(target in "\\PC{0,40}", header in "[ -~]{0,20}", body in "\\PC{0,20}") {
+        for scheme in signing_schemes() {
+            let scheme = prepared(scheme);
+            let mut request = Request::get("https://h/").with("x-a", header.trim());
+            request.target = target.clone();
+            if request.sign(&scheme, Some(body.as_bytes())).is_ok() {
+                let (target, headers) = (request.target.clone(), request.headers.clone());
+                request.sign(&scheme, Some(body.as_bytes())).unwrap();
+                proptest::prop_assert_eq!(&request.target, &target);
+                proptest::prop_assert_eq!(&request.headers, &headers);
+            }
+        }
+    }
+
     /// However a caller spells the parameter, one value arrives, and it is ours; nothing else moves.
     #[test]
     fn no_spelling_of_a_parameter_survives(
