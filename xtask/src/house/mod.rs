@@ -9,7 +9,6 @@ use std::path::Path;
 use std::process::Command;
 
 use crate::Done;
-use crate::run;
 
 pub fn run(root: &Path, args: &[&str]) -> Done {
     match args {
@@ -52,7 +51,7 @@ fn files(root: &Path) -> Done<Vec<String>> {
         .output()
         .map_err(|e| format!("git: {e}"))?;
     if !list.status.success() {
-        return run::output(Command::new("git").arg("status").current_dir(root)).map(|_| Vec::new());
+        return Err(format!("git ls-files: {}", String::from_utf8_lossy(&list.stderr).trim()));
     }
     let mut files: Vec<String> = String::from_utf8_lossy(&list.stdout)
         .split('\0')

@@ -212,6 +212,25 @@ const RULES: &[Rule] = &[
         ],
     },
     Rule {
+        name: "settings come from the binary",
+        why: "an environment variable read in the depths is a setting that nobody documents, checks or sees",
+        look: Look::Code(&["env::var", "env::var_os", "env::vars", "env::vars_os", "env::args"]),
+        within: &["crates/"],
+        except: &["crates/latchstring/", "crates/testkit/"],
+        in_tests: false,
+        #[cfg(test)]
+        planted: &[
+            ("crates/egress/src/a.rs", "let proxy = std::env::var(\"HTTPS_PROXY\");"),
+            ("crates/broker/src/a.rs", "use std::env::{temp_dir, var_os};"),
+        ],
+        #[cfg(test)]
+        innocent: &[
+            ("crates/latchstring/src/settings.rs", "std::env::vars()"),
+            ("crates/server/src/a.rs", "let v = env!(\"CARGO_PKG_VERSION\"); std::env::temp_dir()"),
+            ("crates/broker/tests/it/main.rs", "std::env::var(\"LATCHSTRING_TEST_LONG\")"),
+        ],
+    },
+    Rule {
         name: "only authorise mints an OpenTicket",
         why: "no value is opened for a caller who was not let in",
         look: Look::Code(&["OpenTicket::mint"]),
