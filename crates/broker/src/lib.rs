@@ -1,1 +1,106 @@
-//! placeholder
+//! The use cases. Everything meets here: HTTP layers translate to and from these functions and
+//! decide nothing. See docs/ARCHITECTURE.md.
+
+pub mod actor;
+pub mod audit;
+pub mod catalog;
+pub mod credentials;
+pub mod freshness;
+pub mod passwords;
+pub mod people;
+pub mod projects;
+mod refusals;
+pub mod road;
+mod sealing;
+pub mod tokens;
+
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use latchstring_egress::Egress;
+use latchstring_journal::Journal;
+use latchstring_model::id::ServerId;
+use latchstring_model::{Clock, Entropy, Timestamp};
+use latchstring_store::Store;
+use latchstring_vault::Vault;
+
+pub use crate::actor::{Actor, Person, Via, Who};
+use crate::freshness::Freshness;
+
+/// What the binary hands over, already open and checked.
+pub struct Parts {
+    pub clock: Arc<dyn Clock>,
+    pub entropy: Arc<dyn Entropy>,
+    pub store: Store,
+    pub vault: Arc<Vault>,
+    pub egress: Arc<Egress>,
+    pub journal: Arc<Journal>,
+    pub server: ServerId,
+    /// The control runtime: it owns the database's sockets.
+    pub control: tokio::runtime::Handle,
+}
+
+/// What the operator chose, of what use cases need to know.
+pub struct Settings {
+    /// Without a trailing slash.
+    pub public_url: String,
+    pub stale_limit: Duration,
+    pub delete_after: Duration,
+    pub background_refresh: bool,
+    /// Whether the sandbox connector exists here.
+    pub sandbox: Option<SandboxAt>,
+    /// (connector id, host, port): more places where its credentials may be pinned.
+    pub extra_hosts: Vec<(String, String, Option<u16>)>,
+}
+
+/// Where the sandbox's external API listens.
+#[derive(Clone)]
+pub struct SandboxAt {
+    pub base_url: String,
+}
+
+/// The use cases' common ground. One per process.
+pub struct Broker {
+    pub(crate) parts: Parts,
+    pub(crate) settings: Settings,
+    pub(crate) freshness: Arc<Freshness>,
+    pub(crate) catalog: catalog::Catalog,
+    pub(crate) routes: road::route::RouteBook,
+    pub(crate) tokens: tokens::TokenBook,
+    pub(crate) own_way: OnceLock<road::own::OwnWay>,
+}
+
+impl Broker {
+    /// Joins the parts. Call [`Broker::open_own_way`] on the control runtime before anything is served.
+    pub fn new(parts: Parts, settings: Settings) -> Arc<Self> {
+        let freshness = Arc::new(Freshness::new(Arc::clone(&parts.clock), settings.stale_limit));
+        let heard = Arc::clone(&freshness);
+        parts.store.on_change(move |changes| heard.changed(changes));
+        let sandbox = settings.sandbox.is_some();
+        Arc::new(Self {
+            parts,
+            settings,
+            freshness,
+            catalog: catalog::Catalog::new(sandbox),
+            routes: road::route::RouteBook::default(),
+            tokens: tokens::TokenBook::default(),
+            own_way: OnceLock::new(),
+        })
+    }
+
+    pub fn freshness(&self) -> &Arc<Freshness> {
+        &self.freshness
+    }
+
+    pub fn store(&self) -> &Store {
+        &self.parts.store
+    }
+
+    pub fn now(&self) -> Timestamp {
+        self.parts.clock.now()
+    }
+
+    pub fn settings(&self) -> &Settings {
+        &self.settings
+    }
+}

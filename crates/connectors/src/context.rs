@@ -40,7 +40,7 @@ pub struct SecretValue {
 pub struct LookupUnavailable;
 
 /// Secrets and variables of the calling project's environment.
-pub trait Lookup {
+pub trait Lookup: Send + Sync {
     fn secret(&self, name: &str) -> Result<Option<SecretValue>, LookupUnavailable>;
     fn variable(&self, name: &str) -> Result<Option<String>, LookupUnavailable>;
 }

@@ -1,1 +1,93 @@
-fn main() {}
+//! The binary: settings, telemetry, `serve` and the other commands. The only place where all parts are joined.
+
+mod clock;
+mod commands;
+mod root_key;
+mod settings;
+mod start;
+mod telemetry;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+#[derive(Parser)]
+#[command(
+    name = "latchstring",
+    version,
+    about = "A self-hosted credential broker: programs call external APIs through it and never hold a secret.",
+    after_help = "Example:\n  latchstring serve --sandbox      start here; it prints what to do next\n\nWithout a command it runs `serve`."
+)]
+struct Cli {
+    #[command(subcommand)]
+    command: Option<Command>,
+    #[command(flatten)]
+    serve: commands::serve::Serve,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Start the server
+    #[command(after_help = "Example:\n  latchstring serve --listen 127.0.0.1:5282 --data-dir /var/lib/latchstring")]
+    Serve(Box<commands::serve::Serve>),
+    /// Work on users and keys from this machine, whether or not a server runs
+    #[command(subcommand)]
+    Admin(commands::admin::Admin),
+    /// Look at connector definitions
+    #[command(subcommand)]
+    Connector(commands::connector::Connector),
+    /// Check the audit trail
+    #[command(subcommand)]
+    Audit(commands::audit::Audit),
+    /// Rotate and retire keys
+    #[command(subcommand)]
+    Keys(commands::keys::Keys),
+    /// Call an API through a running server
+    Call(commands::call::Call),
+}
+
+/// Every command ends with one of these: 0, 1 (it looked and the answer is no), 2 (it could not begin).
+pub enum Ending {
+    Good,
+    No,
+    Stopped(String),
+}
+
+impl From<settings::SettingError> for Ending {
+    fn from(error: settings::SettingError) -> Self {
+        Ending::Stopped(error.0)
+    }
+}
+
+/// Where the settings file is, for every command that reads settings.
+#[derive(clap::Args, Clone, Default)]
+pub struct Config {
+    /// Settings file [default: latchstring.toml, if there is one]
+    #[arg(long, env = "LATCHSTRING_CONFIG", value_name = "FILE")]
+    pub config: Option<PathBuf>,
+}
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let ending = match cli.command {
+        None => commands::serve::run(cli.serve),
+        Some(Command::Serve(serve)) => commands::serve::run(*serve),
+        Some(Command::Admin(admin)) => commands::admin::run(admin),
+        Some(Command::Connector(connector)) => commands::connector::run(connector),
+        Some(Command::Audit(audit)) => commands::audit::run(audit),
+        Some(Command::Keys(keys)) => commands::keys::run(keys),
+        Some(Command::Call(call)) => commands::call::run(call),
+    };
+    match ending {
+        Ending::Good => ExitCode::SUCCESS,
+        Ending::No => ExitCode::from(1),
+        Ending::Stopped(why) => {
+            #[allow(clippy::print_stderr, reason = "one clear line is the contract")]
+            {
+                eprintln!("latchstring: {}", why.replace('\n', " "));
+            }
+            ExitCode::from(2)
+        }
+    }
+}

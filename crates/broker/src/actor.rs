@@ -1,0 +1,120 @@
+//! Who acts. The HTTP layer finds out *who* ([`crate::people::entry`]); use cases ask an [`Actor`] what it may.
+
+use std::net::IpAddr;
+
+use latchstring_model::entity::KeyScope;
+use latchstring_model::id::{EnvironmentId, KeyId, ProjectId, SessionId, UserId};
+use latchstring_model::problem::Refused;
+use latchstring_model::{Code, Problem, Timestamp};
+
+/// A signed-in person, as templates and audit see one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Person {
+    pub id: UserId,
+    pub email: String,
+    pub username: Option<String>,
+    pub name: String,
+    pub first_name: String,
+    pub last_name: String,
+    pub superuser: bool,
+}
+
+/// How a person came in.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Via {
+    /// A browser session; `confirmed_at` is when the password was last given.
+    Session { id: SessionId, confirmed_at: Timestamp },
+    Key { id: KeyId, scope: KeyScope },
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Who {
+    Anonymous,
+    Person { person: Person, via: Via },
+    /// A service key: bound to one project and one environment; can only call.
+    Service { key: KeyId, name: String, project: ProjectId, environment: EnvironmentId },
+    /// A command on the machine itself: whoever has the shell is trusted, and audited.
+    Operator,
+}
+
+#[derive(Clone, Debug)]
+pub struct Actor {
+    pub who: Who,
+    /// `None` for commands and for the server's own work.
+    pub address: Option<IpAddr>,
+}
+
+fn unauthenticated() -> Box<Problem> {
+    Problem::new(Code::Unauthenticated, "This needs a key or a session, and there is none that is valid.")
+        .hint("Send `Authorization: Bearer lst_…` with a personal key of scope manage, or sign in. A key that was ended or has expired counts as none.")
+        .into()
+}
+
+impl Actor {
+    pub fn operator() -> Self {
+        Self { who: Who::Operator, address: None }
+    }
+
+    /// Any signed-in person, whatever the key's scope: for what only reads about themselves.
+    pub fn person(&self) -> Refused<&Person> {
+        match &self.who {
+            Who::Person { person, .. } => Ok(person),
+            Who::Service { .. } => Err(Problem::new(Code::NotAllowed, "A service key can use `/proxy`, `call` and `metadata`, nothing else.")
+                .hint("Use a personal key of scope manage, or sign in.")
+                .into()),
+            Who::Anonymous | Who::Operator => Err(unauthenticated()),
+        }
+    }
+
+    /// A person who may manage: in a session, or with a key of scope `manage`.
+    pub fn manager(&self) -> Refused<&Person> {
+        let person = self.person()?;
+        match &self.who {
+            Who::Person { via: Via::Key { scope: KeyScope::Call, .. }, .. } => {
+                Err(Problem::new(Code::NotAllowed, "This key has the scope call: it can make calls, and manage nothing.")
+                    .hint("Use a personal key of scope manage, or sign in.")
+                    .into())
+            }
+            _ => Ok(person),
+        }
+    }
+
+    /// A person in a browser session: passwords, second factors and personal keys are out of every key's reach.
+    pub fn in_session(&self) -> Refused<(&Person, &SessionId, Timestamp)> {
+        let person = self.person()?;
+        match &self.who {
+            Who::Person { via: Via::Session { id, confirmed_at }, .. } => Ok((person, id, *confirmed_at)),
+            _ => Err(Problem::new(Code::NotAllowed, "This is done by a person who has signed in; no key reaches it.")
+                .hint("Sign in (POST /api/v1/session, or the sign-in page) and use that session.")
+                .into()),
+        }
+    }
+
+    pub fn superuser(&self) -> Refused<&Person> {
+        let person = self.manager()?;
+        if person.superuser {
+            return Ok(person);
+        }
+        Err(Problem::new(Code::Forbidden, "Only a superuser may do that.").hint("Ask one of the superusers of this server.").into())
+    }
+
+    /// `user`, `key`, `server` or `anonymous`; the id; the e-mail address: as the audit trail has it.
+    pub fn audited(&self) -> (&'static str, Option<String>, Option<String>) {
+        match &self.who {
+            Who::Anonymous => ("anonymous", None, None),
+            Who::Person { person, .. } => ("user", Some(person.id.to_string()), Some(person.email.clone())),
+            Who::Service { key, .. } => ("key", Some(key.to_string()), None),
+            Who::Operator => ("server", None, None),
+        }
+    }
+
+    /// Who a row says it was made by.
+    pub fn signature(&self) -> String {
+        match &self.who {
+            Who::Person { person, .. } => person.id.to_string(),
+            Who::Service { key, .. } => key.to_string(),
+            Who::Anonymous => "anonymous".to_owned(),
+            Who::Operator => "operator".to_owned(),
+        }
+    }
+}

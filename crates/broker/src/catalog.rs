@@ -1,0 +1,117 @@
+//! Which definition stands behind a connector's name: built into the binary, or a project's own.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use latchstring_connectors::{Definition, HostVerdict};
+use latchstring_model::id::ProjectId;
+use latchstring_model::problem::Refused;
+use latchstring_model::{Code, Origin, Problem};
+use latchstring_store::{Tx, connectors};
+
+use crate::{Broker, refusals};
+
+/// Built-in uids begin so; a project's begin with its id, so nothing can be shadowed.
+pub const BUILTIN: &str = "builtin/";
+
+/// Definitions of projects that were parsed, by uid; the digest of their source tells whether they still hold.
+const PARSED: usize = 1024;
+
+#[derive(Default)]
+pub struct Catalog {
+    builtin: HashMap<String, Arc<Definition>>,
+    order: Vec<Arc<Definition>>,
+    parsed: Mutex<HashMap<String, (i64, Arc<Definition>)>>,
+}
+
+impl Catalog {
+    /// `sandbox`: whether the connector of `--sandbox` exists here.
+    pub fn new(sandbox: bool) -> Self {
+        let order: Vec<Arc<Definition>> =
+            latchstring_connectors::builtin().filter(|definition| sandbox || !definition.sandbox).map(|definition| Arc::new(definition.clone())).collect();
+        let builtin = order.iter().map(|definition| (definition.id.clone(), Arc::clone(definition))).collect();
+        Self { builtin, order, parsed: Mutex::default() }
+    }
+
+    pub fn builtin(&self, id: &str) -> Option<Arc<Definition>> {
+        self.builtin.get(id).cloned()
+    }
+
+    pub fn all_builtin(&self) -> &[Arc<Definition>] {
+        &self.order
+    }
+
+    fn parse(&self, row: &connectors::ConnectorRow) -> Refused<Arc<Definition>> {
+        let mut parsed = self.parsed.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((version, definition)) = parsed.get(&row.uid)
+            && *version == row.version
+        {
+            return Ok(Arc::clone(definition));
+        }
+        let definition = latchstring_connectors::load_stored(&row.source).map_err(|error| {
+            tracing::error!(connector = %row.uid, "a stored definition cannot be read by this version");
+            Problem::new(Code::ConnectorChanged, format!("The connector {} cannot be read by this version of Latchstring: {error:?}.", row.name))
+                .hint("A project admin can put a definition that this version reads.")
+        })?;
+        let definition = Arc::new(definition);
+        if parsed.len() >= PARSED {
+            parsed.clear();
+        }
+        parsed.insert(row.uid.clone(), (row.version, Arc::clone(&definition)));
+        Ok(definition)
+    }
+}
+
+/// A definition, by the uid that credentials pin.
+pub struct Found {
+    pub uid: String,
+    pub definition: Arc<Definition>,
+    /// Of a project; `None` for built-in ones.
+    pub row: Option<connectors::ConnectorRow>,
+}
+
+impl Broker {
+    pub(crate) async fn definition_by_uid(&self, tx: &mut impl Tx, uid: &str) -> Refused<Found> {
+        if let Some(id) = uid.strip_prefix(BUILTIN) {
+            let definition = self.catalog.builtin(id).ok_or_else(|| {
+                Problem::new(Code::ConnectorChanged, format!("The built-in connector {id} does not exist in this version."))
+                    .hint("The sandbox connector exists only on servers started with --sandbox.")
+            })?;
+            return Ok(Found { uid: uid.to_owned(), definition, row: None });
+        }
+        let row = connectors::by_uid(tx, uid).await.map_err(refusals::store)?.ok_or_else(|| {
+            Problem::new(Code::ConnectorChanged, "The connector of this credential was deleted.").hint("A project admin can upload it again under the same id.")
+        })?;
+        Ok(Found { uid: row.uid.clone(), definition: self.catalog.parse(&row)?, row: Some(row) })
+    }
+
+    /// By what a person wrote: a built-in id, a project's own id, or a whole uid.
+    pub(crate) async fn definition_named(&self, tx: &mut impl Tx, projects: &[ProjectId], named: &str) -> Refused<Option<Found>> {
+        let plain = named.strip_prefix(BUILTIN).unwrap_or(named);
+        if let Some(definition) = self.catalog.builtin(plain) {
+            return Ok(Some(Found { uid: format!("{BUILTIN}{plain}"), definition, row: None }));
+        }
+        for project in projects {
+            let id = named.strip_prefix(project.as_str()).and_then(|rest| rest.strip_prefix('/')).unwrap_or(named);
+            if let Some(row) = connectors::by_id(tx, project, id).await.map_err(refusals::store)? {
+                return Ok(Some(Found { uid: row.uid.clone(), definition: self.catalog.parse(&row)?, row: Some(row) }));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Whether a credential of this connector may be pinned there: as the definition says, or as the
+    /// operator added (LATCHSTRING_EXTRA_HOSTS).
+    pub(crate) fn may_pin(&self, definition: &Definition, origin: &Origin) -> HostVerdict {
+        let extra = self.settings.extra_hosts.iter().any(|(connector, host, port)| {
+            *connector == definition.id
+                && *host == origin.host
+                && port.map_or(origin.port == 443 || origin.port == 80, |port| port == origin.port)
+        });
+        if extra { HostVerdict::Allowed } else { definition.host_verdict(origin) }
+    }
+
+    pub fn catalog(&self) -> &Catalog {
+        &self.catalog
+    }
+}

@@ -1,0 +1,427 @@
+//! One core's part of the road: its routes, its upstream pool, its journal buffer. A warm call touches nothing else.
+//!
+//! The steps, in the order in which they protect each other: accept → authorise → resolve (all three cached
+//! as one [`Route`]) → limits of the key → bind → record → sign → forward → return.
+
+use std::collections::HashMap;
+use std::net::IpAddr;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use bytes::Bytes;
+use http::header::{self, HeaderMap, HeaderName, HeaderValue};
+use http::{Method, Request, Response, StatusCode, Uri};
+use http_body::Body as _;
+use http_body_util::{BodyExt, Limited};
+use hyper::body::Incoming;
+use latchstring_egress::{EgressError, Pool, RequestBody, ResponseBody};
+use latchstring_journal::{Purpose, Writer};
+use latchstring_model::address::Address;
+use latchstring_model::id::CallId;
+use latchstring_model::problem::Refused;
+use latchstring_model::{CallTicket, Code, PinPurpose, Problem, SecretString, Timestamp};
+use latchstring_schemes::scheme::BodyNeed;
+use latchstring_schemes::wire::Outgoing;
+
+use super::accept::{self, Ask, RouteId};
+use super::answer::AnswerBody;
+use super::kept::{self, Kept, Memory};
+use super::mask::{self, Masker, StreamMask};
+use super::plan::Plan;
+use super::record::{self, About, Noted};
+use super::route::Route;
+use super::{bind, headers};
+use crate::Broker;
+use crate::refusals;
+use crate::tokens::LiveToken;
+
+const CALL_ID: HeaderName = HeaderName::from_static("latchstring-call-id");
+const ERROR: HeaderName = HeaderName::from_static("latchstring-error");
+
+/// Routes that one core remembers. Twice as many at most, while an older half is being forgotten.
+const ROUTES: usize = 16_384;
+
+/// Who is at the other end of a connection.
+#[derive(Clone, Copy, Debug)]
+pub struct Peer {
+    pub address: IpAddr,
+    pub tls: bool,
+}
+
+/// A bounded cache that forgets what was not used since it last filled up.
+#[derive(Default)]
+struct Routes {
+    young: HashMap<RouteId, Arc<Route>>,
+    old: HashMap<RouteId, Arc<Route>>,
+}
+
+impl Routes {
+    fn get(&mut self, id: &RouteId) -> Option<Arc<Route>> {
+        if let Some(route) = self.young.get(id) {
+            return Some(Arc::clone(route));
+        }
+        let route = self.old.remove(id)?;
+        self.put(*id, Arc::clone(&route));
+        Some(route)
+    }
+
+    fn put(&mut self, id: RouteId, route: Arc<Route>) {
+        if self.young.len() >= ROUTES {
+            self.old = std::mem::take(&mut self.young);
+        }
+        self.young.insert(id, route);
+    }
+
+    fn remove(&mut self, id: &RouteId) {
+        self.young.remove(id);
+        self.old.remove(id);
+    }
+}
+
+pub struct Lane {
+    broker: Arc<Broker>,
+    pool: Pool,
+    journal: Writer,
+    routes: Mutex<Routes>,
+}
+
+/// What one call is made of once its route is known.
+struct Ready {
+    route: Arc<Route>,
+    plan: Arc<Plan>,
+    token: Option<Arc<LiveToken>>,
+}
+
+/// The caller's request, taken apart.
+struct Asked {
+    method: Method,
+    target: String,
+    /// The path part of `target`, for the pin.
+    path_length: usize,
+    headers: HeaderMap,
+}
+
+impl Lane {
+    /// Opens a core's part; runs on that core's runtime.
+    pub fn open(broker: &Arc<Broker>, _core: usize) -> Result<Self, std::io::Error> {
+        Ok(Self {
+            broker: Arc::clone(broker),
+            pool: Pool::new(Arc::clone(&broker.parts.egress)),
+            journal: broker.parts.journal.writer(),
+            routes: Mutex::default(),
+        })
+    }
+
+    pub fn pool(&self) -> &Pool {
+        &self.pool
+    }
+
+    pub fn journal(&self) -> &Writer {
+        &self.journal
+    }
+
+    /// Carries one `/proxy` request. Whatever goes wrong is an answer.
+    pub async fn proxy(&self, request: Request<Incoming>, peer: Peer) -> Response<AnswerBody> {
+        let now = self.broker.now();
+        let call = CallId::new(now, &*self.broker.parts.entropy);
+        let mut answer = match self.carry(&call, now, request, peer).await {
+            Ok(answer) => answer,
+            Err(problem) => refusal(&problem),
+        };
+        if let Ok(value) = HeaderValue::from_str(call.as_str()) {
+            answer.headers_mut().insert(CALL_ID, value);
+        }
+        answer
+    }
+
+    async fn carry(&self, call: &CallId, now: Timestamp, request: Request<Incoming>, peer: Peer) -> Refused<Response<AnswerBody>> {
+        let (head, body) = request.into_parts();
+        let Some((credential, rest)) = accept::split_path(head.uri.path()) else {
+            return Err(Problem::new(Code::NotFound, "The path names no credential.").hint("Call /proxy/{credential}/{path of the API}.").into());
+        };
+        if headers::wants_upgrade(&head.headers) || head.method == Method::CONNECT {
+            return Err(Problem::new(Code::UpgradeNotSupported, "Latchstring carries requests and answers; it does not switch protocols.")
+                .hint("WebSocket and other upgrades cannot go through /proxy. With curl, --http2 asks for one on plain http: use --http2-prior-knowledge.")
+                .into());
+        }
+        let ask = accept::ask(&head.headers, credential)?;
+        let route = match self.route(&ask, now).await {
+            Ok(route) => route,
+            Err(problem) => {
+                self.broker.refused_call(&ask, peer, &head.method, rest, &problem);
+                return Err(problem);
+            }
+        };
+        let limits = &route.caller.limits;
+        let allowed = limits.check_network(peer.address).and_then(|()| bind::check_path(rest)).and_then(|()| limits.check_proxy(&head.method, rest));
+        if let Err(problem) = allowed {
+            self.broker.refused_route(&route, peer, &head.method, rest, &problem);
+            return Err(problem);
+        }
+        let token = self.token(&route, now).await?;
+        let plan = route.plan(&self.broker, token.as_deref(), now)?;
+        let target = bind::join(&plan.base, rest, head.uri.query())?;
+        let target = plan.place_query(target);
+        let asked = Asked { method: head.method, path_length: target.find('?').unwrap_or(target.len()), target, headers: head.headers };
+        let about_path = format!("/{rest}");
+        let ready = Ready { route, plan, token };
+        self.forward(call, now, ready, asked, about_path, body, peer).await
+    }
+
+    /// Steps 1 to 3: from this core's memory, or from the control runtime.
+    async fn route(&self, ask: &Ask<'_>, now: Timestamp) -> Refused<Arc<Route>> {
+        let id = ask.id();
+        let known = self.lock().get(&id);
+        if let Some(route) = known {
+            if route.is_valid(now) && self.broker.freshness.is_fresh(now) {
+                route.touch(now);
+                return Ok(route);
+            }
+            self.lock().remove(&id);
+        }
+        let broker = Arc::clone(&self.broker);
+        let owned = ask.to_owned();
+        let route = self.on_control(async move { broker.route(id, &owned).await }).await?;
+        route.touch(now);
+        self.lock().put(id, Arc::clone(&route));
+        Ok(route)
+    }
+
+    async fn on_control<T: Send + 'static>(&self, work: impl Future<Output = Refused<T>> + Send + 'static) -> Refused<T> {
+        self.broker.parts.control.spawn(work).await.map_err(|error| refusals::internal(&error))?
+    }
+
+    async fn token(&self, route: &Arc<Route>, now: Timestamp) -> Refused<Option<Arc<LiveToken>>> {
+        let Some(slot) = &route.token else { return Ok(None) };
+        if let Some(live) = slot.fresh(now) {
+            return Ok(Some(live));
+        }
+        let (broker, route) = (Arc::clone(&self.broker), Arc::clone(route));
+        self.on_control(async move { broker.obtain_token(&route, None).await }).await.map(Some)
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, Routes> {
+        self.routes.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Steps 4 to 8, with at most one replay.
+    #[allow(clippy::too_many_arguments, reason = "one call's parts, in the order of the road")]
+    async fn forward(
+        &self,
+        call: &CallId,
+        now: Timestamp,
+        mut ready: Ready,
+        mut asked: Asked,
+        about_path: String,
+        body: Incoming,
+        peer: Peer,
+    ) -> Refused<Response<AnswerBody>> {
+        let address = Address {
+            origin: ready.plan.base.origin.clone(),
+            path: asked.target.get(..asked.path_length).unwrap_or_default().to_owned(),
+            query: None,
+        };
+        if let Err(problem) = bind::check_pins(&ready.plan.pins, PinPurpose::Call, &address) {
+            self.broker.refused_route(&ready.route, peer, &asked.method, &about_path, &problem);
+            return Err(problem);
+        }
+        let route = Arc::clone(&ready.route);
+        let client = peer.address.to_string();
+        let about = About {
+            call,
+            at: now,
+            project: Some(&route.caller.project.id),
+            credential: &route.credential,
+            actor: &route.caller.actor,
+            environment: &route.credential_environment,
+            purpose: Purpose::Call,
+            method: asked.method.as_str(),
+            host: &address.origin.authority(),
+            path: &about_path,
+            client: Some(&client),
+        };
+        let ticket = record::intent(&self.journal, &about, Arc::clone(&ready.plan.pins)).await?;
+        let mut noted = Noted::new(self.journal.clone(), call.clone(), Arc::clone(&self.broker.parts.clock), now);
+        headers::strip_request(&mut asked.headers);
+
+        let (body, memory, held) = match self.body(&ready, &asked, body).await {
+            Ok(body) => body,
+            Err(problem) => {
+                noted.failed(problem.code);
+                return Err(problem);
+            }
+        };
+        let spare = ready.may_replay().then(|| (asked.method.clone(), asked.target.clone(), asked.headers.clone()));
+        let first = self.send(&ticket, &ready, asked, body, held.as_deref(), now).await;
+        let (mut answer, mut masker) = match first {
+            Ok(sent) => sent,
+            Err(problem) => {
+                noted.failed(problem.code);
+                return Err(problem);
+            }
+        };
+        if answer.status() == StatusCode::UNAUTHORIZED
+            && let Some((method, target, headers)) = spare
+            && let Some(again) = memory.whole()
+            && self.renewed(&mut ready, &answer, now).await
+        {
+            // The pins and the base are the same: a token that moved the base made another plan, and its pins were checked.
+            let asked = Asked { method, path_length: 0, target, headers };
+            let held = held.is_some().then(|| again.clone());
+            match self.send(&ticket, &ready, asked, RequestBody::full(again), held.as_deref(), self.broker.now()).await {
+                Ok(second) => (answer, masker) = second,
+                Err(problem) => {
+                    noted.failed(problem.code);
+                    return Err(problem);
+                }
+            }
+        }
+        noted.status(answer.status().as_u16());
+        Ok(returned(answer, masker, noted))
+    }
+
+    /// The body as it will be sent: streamed, streamed and remembered, or held for a signature.
+    async fn body(&self, ready: &Ready, asked: &Asked, body: Incoming) -> Refused<(RequestBody, Replay, Option<Bytes>)> {
+        if body.is_end_stream() {
+            return Ok((RequestBody::empty(), Replay::Whole(Bytes::new()), Some(Bytes::new())));
+        }
+        let (mut target, mut headers) = (asked.target.clone(), HeaderMap::new());
+        let out = Outgoing { method: &asked.method, origin: &ready.plan.base.origin, target: &mut target, headers: &mut headers };
+        if let BodyNeed::Held { max } = ready.plan.prepared.body_need(&out) {
+            let held = Limited::new(body, max).collect().await.map_err(|_| {
+                Problem::new(Code::BodyTooLarge, format!("This credential signs the body, so it must be held in memory, and it is longer than {max} bytes (or broke off)."))
+                    .hint("Send a smaller body; if the API offers uploads in parts, use those.")
+            })?;
+            let bytes = held.to_bytes();
+            return Ok((RequestBody::full(bytes.clone()), Replay::Whole(bytes.clone()), Some(bytes)));
+        }
+        let small = body.size_hint().upper().is_none_or(|upper| upper <= kept::LIMIT as u64);
+        if ready.may_replay() && small {
+            let (kept, memory) = Kept::new(body);
+            return Ok((RequestBody::stream(kept), Replay::Kept(memory), None));
+        }
+        Ok((RequestBody::from(body), Replay::Gone, None))
+    }
+
+    /// Step 6 and 7: sign and send.
+    async fn send(
+        &self,
+        ticket: &CallTicket,
+        ready: &Ready,
+        mut asked: Asked,
+        body: RequestBody,
+        held: Option<&[u8]>,
+        now: Timestamp,
+    ) -> Refused<(Response<ResponseBody>, Masker)> {
+        let plan = &ready.plan;
+        plan.place_headers(&mut asked.headers);
+        let mut out = Outgoing { method: &asked.method, origin: &plan.base.origin, target: &mut asked.target, headers: &mut asked.headers };
+        let token = ready.token.as_deref();
+        let fresh = plan
+            .prepared
+            .sign(&mut out, held, token.map(|token| &token.set), now, &*self.broker.parts.entropy)
+            .map_err(|error| crate::credentials::scheme_problem(&error))?;
+        let masker = masker(plan, token, fresh);
+        let uri = Uri::try_from(asked.target).map_err(|_| {
+            Problem::new(Code::BadPath, "The path or query holds bytes that cannot stand in a request line.").hint("Percent-encode them.")
+        })?;
+        let mut request = Request::new(body);
+        *request.method_mut() = asked.method;
+        *request.uri_mut() = uri;
+        *request.headers_mut() = asked.headers;
+        match self.pool.send(ticket, plan.identity.as_ref(), &plan.base.origin, request).await {
+            Ok(answer) => Ok((answer, masker)),
+            Err(error) => Err(egress_problem(&error)),
+        }
+    }
+
+    /// After a 401: whether there is reason to try once more, with another token or a new challenge answered.
+    async fn renewed(&self, ready: &mut Ready, answer: &Response<ResponseBody>, began: Timestamp) -> bool {
+        if ready.plan.prepared.challenge(answer.status().as_u16(), answer.headers()) {
+            return true;
+        }
+        let Some(refused) = ready.token.clone() else { return false };
+        let (broker, route) = (Arc::clone(&self.broker), Arc::clone(&ready.route));
+        let live = self.on_control(async move { broker.renew_token(&route, &refused, began).await }).await;
+        let Ok(Some(live)) = live else { return false };
+        let Ok(plan) = ready.route.plan(&self.broker, Some(&live), self.broker.now()) else { return false };
+        if plan.base != ready.plan.base {
+            // The account has moved: the caller's next call goes there, within its own pins.
+            return false;
+        }
+        ready.plan = plan;
+        ready.token = Some(live);
+        true
+    }
+}
+
+/// What can be sent a second time.
+enum Replay {
+    Whole(Bytes),
+    Kept(Memory),
+    Gone,
+}
+
+impl Replay {
+    fn whole(&self) -> Option<Bytes> {
+        match self {
+            Replay::Whole(bytes) => Some(bytes.clone()),
+            Replay::Kept(memory) => memory.whole(),
+            Replay::Gone => None,
+        }
+    }
+}
+
+impl Ready {
+    fn may_replay(&self) -> bool {
+        self.token.is_some() || self.plan.learns
+    }
+}
+
+fn masker(plan: &Plan, token: Option<&LiveToken>, fresh: Option<SecretString>) -> Masker {
+    let mut masker = Masker::new(Some(Arc::clone(&plan.mask)), token.map(|token| Arc::clone(&token.mask)));
+    if let Some(fresh) = fresh {
+        masker.add_fresh(fresh.expose().as_bytes());
+    }
+    masker
+}
+
+pub(crate) fn egress_problem(error: &EgressError) -> Box<Problem> {
+    tracing::info!(reason = %error.operator_reason(), "a call did not get an answer");
+    Box::new(Problem::from(error))
+}
+
+/// Step 8.
+fn returned(answer: Response<ResponseBody>, masker: Masker, noted: Noted) -> Response<AnswerBody> {
+    let (mut head, body) = answer.into_parts();
+    headers::strip_response(&mut head.headers);
+    let mut stream = None;
+    if !masker.is_empty() {
+        for value in head.headers.values_mut() {
+            masker.mask_header(value);
+        }
+        let coded = head.headers.get(header::CONTENT_ENCODING).is_some_and(|value| value != "identity");
+        if !coded && mask::is_text(head.headers.get(header::CONTENT_TYPE)) {
+            stream = Some(StreamMask::new(masker));
+        }
+    }
+    Response::from_parts(head, AnswerBody::upstream(body, stream, noted))
+}
+
+/// An error of our own, as RFC 9457 and with its code in a header, so that it is not taken for the API's.
+fn refusal(problem: &Problem) -> Response<AnswerBody> {
+    let mut answer = Response::new(AnswerBody::own(problem.to_json().to_string()));
+    *answer.status_mut() = StatusCode::from_u16(problem.code.status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    let headers = answer.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    headers.insert(header::CONTENT_SECURITY_POLICY, HeaderValue::from_static("sandbox"));
+    headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    headers.insert(ERROR, HeaderValue::from_static(problem.code.as_str()));
+    if let Some(secs) = problem.retry_after_secs {
+        headers.insert(header::RETRY_AFTER, HeaderValue::from(secs));
+    }
+    if problem.code == Code::Unauthenticated {
+        headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer realm=\"latchstring\""));
+    }
+    answer
+}

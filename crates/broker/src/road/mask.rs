@@ -1,0 +1,306 @@
+//! Masking of echoes: an API that repeats the credential in its answer does not hand it to the caller.
+//!
+//! Best effort, and never the boundary — that is the pin. Every secret of at least eight bytes is looked
+//! for raw, in base64, base64url, hex, URL-encoded and JSON-escaped form, and replaced by as many `*`, so
+//! that lengths stay true. A stream is passed on as it comes: held back is only a tail that could be the
+//! beginning of a secret.
+
+use std::sync::Arc;
+
+use aho_corasick::{AhoCorasick, MatchKind};
+use base64::Engine as _;
+use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD, URL_SAFE, URL_SAFE_NO_PAD};
+use bytes::{Bytes, BytesMut};
+use http::HeaderValue;
+use latchstring_model::SecretString;
+use memchr::memmem;
+use percent_encoding::{NON_ALPHANUMERIC, percent_encode};
+use zeroize::Zeroizing;
+
+/// Shorter values are not masked: they would hide half of an ordinary answer.
+pub const SHORTEST: usize = 8;
+
+/// The forms of a set of secrets, compiled once per route or token.
+pub struct MaskSet {
+    finder: Option<AhoCorasick>,
+    patterns: Vec<Zeroizing<Vec<u8>>>,
+    longest: usize,
+}
+
+fn hex(bytes: &[u8], upper: bool) -> Vec<u8> {
+    let digits: &[u8; 16] = if upper { b"0123456789ABCDEF" } else { b"0123456789abcdef" };
+    bytes.iter().flat_map(|b| [digits[usize::from(b >> 4)], digits[usize::from(b & 15)]]).collect()
+}
+
+/// Every form in which an API commonly repeats a text.
+fn forms(secret: &[u8]) -> Vec<Vec<u8>> {
+    let encoded: String = percent_encode(secret, NON_ALPHANUMERIC).to_string();
+    // The four marks that RFC 3986 leaves unescaped.
+    let rfc3986 = encoded.replace("%2D", "-").replace("%2E", ".").replace("%5F", "_").replace("%7E", "~");
+    let form = rfc3986.replace("%20", "+");
+    let mut list = vec![
+        secret.to_vec(),
+        STANDARD.encode(secret).into_bytes(),
+        STANDARD_NO_PAD.encode(secret).into_bytes(),
+        URL_SAFE.encode(secret).into_bytes(),
+        URL_SAFE_NO_PAD.encode(secret).into_bytes(),
+        hex(secret, false),
+        hex(secret, true),
+        rfc3986.to_lowercase().into_bytes(),
+        rfc3986.into_bytes(),
+        form.into_bytes(),
+        encoded.into_bytes(),
+    ];
+    if let Ok(text) = std::str::from_utf8(secret)
+        && let Ok(json) = serde_json::to_string(text)
+    {
+        let inner = json.trim_start_matches('"').strip_suffix('"').unwrap_or(&json).to_owned();
+        list.push(inner.replace('/', "\\/").into_bytes());
+        list.push(inner.into_bytes());
+    }
+    list
+}
+
+impl MaskSet {
+    pub fn new(secrets: &[SecretString]) -> Self {
+        let mut patterns: Vec<Vec<u8>> = secrets
+            .iter()
+            .map(|secret| secret.expose().as_bytes())
+            .filter(|secret| secret.len() >= SHORTEST)
+            .flat_map(forms)
+            .collect();
+        patterns.sort();
+        patterns.dedup();
+        let finder = if patterns.is_empty() {
+            None
+        } else {
+            AhoCorasick::builder().match_kind(MatchKind::LeftmostLongest).build(&patterns).ok()
+        };
+        let longest = patterns.iter().map(Vec::len).max().unwrap_or(0);
+        Self { finder, patterns: patterns.into_iter().map(Zeroizing::new).collect(), longest }
+    }
+
+    pub fn empty() -> Arc<Self> {
+        Arc::new(Self { finder: None, patterns: Vec::new(), longest: 0 })
+    }
+
+    fn blot(&self, bytes: &mut [u8]) -> bool {
+        let Some(finder) = &self.finder else { return false };
+        let spans: Vec<_> = finder.find_iter(&*bytes).map(|hit| hit.range()).collect();
+        for span in &spans {
+            bytes[span.clone()].fill(b'*');
+        }
+        !spans.is_empty()
+    }
+}
+
+/// What one answer is masked with: what the route knows, what the token adds, what this call made.
+#[derive(Clone)]
+pub struct Masker {
+    sets: [Option<Arc<MaskSet>>; 2],
+    /// Values that only this call has: a fresh JWT, a signature. They are already URL-safe text.
+    fresh: Vec<Zeroizing<Vec<u8>>>,
+}
+
+impl Masker {
+    pub fn new(route: Option<Arc<MaskSet>>, token: Option<Arc<MaskSet>>) -> Self {
+        let used = |set: Option<Arc<MaskSet>>| set.filter(|set| set.finder.is_some());
+        Self { sets: [used(route), used(token)], fresh: Vec::new() }
+    }
+
+    pub fn add_fresh(&mut self, secret: &[u8]) {
+        if secret.len() >= SHORTEST {
+            self.fresh.push(Zeroizing::new(secret.to_vec()));
+        }
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.fresh.is_empty() && self.sets.iter().all(Option::is_none)
+    }
+
+    fn longest(&self) -> usize {
+        let sets = self.sets.iter().flatten().map(|set| set.longest);
+        let fresh = self.fresh.iter().map(|secret| secret.len());
+        sets.chain(fresh).max().unwrap_or(0)
+    }
+
+    fn found_in(&self, bytes: &[u8]) -> bool {
+        self.sets.iter().flatten().any(|set| set.finder.as_ref().is_some_and(|finder| finder.is_match(bytes)))
+            || self.fresh.iter().any(|secret| memmem::find(bytes, secret).is_some())
+    }
+
+    fn blot(&self, bytes: &mut [u8]) {
+        for set in self.sets.iter().flatten() {
+            set.blot(bytes);
+        }
+        for secret in &self.fresh {
+            let spans: Vec<usize> = memmem::find_iter(bytes, secret.as_slice()).collect();
+            for start in spans {
+                bytes[start..start + secret.len()].fill(b'*');
+            }
+        }
+    }
+
+    /// A whole text, such as an excerpt that an error shows.
+    pub fn mask(&self, bytes: Bytes) -> Bytes {
+        if self.is_empty() || !self.found_in(&bytes) {
+            return bytes;
+        }
+        let mut copy = BytesMut::from(bytes.as_ref());
+        self.blot(&mut copy);
+        copy.freeze()
+    }
+
+    pub fn mask_text(&self, text: &str) -> String {
+        String::from_utf8_lossy(&self.mask(Bytes::copy_from_slice(text.as_bytes()))).into_owned()
+    }
+
+    /// A header's value; untouched (and not copied) unless it repeats a secret.
+    pub fn mask_header(&self, value: &mut HeaderValue) {
+        if self.found_in(value.as_bytes()) {
+            let masked = self.mask(Bytes::copy_from_slice(value.as_bytes()));
+            *value = HeaderValue::from_bytes(&masked).unwrap_or_else(|_| HeaderValue::from_static("masked"));
+        }
+    }
+
+    /// How long a tail of `bytes` could be the beginning of a secret.
+    fn open_tail(&self, bytes: &[u8]) -> usize {
+        let window = bytes.len().min(self.longest().saturating_sub(1));
+        let begin = bytes.len() - window;
+        (begin..bytes.len())
+            .find(|at| {
+                let tail = &bytes[*at..];
+                let starts = |pattern: &[u8]| pattern.len() > tail.len() && pattern.starts_with(tail);
+                self.sets.iter().flatten().any(|set| set.patterns.iter().any(|pattern| starts(pattern)))
+                    || self.fresh.iter().any(|secret| starts(secret))
+            })
+            .map_or(0, |at| bytes.len() - at)
+    }
+}
+
+/// Masks a stream chunk by chunk.
+pub struct StreamMask {
+    masker: Masker,
+    held: BytesMut,
+}
+
+impl StreamMask {
+    pub fn new(masker: Masker) -> Self {
+        Self { masker, held: BytesMut::new() }
+    }
+
+    /// What may pass now. With `last`, nothing is held back.
+    pub fn feed(&mut self, chunk: Bytes, last: bool) -> Bytes {
+        let joined = if self.held.is_empty() {
+            chunk
+        } else {
+            self.held.extend_from_slice(&chunk);
+            self.held.split().freeze()
+        };
+        let masked = self.masker.mask(joined);
+        let tail = if last { 0 } else { self.masker.open_tail(&masked) };
+        if tail == 0 {
+            return masked;
+        }
+        let pass = masked.slice(..masked.len() - tail);
+        self.held.extend_from_slice(&masked[masked.len() - tail..]);
+        pass
+    }
+
+    /// The held tail once the stream has ended: it was no secret after all.
+    pub fn finish(&mut self) -> Option<Bytes> {
+        (!self.held.is_empty()).then(|| self.masker.mask(self.held.split().freeze()))
+    }
+}
+
+/// Whether a body of this type is text that could repeat a secret in a form we look for.
+pub fn is_text(content_type: Option<&HeaderValue>) -> bool {
+    let Some(value) = content_type.and_then(|value| value.to_str().ok()) else { return true };
+    let kind = value.split(';').next().unwrap_or("").trim().to_ascii_lowercase();
+    match kind.split_once('/') {
+        Some(("text" | "multipart" | "message", _)) => true,
+        Some(("image", sub)) => sub == "svg+xml",
+        Some(("audio" | "video" | "font" | "model", _)) => false,
+        Some(("application", sub)) => !matches!(
+            sub,
+            "octet-stream" | "zip" | "gzip" | "x-gzip" | "pdf" | "x-tar" | "x-7z-compressed" | "vnd.rar" | "wasm" | "protobuf" | "grpc"
+        ) && !sub.starts_with("vnd.openxmlformats") && !sub.starts_with("vnd.ms-"),
+        _ => true,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    const SECRET: &str = "s3cr3t/\"pass word\"+=";
+
+    fn masker() -> Masker {
+        Masker::new(Some(Arc::new(MaskSet::new(&[SECRET.into(), "short".into()]))), None)
+    }
+
+    #[test]
+    fn every_form_is_found_and_length_is_kept() {
+        let masker = masker();
+        for form in forms(SECRET.as_bytes()) {
+            let mut text = b"{\"echo\": \"".to_vec();
+            text.extend_from_slice(&form);
+            text.extend_from_slice(b"\"}");
+            let masked = masker.mask(Bytes::from(text.clone()));
+            assert_eq!(masked.len(), text.len());
+            assert!(memmem::find(&masked, &form).is_none(), "{}", String::from_utf8_lossy(&form));
+            assert!(masked.starts_with(b"{\"echo\": \"*"));
+        }
+        assert_eq!(masker.mask_text("a short text"), "a short text", "short values are not masked");
+    }
+
+    #[test]
+    fn a_secret_cut_at_any_byte_is_found_and_nothing_else_waits() {
+        let text = format!("before {SECRET} after");
+        for cut in 0..=text.len() {
+            let mut stream = StreamMask::new(masker());
+            let mut out = stream.feed(Bytes::copy_from_slice(&text.as_bytes()[..cut]), false).to_vec();
+            out.extend_from_slice(&stream.feed(Bytes::copy_from_slice(&text.as_bytes()[cut..]), true));
+            out.extend(stream.finish().into_iter().flatten());
+            assert_eq!(String::from_utf8(out).unwrap(), format!("before {} after", "*".repeat(SECRET.len())), "cut at {cut}");
+        }
+        let mut stream = StreamMask::new(masker());
+        assert_eq!(stream.feed(Bytes::from_static(b"data: tick\n\n"), false), "data: tick\n\n", "events pass at once");
+    }
+
+    #[test]
+    fn byte_by_byte_nothing_is_lost() {
+        let text = format!("s3cr3 {SECRET}{SECRET} s3cr3t/\"pas");
+        let mut stream = StreamMask::new(masker());
+        let mut out = Vec::new();
+        for byte in text.as_bytes() {
+            out.extend_from_slice(&stream.feed(Bytes::copy_from_slice(&[*byte]), false));
+        }
+        out.extend(stream.finish().into_iter().flatten());
+        let stars = "*".repeat(2 * SECRET.len());
+        assert_eq!(String::from_utf8(out).unwrap(), format!("s3cr3 {stars} s3cr3t/\"pas"));
+    }
+
+    #[test]
+    fn what_only_this_call_has_is_masked_too() {
+        let mut masker = Masker::new(None, None);
+        assert!(masker.is_empty());
+        masker.add_fresh(b"eyJhbGciOi.eyJ.sig");
+        assert_eq!(masker.mask_text("you sent eyJhbGciOi.eyJ.sig!"), format!("you sent {}!", "*".repeat(18)));
+        let mut header = HeaderValue::from_static("x eyJhbGciOi.eyJ.sig");
+        masker.mask_header(&mut header);
+        assert_eq!(header, "x ******************");
+    }
+
+    #[test]
+    fn text_types() {
+        for text in ["text/plain", "application/json; charset=utf-8", "application/problem+json", "image/svg+xml", "application/xml"] {
+            assert!(is_text(Some(&HeaderValue::from_static(text))), "{text}");
+        }
+        assert!(is_text(None));
+        for binary in ["image/png", "application/octet-stream", "video/mp4", "application/zip"] {
+            assert!(!is_text(Some(&HeaderValue::from_static(binary))), "{binary}");
+        }
+    }
+}

@@ -1,0 +1,19 @@
+//! The way of one call. The modules are its steps, in order; docs/ARCHITECTURE.md tells the story.
+
+pub mod accept;
+pub mod answer;
+pub mod authorise;
+pub mod bind;
+pub mod headers;
+pub mod kept;
+pub mod lane;
+pub mod limits;
+pub mod mask;
+pub mod materials;
+pub mod own;
+pub mod plan;
+pub mod record;
+pub mod route;
+
+pub use answer::{AnswerBody, BoxError};
+pub use lane::{Lane, Peer};

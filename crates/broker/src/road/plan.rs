@@ -1,0 +1,186 @@
+//! A route made ready: the prepared scheme, where it goes, what every call of it carries. Built once for many calls.
+
+use std::sync::Arc;
+
+use http::{HeaderMap, HeaderName, HeaderValue};
+use latchstring_connectors::{Fixed, HostPattern, HostVerdict, Resolved, Uses};
+use latchstring_egress::{Identity, IdentityParts};
+use latchstring_model::address::Address;
+use latchstring_model::problem::Refused;
+use latchstring_model::{Code, Pin, PinPurpose, Problem, SecretString};
+use latchstring_schemes::scheme::Prepared;
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
+use latchstring_connectors::Definition;
+
+use super::bind;
+use super::mask::MaskSet;
+use crate::Broker;
+
+/// The unreserved characters of RFC 3986.
+const COMPONENT: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.').remove(b'~');
+
+struct FixedHeader {
+    name: HeaderName,
+    value: HeaderValue,
+    overridable: bool,
+}
+
+pub struct Plan {
+    pub prepared: Prepared,
+    pub base: Address,
+    pub pins: Arc<[Pin]>,
+    pub mask: Arc<MaskSet>,
+    pub identity: Option<Identity>,
+    /// Whether a refusal can teach the scheme something (digest), so that a replay is worthwhile.
+    pub learns: bool,
+    /// The version of the token that rendering read, if it read one.
+    pub token_version: Option<i64>,
+    headers: Vec<FixedHeader>,
+    query: Vec<Fixed>,
+}
+
+pub(crate) fn identity(broker: &Broker, prepared: &Prepared, ca_certificate: Option<&SecretString>) -> Refused<Option<Identity>> {
+    let shown = prepared.tls_identity();
+    if shown.is_none() && ca_certificate.is_none() {
+        return Ok(None);
+    }
+    let parts = IdentityParts {
+        certificate_chain_pem: shown.map(|identity| identity.cert_chain_pem().as_bytes()),
+        private_key_pem: shown.map(|identity| identity.key_pem().expose().as_bytes()),
+        extra_ca_pem: ca_certificate.map(|pem| pem.expose().as_bytes()),
+    };
+    broker.parts.egress.identity(&parts).map(Some).map_err(|error| {
+        Problem::new(Code::TemplateError, format!("The TLS client certificate or authority of the credential cannot be used: {error}."))
+            .hint("Paste the whole PEM blocks, the client's own certificate first.")
+            .into()
+    })
+}
+
+/// Secrets that may go to certain hosts only: every place that the values go to must be one of them.
+pub(crate) fn check_restricted(uses: &Uses, destinations: &[Pin]) -> Refused<()> {
+    for (name, hosts) in &uses.restricted {
+        let patterns: Vec<HostPattern> = hosts.iter().filter_map(|host| HostPattern::parse(host).ok()).collect();
+        if let Some(pin) = destinations.iter().find(|pin| !patterns.iter().any(|pattern| pattern.fits(&pin.origin))) {
+            return Err(Problem::new(
+                Code::DestinationNotAllowed,
+                format!("The secret `{name}` may only be sent to {}, and this credential goes to {}.", hosts.join(", "), pin.origin),
+            )
+            .hint("A project owner, admin or editor sets where a secret may go (`hosts`).")
+            .into());
+        }
+    }
+    Ok(())
+}
+
+pub(crate) fn check_host(broker: &Broker, definition: &Definition, origin: &latchstring_model::Origin) -> Refused<()> {
+    let (detail, hint) = match broker.may_pin(definition, origin) {
+        HostVerdict::Allowed => return Ok(()),
+        HostVerdict::NeedsHttps => (
+            format!("The connector {} wants https, and the destination is {origin}.", definition.name),
+            "Write the address with https://. An operator can allow a test server with LATCHSTRING_EXTRA_HOSTS.",
+        ),
+        HostVerdict::NotListed => (
+            format!("{origin} is none of the hosts that the connector {} may go to.", definition.name),
+            "Check the address for typing errors. An operator can add a host with LATCHSTRING_EXTRA_HOSTS; for any other API use the connector http.",
+        ),
+    };
+    Err(Problem::new(Code::DestinationNotAllowed, detail).hint(hint).into())
+}
+
+impl Plan {
+    /// `stored` are the pins that were fixed when the values were verified. With `from_token` the base URL
+    /// came out of a token answer of a pinned token host: that, and only that, may move the call's pin.
+    pub fn build(
+        broker: &Broker,
+        definition: &Definition,
+        resolved: Resolved,
+        stored: &Arc<[Pin]>,
+        token_version: Option<i64>,
+        from_token: bool,
+    ) -> Refused<Self> {
+        let Some(base) = &resolved.base_url else {
+            return Err(Problem::new(Code::Invalid, format!("This credential of {} has no base URL, so there is nowhere to call.", definition.name))
+                .hint("Set its `baseUrl` (raw) or `base_url`; without one it can be stored and granted, but not called.")
+                .into());
+        };
+        let base = Address::parse(base.expose()).map_err(|error| {
+            Problem::new(Code::TemplateError, format!("The base URL is not usable: {error}.")).hint("Write it whole, as in https://api.example.com/v1.")
+        })?;
+        let pins = if from_token {
+            check_host(broker, definition, &base.origin)?;
+            let mut pins: Vec<Pin> = stored.iter().filter(|pin| pin.purpose != PinPurpose::Call).cloned().collect();
+            pins.extend(resolved.destinations.iter().filter(|place| place.pin.purpose == PinPurpose::Call).map(|place| place.pin.clone()));
+            pins.into()
+        } else {
+            bind::check_pins(stored, PinPurpose::Call, &base)?;
+            Arc::clone(stored)
+        };
+        check_restricted(&resolved.uses, &pins)?;
+        let mut headers = Vec::with_capacity(resolved.headers.len());
+        for fixed in &resolved.headers {
+            headers.push(fixed_header(fixed)?);
+        }
+        let learns = matches!(resolved.scheme, latchstring_schemes::Scheme::Digest(_));
+        let prepared = resolved.scheme.prepare().map_err(|error| crate::credentials::scheme_problem(&error))?;
+        let identity = identity(broker, &prepared, resolved.ca_certificate.as_ref())?;
+        let mut secrets = prepared.secrets_to_mask();
+        secrets.extend(resolved.mask);
+        Ok(Self {
+            mask: Arc::new(MaskSet::new(&secrets)),
+            prepared,
+            base,
+            pins,
+            identity,
+            learns,
+            token_version,
+            headers,
+            query: resolved.query,
+        })
+    }
+
+    /// The connector's own parameters. One that is not overridable drops the caller's of that name: that
+    /// is what keeps `user_email={{ user.email }}` honest.
+    pub fn place_query(&self, target: String) -> String {
+        if self.query.is_empty() {
+            return target;
+        }
+        let (path, query) = target.split_once('?').map_or((target.as_str(), ""), |(path, query)| (path, query));
+        let named = |pair: &str, name: &str| {
+            let written = pair.split('=').next().unwrap_or_default().replace('+', " ");
+            percent_decode_str(&written).decode_utf8_lossy() == name
+        };
+        let mut pairs: Vec<String> = query.split('&').filter(|pair| !pair.is_empty()).map(str::to_owned).collect();
+        for fixed in &self.query {
+            let given = pairs.iter().any(|pair| named(pair, &fixed.name));
+            if given && fixed.overridable {
+                continue;
+            }
+            pairs.retain(|pair| !named(pair, &fixed.name));
+            pairs.push(format!(
+                "{}={}",
+                utf8_percent_encode(&fixed.name, COMPONENT),
+                utf8_percent_encode(fixed.value.expose(), COMPONENT)
+            ));
+        }
+        format!("{path}?{}", pairs.join("&"))
+    }
+
+    pub fn place_headers(&self, headers: &mut HeaderMap) {
+        for fixed in &self.headers {
+            if !(fixed.overridable && headers.contains_key(&fixed.name)) {
+                headers.insert(fixed.name.clone(), fixed.value.clone());
+            }
+        }
+    }
+}
+
+fn fixed_header(fixed: &Fixed) -> Refused<FixedHeader> {
+    let bad = |what: &str| {
+        Problem::new(Code::TemplateError, format!("The connector's header {} cannot be sent: its {what} holds characters that headers may not have.", fixed.name))
+            .hint("Check the value that goes into it for line breaks and signs that are not plain text.")
+    };
+    let name = HeaderName::from_bytes(fixed.name.as_bytes()).map_err(|_| bad("name"))?;
+    let mut value = HeaderValue::from_bytes(fixed.value.expose().as_bytes()).map_err(|_| bad("value"))?;
+    value.set_sensitive(true);
+    Ok(FixedHeader { name, value, overridable: fixed.overridable })
+}

@@ -1,0 +1,141 @@
+//! Step 5, record: the intent is in the journal before the secret leaves. Only this step mints the
+//! [`CallTicket`], and without one there is no connection.
+
+use std::borrow::Cow;
+use std::sync::Arc;
+
+use latchstring_egress::EgressError;
+use latchstring_journal::{Actor as JournalActor, ActorKind, AppendError, CallResult, Intent, Purpose, Record, Writer};
+use latchstring_model::entity::Outcome;
+use latchstring_model::id::{CallId, CredentialId, ProjectId};
+use latchstring_model::problem::Refused;
+use latchstring_model::{CallTicket, Clock, Code, Pin, Problem, Timestamp};
+
+use crate::actor::{Actor, Who};
+
+/// Everything about a call that is written down before it is made.
+pub struct About<'a> {
+    pub call: &'a CallId,
+    pub at: Timestamp,
+    pub project: Option<&'a ProjectId>,
+    pub credential: &'a CredentialId,
+    pub actor: &'a Actor,
+    /// The credential's environment whose values are used.
+    pub environment: &'a str,
+    pub purpose: Purpose,
+    pub method: &'a str,
+    pub host: &'a str,
+    /// As the caller wrote it, without the query.
+    pub path: &'a str,
+    pub client: Option<&'a str>,
+}
+
+fn who(actor: &Actor) -> JournalActor<'_> {
+    let (kind, id, email) = match &actor.who {
+        Who::Person { person, .. } => (ActorKind::User, Some(person.id.as_str()), Some(person.email.as_str())),
+        Who::Service { key, .. } => (ActorKind::Key, Some(key.as_str()), None),
+        Who::Operator => (ActorKind::Server, None, None),
+        Who::Anonymous => (ActorKind::Anonymous, None, None),
+    };
+    JournalActor { kind, id: id.map(Cow::Borrowed), email: email.map(Cow::Borrowed) }
+}
+
+/// A use that cannot be recorded does not happen.
+fn refused(error: &AppendError) -> Box<Problem> {
+    tracing::error!(error = %error, "a call was refused because it could not be recorded");
+    Problem::new(Code::Unavailable, "The call was not made, because its record could not be written.")
+        .hint("Usually the journal's disk is full or the database has been away for long. Whoever runs this server finds the reason in its log.")
+        .retry_after(5)
+        .into()
+}
+
+/// Writes the intent, then gives out the ticket.
+pub async fn intent(journal: &Writer, about: &About<'_>, pins: Arc<[Pin]>) -> Refused<CallTicket> {
+    let record = Record::Intent(Intent {
+        call_id: Cow::Borrowed(about.call),
+        at: about.at,
+        project_id: about.project.map(Cow::Borrowed),
+        credential_id: Cow::Borrowed(about.credential),
+        actor: who(about.actor),
+        environment: about.environment.into(),
+        purpose: about.purpose,
+        method: about.method.into(),
+        host: about.host.into(),
+        path: about.path.into(),
+        client: about.client.map(Cow::Borrowed),
+    });
+    journal.append(&record).await.map_err(|error| refused(&error))?;
+    Ok(CallTicket::mint(about.call.clone(), about.project.cloned(), pins))
+}
+
+/// The outcome of a call that has an intent. Written when it ends, however it ends: dropped early means
+/// that the caller went away.
+pub struct Noted {
+    journal: Writer,
+    call: CallId,
+    clock: Arc<dyn Clock>,
+    began: Timestamp,
+    status: Option<u16>,
+    bytes: u64,
+    code: Option<&'static str>,
+    open: bool,
+}
+
+impl Noted {
+    pub fn new(journal: Writer, call: CallId, clock: Arc<dyn Clock>, began: Timestamp) -> Self {
+        Self { journal, call, clock, began, status: None, bytes: 0, code: None, open: true }
+    }
+
+    pub fn status(&mut self, status: u16) {
+        self.status = Some(status);
+    }
+
+    pub fn count(&mut self, bytes: usize) {
+        self.bytes = self.bytes.saturating_add(bytes as u64);
+    }
+
+    /// It ended as calls should.
+    pub fn end(mut self) {
+        self.write(Outcome::Ok);
+    }
+
+    /// The answer broke off.
+    pub fn broke(mut self, error: &EgressError) {
+        self.code = Some(Problem::from(error).code.as_str());
+        self.write(Outcome::Failed);
+    }
+
+    /// No answer came.
+    pub fn failed(mut self, code: Code) {
+        self.code = Some(code.as_str());
+        self.write(Outcome::Failed);
+    }
+
+    fn write(&mut self, outcome: Outcome) {
+        if !std::mem::take(&mut self.open) {
+            return;
+        }
+        let at = self.clock.now();
+        let record = Record::Result(CallResult {
+            call_id: Cow::Borrowed(&self.call),
+            at,
+            outcome,
+            status: self.status,
+            duration_ms: u64::try_from(at.millis() - self.began.millis()).unwrap_or(0),
+            bytes: Some(self.bytes),
+            code: self.code.map(Cow::Borrowed),
+        });
+        if let Err(error) = self.journal.append_later(&record) {
+            tracing::error!(call = %self.call, error = %error, "the outcome of a call could not be recorded; its intent is");
+        }
+    }
+}
+
+impl Drop for Noted {
+    fn drop(&mut self) {
+        if self.open {
+            self.code = Some("caller_gone");
+            self.write(Outcome::Failed);
+        }
+    }
+}

@@ -1,0 +1,192 @@
+//! What steps 1 to 3 found for one kind of request — the same key, project, environment and credential — kept
+//! for the next one. Shared by all cores; ended by the epochs of what it was built from.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+
+use arc_swap::ArcSwapOption;
+use latchstring_model::id::CredentialId;
+use latchstring_model::problem::Refused;
+use latchstring_model::{Code, Pin, Problem, Timestamp};
+
+use super::accept::{RouteAsk, RouteId};
+use super::authorise::{self, Authorised, Caller};
+use super::materials::Materials;
+use super::plan::Plan;
+use crate::freshness::{Basis, Validity};
+use crate::sealing::values_aad;
+use crate::tokens::{LiveToken, TokenSlot};
+use crate::{Broker, refusals};
+
+/// How often a route is built anew because something changed meanwhile.
+const TRIES: usize = 4;
+
+pub struct Route {
+    pub caller: Caller,
+    pub credential: CredentialId,
+    /// The credential's environment whose values are used.
+    pub credential_environment: String,
+    pub values_version: i64,
+    pub materials: Materials,
+    /// As fixed when the values were verified.
+    pub pins: Arc<[Pin]>,
+    pub token: Option<Arc<TokenSlot>>,
+    /// The base URL comes out of the token's answer.
+    base_from_token: bool,
+    /// Rendering reads the token's metadata: another token, another plan.
+    reads_token: bool,
+    /// Rendering reads the clock or random bytes: every call has its own plan.
+    per_call: bool,
+    plan: ArcSwapOption<Plan>,
+    valid: Validity,
+    used: Arc<AtomicI64>,
+}
+
+impl Route {
+    pub fn is_valid(&self, now: Timestamp) -> bool {
+        self.valid.holds() && self.caller.expires_at.is_none_or(|end| now < end)
+    }
+
+    /// Notes that the key was used; written to the database now and then.
+    pub fn touch(&self, now: Timestamp) {
+        self.used.store(now.millis(), Ordering::Relaxed);
+    }
+
+    /// The plan for this token. Warm: one load.
+    pub fn plan(&self, broker: &Broker, token: Option<&LiveToken>, now: Timestamp) -> Refused<Arc<Plan>> {
+        let wanted = token.filter(|_| self.reads_token).map(|token| token.version);
+        if !self.per_call
+            && let Some(plan) = self.plan.load_full()
+            && plan.token_version == wanted
+        {
+            return Ok(plan);
+        }
+        let resolved = self.materials.resolve(token.map(|token| &token.set), now, &*broker.parts.entropy)?;
+        let plan = Arc::new(Plan::build(broker, &self.materials.definition, resolved, &self.pins, wanted, self.base_from_token)?);
+        if !self.per_call {
+            self.plan.store(Some(Arc::clone(&plan)));
+        }
+        Ok(plan)
+    }
+}
+
+/// Routes by id, so that cores share what one of them built; and when each key was used.
+#[derive(Default)]
+pub struct RouteBook {
+    routes: Mutex<HashMap<RouteId, Weak<Route>>>,
+    used: Mutex<HashMap<latchstring_model::id::KeyId, Arc<AtomicI64>>>,
+}
+
+impl RouteBook {
+    fn get(&self, id: &RouteId) -> Option<Arc<Route>> {
+        self.routes.lock().unwrap_or_else(PoisonError::into_inner).get(id).and_then(Weak::upgrade)
+    }
+
+    fn put(&self, id: RouteId, route: &Arc<Route>) {
+        let mut routes = self.routes.lock().unwrap_or_else(PoisonError::into_inner);
+        if routes.len() % 4096 == 4095 {
+            routes.retain(|_, route| route.strong_count() > 0);
+        }
+        routes.insert(id, Arc::downgrade(route));
+    }
+
+    fn usage(&self, key: &latchstring_model::id::KeyId) -> Arc<AtomicI64> {
+        Arc::clone(self.used.lock().unwrap_or_else(PoisonError::into_inner).entry(key.clone()).or_default())
+    }
+
+    /// Keys that were used since they were last taken, with the time.
+    pub fn take_used(&self) -> Vec<(latchstring_model::id::KeyId, Timestamp)> {
+        let mut used = self.used.lock().unwrap_or_else(PoisonError::into_inner);
+        let taken = used.iter().map(|(key, at)| (key.clone(), Timestamp(at.swap(0, Ordering::Relaxed)))).filter(|(_, at)| at.0 > 0).collect();
+        used.retain(|_, at| Arc::strong_count(at) > 1);
+        taken
+    }
+}
+
+impl Broker {
+    /// Steps 1 to 3, on the control runtime.
+    pub(crate) async fn route(self: &Arc<Self>, id: RouteId, ask: &RouteAsk) -> Refused<Arc<Route>> {
+        if let Some(known) = self.routes.get(&id)
+            && known.is_valid(self.now())
+            && self.freshness.is_fresh(self.now())
+        {
+            return Ok(known);
+        }
+        for _ in 0..TRIES {
+            let mut tx = self.parts.store.begin_read().await.map_err(refusals::store)?;
+            let mut basis = Basis::default();
+            let caller = authorise::caller(&mut tx, ask, self.now(), &mut basis).await?;
+            let authorised = authorise::credential(&mut tx, caller, &ask.credential, basis).await?;
+            if let Some(route) = self.build_route(&mut tx, authorised).await? {
+                self.routes.put(id, &route);
+                return Ok(route);
+            }
+        }
+        Err(Problem::new(Code::Busy, "What this call depends on is being changed again and again.").hint("Try again in a moment.").retry_after(1).into())
+    }
+
+    /// For a person in a session or with a key, on the API: `call/{operation}` and `metadata`.
+    pub(crate) async fn build_route(&self, tx: &mut latchstring_store::ReadTx, authorised: Authorised) -> Refused<Option<Arc<Route>>> {
+        let Authorised { caller, credential, values, slug: _, mut basis, ticket } = authorised;
+        let found = self.definition_by_uid(tx, &credential.connector).await?;
+        if let Some(row) = &found.row {
+            let epoch = latchstring_store::scopes::epoch(tx, &row.uid).await.map_err(refusals::store)?;
+            basis.add(&row.uid, epoch);
+            if found.definition.digest() != credential.digest {
+                return Err(connector_changed(&found.definition.name));
+            }
+        }
+        let names = self.names(tx, &ticket, &caller.project.id, &caller.environment.id).await?;
+        let aad = values_aad(&credential.id, &credential.owner, &values.environment, values.version);
+        let opened = self.open_json(&ticket, &aad, &values.sealed)?;
+        let method = found.definition.method(&credential.auth_method);
+        let method = method.ok_or_else(|| connector_changed(&found.definition.name))?;
+        let checked = found.definition.load_values(method, &opened).map_err(|errors| {
+            Problem::new(Code::TemplateError, "Stored values of this credential do not fit the connector any more.")
+                .hint("Its owner edits the fields that are named and saves them again.")
+                .errors(errors)
+        })?;
+        let materials = Materials::new(Arc::clone(&found.definition), &credential.auth_method, checked, Arc::new(names)).for_caller(
+            caller.user.as_ref(),
+            &caller.project,
+            &caller.environment,
+        );
+        let bare = materials.resolve(None, self.now(), &*self.parts.entropy)?;
+        let token = if bare.needs_token {
+            let id = crate::tokens::token_id(&credential, &values, &bare.token_uses);
+            Some(self.tokens.slot(&id, &credential.id, &values.environment, values.version))
+        } else {
+            None
+        };
+        let key = match &caller.actor.who {
+            crate::Who::Person { via: crate::Via::Key { id, .. }, .. } | crate::Who::Service { key: id, .. } => Some(id.clone()),
+            _ => None,
+        };
+        let Some(valid) = self.freshness.watch(&basis) else { return Ok(None) };
+        Ok(Some(Arc::new(Route {
+            base_from_token: bare.needs_token && bare.base_url.is_none(),
+            reads_token: bare.needs_token && (bare.uses.token || !bare.complete),
+            per_call: bare.uses.time,
+            caller,
+            credential: credential.id,
+            credential_environment: values.environment,
+            values_version: values.version,
+            pins: values.pins.into(),
+            token,
+            materials,
+            plan: ArcSwapOption::empty(),
+            valid,
+            used: key.map_or_else(Arc::default, |key| self.routes.usage(&key)),
+        })))
+    }
+}
+
+pub(crate) fn connector_changed(name: &str) -> Box<Problem> {
+    Problem::new(
+        Code::ConnectorChanged,
+        format!("The connector {name} was changed in a way that decides where this credential's values go, and its owner has not approved that yet."),
+    )
+    .hint("The credential's owner looks at the change and approves it: POST /api/v1/credentials/{id}/approve.")
+    .into()
+}

@@ -1,0 +1,67 @@
+//! Where sealed values belong: the AAD of each kind, in one place. What is sealed under one of these opens
+//! nowhere else.
+
+use latchstring_model::entity::Principal;
+use latchstring_model::id::{CredentialId, EnvironmentId, ProjectId};
+use latchstring_model::problem::Refused;
+use latchstring_model::{OpenTicket, SecretBytes};
+use latchstring_store::secrets::SecretKind;
+use latchstring_vault::{Aad, Purpose, Sealed};
+use serde_json::{Map, Value};
+
+use crate::{Broker, refusals};
+
+fn project_of(owner: &Principal) -> Option<ProjectId> {
+    match owner {
+        Principal::Project(id) => Some(id.clone()),
+        Principal::User(_) => None,
+    }
+}
+
+pub fn values_aad(credential: &CredentialId, owner: &Principal, environment: &str, version: i64) -> Aad {
+    Aad {
+        purpose: Purpose::CredentialValues,
+        object: credential.to_string(),
+        environment: Some(environment.to_owned()),
+        version,
+        project: project_of(owner),
+    }
+}
+
+/// A token's id is a digest of everything that it depends on, its credential included.
+pub fn token_aad(id: &str, environment: &str, version: i64) -> Aad {
+    Aad { purpose: Purpose::Token, object: id.to_owned(), environment: Some(environment.to_owned()), version, project: None }
+}
+
+pub fn secret_aad(project: &ProjectId, environment: &EnvironmentId, kind: SecretKind, name: &str, version: i64) -> Aad {
+    Aad {
+        purpose: match kind {
+            SecretKind::Secret => Purpose::Secret,
+            SecretKind::Variable => Purpose::Variable,
+        },
+        object: format!("{environment}/{name}"),
+        environment: Some(environment.to_string()),
+        version,
+        project: Some(project.clone()),
+    }
+}
+
+impl Broker {
+    pub(crate) fn seal(&self, aad: &Aad, plaintext: &[u8]) -> Refused<Sealed> {
+        self.parts.vault.seal(aad, plaintext, &*self.parts.entropy).map_err(|error| refusals::internal(&error))
+    }
+
+    pub(crate) fn open(&self, ticket: &OpenTicket, aad: &Aad, sealed: &[u8]) -> Refused<SecretBytes> {
+        self.parts.vault.open(ticket, aad, sealed).map_err(|error| refusals::internal(&error))
+    }
+
+    pub(crate) fn seal_json(&self, aad: &Aad, values: &Map<String, Value>) -> Refused<Sealed> {
+        let bytes = zeroize::Zeroizing::new(serde_json::to_vec(values).map_err(|error| refusals::internal(&error))?);
+        self.seal(aad, &bytes)
+    }
+
+    pub(crate) fn open_json(&self, ticket: &OpenTicket, aad: &Aad, sealed: &[u8]) -> Refused<Map<String, Value>> {
+        let bytes = self.open(ticket, aad, sealed)?;
+        serde_json::from_slice(bytes.expose()).map_err(|_| refusals::internal(&"a sealed value is not the JSON that was put in"))
+    }
+}

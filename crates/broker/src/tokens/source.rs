@@ -1,0 +1,250 @@
+//! Asking for a token: one request for a grant, several for a login in steps. Used by the refresh protocol and
+//! by verification, which asks before anything is stored.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use latchstring_connectors::{StepsNext, StepsRun, TokenPolicy};
+use latchstring_egress::Identity;
+use latchstring_journal::Purpose;
+use latchstring_model::id::{CredentialId, ProjectId};
+use latchstring_model::{Code, Pin, PinPurpose, Problem, SecretString, Timestamp};
+use latchstring_schemes::oauth2::{ANSWER_LIMIT, ErrorClass, OAuthError};
+use latchstring_schemes::refresh::{ASK_LIMIT_MS, Reuse};
+use latchstring_schemes::scheme::Prepared;
+use latchstring_schemes::token::TokenSet;
+use latchstring_schemes::wire::WireAnswer;
+
+use crate::Broker;
+use crate::actor::Actor;
+use crate::road::mask::{MaskSet, Masker};
+use crate::road::materials::{Materials, render_problem};
+use crate::road::own::{OwnCall, OwnFailure};
+use crate::road::plan;
+
+/// How long one request of a token's may take, answer included.
+const ASK_LIMIT: Duration = Duration::from_millis(ASK_LIMIT_MS as u64);
+
+/// Why there is no token.
+pub struct AskFailure {
+    pub class: AskClass,
+    pub problem: Box<Problem>,
+    /// What was asked and answered, masked, for whoever verifies.
+    pub exchange: Option<Exchange>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AskClass {
+    /// The provider says that the grant is over.
+    Dead,
+    /// The provider refused these values: nothing was spent.
+    Refused,
+    /// Nothing was sent, or an error answer: nothing was spent.
+    Failed { retry_after_ms: i64 },
+    /// Sent, and no answer that can be read.
+    Ambiguous,
+}
+
+/// One request of ours and what came back, as people may see it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Exchange {
+    pub method: String,
+    pub url: String,
+    pub status: Option<u16>,
+    pub body: String,
+}
+
+/// Everything that asking needs.
+pub struct TokenSource<'a> {
+    pub materials: &'a Materials,
+    pub pins: &'a Arc<[Pin]>,
+    pub actor: &'a Actor,
+    pub project: Option<&'a ProjectId>,
+    pub credential: &'a CredentialId,
+    pub environment: &'a str,
+    /// The token that is there now, for grants that renew one.
+    pub current: Option<&'a TokenSet>,
+}
+
+/// What came of it, with what decides how it is kept.
+pub struct Obtained {
+    pub set: TokenSet,
+    pub policy: TokenPolicy,
+}
+
+/// How often a token request may be repeated after its answer was lost.
+pub fn reuse(prepared: Option<&Prepared>, policy: &TokenPolicy) -> Reuse {
+    use latchstring_connectors::RefreshReuse;
+    match prepared.and_then(Prepared::grant) {
+        Some(grant) if grant.spends_refresh_token() => match policy.reuse {
+            RefreshReuse::SingleUse => Reuse::SingleUse,
+            RefreshReuse::Grace => Reuse::Grace,
+            RefreshReuse::Nonrotating => Reuse::NonRotating,
+        },
+        // Client credentials, assertions and logins spend nothing.
+        _ => Reuse::Repeatable,
+    }
+}
+
+impl Broker {
+    /// Asks once. The journal has the intent of every request before it is sent.
+    pub(crate) async fn ask_for_token(&self, source: &TokenSource<'_>) -> Result<Obtained, AskFailure> {
+        let now = self.now();
+        let resolved = source.materials.resolve(source.current, now, &*self.parts.entropy).map_err(not_sent)?;
+        plan::check_restricted(&resolved.token_uses, source.pins).map_err(not_sent)?;
+        let policy = resolved.policy.clone();
+        let mask = resolved.mask.clone();
+        let ca = resolved.ca_certificate.clone();
+        let prepared = resolved.scheme.prepare().map_err(|error| not_sent(crate::credentials::scheme_problem(&error)))?;
+        let identity = plan::identity(self, &prepared, ca.as_ref()).map_err(not_sent)?;
+        let set = match prepared.grant() {
+            Some(_) => self.ask_grant(source, &prepared, identity.as_ref(), &mask, now).await?,
+            None => self.ask_steps(source, identity.as_ref(), &mask, now).await?,
+        };
+        Ok(Obtained { set, policy })
+    }
+
+    async fn ask_grant(
+        &self,
+        source: &TokenSource<'_>,
+        prepared: &Prepared,
+        identity: Option<&Identity>,
+        mask: &[SecretString],
+        now: Timestamp,
+    ) -> Result<TokenSet, AskFailure> {
+        let Some(grant) = prepared.grant() else { return Err(not_sent(crate::refusals::internal(&"a grant was expected"))) };
+        let request = grant.token_request(source.current, now, &*self.parts.entropy).map_err(|error| oauth(error, None))?;
+        let mut secrets = grant.secrets(source.current);
+        secrets.extend(mask.iter().cloned());
+        let masker = Masker::new(Some(Arc::new(MaskSet::new(&secrets))), None);
+        let url = masker.mask_text(&request.address.to_string());
+        let method = request.method.to_string();
+        let own = own(source, Purpose::Token, PinPurpose::Token, identity, "(token request)");
+        let answer = match self.fetch(own, request).await {
+            Ok(answer) => answer,
+            Err(failure) => return Err(no_answer(failure, Exchange { method, url, status: None, body: String::new() })),
+        };
+        grant.read_answer(&answer, source.current, now).map_err(|error| {
+            let error = error.mask(&secrets);
+            let exchange = Exchange { method, url, status: Some(answer.status), body: words(&error) };
+            let mut failure = oauth(error, Some(exchange));
+            // The connector may know what the provider's words mean for its user.
+            let method = source.materials.definition.method(&source.materials.method);
+            let text = String::from_utf8_lossy(&answer.body);
+            if let Some(explained) = source.materials.definition.explain(method, answer.status, &text) {
+                failure.problem.hint = Some(explained.to_owned().into());
+            }
+            failure
+        })
+    }
+
+    async fn ask_steps(&self, source: &TokenSource<'_>, identity: Option<&Identity>, mask: &[SecretString], now: Timestamp) -> Result<TokenSet, AskFailure> {
+        let masker = Masker::new(Some(Arc::new(MaskSet::new(mask))), None);
+        let mut run = StepsRun::new(now);
+        let method = source.materials.auth_method().map_err(not_sent)?;
+        let mut last = None;
+        loop {
+            let context = source.materials.context(None, None, now, &*self.parts.entropy);
+            let next = run.next(&source.materials.definition, method, &context).map_err(|error| not_sent(render_problem(&error)))?;
+            let request = match next {
+                StepsNext::Done(set) => return Ok(*set),
+                StepsNext::Failed(failed) => return Err(steps_failed(source, &failed, last, "")),
+                StepsNext::Send(request) => request,
+            };
+            let url = masker.mask_text(&request.address.to_string());
+            let verb = request.method.to_string();
+            let own = own(source, Purpose::Step, PinPurpose::Step, identity, "(login step)");
+            let answer = match self.fetch(own, request).await {
+                Ok(answer) => answer,
+                Err(failure) => return Err(no_answer(failure, Exchange { method: verb, url, status: None, body: String::new() })),
+            };
+            // A login's answer may hold a session that no mask knows yet: its text is not shown.
+            last = Some(Exchange { method: verb, url, status: Some(answer.status), body: String::new() });
+            if let Some(failed) = run.answered(method, &answer) {
+                let text = String::from_utf8_lossy(&answer.body).into_owned();
+                return Err(steps_failed(source, &failed, last, &text));
+            }
+        }
+    }
+}
+
+fn own<'a>(source: &TokenSource<'a>, purpose: Purpose, pin: PinPurpose, identity: Option<&'a Identity>, path: &'a str) -> OwnCall<'a> {
+    OwnCall {
+        actor: source.actor,
+        project: source.project,
+        credential: source.credential,
+        environment: source.environment,
+        purpose,
+        pins: source.pins,
+        pin,
+        identity,
+        path,
+        max_body: ANSWER_LIMIT + 1,
+        within: ASK_LIMIT,
+    }
+}
+
+/// Of a token endpoint's answer only the error fields are shown, masked: the rest may be tokens.
+fn words(error: &OAuthError) -> String {
+    let Some(words) = error.provider_words() else { return String::new() };
+    let mut shown = serde_json::Map::new();
+    for (name, text) in [("error", &words.error), ("error_description", &words.description)] {
+        if let Some(text) = text {
+            shown.insert(name.into(), text.as_str().into());
+        }
+    }
+    serde_json::Value::Object(shown).to_string()
+}
+
+/// The beginning of an answer, masked; what is no text is only counted.
+pub(crate) fn excerpt(masker: &Masker, answer: &WireAnswer) -> String {
+    /// Bytes of an answer that are shown.
+    const SHOWN: usize = 2048;
+    match std::str::from_utf8(&answer.body) {
+        Ok(text) => {
+            // Masked whole before it is cut: a cut secret would not be found.
+            let masked = masker.mask_text(text);
+            match masked.char_indices().nth(SHOWN) {
+                Some((at, _)) => format!("{}…", masked.get(..at).unwrap_or_default()),
+                None => masked,
+            }
+        }
+        Err(_) => format!("({} bytes that are not text)", answer.body.len()),
+    }
+}
+
+fn not_sent(problem: Box<Problem>) -> AskFailure {
+    AskFailure { class: AskClass::Failed { retry_after_ms: 0 }, problem, exchange: None }
+}
+
+fn no_answer(failure: OwnFailure, exchange: Exchange) -> AskFailure {
+    let class = if failure.maybe_processed { AskClass::Ambiguous } else { AskClass::Failed { retry_after_ms: 0 } };
+    let mut problem = failure.problem;
+    if matches!(problem.code, Code::UpstreamUnreachable | Code::UpstreamTimeout) {
+        problem.code = Code::TokenEndpointError;
+        problem.detail = format!("The token endpoint gave no token. {}", problem.detail).into();
+    }
+    AskFailure { class, problem, exchange: Some(exchange) }
+}
+
+fn oauth(error: OAuthError, exchange: Option<Exchange>) -> AskFailure {
+    let retry_after_ms = i64::from(error.retry_after_secs.unwrap_or(0)) * 1000;
+    let class = match error.class {
+        ErrorClass::DeadGrant => AskClass::Dead,
+        ErrorClass::WrongClient | ErrorClass::Rejected => AskClass::Refused,
+        ErrorClass::Ambiguous => AskClass::Ambiguous,
+        _ => AskClass::Failed { retry_after_ms },
+    };
+    AskFailure { class, problem: Box::new(error.to_problem()), exchange }
+}
+
+fn steps_failed(source: &TokenSource<'_>, failed: &latchstring_connectors::StepsFailed, exchange: Option<Exchange>, body: &str) -> AskFailure {
+    let method = source.materials.definition.method(&source.materials.method);
+    let explained = source.materials.definition.explain(method, failed.status.unwrap_or(0), body).map(|text| text.to_string());
+    let hint = explained.unwrap_or_else(|| "Compare the credential's fields with what the API's documentation asks for.".to_owned());
+    AskFailure {
+        class: if failed.refused { AskClass::Refused } else { AskClass::Failed { retry_after_ms: 0 } },
+        problem: Box::new(Problem::new(Code::TokenEndpointError, format!("The login did not get through at step {failed}.")).hint(hint)),
+        exchange,
+    }
+}

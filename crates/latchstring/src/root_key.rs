@@ -1,0 +1,58 @@
+//! The root key file: read with care, made once, never made again beside existing data.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Read, Write};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
+use std::path::Path;
+
+use latchstring_model::{Clock, Entropy};
+use latchstring_vault::KeyRing;
+
+use crate::settings::SettingError;
+
+/// A key ring is a few hundred bytes; anything larger is another file.
+const LARGEST: u64 = 64 * 1024;
+
+fn wrong(path: &Path, what: impl std::fmt::Display) -> SettingError {
+    SettingError(format!("the root key file {}: {what}", path.display()))
+}
+
+/// `None`: there is no such file.
+pub fn read(path: &Path) -> Result<Option<KeyRing>, SettingError> {
+    let mut file = match File::open(path) {
+        Ok(file) => file,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(wrong(path, format!("cannot be opened: {error}"))),
+    };
+    let about = file.metadata().map_err(|error| wrong(path, format!("cannot be looked at: {error}")))?;
+    if !about.is_file() {
+        return Err(wrong(path, "is not a file; point LATCHSTRING_ROOT_KEY_FILE at the key ring"));
+    }
+    let mode = about.mode() & 0o777;
+    if mode & 0o077 != 0 {
+        return Err(wrong(path, format!("can be read or written by others (mode {mode:04o}); run `chmod 600` on it, and think about whether it was copied")));
+    }
+    if about.len() > LARGEST {
+        return Err(wrong(path, "is too large to be a key ring; point LATCHSTRING_ROOT_KEY_FILE at the right file"));
+    }
+    let mut bytes = zeroize::Zeroizing::new(Vec::new());
+    file.read_to_end(&mut bytes).map_err(|error| wrong(path, format!("cannot be read: {error}")))?;
+    KeyRing::parse(&bytes).map(Some).map_err(|error| wrong(path, error))
+}
+
+/// Writes a ring so that a crash at any moment leaves the old file or the new one, never half of one.
+pub fn write(path: &Path, ring: &KeyRing) -> Result<(), SettingError> {
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let fail = |error: io::Error| wrong(path, format!("cannot be written: {error}"));
+    let temporary = path.with_extension("new");
+    let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&temporary).map_err(fail)?;
+    // An old temporary file keeps its mode: set it, whatever it was.
+    file.set_permissions(fs::Permissions::from_mode(0o600)).map_err(fail)?;
+    file.write_all(ring.to_bytes().expose()).and_then(|()| file.sync_all()).map_err(fail)?;
+    fs::rename(&temporary, path).map_err(fail)?;
+    File::open(folder).and_then(|folder| folder.sync_all()).map_err(fail)
+}
+
+pub fn generate(clock: &dyn Clock, entropy: &dyn Entropy) -> KeyRing {
+    KeyRing::generate(clock.now(), entropy)
+}

@@ -1,0 +1,334 @@
+//! Settings: a flag of `serve`, else an environment variable, else a key of `latchstring.toml`, else the
+//! default. Read once at the start; what cannot be understood stops the start with one clear line.
+
+use std::fmt;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+use std::time::Duration;
+
+use clap::Args;
+use latchstring_egress::AllowRule;
+use latchstring_model::address::Address;
+use serde::Deserialize;
+
+/// Why the start stops: one line, exit code 2.
+#[derive(Debug)]
+pub struct SettingError(pub String);
+
+impl fmt::Display for SettingError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+macro_rules! settings {
+    ($($(#[doc = $doc:literal])* $field:ident : $flag:literal, $env:literal;)*) => {
+        /// Every setting as text, not yet understood. One struct serves the flags and the file.
+        #[derive(Args, Clone, Default, Deserialize)]
+        #[serde(deny_unknown_fields, default)]
+        pub struct Raw {
+            $($(#[doc = $doc])* #[arg(long = $flag, env = $env, value_name = "VALUE", hide_env_values = true)] pub $field: Option<String>,)*
+        }
+
+        impl Raw {
+            /// What is not set here is taken from there.
+            fn or(self, other: Raw) -> Raw {
+                Raw { $($field: self.$field.filter(|text| !text.is_empty()).or(other.$field),)* }
+            }
+        }
+
+        /// (field, flag, environment variable)
+        pub const NAMES: &[(&str, &str, &str)] = &[$((stringify!($field), $flag, $env),)*];
+    };
+}
+
+settings! {
+    /// Address and port to listen on [default: 127.0.0.1:5282]
+    listen: "listen", "LATCHSTRING_LISTEN";
+    /// PEM file with the certificate chain, for https (with --tls-key)
+    tls_cert: "tls-cert", "LATCHSTRING_TLS_CERT";
+    /// PEM file with the private key of --tls-cert
+    tls_key: "tls-key", "LATCHSTRING_TLS_KEY";
+    /// URL under which people and programs reach this server [default: http:// + listen address]
+    public_url: "public-url", "LATCHSTRING_PUBLIC_URL";
+    /// Networks (CIDR, comma-separated) whose X-Forwarded-For header is believed
+    trusted_proxies: "trusted-proxies", "LATCHSTRING_TRUSTED_PROXIES";
+    /// Folder of database, journal and root key [default: ./latchstring-data]
+    data_dir: "data-dir", "LATCHSTRING_DATA_DIR";
+    /// postgres://… for PostgreSQL 15 or newer [default: SQLite in the data folder]
+    database_url: "database-url", "LATCHSTRING_DATABASE_URL";
+    /// The root key ring [default: root.key in the data folder]
+    root_key_file: "root-key-file", "LATCHSTRING_ROOT_KEY_FILE";
+    /// Private networks that calls may reach: CIDR[:ports][@project], comma-separated [default: none]
+    egress_allow: "egress-allow", "LATCHSTRING_EGRESS_ALLOW";
+    /// More places where a connector's credentials may be pinned: connector=host[:port], comma-separated
+    extra_hosts: "extra-hosts", "LATCHSTRING_EXTRA_HOSTS";
+    /// PEM file with further certificate authorities to trust for outgoing TLS
+    extra_ca_file: "extra-ca-file", "LATCHSTRING_EXTRA_CA_FILE";
+    /// HTTP proxy for outgoing connections: http://host:port
+    outbound_proxy: "outbound-proxy", "LATCHSTRING_OUTBOUND_PROXY";
+    /// Renew tokens ahead of expiry in the background: on or off [default: on]
+    background_refresh: "background-refresh", "LATCHSTRING_BACKGROUND_REFRESH";
+    /// How long calls go on without the database, such as 60s [default: 60s]
+    stale_limit: "stale-limit", "LATCHSTRING_STALE_LIMIT";
+    /// A tracing filter, such as info or latchstring=debug [default: info]
+    log: "log", "LATCHSTRING_LOG";
+    /// text or json [default: text]
+    log_format: "log-format", "LATCHSTRING_LOG_FORMAT";
+    /// smtp:// or smtps:// URL for mail to people
+    smtp_url: "smtp-url", "LATCHSTRING_SMTP_URL";
+    /// Sender address of that mail
+    mail_from: "mail-from", "LATCHSTRING_MAIL_FROM";
+    /// How long a deleted credential can be restored, such as 7d [default: 7d]
+    delete_after: "delete-after", "LATCHSTRING_DELETE_AFTER";
+    /// How long audit records are kept, such as 365d [default: for ever]
+    audit_retention: "audit-retention", "LATCHSTRING_AUDIT_RETENTION";
+    /// Where signed audit checkpoints go: a file, or stdout
+    audit_checkpoints: "audit-checkpoints", "LATCHSTRING_AUDIT_CHECKPOINTS";
+    /// When the journal is forced to disk: an interval such as 1s, or always [default: 1s]
+    journal_sync: "journal-sync", "LATCHSTRING_JOURNAL_SYNC";
+    /// Threads that carry calls, 1 to 256 [default: one per core]
+    data_cores: "data-cores", "LATCHSTRING_DATA_CORES";
+}
+
+/// Environment variables that are no settings of `serve`.
+const OTHER_VARIABLES: &[&str] = &["LATCHSTRING_URL", "LATCHSTRING_API_KEY", "LATCHSTRING_CONFIG", "LATCHSTRING_PROJECT", "LATCHSTRING_ENVIRONMENT"];
+
+pub struct Tls {
+    pub cert: PathBuf,
+    pub key: PathBuf,
+}
+
+/// When the journal is forced from the kernel to the disk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum JournalSync {
+    Always,
+    Every(Duration),
+}
+
+pub struct ExtraHost {
+    pub connector: String,
+    pub host: String,
+    pub port: Option<u16>,
+}
+
+pub struct Settings {
+    pub listen: SocketAddr,
+    pub tls: Option<Tls>,
+    pub public_url: String,
+    pub trusted_proxies: Vec<ipnet::IpNet>,
+    pub data_dir: PathBuf,
+    pub database_url: Option<String>,
+    pub root_key_file: PathBuf,
+    pub egress_allow: Vec<AllowRule>,
+    pub extra_hosts: Vec<ExtraHost>,
+    pub extra_ca_file: Option<PathBuf>,
+    pub outbound_proxy: Option<String>,
+    pub background_refresh: bool,
+    pub stale_limit: Duration,
+    pub log: String,
+    pub log_json: bool,
+    pub delete_after: Duration,
+    pub audit_retention: Option<Duration>,
+    pub journal_sync: JournalSync,
+    pub data_cores: usize,
+}
+
+fn wrong(env: &str, value: &str, what: &str) -> SettingError {
+    SettingError(format!("{env}={value:?} cannot be understood: {what}"))
+}
+
+/// `90s`, `15m`, `12h`, `7d`; a bare number is refused, since nobody agrees on its unit.
+pub fn duration(text: &str) -> Option<Duration> {
+    let split = text.find(|c: char| !c.is_ascii_digit())?;
+    let number: u64 = text.get(..split)?.parse().ok()?;
+    let millis = match text.get(split..)?.trim() {
+        "ms" => 1,
+        "s" => 1_000,
+        "m" | "min" => 60_000,
+        "h" => 3_600_000,
+        "d" => 86_400_000,
+        _ => return None,
+    };
+    number.checked_mul(millis).map(Duration::from_millis)
+}
+
+fn parsed<T: FromStr>(value: Option<String>, default: &str, env: &str, what: &str) -> Result<T, SettingError> {
+    let text = value.unwrap_or_else(|| default.to_owned());
+    text.trim().parse().map_err(|_| wrong(env, &text, what))
+}
+
+fn lasting(value: Option<String>, default: &str, env: &str) -> Result<Duration, SettingError> {
+    let text = value.unwrap_or_else(|| default.to_owned());
+    duration(&text).ok_or_else(|| wrong(env, &text, "write a number with a unit, such as 60s, 15m, 12h or 7d"))
+}
+
+fn list(value: Option<&str>) -> Vec<String> {
+    value.unwrap_or_default().split(',').map(str::trim).filter(|text| !text.is_empty()).map(str::to_owned).collect()
+}
+
+fn extra_host(text: &str) -> Result<ExtraHost, SettingError> {
+    let bad = || wrong("LATCHSTRING_EXTRA_HOSTS", text, "write connector=host or connector=host:port, comma-separated");
+    let (connector, place) = text.split_once('=').ok_or_else(bad)?;
+    let address = Address::parse(&format!("https://{place}/")).map_err(|_| bad())?;
+    let explicit = place.rsplit_once(':').is_some_and(|(_, port)| !port.contains(']'));
+    Ok(ExtraHost {
+        connector: connector.trim().to_owned(),
+        host: address.origin.host,
+        port: explicit.then_some(address.origin.port),
+    })
+}
+
+fn switch(value: Option<String>, default: bool, env: &str) -> Result<bool, SettingError> {
+    match value.as_deref().map(str::trim) {
+        None => Ok(default),
+        Some("on" | "true" | "1") => Ok(true),
+        Some("off" | "false" | "0") => Ok(false),
+        Some(text) => Err(wrong(env, text, "write on or off")),
+    }
+}
+
+/// Reads `latchstring.toml` (or the file that was named, which then must exist).
+fn file(named: Option<&Path>) -> Result<Raw, SettingError> {
+    let path = named.unwrap_or(Path::new("latchstring.toml"));
+    let text = match std::fs::read_to_string(path) {
+        Ok(text) => text,
+        Err(error) if named.is_none() && error.kind() == std::io::ErrorKind::NotFound => return Ok(Raw::default()),
+        Err(error) => return Err(SettingError(format!("the settings file {} cannot be read: {error}", path.display()))),
+    };
+    toml::from_str(&text).map_err(|error| {
+        let line = error.span().map_or(1, |span| text.get(..span.start).unwrap_or("").lines().count().max(1));
+        SettingError(format!("{}:{line}: {} (every value is a quoted text; names are those of the flags with _ for -)", path.display(), error.message()))
+    })
+}
+
+impl Settings {
+    /// Flags and environment come in `raw` (clap has merged them); the file and the defaults fill the rest.
+    pub fn read(raw: Raw, config: Option<&Path>) -> Result<Self, SettingError> {
+        let raw = raw.or(file(config)?);
+        let listen: SocketAddr = parsed(raw.listen, "127.0.0.1:5282", "LATCHSTRING_LISTEN", "write an IP address and a port, such as 127.0.0.1:5282 or [::]:5282")?;
+        let tls = match (raw.tls_cert, raw.tls_key) {
+            (None, None) => None,
+            (Some(cert), Some(key)) => Some(Tls { cert: cert.into(), key: key.into() }),
+            _ => return Err(SettingError("LATCHSTRING_TLS_CERT and LATCHSTRING_TLS_KEY go together; one of them is missing".into())),
+        };
+        let scheme = if tls.is_some() { "https" } else { "http" };
+        let public_url = raw.public_url.unwrap_or_else(|| format!("{scheme}://{listen}"));
+        Address::parse(&public_url).map_err(|error| wrong("LATCHSTRING_PUBLIC_URL", &public_url, &error.to_string()))?;
+        let data_dir = PathBuf::from(raw.data_dir.unwrap_or_else(|| "./latchstring-data".into()));
+        if let Some(url) = &raw.database_url
+            && !url.starts_with("postgres://")
+            && !url.starts_with("postgresql://")
+        {
+            // The value may hold a password: it is not repeated.
+            return Err(SettingError("LATCHSTRING_DATABASE_URL cannot be understood: write postgres://user:password@host/database, or leave it out for SQLite".into()));
+        }
+        let cores = std::thread::available_parallelism().map_or(1, usize::from).to_string();
+        Ok(Self {
+            listen,
+            tls,
+            public_url: public_url.trim_end_matches('/').to_owned(),
+            trusted_proxies: list(raw.trusted_proxies.as_deref())
+                .iter()
+                .map(|text| {
+                    text.parse::<ipnet::IpNet>()
+                        .or_else(|_| text.parse::<std::net::IpAddr>().map(ipnet::IpNet::from))
+                        .map_err(|_| wrong("LATCHSTRING_TRUSTED_PROXIES", text, "write networks such as 10.0.0.0/8, comma-separated"))
+                })
+                .collect::<Result<_, _>>()?,
+            root_key_file: raw.root_key_file.map_or_else(|| data_dir.join("root.key"), PathBuf::from),
+            data_dir,
+            database_url: raw.database_url,
+            egress_allow: list(raw.egress_allow.as_deref())
+                .iter()
+                .map(|text| text.parse::<AllowRule>().map_err(|error| wrong("LATCHSTRING_EGRESS_ALLOW", text, &error.to_string())))
+                .collect::<Result<_, _>>()?,
+            extra_hosts: list(raw.extra_hosts.as_deref()).iter().map(|text| extra_host(text)).collect::<Result<_, _>>()?,
+            extra_ca_file: raw.extra_ca_file.map(PathBuf::from),
+            outbound_proxy: raw.outbound_proxy,
+            background_refresh: switch(raw.background_refresh, true, "LATCHSTRING_BACKGROUND_REFRESH")?,
+            stale_limit: lasting(raw.stale_limit, "60s", "LATCHSTRING_STALE_LIMIT")?,
+            log: raw.log.unwrap_or_else(|| "info".into()),
+            log_json: match raw.log_format.as_deref() {
+                None | Some("text") => false,
+                Some("json") => true,
+                Some(text) => return Err(wrong("LATCHSTRING_LOG_FORMAT", text, "write text or json")),
+            },
+            delete_after: lasting(raw.delete_after, "7d", "LATCHSTRING_DELETE_AFTER")?,
+            audit_retention: raw.audit_retention.map(|text| lasting(Some(text), "", "LATCHSTRING_AUDIT_RETENTION")).transpose()?,
+            journal_sync: match raw.journal_sync.as_deref() {
+                Some("always") => JournalSync::Always,
+                text => JournalSync::Every(lasting(text.map(str::to_owned), "1s", "LATCHSTRING_JOURNAL_SYNC")?),
+            },
+            data_cores: parsed(raw.data_cores, &cores, "LATCHSTRING_DATA_CORES", "write a number from 1 to 256")
+                .and_then(|n: usize| if (1..=256).contains(&n) { Ok(n) } else { Err(wrong("LATCHSTRING_DATA_CORES", &n.to_string(), "write a number from 1 to 256")) })?,
+        })
+    }
+}
+
+/// A variable that looks like ours and is none is a setting that somebody believes in: it stops the start.
+pub fn refuse_unknown_variables() -> Result<(), SettingError> {
+    for (name, _) in std::env::vars_os() {
+        let Some(name) = name.to_str().filter(|name| name.starts_with("LATCHSTRING_")) else { continue };
+        if name.starts_with("LATCHSTRING_TEST_") || OTHER_VARIABLES.contains(&name) || NAMES.iter().any(|(_, _, env)| *env == name) {
+            continue;
+        }
+        let nearest = NAMES.iter().map(|(_, _, env)| *env).max_by(|a, b| {
+            strsim::jaro_winkler(a, name).total_cmp(&strsim::jaro_winkler(b, name))
+        });
+        return Err(SettingError(format!("{name} is no setting of Latchstring; did you mean {}?", nearest.unwrap_or("another name"))));
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    fn read(change: impl FnOnce(&mut Raw)) -> Result<Settings, SettingError> {
+        let mut raw = Raw::default();
+        change(&mut raw);
+        Settings::read(raw, None)
+    }
+
+    #[test]
+    fn defaults() {
+        let settings = read(|_| {}).unwrap();
+        assert_eq!(settings.listen.to_string(), "127.0.0.1:5282");
+        assert_eq!(settings.public_url, "http://127.0.0.1:5282");
+        assert_eq!(settings.root_key_file, Path::new("./latchstring-data/root.key"));
+        assert_eq!(settings.stale_limit, Duration::from_secs(60));
+        assert!(settings.background_refresh);
+    }
+
+    #[test]
+    fn what_cannot_be_understood_is_named() {
+        for (change, want) in [
+            ((|raw| raw.listen = Some("5282".into())) as fn(&mut Raw), "LATCHSTRING_LISTEN"),
+            (|raw| raw.stale_limit = Some("60".into()), "LATCHSTRING_STALE_LIMIT"),
+            (|raw| raw.background_refresh = Some("maybe".into()), "LATCHSTRING_BACKGROUND_REFRESH"),
+            (|raw| raw.egress_allow = Some("10.0.0.0/99".into()), "LATCHSTRING_EGRESS_ALLOW"),
+            (|raw| raw.trusted_proxies = Some("everyone".into()), "LATCHSTRING_TRUSTED_PROXIES"),
+            (|raw| raw.tls_cert = Some("a.pem".into()), "LATCHSTRING_TLS_KEY"),
+            (|raw| raw.database_url = Some("mysql://root:hunter22@x/y".into()), "LATCHSTRING_DATABASE_URL"),
+            (|raw| raw.data_cores = Some("0".into()), "LATCHSTRING_DATA_CORES"),
+            (|raw| raw.public_url = Some("latchstring.example".into()), "LATCHSTRING_PUBLIC_URL"),
+            (|raw| raw.extra_hosts = Some("salesforce".into()), "LATCHSTRING_EXTRA_HOSTS"),
+        ] {
+            let error = read(change).err().map(|error| error.0).unwrap();
+            assert!(error.contains(want), "{error}");
+            assert!(!error.contains('\n') && !error.contains("hunter22"), "{error}");
+        }
+    }
+
+    #[test]
+    fn durations_have_units() {
+        assert_eq!(duration("7d"), Some(Duration::from_secs(7 * 86_400)));
+        assert_eq!(duration("250ms"), Some(Duration::from_millis(250)));
+        for bad in ["", "7", "d", "7 weeks", "-1s", "99999999999999999999s"] {
+            assert_eq!(duration(bad), None, "{bad}");
+        }
+    }
+}
