@@ -70,7 +70,8 @@ impl Store {
             AnyPoolOptions::new()
                 .max_connections(size.max(1))
                 .acquire_timeout(options.connect_timeout)
-                // A server that was restarted is noticed by the failing statement; asking first costs a round trip.
+                // After a restart of the server the pool holds dead connections: asking first costs a round trip
+                // and saves a failed request. A file does not go away.
                 .test_before_acquire(dialect == Dialect::Postgres)
                 .idle_timeout(None)
                 .max_lifetime(None)
@@ -98,7 +99,8 @@ impl Store {
         self.inner.dialect
     }
 
-    /// A connection for single reads.
+    /// A connection for single reads. Let go of it before a write begins: on PostgreSQL both come from one pool,
+    /// and tasks that each hold one and wait for another would wait for ever.
     pub async fn read(&self) -> Result<Reader> {
         let connection = self.inner.readers.acquire().await.map_err(|error| self.error(error))?;
         Ok(Reader { dialect: self.inner.dialect, connection })
@@ -168,17 +170,22 @@ async fn first_contact(
             .on_connection(dialect, &mut connection)
             .one(|row| Ok((row.text()?, row.int()?, row.text()?)))
             .await?;
-        if dialect == Dialect::Postgres && number < OLDEST_POSTGRES {
-            return Err(StoreError::TooOld(version));
-        }
-        if !encoding.eq_ignore_ascii_case("UTF8") && !encoding.eq_ignore_ascii_case("UTF-8") {
-            return Err(StoreError::NotUtf8(encoding));
-        }
+        check_server(dialect, version, number, encoding)?;
         connection.close().await.map_err(fail)
     };
     tokio::time::timeout(limit, contact)
         .await
         .unwrap_or_else(|_| Err(StoreError::Unreachable(format!("no answer within {} s", limit.as_secs()))))
+}
+
+fn check_server(dialect: Dialect, version: String, number: i64, encoding: String) -> Result<()> {
+    if dialect == Dialect::Postgres && number < OLDEST_POSTGRES {
+        return Err(StoreError::TooOld(version));
+    }
+    if !encoding.eq_ignore_ascii_case("UTF8") && !encoding.eq_ignore_ascii_case("UTF-8") {
+        return Err(StoreError::NotUtf8(encoding));
+    }
+    Ok(())
 }
 
 /// The dialect, the URL as the driver wants it, and SQLite's file.
@@ -235,6 +242,18 @@ fn make_file(file: &Path) -> Result<()> {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
+
+    #[test]
+    fn old_servers_are_refused() {
+        let check = |version: &str, number, encoding: &str| {
+            check_server(Dialect::Postgres, version.into(), number, encoding.into())
+        };
+        assert!(
+            matches!(check("14.9", 140_009, "UTF8"), Err(StoreError::TooOld(version)) if version == "14.9")
+        );
+        assert!(matches!(check("15.0", 150_000, "SQL_ASCII"), Err(StoreError::NotUtf8(_))));
+        assert!(check("15.0", 150_000, "UTF8").is_ok());
+    }
 
     #[test]
     fn urls() {

@@ -28,7 +28,7 @@ pub struct Postgres {
     url: String,
     psql: PathBuf,
     /// `None` for a server that somebody else started.
-    cluster: Option<Cluster>,
+    _cluster: Option<Cluster>,
 }
 
 struct Cluster {
@@ -67,7 +67,7 @@ impl Postgres {
         let bin = binaries()?;
         let psql = bin.join("psql");
         if let Ok(url) = std::env::var(URL_VARIABLE) {
-            return Ok(Postgres { url, psql, cluster: None });
+            return Ok(Postgres { url, psql, _cluster: None });
         }
         let folder = make_folder()?;
         let started = start_cluster(&bin, &folder);
@@ -76,7 +76,7 @@ impl Postgres {
         }
         let (port, cluster) = started?;
         let url = format!("postgres://{USER}:{PASSWORD}@127.0.0.1:{port}/postgres");
-        Ok(Postgres { url, psql, cluster: Some(cluster) })
+        Ok(Postgres { url, psql, _cluster: Some(cluster) })
     }
 
     /// The superuser's URL.

@@ -3,5 +3,9 @@
 
 mod opening;
 mod people;
+mod records;
+mod sharing;
 mod support;
+mod tokens;
+mod traces;
 mod transactions;

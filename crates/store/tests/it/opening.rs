@@ -177,4 +177,11 @@ async fn postgres_servers_that_cannot_be_used() {
     postgres.run(postgres.url(), &format!("ALTER DATABASE {name} SET default_transaction_read_only = on"));
     let error = refused(&read_only).await;
     assert!(matches!(error, StoreError::ReadOnly), "{error}");
+
+    let foreign = postgres.fresh_database();
+    let role = format!("plain_{}", std::process::id());
+    postgres.run(postgres.url(), &format!("CREATE ROLE {role} LOGIN PASSWORD 'plain'"));
+    let (_, at) = foreign.split_once('@').unwrap();
+    let error = refused(&format!("postgres://{role}:plain@{at}")).await;
+    assert!(matches!(error, StoreError::NotPermitted(_)), "{error}");
 }

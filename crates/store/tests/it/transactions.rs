@@ -3,7 +3,8 @@
 use std::sync::{Arc, Mutex};
 
 use latchstring_model::Timestamp;
-use latchstring_store::{scopes, users};
+use latchstring_store::tx::WRITE_LIMIT;
+use latchstring_store::{StoreError, scopes, users};
 
 both! {
     async fn concurrent_writers_lose_nothing(store, home) {
@@ -93,6 +94,21 @@ both! {
         assert!(users::by_id(&mut reader, &rolled_back).await.unwrap().is_none());
         assert_eq!(scopes::epoch(&mut reader, "usr_x").await.unwrap(), 0);
         assert_eq!(*told.lock().unwrap(), 0);
+    }
+
+    async fn nobody_waits_for_ever_for_a_lock(store, home) {
+        let other = home.open().await;
+        let holder = store.begin_write(&["held"]).await.unwrap();
+        let waited = other.begin_write(&["held"]).await.err().unwrap();
+        assert!(matches!(waited, StoreError::Busy(_)) && waited.is_transient(), "{waited}");
+        // By now the holder has lasted longer than a write may: the poll's window would not cover it.
+        tokio::time::sleep(WRITE_LIMIT.saturating_sub(std::time::Duration::from_millis(4_800))).await;
+        let late = holder.commit().await.unwrap_err();
+        assert!(matches!(late, StoreError::Busy(_)), "{late}");
+        let tx = other.begin_write(&["held"]).await.unwrap();
+        assert_eq!(tx.changes()[0].epoch, 1, "the late one left nothing behind");
+        tx.commit().await.unwrap();
+        other.close().await;
     }
 
     async fn a_read_transaction_sees_one_moment(store, home) {
