@@ -259,9 +259,9 @@ async fn a_fetch_has_a_limit_for_all_of_it() {
 #[tokio::test]
 async fn heads_that_are_too_large_are_refused() {
     let authority = Authority::new();
-    let big = |_| async {
+    let big = |request: Request<hyper::body::Incoming>| async move {
         let mut answer = Response::new(full("ok"));
-        for number in 0..80 {
+        for number in 0..request.uri().path()[1..].parse().unwrap() {
             let name: http::HeaderName = format!("x-{number}").parse().unwrap();
             answer.headers_mut().insert(name, "y".repeat(1000).parse().unwrap());
         }
@@ -273,7 +273,10 @@ async fn heads_that_are_too_large_are_refused() {
     settings.extra_ca_pem = Some(authority.pem.into_bytes());
     let pool = pool(settings);
     for origin in [clear.origin(), localhost(&h2)] {
-        let error = pool.send(&ticket(&origin), None, &origin, get("/")).await.map(|_| ()).unwrap_err();
+        // Each header is a kilobyte.
+        let answer = pool.send(&ticket(&origin), None, &origin, get("/50")).await.unwrap();
+        assert_eq!(text(answer.into_body()).await, "ok");
+        let error = pool.send(&ticket(&origin), None, &origin, get("/80")).await.map(|_| ()).unwrap_err();
         assert!(matches!(error, EgressError::Broken { .. }), "{error:?}");
     }
 }

@@ -272,7 +272,9 @@ async fn framing_comes_from_the_body_not_from_the_headers() {
     );
     let post = ask(Method::POST, RequestBody::empty()).await;
     assert!(
-        post.contains("content-length: 0\r\n") && !post.contains("chunked") && !post.contains("77"),
+        post.contains("content-length: 0\r\n")
+            && !post.contains("chunked")
+            && !post.contains("content-length: 77"),
         "{post}"
     );
     let post = ask(Method::POST, RequestBody::full("abc")).await;
@@ -307,10 +309,17 @@ async fn what_is_not_http_is_an_error_that_says_it_may_have_worked() {
         assert!(error.maybe_processed(), "{answer}: {error:?}");
         assert_eq!(latchstring_model::Problem::from(error).code.as_str(), "upstream_unreachable");
     }
+}
+
+#[tokio::test]
+async fn a_connect_request_is_not_sent() {
+    let server = hello().await;
     let pool = pool(on_loopback());
-    let origin = http_at("127.0.0.1:9".parse().unwrap());
+    let origin = server.origin();
     let connect = Request::connect("example.com:443").body(RequestBody::empty()).unwrap();
-    assert!(pool.send(&ticket(&origin), None, &origin, connect).await.is_err());
+    let error = pool.send(&ticket(&origin), None, &origin, connect).await.map(|_| ()).unwrap_err();
+    assert!(!error.maybe_processed(), "{error:?}");
+    assert_eq!(server.accepted(), 0);
 }
 
 #[tokio::test]
