@@ -1,0 +1,17 @@
+//! What is recorded: every call, every change, every refusal of one. DESIGN section 8.
+//!
+//! * [`events`]: an event is written in the same transaction as the change it tells of, so that neither exists
+//!   without the other.
+//! * [`ship`]: calls come from the journals of the data cores, with the bytes that they were recorded with.
+//! * [`verify`]: whether the trail still is what was written.
+//!
+//! Each writer has its own hash chain ([`latchstring_journal::chain`]): `srv_….<core>` for the journal of one
+//! core of one server process, `srv_….events` for what that process writes itself.
+
+mod body;
+pub mod events;
+pub mod ship;
+pub mod verify;
+
+pub use events::Event;
+pub use verify::verify_audit;
