@@ -36,10 +36,9 @@ impl AnswerRules {
         if ok
             && (!self.error_wins || self.error.find(&body).and_then(truthy).is_none())
             && self.succeeded(&body)
+            && let Some(token) = self.token(&body, sent_at)
         {
-            if let Some(token) = self.token(&body, sent_at)? {
-                return Ok(token);
-            }
+            return Ok(token);
         }
         Err(self.error(answer, &body, sent_at))
     }
@@ -128,7 +127,7 @@ impl AnswerRules {
         self.success.iter().all(|rule| rule.path.find(body) == Some(&rule.equals))
     }
 
-    fn token(&self, body: &Value, sent_at: Timestamp) -> Result<Option<TokenSet>, OAuthError> {
+    fn token(&self, body: &Value, sent_at: Timestamp) -> Option<TokenSet> {
         let text = match (self.form, body) {
             (AnswerForm::Text, Value::String(text)) => Some(text.clone()),
             _ => self.access_token.text(body),
@@ -139,12 +138,11 @@ impl AnswerRules {
                 Some(token) => {
                     named.insert(name.clone(), token);
                 }
-                None if rules.required => return Ok(None),
+                None if rules.required => return None,
                 None => {}
             }
         }
-        let Some(text) = text.filter(|text| is_token(text)) else { return Ok(None) };
-        let mut token = TokenSet::new(text, sent_at);
+        let mut token = TokenSet::new(text.filter(|text| is_token(text))?, sent_at);
         token.token_type = self.token_type.text(body);
         token.refresh_token = self.refresh_token.text(body).map(SecretString::from);
         token.id_token = self.id_token.text(body).map(SecretString::from);
@@ -158,7 +156,7 @@ impl AnswerRules {
         token.grant_expires_at = end(&self.grant_expiry, self.grant_expiry_format, body, "", sent_at);
         token.metadata = self.metadata(body);
         token.named = named;
-        Ok(Some(token))
+        Some(token)
     }
 
     fn metadata(&self, body: &Value) -> Metadata {
@@ -429,7 +427,7 @@ fn end(
     };
     let absolute = |per_unit: f64| {
         let at = number(paths.find(body)?)? * per_unit;
-        (at > 0.0 && at < 9e15).then(|| Timestamp(at as i64))
+        (at > 0.0 && at < 9e15).then_some(Timestamp(at as i64))
     };
     let at = match format {
         ExpiryFormat::Seconds => relative(1_000.0),

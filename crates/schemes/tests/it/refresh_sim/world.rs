@@ -52,14 +52,19 @@ struct Task {
     /// The token that was read with the row, and what an answer brought.
     seen: Token,
     got: Option<Token>,
+    /// What was stored when it asked.
+    replaces: Option<Token>,
     /// Counts asks; an answer to an earlier one is nobody's.
     ask: u32,
     asking: bool,
     sent_wall: i64,
     began: i64,
     paused_before: i64,
+    /// Of its last lease; 0: none yet.
+    fence: i64,
     ever_held: bool,
     over: bool,
+    crashed: bool,
     last: bool,
 }
 
@@ -232,7 +237,7 @@ impl World {
         };
         world.plan();
         world.play();
-        world.verdict().map_err(|what| format!("seed {seed}, {bug:?}, {reuse:?}: {what}"))
+        world.into_verdict().map_err(|what| format!("seed {seed}, {bug:?}, {reuse:?}: {what}"))
     }
 
     fn plan(&mut self) {
@@ -339,13 +344,16 @@ impl World {
             need,
             seen: self.token,
             got: None,
+            replaces: None,
             ask: 0,
             asking: false,
             sent_wall: 0,
             began: self.now,
             paused_before: own.paused_total,
+            fence: 0,
             ever_held: false,
             over: false,
+            crashed: false,
             last,
         };
         self.tasks.push(task);
@@ -367,6 +375,7 @@ impl World {
             let task = &mut self.tasks[id];
             if task.server == server && !task.over {
                 task.over = true;
+                task.crashed = true;
                 task.asking = false;
                 for spend in self.spends.iter_mut().filter(|s| s.task == id && s.open) {
                     spend.open = false;
@@ -435,6 +444,9 @@ impl World {
             if self.row != before {
                 self.broke(format!("a refused step changed the row: {step:?}"));
             }
+            if matches!(step, Step::Save { version, .. } if *version == before.version) {
+                self.broke("an answer was thrown away although the version is unmoved");
+            }
             return false;
         }
         if self.row.fence < before.fence || self.row.version < before.version {
@@ -457,7 +469,10 @@ impl World {
                 self.provider.unsaved.retain(|generation| *generation > token.generation);
             }
             Step::Orphan { .. } => self.orphaned(&before),
-            Step::Take { forced: true, .. } => self.story.forced += 1,
+            Step::Take { forced, .. } => {
+                self.story.forced += u32::from(*forced);
+                self.tasks[id].fence = self.row.fence;
+            }
             _ => {}
         }
         true
@@ -469,8 +484,12 @@ impl World {
         if self.reuse != Reuse::SingleUse {
             self.broke("a grant was given up although asking again was harmless");
         }
-        if !matches!(before.intent, Intent::Sent { .. }) {
-            self.broke("a grant was given up although nothing had been sent");
+        let Intent::Sent { fence, .. } = before.intent else {
+            return self.broke("a grant was given up although nothing had been sent");
+        };
+        let ended = |task: &Task| task.fence == fence && task.over && !task.crashed;
+        if self.tasks.iter().any(ended) {
+            self.broke("somebody ended and left the mark of a sent request behind");
         }
         let busy = self.spends.iter().any(|spend| {
             let task = &self.tasks[spend.task];
@@ -637,6 +656,7 @@ impl World {
         let task = &mut self.tasks[id];
         task.ask += 1;
         task.asking = true;
+        task.replaces = Some(token);
         task.sent_wall = now + self.servers[task.server].skew;
         let (ask, incarnation) = (task.ask, task.incarnation);
         let arrives = now + if self.chance(self.wild.slow / 10) { self.rng.range(1_000, 40_000) } else { 10 };
@@ -659,11 +679,16 @@ impl World {
             (task.server, task.need, task.last)
         };
         let task = &self.tasks[id];
+        let unsaved = task.got.is_some_and(|token| !self.stored.contains(&token.serial));
+        let moved = task.replaces != Some(self.token) || self.row.state != TokenState::Live;
         let took = self.now - task.began - (self.servers[server].paused_total - task.paused_before);
         // Slow statements (at most 20 s each way) and a database that is away (30 s) come on top.
         let allowed = WAIT_LIMIT_MS + 4 * 20_000 + 30_000 + if task.ever_held { 4 * LEASE_MS } else { 0 };
         if took > allowed {
             self.broke(format!("somebody waited for {took} ms and got {ended:?}"));
+        }
+        if unsaved && !moved {
+            self.broke("somebody ended with an answer in hand that nobody stored");
         }
         if last {
             self.last_ended = Some(ended);
@@ -693,7 +718,7 @@ impl World {
         }
     }
 
-    fn verdict(mut self) -> Result<Story, String> {
+    fn into_verdict(mut self) -> Result<Story, String> {
         if self.broken.is_none() && self.tasks.iter().any(|task| !task.over) {
             self.broke("somebody hangs");
         }
