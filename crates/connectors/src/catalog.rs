@@ -14,7 +14,12 @@ macro_rules! catalog {
 }
 
 catalog! {
+    "dhis2.yaml",
+    "github.yaml",
     "http.yaml",
+    "raw.yaml",
+    "salesforce.yaml",
+    "sandbox.yaml",
 }
 
 /// Parsed at the first use. A built-in definition that could not be read would be missing here, and

@@ -332,6 +332,8 @@ pub(crate) enum Source {
     Json(Path),
     Header(String),
     Cookie(String),
+    /// All that the answer sets, as a map.
+    Cookies,
     /// The whole body.
     Text,
     Status,

@@ -289,6 +289,15 @@ fn read(extract: &Extract, answer: &WireAnswer, json: Option<&Value>) -> Option<
         Source::Json(path) => path.get(json?)?,
         Source::Header(name) => Value::from(answer.headers.get(name.as_str())?.to_str().ok()?),
         Source::Cookie(name) => Value::from(cookie(&answer.headers, name)?),
+        Source::Cookies => {
+            let all = cookies(&answer.headers)
+                .map(|(name, value)| (name.to_owned(), Value::from(value)))
+                .collect::<Map<_, _>>();
+            if all.is_empty() {
+                return None;
+            }
+            Value::Object(all)
+        }
         Source::Text => Value::from(std::str::from_utf8(&answer.body).ok()?.trim()),
         Source::Status => Value::from(answer.status),
     };
@@ -313,10 +322,14 @@ fn read(extract: &Extract, answer: &WireAnswer, json: Option<&Value>) -> Option<
     }
 }
 
-fn cookie<'h>(headers: &'h HeaderMap, name: &str) -> Option<&'h str> {
-    headers.get_all(SET_COOKIE).iter().filter_map(|value| value.to_str().ok()).find_map(|text| {
-        let pair = text.split(';').next()?;
-        let (found, value) = pair.split_once('=')?;
-        (found.trim() == name).then_some(value.trim())
+fn cookies(headers: &HeaderMap) -> impl Iterator<Item = (&str, &str)> {
+    headers.get_all(SET_COOKIE).iter().filter_map(|value| {
+        let pair = value.to_str().ok()?.split(';').next()?;
+        let (name, value) = pair.split_once('=')?;
+        Some((name.trim(), value.trim()))
     })
+}
+
+fn cookie<'h>(headers: &'h HeaderMap, name: &str) -> Option<&'h str> {
+    cookies(headers).find(|(found, _)| *found == name).map(|(_, value)| value)
 }

@@ -127,9 +127,10 @@ pub(crate) const ALGORITHMS: &[&str] = &[
 
 const CLIENT_AUTH: &[&str] = &["basic", "basic_raw", "post", "none", "private_key_jwt", "tls", "custom"];
 
+const TOKEN_URL: &[Key] = &[must("token_url", Url, "Where tokens are asked for.")];
+
 /// Of every grant: the token endpoint.
 const ENDPOINT: &[Key] = &[
-    must("token_url", Url, "Where tokens are asked for."),
     may(
         "token_method",
         Choice(&["post", "get", "put"]),
@@ -227,7 +228,8 @@ const JWT_BEARER: &[Key] = &[
 ];
 
 const AUTHORIZATION: &[Key] = &[
-    must("authorize_url", Url, "Where the person is sent to consent."),
+    may("token_url", Url, "Where tokens are asked for. Without it the OAuth client names it."),
+    may("authorize_url", Url, "Where the person is sent to consent. Without it the OAuth client names it."),
     may("authorize_params", Map, "Further parameters of the authorization request."),
     may("pkce", Bool, "RFC 7636 with S256. Default true."),
     may("scopes", Nested(SCOPES), "Scopes that an OAuth client may declare; shown to who registers it."),
@@ -297,7 +299,7 @@ pub(crate) const SCHEMES: &[Spec] = &[
         ty: SchemeType::Oauth2ClientCredentials,
         name: "oauth2_client_credentials",
         help: "OAuth 2, the client on its own behalf (RFC 6749 section 4.4).",
-        keys: &[CLIENT, ENDPOINT],
+        keys: &[TOKEN_URL, CLIENT, ENDPOINT],
     },
     Spec {
         ty: SchemeType::Oauth2AuthorizationCode,
@@ -309,25 +311,25 @@ pub(crate) const SCHEMES: &[Spec] = &[
         ty: SchemeType::Oauth2JwtBearer,
         name: "oauth2_jwt_bearer",
         help: "OAuth 2 with a signed assertion (RFC 7523 section 2.1).",
-        keys: &[JWT_BEARER, ENDPOINT],
+        keys: &[TOKEN_URL, JWT_BEARER, ENDPOINT],
     },
     Spec {
         ty: SchemeType::Oauth2DeviceCode,
         name: "oauth2_device_code",
         help: "OAuth 2 with consent on another device (RFC 8628).",
-        keys: &[DEVICE, CLIENT, ENDPOINT],
+        keys: &[TOKEN_URL, DEVICE, CLIENT, ENDPOINT],
     },
     Spec {
         ty: SchemeType::Oauth2TokenExchange,
         name: "oauth2_token_exchange",
         help: "OAuth 2 token exchange (RFC 8693).",
-        keys: &[EXCHANGE, CLIENT, ENDPOINT],
+        keys: &[TOKEN_URL, EXCHANGE, CLIENT, ENDPOINT],
     },
     Spec {
         ty: SchemeType::Oauth2Password,
         name: "oauth2_password",
         help: "OAuth 2 with a name and password (RFC 6749 section 4.3), where nothing else is offered.",
-        keys: &[PASSWORD, CLIENT, ENDPOINT],
+        keys: &[TOKEN_URL, PASSWORD, CLIENT, ENDPOINT],
     },
     Spec {
         ty: SchemeType::Jwt,

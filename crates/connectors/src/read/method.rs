@@ -339,7 +339,7 @@ pub(crate) const STEP: &[&str] = &[
     "error",
 ];
 pub(crate) const EXTRACT: &[&str] =
-    &["json", "header", "cookie", "text", "status", "after", "before", "optional"];
+    &["json", "header", "cookie", "cookies", "text", "status", "after", "before", "optional"];
 
 fn steps(r: &mut Reader, node: &Node, path: &str, names: &[Names]) -> Vec<Step> {
     let Data::List(items) = &node.data else {
@@ -409,6 +409,9 @@ fn extracts(r: &mut Reader, obj: &mut Obj<'_>) -> Vec<Extract> {
         if let Some(name) = r.text(&mut from, "cookie") {
             sources.push(Source::Cookie(name));
         }
+        if r.flag(&mut from, "cookies") == Some(true) {
+            sources.push(Source::Cookies);
+        }
         if r.flag(&mut from, "text") == Some(true) {
             sources.push(Source::Text);
         }
@@ -425,7 +428,7 @@ fn extracts(r: &mut Reader, obj: &mut Obj<'_>) -> Vec<Extract> {
             }
             out.push(extract);
         } else {
-            r.say(value.at, &path, "exactly one of `json`, `header`, `cookie`, `text: true` and `status: true` says where the value stands");
+            r.say(value.at, &path, "exactly one of `json`, `header`, `cookie`, `cookies: true`, `text: true` and `status: true` says where the value stands");
         }
     }
     out

@@ -226,7 +226,11 @@ impl<'e> Run<'e> {
                 (a, b) => match (number(&a), number(&b)) {
                     (Some(a), Some(b)) => Val::Float(a + b),
                     _ => {
-                        return fail(format!("`+` cannot add {} and {}; `~` joins texts", a.what(), b.what()));
+                        return fail(format!(
+                            "`+` cannot add {} and {}; `~` joins texts",
+                            a.what(),
+                            b.what()
+                        ));
                     }
                 },
             },
@@ -309,7 +313,10 @@ impl<'e> Run<'e> {
             Ex::Map(entries) => {
                 let mut out = Map::new();
                 for (key, item) in entries {
-                    out.insert(key.clone(), self.json(&self.eval(item)?)?);
+                    let key = self.eval(key)?;
+                    let key = written(&key)?.into_owned();
+                    self.meter.spend(key.len())?;
+                    out.insert(key, self.json(&self.eval(item)?)?);
                 }
                 Val::from_owned_json(Value::Object(out))
             }

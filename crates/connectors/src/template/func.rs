@@ -41,6 +41,7 @@ names!(Filter {
     Base64Url = "base64url", 0 ..= 0;
     Base64Decode = "b64decode", 0 ..= 0;
     UrlEncode = "urlencode", 0 ..= 0;
+    FormEncode = "formencode", 0 ..= 0;
     Hex = "hex", 0 ..= 0;
     Md5 = "md5", 0 ..= 1;
     Sha1 = "sha1", 0 ..= 1;
@@ -56,6 +57,7 @@ names!(Filter {
     Replace = "replace", 2 ..= 2;
     Split = "split", 1 ..= 1;
     Join = "join", 0 ..= 1;
+    Path = "path", 1 ..= 1;
     First = "first", 0 ..= 0;
     Last = "last", 0 ..= 0;
     Length = "length" | "count", 0 ..= 0;
@@ -139,6 +141,27 @@ pub(super) fn filter<'e>(
             let of = text(run, of, "urlencode")?;
             run.meter.spend(of.as_str().len().saturating_mul(3))?;
             Val::own(utf8_percent_encode(of.as_str(), COMPONENT).to_string())
+        }
+        Filter::FormEncode => {
+            let Val::Json(map) = &of else {
+                return fail(format!("`formencode` needs a map, not {}", of.what()));
+            };
+            let Value::Object(map) = map.as_ref() else {
+                return fail("`formencode` needs a map, not a list");
+            };
+            let mut out = Vec::with_capacity(map.len());
+            for (name, value) in map {
+                let value = Val::from_json(value);
+                let value = written(&value)?;
+                run.meter.spend((name.len() + value.len()).saturating_mul(3))?;
+                out.push(format!(
+                    "{}={}",
+                    utf8_percent_encode(name, COMPONENT),
+                    utf8_percent_encode(&value, COMPONENT)
+                ));
+            }
+            run.meter.spend(out.iter().map(String::len).sum())?;
+            Val::own(out.join("&"))
         }
         Filter::Hex => {
             let of = text(run, of, "hex")?;
@@ -238,6 +261,21 @@ pub(super) fn filter<'e>(
             }
             run.meter.spend(bytes)?;
             Val::own(parts.join(between))
+        }
+        Filter::Path => {
+            let Some(path) = argument(run, &mut args, "path")? else {
+                return fail("`path` needs a path, as in 'data.items'");
+            };
+            let path = crate::answer::Path::parse(path.as_str()).or_else(fail)?;
+            let Val::Json(json) = &of else {
+                return fail(format!("`path` needs a list or a map, not {}", of.what()));
+            };
+            // What is copied out is part of what is there.
+            run.meter.spend(super::val::json_bytes(json))?;
+            match path.get(json) {
+                Some(found) => Val::from_owned_json(found),
+                None => Val::None,
+            }
         }
         Filter::First | Filter::Last => match &of {
             Val::Json(list) => match list.as_ref() {

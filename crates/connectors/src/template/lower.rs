@@ -45,7 +45,7 @@ pub(crate) enum Ex {
     Secret(String),
     Variable(String),
     List(Vec<Ex>),
-    Map(Vec<(String, Ex)>),
+    Map(Vec<(Ex, Ex)>),
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -296,13 +296,7 @@ impl Lower {
             ast::Expr::Map(map) => {
                 let mut entries = Vec::new();
                 for (key, value) in map.keys.iter().zip(&map.values) {
-                    let ast::Expr::Const(key) = key else {
-                        return refuse(line, "a key of a map must be a text in quotes");
-                    };
-                    let Some(key) = key.value.as_str() else {
-                        return refuse(line, "a key of a map must be a text in quotes");
-                    };
-                    entries.push((key.to_owned(), self.ex(value, deeper)?));
+                    entries.push((self.ex(key, deeper)?, self.ex(value, deeper)?));
                 }
                 Ex::Map(entries)
             }
