@@ -304,7 +304,7 @@ impl World {
                 Happening::Spawn { server, need, last } => self.spawn(server, need, last),
                 Happening::AtDatabase(task, incarnation, op) => self.at_database(task, incarnation, op),
                 Happening::AtProvider { task, ask, generation } => self.at_provider(task, ask, generation),
-                Happening::ToTask(task, incarnation, event) => self.to_task(task, incarnation, event),
+                Happening::ToTask(task, incarnation, event) => self.deliver(task, incarnation, event),
                 Happening::Pause(server, ms) => self.pause(server, ms),
                 Happening::Restart(server) => self.servers[server].up = true,
                 Happening::DatabaseDown(ms) => self.down_until = self.down_until.max(at + ms),
@@ -532,7 +532,7 @@ impl World {
         self.at(at, 0, Happening::ToTask(id, incarnation, ToTask::Answer(ask, answer, token)));
     }
 
-    fn to_task(&mut self, id: Id, incarnation: u32, event: ToTask) {
+    fn deliver(&mut self, id: Id, incarnation: u32, event: ToTask) {
         let server = self.tasks[id].server;
         if self.servers[server].incarnation != incarnation || self.tasks[id].over {
             return;
