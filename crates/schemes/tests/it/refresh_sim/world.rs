@@ -656,6 +656,7 @@ impl World {
         let task = &mut self.tasks[id];
         task.ask += 1;
         task.asking = true;
+        task.got = None;
         task.replaces = Some(token);
         task.sent_wall = now + self.servers[task.server].skew;
         let (ask, incarnation) = (task.ask, task.incarnation);
