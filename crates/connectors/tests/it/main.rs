@@ -3,5 +3,7 @@
 
 mod catalog;
 mod language;
+mod login;
+mod resolving;
 mod values;
 mod world;
