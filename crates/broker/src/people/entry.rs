@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use http::{HeaderMap, HeaderName, header};
 use latchstring_model::entity::Outcome;
-use latchstring_model::id::KeyId;
+use latchstring_model::id::{CallId, KeyId};
 use latchstring_model::problem::Refused;
 use latchstring_model::{Problem, SecretString, Timestamp};
 use latchstring_store::api_keys::{self, KeyBelongs, KeyCaller, KeyOwner};
@@ -235,5 +235,16 @@ impl Door {
         if let Err(problem) = written {
             tracing::warn!(problem = %problem, "a refusal could not be recorded");
         }
+    }
+}
+
+impl Door {
+    /// For `X-Request-Id`.
+    pub fn request_id(&self) -> String {
+        CallId::new(self.broker.now(), self.broker.parts.entropy.as_ref()).as_str().replacen(
+            CallId::PREFIX,
+            "req_",
+            1,
+        )
     }
 }

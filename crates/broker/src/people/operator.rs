@@ -9,8 +9,7 @@ use crate::actor::{Actor, Who};
 use crate::people::keys::{MadeKey, NewKey};
 use crate::people::users::NewUser;
 use crate::people::{ShownOnce, User, check_name};
-use crate::projects::service_keys::NewServiceKey;
-use crate::road::limits::KeyLimits;
+use crate::projects::service_keys::{NewServiceKey, WantedLimits};
 use crate::{Broker, refusals};
 
 /// For `admin create-key`.
@@ -74,7 +73,7 @@ impl Broker {
         }
         drop(reader);
         let key =
-            NewServiceKey { name: new.name, environment, limits: KeyLimits::default(), expires_at: None };
+            NewServiceKey { name: new.name, environment, limits: WantedLimits::default(), expires_at: None };
         let mut tx = self.parts.store.begin_write(&[found.id.as_str()]).await.map_err(refusals::store)?;
         let made = self.insert_service_key(&mut tx, actor, &found.id, key).await?;
         tx.commit().await.map_err(refusals::store)?;

@@ -131,7 +131,7 @@ pub struct NewServiceKey {
     pub name: String,
     /// By name.
     pub environment: String,
-    pub limits: KeyLimits,
+    pub limits: WantedLimits,
     pub expires_at: Option<Timestamp>,
 }
 
@@ -168,7 +168,7 @@ fn view(row: ApiKeyRow, environment: String) -> Refused<ServiceKey> {
 }
 
 impl Broker {
-    /// Writes a key; its form was checked before. Environment and credentials have to be the project's.
+    /// Checks and writes a key, under the project's lock; everything that is wrong is told at once.
     pub(crate) async fn insert_service_key(
         &self,
         tx: &mut WriteTx,
@@ -178,31 +178,28 @@ impl Broker {
     ) -> Refused<MadeServiceKey> {
         let now = self.now();
         let mut errors = Vec::new();
+        check_name(&new.name, "/name", &mut errors);
+        let limits = new.limits.read(&mut errors);
+        check_expiry(new.expires_at, now, &mut errors);
         let environment =
             environments::by_name(tx, project, &new.environment).await.map_err(refusals::store)?;
         if environment.is_none() {
             errors.push(FieldError::new("/environment", "the project has no environment of that name"));
         }
-        for (at, id) in new.limits.credentials.iter().flatten().enumerate() {
+        for id in limits.credentials.iter().flatten() {
             let share = shares::in_project(tx, project, id.as_str()).await.map_err(refusals::store)?;
             if share.is_none_or(|share| &share.credential_id != id) {
-                errors.push(FieldError::new(
-                    format!("/credentials/{at}"),
-                    "no credential with this id is shared with the project",
-                ));
+                errors.push(FieldError::new("/credentials", format!("{id} is not shared with the project")));
             }
         }
-        for (at, email) in new.limits.may_act_for.iter().flatten().enumerate() {
+        for email in limits.may_act_for.iter().flatten() {
             let user = users::by_email(tx, email).await.map_err(refusals::store)?;
             let role = match &user {
                 Some(user) => members::role(tx, project, &user.id).await.map_err(refusals::store)?,
                 None => None,
             };
             if role.is_none() {
-                errors.push(FieldError::new(
-                    format!("/may_act_for/{at}"),
-                    "no member of the project has this e-mail address",
-                ));
+                errors.push(FieldError::new("/may_act_for", format!("{email} is no member of the project")));
             }
         }
         let (Some(environment), []) = (environment, errors.as_slice()) else {
@@ -215,7 +212,7 @@ impl Broker {
             name: new.name.trim().to_owned(),
             scope: KeyScope::Call,
             hint: random::hint(&secret),
-            limits: serde_json::to_value(&new.limits).map_err(|error| refusals::internal(&error))?,
+            limits: serde_json::to_value(&limits).map_err(|error| refusals::internal(&error))?,
             created_by: actor.signature(),
             created_at: now,
             expires_at: new.expires_at,
@@ -232,29 +229,14 @@ impl Broker {
         Ok(MadeServiceKey { key: view(row, environment.name)?, secret: ShownOnce(secret) })
     }
 
-    /// `errors` are those that reading the request brought; all are told at once.
     pub async fn create_service_key(
         &self,
         actor: &Actor,
         project: &str,
         new: NewServiceKey,
-        mut errors: Vec<FieldError>,
     ) -> Refused<MadeServiceKey> {
-        check_name(&new.name, "/name", &mut errors);
-        check_expiry(new.expires_at, self.now(), &mut errors);
         let (mut tx, found) = self.write_in_project(actor, project, Role::Admin, &[]).await?;
-        let made = match self.insert_service_key(&mut tx, actor, &found.project.id, new).await {
-            Ok(made) if errors.is_empty() => made,
-            Ok(_) => return Err(Problem::invalid(errors).into()),
-            Err(problem) => {
-                errors.extend(problem.errors.iter().cloned());
-                return Err(if errors.len() == problem.errors.len() {
-                    problem
-                } else {
-                    Problem::invalid(errors).into()
-                });
-            }
-        };
+        let made = self.insert_service_key(&mut tx, actor, &found.project.id, new).await?;
         tx.commit().await.map_err(refusals::store)?;
         Ok(made)
     }

@@ -1,0 +1,46 @@
+//! What a change is called in the audit trail when it was refused: one line per endpoint that changes something.
+
+use axum::http::Method;
+
+/// Method, path as the document has it, action. Without an action (`""`) refusals are recorded by the use case.
+const ACTIONS: &[(Method, &str, &str)] = &[
+    (Method::POST, "/api/v1/setup", ""),
+    (Method::POST, "/api/v1/session", ""),
+    (Method::DELETE, "/api/v1/session", "session.delete"),
+    (Method::PATCH, "/api/v1/me", "user.update"),
+    (Method::PUT, "/api/v1/me/password", "password.set"),
+    (Method::POST, "/api/v1/me/keys", "key.create"),
+    (Method::DELETE, "/api/v1/me/keys/{id}", "key.delete"),
+    (Method::DELETE, "/api/v1/me/sessions", "session.delete"),
+    (Method::DELETE, "/api/v1/me/sessions/{id}", "session.delete"),
+    (Method::POST, "/api/v1/users", "user.create"),
+    (Method::PATCH, "/api/v1/users/{id}", "user.update"),
+    (Method::POST, "/api/v1/invites", "invite.create"),
+    (Method::POST, "/api/v1/invites/accept", ""),
+    (Method::POST, "/api/v1/projects", "project.create"),
+    (Method::PATCH, "/api/v1/projects/{project}", "project.update"),
+    (Method::DELETE, "/api/v1/projects/{project}", "project.delete"),
+    (Method::PUT, "/api/v1/projects/{project}/members/{email}", "member.set"),
+    (Method::DELETE, "/api/v1/projects/{project}/members/{email}", "member.delete"),
+    (Method::POST, "/api/v1/projects/{project}/api-keys", "key.create"),
+    (Method::DELETE, "/api/v1/projects/{project}/api-keys/{id}", "key.delete"),
+    (Method::PUT, "/api/v1/projects/{project}/environments/{environment}/secrets/{name}", "secret.set"),
+    (Method::DELETE, "/api/v1/projects/{project}/environments/{environment}/secrets/{name}", "secret.delete"),
+    (Method::PUT, "/api/v1/projects/{project}/environments/{environment}/variables/{name}", "variable.set"),
+    (
+        Method::DELETE,
+        "/api/v1/projects/{project}/environments/{environment}/variables/{name}",
+        "variable.delete",
+    ),
+];
+
+/// For the refusals that the entrance records.
+pub fn of(method: &Method, path: &str) -> Option<&'static str> {
+    let found = ACTIONS.iter().find(|(known, pattern, _)| known == method && *pattern == path);
+    found.map(|(_, _, action)| *action).filter(|action| !action.is_empty())
+}
+
+/// Whether the endpoint was thought of.
+pub fn knows(method: &Method, path: &str) -> bool {
+    ACTIONS.iter().any(|(known, pattern, _)| known == method && *pattern == path)
+}

@@ -1,0 +1,26 @@
+//! A page's form.
+
+use axum::extract::{Form, FromRequest, Request};
+use latchstring_model::{Code, Problem};
+use serde::de::DeserializeOwned;
+
+use crate::problem::ApiError;
+
+/// `application/x-www-form-urlencoded`, as a browser sends it.
+pub struct Filled<T>(pub T);
+
+impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Filled<T> {
+    type Rejection = ApiError;
+
+    async fn from_request(request: Request, state: &S) -> Result<Self, ApiError> {
+        let read = Form::<T>::from_request(request, state).await;
+        read.map(|Form(form)| Self(form)).map_err(|_| {
+            Problem::new(
+                Code::BadRequest,
+                "The form could not be read: a field is missing, or it is no form.",
+            )
+            .hint("Load the page again and send the form as it is.")
+            .into()
+        })
+    }
+}

@@ -1,0 +1,38 @@
+//! `?limit=&cursor=` in, `{"items": […], "next_cursor": …}` out.
+
+use latchstring_model::{Code, Problem};
+use serde::{Deserialize, Serialize};
+
+use crate::problem::ApiError;
+
+/// Items on a page when the caller does not say: 50. At most 200.
+pub const DEFAULT_LIMIT: u32 = 50;
+pub const MAX_LIMIT: u32 = 200;
+
+#[derive(Clone, Debug, Default, Deserialize, utoipa::IntoParams)]
+#[into_params(parameter_in = Query)]
+pub struct Page {
+    /// Items on the page, 1 to 200 (default 50).
+    pub limit: Option<u32>,
+    /// `next_cursor` of the page before.
+    pub cursor: Option<String>,
+}
+
+impl Page {
+    pub fn limit(&self) -> Result<u32, ApiError> {
+        match self.limit {
+            None => Ok(DEFAULT_LIMIT),
+            Some(limit @ 1..=MAX_LIMIT) => Ok(limit),
+            Some(_) => {
+                Err(Problem::new(Code::Invalid, format!("`limit` is a number from 1 to {MAX_LIMIT}.")).into())
+            }
+        }
+    }
+}
+
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+pub struct Listed<T> {
+    pub items: Vec<T>,
+    /// Hand it back as `cursor` for the next page; null on the last one.
+    pub next_cursor: Option<String>,
+}
