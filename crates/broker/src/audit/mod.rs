@@ -3,6 +3,8 @@
 //! * [`events`]: an event is written in the same transaction as the change it tells of, so that neither exists
 //!   without the other.
 //! * [`ship`]: calls come from the journals of the data cores, with the bytes that they were recorded with.
+//! * [`refused`]: calls that were refused before they had a record of their own; bounded and summarised.
+//! * [`list`]: what the members of a project, and the owner of a credential, get to see.
 //! * [`verify`]: whether the trail still is what was written.
 //!
 //! Each writer has its own hash chain ([`latchstring_journal::chain`]): `srv_….<core>` for the journal of one
@@ -10,8 +12,11 @@
 
 mod body;
 pub mod events;
+pub mod list;
+pub mod refused;
 pub mod ship;
 pub mod verify;
 
 pub use events::Event;
+pub use refused::Refusals;
 pub use verify::verify_audit;

@@ -1,0 +1,154 @@
+//! What people get to see of the trail: the members of a project all that happened in it, the owner of a
+//! credential all that happened to it, in whichever project.
+
+use latchstring_model::entity::{Outcome, Principal};
+use latchstring_model::id::{CallId, CredentialId};
+use latchstring_model::problem::Refused;
+use latchstring_model::{Code, Problem, Timestamp};
+use latchstring_store::audit::{self as rows, AuditFilter, AuditItem};
+use latchstring_store::credentials::{self, CredentialRow};
+use latchstring_store::{Page, Paging, shares};
+use serde_json::{Map, Value};
+
+use super::body::{self, Known};
+use crate::actor::Actor;
+use crate::projects::access;
+use crate::{Broker, refusals};
+
+/// What a list is narrowed to, as people write it.
+#[derive(Clone, Debug, Default)]
+pub struct Filter {
+    /// A slug in the project, or an id.
+    pub credential: Option<String>,
+    /// An id or an e-mail address.
+    pub actor: Option<String>,
+    /// `<thing>.<verb>`.
+    pub action: Option<String>,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub struct Item {
+    pub seq: i64,
+    pub at: Timestamp,
+    pub actor: ItemActor,
+    pub action: String,
+    /// What it was done to; for a call, the credential.
+    pub target: Option<String>,
+    pub environment: Option<String>,
+    pub outcome: Outcome,
+    pub call: Option<ItemCall>,
+    /// The address that it came from.
+    pub client: Option<String>,
+    /// More about an event: names, never values; the code of a refusal.
+    pub detail: Map<String, Value>,
+    /// Of the record in its writer's chain; hexadecimal.
+    pub hash: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ItemActor {
+    /// `user`, `key`, `server` or `anonymous`.
+    pub kind: String,
+    pub id: Option<String>,
+    pub email: Option<String>,
+}
+
+/// A call. Without a status and a duration it goes on, or its server died; a failed one may have no status.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ItemCall {
+    pub id: CallId,
+    pub method: String,
+    pub host: String,
+    pub path: String,
+    pub status: Option<u16>,
+    pub duration_ms: Option<u64>,
+    /// Latchstring's own error code, when the call failed because of that.
+    pub code: Option<String>,
+}
+
+impl Item {
+    fn of(found: AuditItem) -> Self {
+        let AuditItem { seq, record, result } = found;
+        let (mut client, mut detail, mut call) = (None, Map::new(), None);
+        match body::read(&record.body) {
+            Known::Intent(intent) => {
+                client = intent.client.map(|client| client.into_owned());
+                call = Some(ItemCall {
+                    id: intent.call_id.into_owned(),
+                    method: intent.method.into_owned(),
+                    host: intent.host.into_owned(),
+                    path: intent.path.into_owned(),
+                    status: None,
+                    duration_ms: None,
+                    code: None,
+                });
+            }
+            Known::Event(event) => {
+                client = event.client;
+                detail = event.detail.into_iter().map(|(name, value)| (name.into_owned(), value.into_owned())).collect();
+            }
+            Known::Result(_) | Known::Unknown => {}
+        }
+        if let (Some(call), Some(end)) = (&mut call, &result)
+            && let Known::Result(end) = body::read(&end.body)
+        {
+            call.status = end.status;
+            call.duration_ms = Some(end.duration_ms);
+            call.code = end.code.map(|code| code.into_owned());
+        }
+        Self {
+            seq,
+            at: record.at,
+            actor: ItemActor { kind: record.actor_type, id: record.actor_id, email: record.actor_email },
+            action: record.action,
+            target: record.target,
+            environment: record.environment,
+            outcome: result.map_or(record.outcome, |end| end.outcome),
+            call,
+            client,
+            detail,
+            hash: record.hash.iter().map(|byte| format!("{byte:02x}")).collect(),
+        }
+    }
+}
+
+fn items(page: Page<AuditItem>) -> Page<Item> {
+    Page { items: page.items.into_iter().map(Item::of).collect(), next_cursor: page.next_cursor }
+}
+
+impl Broker {
+    /// Newest first, for any member. A call comes once, with how it ended.
+    pub async fn list_project(&self, actor: &Actor, project: &str, filter: Filter, paging: &Paging) -> Refused<Page<Item>> {
+        let mut tx = self.parts.store.begin_read().await.map_err(refusals::store)?;
+        let project = access::look(&mut tx, actor, project).await?.project.id;
+        let credential = match &filter.credential {
+            None => None,
+            Some(named) => {
+                let share = shares::in_project(&mut tx, &project, named).await.map_err(refusals::store)?;
+                // What was deleted or withdrawn is no longer shared; its records are still here.
+                let id = share.map(|share| share.credential_id).or_else(|| named.parse::<CredentialId>().ok());
+                Some(id.ok_or_else(|| {
+                    Problem::new(Code::CredentialNotFound, "This project has no credential of that name.")
+                        .hint("Use its slug or id as the project's credentials list shows it; one that was deleted is found by its id.")
+                })?)
+            }
+        };
+        let filter = AuditFilter { credential, actor: filter.actor, action: filter.action };
+        rows::list_of_project(&mut tx, &project, &filter, paging).await.map(items).map_err(refusals::store)
+    }
+
+    /// For the person who owns it, in whichever project it was used.
+    pub async fn list_credential(&self, actor: &Actor, credential: &CredentialId, paging: &Paging) -> Refused<Page<Item>> {
+        let owner = Principal::User(actor.person()?.id.clone());
+        let mut tx = self.parts.store.begin_read().await.map_err(refusals::store)?;
+        let row = credentials::of_owner(&mut tx, &owner, credential).await.map_err(refusals::store)?;
+        let row = row.ok_or_else(|| refusals::not_found("There is no such credential."))?;
+        rows::list_of_credential(&mut tx, &row, paging).await.map(items).map_err(refusals::store)
+    }
+
+    /// The same for a credential that the caller has loaded through its owner.
+    pub(crate) async fn audit_of(&self, row: &CredentialRow, paging: &Paging) -> Refused<Page<Item>> {
+        let mut reader = self.parts.store.read().await.map_err(refusals::store)?;
+        rows::list_of_credential(&mut reader, row, paging).await.map(items).map_err(refusals::store)
+    }
+}

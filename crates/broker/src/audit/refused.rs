@@ -1,0 +1,303 @@
+//! Calls that were refused before anything was sent: they have no record in a journal, so they come here.
+//!
+//! Data cores note them without waiting; what is more than a bounded queue holds is counted. The control
+//! runtime looks up who it was and writes one event for all alike (same caller, credential and reason) of a
+//! second, with their count, and at most [`MOST`] events in a second: a flood costs the database little, and
+//! hides behind a number what exceeds it.
+
+use std::collections::HashMap;
+use std::net::IpAddr;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
+
+use latchstring_model::entity::Outcome;
+use latchstring_model::id::{CredentialId, ProjectId};
+use latchstring_model::{Code, Problem, SecretString, Timestamp};
+use latchstring_store::api_keys::{KeyBelongs, KeyCaller, KeyOwner};
+use latchstring_store::{StoreError, Tx, api_keys, projects, shares, users};
+use tokio::sync::mpsc;
+
+use super::events::{self, Event};
+use crate::Broker;
+use crate::actor::{Actor, Person, Via, Who};
+use crate::road::Peer;
+use crate::road::accept::Ask;
+use crate::road::route::Route;
+
+/// Refusals that wait to be written.
+const WAITING: usize = 1000;
+/// Events in one second.
+const MOST: usize = 50;
+/// Bytes of a path or a name that are kept.
+const KEPT: usize = 512;
+
+/// The way of refusals from the data cores to the control runtime. A field of [`Broker`].
+pub struct Refusals {
+    sender: mpsc::Sender<Noted>,
+    receiver: Mutex<mpsc::Receiver<Noted>>,
+    unrecorded: AtomicU64,
+}
+
+impl Default for Refusals {
+    fn default() -> Self {
+        let (sender, receiver) = mpsc::channel(WAITING);
+        Self { sender, receiver: Mutex::new(receiver), unrecorded: AtomicU64::new(0) }
+    }
+}
+
+struct Noted {
+    by: By,
+    credential: String,
+    client: IpAddr,
+    method: String,
+    path: String,
+    code: Code,
+}
+
+enum By {
+    /// There was no valid key. Whatever was sent in its place is not kept.
+    Nobody,
+    Key { secret: SecretString, project: Option<String>, environment: Option<String> },
+    Known(Box<KnownCaller>),
+}
+
+#[derive(Clone)]
+struct KnownCaller {
+    actor: Actor,
+    project: Option<ProjectId>,
+    credential: Option<CredentialId>,
+    environment: Option<String>,
+}
+
+/// What is alike: who (the hash of a key, or an id), from where, for which credential, why.
+type Alike = (Vec<u8>, IpAddr, String, &'static str);
+
+fn cut(text: &str) -> String {
+    let mut end = text.len().min(KEPT);
+    while !text.is_char_boundary(end) {
+        end -= 1;
+    }
+    text[..end].to_owned()
+}
+
+fn hash(key: &SecretString) -> Vec<u8> {
+    aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, key.expose().as_bytes()).as_ref().to_vec()
+}
+
+impl Refusals {
+    fn note(&self, make: impl FnOnce() -> Noted) {
+        match self.sender.try_reserve() {
+            Ok(place) => place.send(make()),
+            Err(_) => {
+                self.unrecorded.fetch_add(1, Ordering::Relaxed);
+            }
+        }
+    }
+
+    fn take(&self) -> Vec<Noted> {
+        let mut receiver = self.receiver.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut taken = Vec::new();
+        while let Ok(noted) = receiver.try_recv() {
+            taken.push(noted);
+        }
+        taken
+    }
+}
+
+impl Noted {
+    fn alike(&self) -> Alike {
+        let (who, credential) = match &self.by {
+            // A stranger can think of any number of names.
+            By::Nobody => (Vec::new(), String::new()),
+            By::Key { secret, .. } => (hash(secret), self.credential.clone()),
+            By::Known(known) => (known.actor.signature().into_bytes(), self.credential.clone()),
+        };
+        (who, self.client, credential, self.code.as_str())
+    }
+}
+
+/// Whose key it is, and which of the names that were given mean something to them.
+async fn look_up(
+    tx: &mut impl Tx,
+    secret: &SecretString,
+    project: Option<&str>,
+    environment: Option<&str>,
+    credential: &str,
+    now: Timestamp,
+) -> Result<Option<KnownCaller>, StoreError> {
+    let Some(KeyCaller { key, owner, .. }) = api_keys::by_secret_hash(tx, &hash(secret), now).await? else {
+        return Ok(None);
+    };
+    let (who, project, environment) = match (key.belongs, owner) {
+        (KeyBelongs::Service { project_id, environment_id }, owner) => {
+            let environment = match owner {
+                KeyOwner::Project { environment, .. } => Some(environment),
+                KeyOwner::User { .. } => None,
+            };
+            let who = Who::Service { key: key.id, name: key.name, project: project_id.clone(), environment: environment_id };
+            (who, Some(project_id), environment)
+        }
+        (KeyBelongs::Personal { user_id }, _) => {
+            let Some(user) = users::by_id(tx, &user_id).await? else { return Ok(None) };
+            let person = Person {
+                id: user.id,
+                email: user.fields.email,
+                username: user.fields.username,
+                name: user.fields.name,
+                first_name: user.fields.first_name,
+                last_name: user.fields.last_name,
+                superuser: user.fields.superuser,
+            };
+            // A project that is not theirs does not get a record by being named.
+            let project = match project {
+                Some(named) => projects::for_member(tx, &user_id, named).await?.map(|found| found.project.id),
+                None => None,
+            };
+            let environment = project.as_ref().and(environment).map(cut);
+            (Who::Person { person, via: Via::Key { id: key.id, scope: key.scope } }, project, environment)
+        }
+    };
+    let share = match &project {
+        Some(project) => shares::in_project(tx, project, credential).await?,
+        None => None,
+    };
+    Ok(Some(KnownCaller {
+        actor: Actor { who, address: None },
+        project,
+        credential: share.map(|share| share.credential_id),
+        environment,
+    }))
+}
+
+fn event(noted: &Noted, known: Option<&KnownCaller>, count: u64) -> (Actor, Event) {
+    let outcome = if noted.code.status() < 500 { Outcome::Refused } else { Outcome::Failed };
+    let mut event = Event::new("credential.use")
+        .target(noted.credential.as_str())
+        .outcome(outcome)
+        .detail("code", noted.code.as_str())
+        .detail("method", noted.method.as_str())
+        .detail("path", noted.path.as_str());
+    if count > 1 {
+        event = event.detail("count", count);
+    }
+    let who = match known {
+        Some(known) => {
+            event.project = known.project.clone();
+            event.credential = known.credential.clone();
+            event.environment = known.environment.clone();
+            known.actor.who.clone()
+        }
+        None => Who::Anonymous,
+    };
+    (Actor { who, address: Some(noted.client) }, event)
+}
+
+impl Broker {
+    /// A call was refused before its route was known. Never waits.
+    pub fn refused_call(&self, ask: &Ask<'_>, peer: Peer, method: &http::Method, path: &str, problem: &Problem) {
+        self.refusals_noted.note(|| Noted {
+            by: if problem.code == Code::Unauthenticated {
+                By::Nobody
+            } else {
+                By::Key { secret: ask.key.clone(), project: ask.project.map(cut), environment: ask.environment.map(cut) }
+            },
+            credential: cut(ask.credential),
+            client: peer.address,
+            method: cut(method.as_str()),
+            path: cut(path),
+            code: problem.code,
+        });
+    }
+
+    /// A call without a key, or with something that is none. Never waits.
+    pub fn refused_stranger(&self, credential: &str, peer: Peer, method: &http::Method, path: &str, problem: &Problem) {
+        self.refusals_noted.note(|| Noted {
+            by: By::Nobody,
+            credential: cut(credential),
+            client: peer.address,
+            method: cut(method.as_str()),
+            path: cut(path),
+            code: problem.code,
+        });
+    }
+
+    /// A call was refused on a known route: by the key's limits, the path, the pins. Never waits.
+    pub fn refused_route(&self, route: &Route, peer: Peer, method: &http::Method, path: &str, problem: &Problem) {
+        self.refusals_noted.note(|| Noted {
+            by: By::Known(Box::new(KnownCaller {
+                actor: route.caller.actor.clone(),
+                project: Some(route.caller.project.id.clone()),
+                credential: Some(route.credential.clone()),
+                environment: Some(route.caller.environment.name.clone()),
+            })),
+            credential: route.credential.to_string(),
+            client: peer.address,
+            method: cut(method.as_str()),
+            path: cut(path),
+            code: problem.code,
+        });
+    }
+
+    /// Writes down what was refused since the last time. How many events.
+    pub(crate) async fn write_refusals(&self) -> Result<usize, StoreError> {
+        let mut groups: HashMap<Alike, (Noted, u64)> = HashMap::new();
+        let mut order: Vec<Alike> = Vec::new();
+        let mut unrecorded = self.refusals_noted.unrecorded.swap(0, Ordering::Relaxed);
+        for noted in self.refusals_noted.take() {
+            let alike = noted.alike();
+            if let Some((_, count)) = groups.get_mut(&alike) {
+                *count += 1;
+            } else if groups.len() < MOST {
+                order.push(alike.clone());
+                groups.insert(alike, (noted, 1));
+            } else {
+                unrecorded += 1;
+            }
+        }
+        if groups.is_empty() && unrecorded == 0 {
+            return Ok(0);
+        }
+        let lost = unrecorded + groups.values().map(|(_, count)| count).sum::<u64>();
+        let written = self.write_groups(&order, &groups, unrecorded).await;
+        if written.is_err() {
+            // They are counted in the next record that can be written.
+            self.refusals_noted.unrecorded.fetch_add(lost, Ordering::Relaxed);
+        }
+        written
+    }
+
+    async fn write_groups(
+        &self,
+        order: &[Alike],
+        groups: &HashMap<Alike, (Noted, u64)>,
+        unrecorded: u64,
+    ) -> Result<usize, StoreError> {
+        let now = self.now();
+        let mut events: Vec<(Actor, Event)> = Vec::with_capacity(order.len() + 1);
+        let mut reader = self.parts.store.read().await?;
+        for (noted, count) in order.iter().filter_map(|alike| groups.get(alike)) {
+            let looked_up;
+            let known = match &noted.by {
+                By::Nobody => None,
+                By::Known(known) => Some(&**known),
+                By::Key { secret, project, environment } => {
+                    looked_up =
+                        look_up(&mut reader, secret, project.as_deref(), environment.as_deref(), &noted.credential, now).await?;
+                    looked_up.as_ref()
+                }
+            };
+            events.push(event(noted, known, *count));
+        }
+        drop(reader);
+        if unrecorded > 0 {
+            let summary = Event::new("credential.use").outcome(Outcome::Refused).detail("unrecorded", unrecorded);
+            events.push((Actor::operator(), summary));
+        }
+        let written = events.len();
+        let events: Vec<(&Actor, Event)> = events.iter().map(|(actor, event)| (actor, event.clone())).collect();
+        let mut tx = self.parts.store.begin_upkeep().await?;
+        events::append(&mut tx, &self.parts.server, now, &events).await?;
+        tx.commit().await?;
+        Ok(written)
+    }
+}

@@ -1,0 +1,118 @@
+//! What the control runtime does by itself, again and again. Each job has a name and an interval; its errors
+//! and panics are logged and it goes on; it stops when the server does.
+
+pub mod supervisor;
+pub mod upkeep;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use latchstring_model::Timestamp;
+use latchstring_store::instance;
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+
+use crate::Broker;
+use crate::audit::ship::Shipper;
+use supervisor::{Again, Job};
+
+/// Jobs that have something to bring to an end get this long in all.
+const LAST_TURN: Duration = Duration::from_secs(5);
+
+/// The running jobs.
+pub struct Jobs {
+    broker: Arc<Broker>,
+    tasks: Vec<(&'static str, JoinHandle<()>)>,
+}
+
+impl Jobs {
+    /// Waits until all have ended after the stop signal: what the journal holds has been shipped if the
+    /// database answers, and the server is no longer listed as living.
+    pub async fn ended(self) {
+        let ends = async {
+            for (name, task) in self.tasks {
+                if task.await.is_err() {
+                    tracing::error!(job = name, "a job ended early");
+                }
+            }
+            let ended = async {
+                let mut tx = self.broker.parts.store.begin_upkeep().await?;
+                instance::end_server(&mut tx, &self.broker.parts.server).await?;
+                tx.commit().await
+            };
+            if let Err(error) = ended.await {
+                tracing::warn!(error = %error, "the database could not be told that this server ends");
+            }
+        };
+        if tokio::time::timeout(LAST_TURN * 2, ends).await.is_err() {
+            tracing::warn!("jobs did not end in time; what the journal still holds is shipped at the next start");
+        }
+    }
+}
+
+impl Broker {
+    /// Starts all jobs on the control runtime. `stop` turns true when the server ends, after the last call.
+    pub fn start_jobs(self: &Arc<Self>, stop: watch::Receiver<bool>) -> Jobs {
+        let parts = &self.parts;
+        let shipper = Shipper::new(parts.store.clone(), Arc::clone(&parts.journal), parts.server.clone(), Arc::clone(&parts.clock));
+        let shipper = Arc::new(tokio::sync::Mutex::new(shipper));
+        let started_at: Timestamp = self.now();
+        let mut tasks = Vec::new();
+        let mut start = |job: Job| {
+            let entropy = Arc::clone(&parts.entropy);
+            tasks.push((job.name, parts.control.spawn(job.run(entropy, stop.clone()))));
+        };
+
+        start(Job::new("ship", Duration::from_millis(225), move || {
+            let shipper = Arc::clone(&shipper);
+            async move {
+                let round = shipper.lock().await.round().await.map_err(|error| error.to_string())?;
+                Ok(if round.more { Again::Now } else { Again::Later })
+            }
+        }).with_last_turn(LAST_TURN));
+
+        let broker = Arc::clone(self);
+        start(Job::new("refusals", Duration::from_secs(1), move || {
+            let broker = Arc::clone(&broker);
+            async move { broker.write_refusals().await.map(|_| Again::Later).map_err(|error| error.to_string()) }
+        }).with_last_turn(LAST_TURN));
+
+        let broker = Arc::clone(self);
+        start(Job::new("keys used", Duration::from_secs(10), move || {
+            let broker = Arc::clone(&broker);
+            async move { broker.write_used_keys().await.map_err(|error| error.to_string()) }
+        }).with_last_turn(LAST_TURN));
+
+        let broker = Arc::clone(self);
+        start(Job::new("heartbeat", upkeep::HEARTBEAT, move || {
+            let broker = Arc::clone(&broker);
+            async move { broker.heartbeat(started_at).await.map_err(|error| error.to_string()) }
+        }));
+
+        let broker = Arc::clone(self);
+        start(Job::new("data keys", Duration::from_secs(5), move || {
+            let broker = Arc::clone(&broker);
+            async move { broker.reload_data_keys().await.map(|()| Again::Later).map_err(|error| error.to_string()) }
+        }));
+
+        let broker = Arc::clone(self);
+        start(Job::new("reseal", Duration::from_secs(60), move || {
+            let broker = Arc::clone(&broker);
+            async move { broker.finish_rotation().await.map(|()| Again::Later).map_err(|error| error.to_string()) }
+        }));
+
+        let broker = Arc::clone(self);
+        start(Job::new("purge", Duration::from_secs(600), move || {
+            let broker = Arc::clone(&broker);
+            async move { broker.purge_expired().await.map_err(|error| error.to_string()) }
+        }));
+
+        let broker = Arc::clone(self);
+        start(Job::new("deletions", Duration::from_secs(60), move || {
+            let broker = Arc::clone(&broker);
+            async move { broker.delete_due_credentials().await.map_err(|error| error.to_string()) }
+        }));
+
+        Jobs { broker: Arc::clone(self), tasks }
+    }
+}

@@ -1,0 +1,122 @@
+//! The small jobs: what has run out is removed, what is due is done.
+
+use std::time::Duration;
+
+use latchstring_model::Timestamp;
+use latchstring_store::instance::ServerRow;
+use latchstring_model::entity::Principal;
+use latchstring_store::credentials::CredentialRow;
+use latchstring_store::{StoreError, WriteTx, api_keys, credentials, idempotency, instance, sessions, shares};
+
+use super::supervisor::Again;
+use crate::Broker;
+use crate::actor::Actor;
+use crate::audit::events::{self, Event};
+use crate::people::repeats::KEPT;
+
+/// How often a server says that it lives.
+pub const HEARTBEAT: Duration = Duration::from_secs(5);
+
+/// A server that was not heard of for so long is not waited for any more; in milliseconds.
+pub const LIVING: i64 = 20_000;
+
+/// A server that was not heard of for so long is forgotten: a day.
+const FORGOTTEN: i64 = 86_400_000;
+
+/// Credentials that are deleted in one turn, each in its own transaction.
+const DELETIONS: i64 = 20;
+
+impl Broker {
+    /// Says that this server lives and which root keys it holds.
+    pub(crate) async fn heartbeat(&self, started_at: Timestamp) -> Result<Again, StoreError> {
+        let row = ServerRow {
+            id: self.parts.server.clone(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            started_at,
+            seen_at: started_at,
+            root_keys: self.parts.vault.root_keys().iter().map(ToString::to_string).collect(),
+        };
+        let mut tx = self.parts.store.begin_upkeep().await?;
+        instance::heartbeat(&mut tx, &row).await?;
+        tx.commit().await?;
+        Ok(Again::Later)
+    }
+
+    /// When keys were last used, as data cores noted it.
+    pub(crate) async fn write_used_keys(&self) -> Result<Again, StoreError> {
+        let used = self.routes.take_used();
+        if used.is_empty() {
+            return Ok(Again::Later);
+        }
+        let mut tx = self.parts.store.begin_upkeep().await?;
+        api_keys::touch(&mut tx, &used).await?;
+        tx.commit().await?;
+        Ok(Again::Later)
+    }
+
+    /// Sessions and answers to repeats that have run out, servers that are long gone. A set-up link is void once
+    /// its hour is over, and replaced by the next one.
+    pub(crate) async fn purge_expired(&self) -> Result<Again, StoreError> {
+        let now = self.now();
+        let mut tx = self.parts.store.begin_upkeep().await?;
+        let ended = sessions::purge_expired(&mut tx, now).await?;
+        let repeats = idempotency::purge(&mut tx, now.plus_millis(-KEPT)).await?;
+        let servers = instance::purge_servers(&mut tx, FORGOTTEN).await?;
+        tx.commit().await?;
+        if ended + repeats + servers > 0 {
+            tracing::debug!(ended, repeats, servers, "removed what had run out");
+        }
+        Ok(Again::Later)
+    }
+
+    /// Deletes credentials whose day has come. Values, tokens and shares go; the audit trail stays.
+    pub(crate) async fn delete_due_credentials(&self) -> Result<Again, StoreError> {
+        let now = self.now();
+        let mut reader = self.parts.store.read().await?;
+        let due = credentials::due_for_deletion(&mut reader, now, DELETIONS).await?;
+        drop(reader);
+        let full = i64::try_from(due.len()).is_ok_and(|count| count >= DELETIONS);
+        let mut deleted = 0;
+        for row in due {
+            let mut tx = self.parts.store.begin_write(&[row.id.as_str(), row.owner.id()]).await?;
+            // It may have been restored, or given away, since it was listed.
+            let current = credentials::for_upkeep(&mut tx, &row.id).await?;
+            let Some(current) = current.filter(|row| row.deletes_at.is_some_and(|at| at <= now)) else { continue };
+            if current.owner != row.owner {
+                continue;
+            }
+            let events = purged(&mut tx, &current).await?;
+            if !credentials::purge(&mut tx, &current.owner, &current.id).await? {
+                continue;
+            }
+            let operator = Actor::operator();
+            let events: Vec<_> = events.into_iter().map(|event| (&operator, event)).collect();
+            events::append(&mut tx, &self.parts.server, now, &events).await?;
+            tx.commit().await?;
+            deleted += 1;
+        }
+        Ok(if full && deleted > 0 { Again::Now } else { Again::Later })
+    }
+}
+
+/// One event for the owner, and one for each project where the credential was shared.
+async fn purged(tx: &mut WriteTx, row: &CredentialRow) -> Result<Vec<Event>, StoreError> {
+    let event = || {
+        Event::new("credential.delete")
+            .target(row.id.as_str())
+            .credential(&row.id)
+            .detail("name", row.name.as_str())
+            .detail("purged", true)
+    };
+    let owner = match &row.owner {
+        Principal::Project(id) => event().project(id),
+        Principal::User(_) => event(),
+    };
+    let mut events = vec![owner];
+    for share in shares::list_of_credential(tx, row).await? {
+        if row.owner != Principal::Project(share.share.project_id.clone()) {
+            events.push(event().project(&share.share.project_id));
+        }
+    }
+    Ok(events)
+}
