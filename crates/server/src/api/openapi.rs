@@ -54,6 +54,7 @@ impl Modify for Ways {
         (name = "Users", description = "For superusers"),
         (name = "Projects", description = "Projects, members, service keys"),
         (name = "Secrets and variables", description = "Named values for templates, per environment"),
+        (name = "Audit", description = "What happened, and who did it"),
     ),
 )]
 pub struct Frame;
