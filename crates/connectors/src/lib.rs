@@ -13,6 +13,7 @@ mod read;
 mod render;
 mod resolve;
 mod scene;
+mod schema;
 mod steps;
 mod table;
 mod template;
@@ -31,6 +32,7 @@ pub use diagnostic::{Diagnostic, Position};
 pub use error::{LookupKind, RenderError};
 pub use field::{Field, FieldType, Pattern, PemKind};
 pub use resolve::{Destination, Fixed, OwnBody, OwnRequest, RefreshReuse, Resolved, To, TokenPolicy};
+pub use schema::json_schema;
 pub use steps::{StepsFailed, StepsNext, StepsRun};
 pub use table::SchemeType;
 pub use template::{Template, TemplateError, is_template};
@@ -44,4 +46,15 @@ pub fn check(source: &str, file: &str) -> Result<Definition, Vec<Diagnostic>> {
 /// Reads a definition that was stored, perhaps by a newer server: unknown keys are passed over.
 pub fn load_stored(source: &str) -> Result<Definition, Vec<Diagnostic>> {
     read::definition(source, "stored definition", false)
+}
+
+/// The tree of a definition as JSON, without looking at what it says.
+pub fn to_json(source: &str) -> Result<serde_json::Value, Diagnostic> {
+    yaml::parse(source).map(|node| node.to_json()).map_err(|broken| Diagnostic {
+        file: "definition".into(),
+        at: broken.at,
+        pointer: String::new(),
+        message: broken.message,
+        suggestion: None,
+    })
 }

@@ -292,19 +292,28 @@ fn fixed(
     place: &str,
     complete: &mut bool,
 ) -> Result<Vec<Fixed>, RenderError> {
-    let mut out: Vec<Fixed> = Vec::new();
-    // The method's own stand in place of the connector's.
-    let mut set = |name: &str, value: SecretString, overridable: bool| {
-        out.retain(|known| !known.name.eq_ignore_ascii_case(name));
-        out.push(Fixed { name: name.to_owned(), value, overridable });
+    let header = place == "headers";
+    let checked = |name: &str, value: SecretString, overridable: bool| {
+        if header
+            && (http::HeaderName::try_from(name).is_err()
+                || http::HeaderValue::try_from(value.expose()).is_err())
+        {
+            return Err(RenderError::Value {
+                at: format!("{place}.{}", name.chars().take(60).collect::<String>()),
+                detail: "that is no header that can be sent (a line end or control character in it?)".into(),
+            });
+        }
+        Ok(Fixed { name: name.to_owned(), value, overridable })
     };
+    let mut out: Vec<Fixed> = Vec::new();
     for one in sets {
+        let mut own = Vec::new();
         if let Some((template, overridable)) = &one.whole {
             if scene.lacks_token(template) {
                 *complete = false;
             } else {
                 for (name, value) in scene.map_of(template, place)? {
-                    set(&name, value, *overridable);
+                    own.push(checked(&name, value, *overridable)?);
                 }
             }
         }
@@ -312,9 +321,13 @@ fn fixed(
             if scene.lacks_token(template) {
                 *complete = false;
             } else if let Some(value) = scene.text(template, &format!("{place}.{name}"))? {
-                set(name, value, *overridable);
+                own.push(checked(name, value, *overridable)?);
             }
         }
+        // The method's own stand in place of the connector's; headers have one name in any case.
+        let same = |a: &str, b: &str| if header { a.eq_ignore_ascii_case(b) } else { a == b };
+        out.retain(|known| !own.iter().any(|new| same(&new.name, &known.name)));
+        out.extend(own);
     }
     Ok(out)
 }

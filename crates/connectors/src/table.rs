@@ -480,7 +480,7 @@ pub(crate) const SCHEMES: &[Spec] = &[
     Spec {
         ty: SchemeType::Custom,
         name: "custom",
-        help: "Headers, query parameters, cookies and body members from templates.",
+        help: "Headers, query parameters and cookies from templates.",
         keys: &[&[
             may("headers", Map, "Headers to set."),
             may("query", Map, "Query parameters to set."),

@@ -6,6 +6,14 @@ mod parts;
 mod request;
 mod tree;
 
+/// All names of keys, for the JSON Schema.
+pub(crate) mod keys {
+    pub(crate) use super::fields::{GENERATE, KEYS as FIELD};
+    pub(crate) use super::method::{ANSWER, EXTRACT, KEYS as METHOD, STEP};
+    pub(crate) use super::request::{BODY, FILTER, OPERATION, SELECT, SHAPE, VERIFY};
+    pub(crate) use super::{PAGINATION, RATE_LIMIT, TOP};
+}
+
 use serde_json::{Map, Value};
 
 use crate::definition::{Config, Definition, Entries, FixedSet, HostPattern, JsonTemplate};

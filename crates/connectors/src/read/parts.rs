@@ -242,9 +242,25 @@ pub(crate) fn entries(
     }
 }
 
+/// Headers that say how a message travels; whoever sends writes them.
+const RESERVED_HEADERS: &[&str] = &[
+    "connection",
+    "content-length",
+    "expect",
+    "host",
+    "keep-alive",
+    "proxy-connection",
+    "te",
+    "trailer",
+    "transfer-encoding",
+    "upgrade",
+];
+
 fn header_name(r: &mut Reader, at: Position, path: &str, name: &str) {
     if HeaderName::try_from(name).is_err() {
         r.say(at, path, "that is no name of a header");
+    } else if RESERVED_HEADERS.contains(&name.to_ascii_lowercase().as_str()) {
+        r.say(at, path, format!("`{name}` says how a message travels and cannot be set"));
     }
 }
 

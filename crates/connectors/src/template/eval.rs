@@ -78,7 +78,8 @@ pub(crate) fn value<'e>(pieces: &'e [Piece], env: &'e dyn Env) -> Result<Val<'e>
     })
 }
 
-type Encode<'c> = &'c dyn Fn(&Known, &str) -> Result<Option<String>, String>;
+/// Given what an expression reads and its text: another text, none (take it as it is), or why not.
+pub(crate) type Encode<'c> = &'c dyn Fn(&Known, &str) -> Result<Option<String>, String>;
 
 /// The text; `None` when the template is one expression that yields nothing.
 pub(crate) fn text_encoded(

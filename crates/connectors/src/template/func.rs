@@ -210,8 +210,14 @@ pub(super) fn filter<'e>(
                 Err(_) => return fail("`fromjson` was given something that is not JSON"),
             }
         }
-        Filter::Lower => Val::own(text(run, of, "lower")?.as_str().to_lowercase()),
-        Filter::Upper => Val::own(text(run, of, "upper")?.as_str().to_uppercase()),
+        Filter::Lower | Filter::Upper => {
+            let of = text(run, of, "a filter")?;
+            let made =
+                if name == Filter::Lower { of.as_str().to_lowercase() } else { of.as_str().to_uppercase() };
+            // Some letters become longer: `ŉ` has two bytes, `ʼN` three.
+            run.meter.spend(made.len())?;
+            Val::own(made)
+        }
         Filter::Trim => Val::own(text(run, of, "trim")?.as_str().trim()),
         Filter::Replace => {
             let of = text(run, of, "replace")?;

@@ -14,6 +14,7 @@ mod func;
 mod lower;
 mod val;
 
+use eval::Encode;
 pub(crate) use eval::{Env, Stop};
 pub(crate) use func::COMPONENT;
 pub(crate) use func::hex;
@@ -108,7 +109,7 @@ impl Template {
     pub(crate) fn text_encoded<'e>(
         &'e self,
         env: &'e dyn Env,
-        encode: &dyn Fn(&Known, &str) -> Result<Option<String>, String>,
+        encode: Encode<'_>,
     ) -> Result<Option<latchstring_model::SecretString>, RenderError> {
         eval::text_encoded(&self.nodes, env, encode)
     }

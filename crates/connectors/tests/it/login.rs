@@ -66,21 +66,34 @@ fn a_login_goes_through_its_steps() {
 
     let resolved = definition.resolve(method, &world.context(&values)).ok().unwrap();
     assert!(resolved.needs_token && !resolved.complete);
-    let pins = resolved.destinations.iter().map(|to| (to.pin.purpose, to.pin.prefix.as_str())).collect::<Vec<_>>();
-    assert_eq!(pins, [(PinPurpose::Step, "/auth/"), (PinPurpose::Step, "/auth/"), (PinPurpose::Call, "/api/")]);
+    let pins =
+        resolved.destinations.iter().map(|to| (to.pin.purpose, to.pin.prefix.as_str())).collect::<Vec<_>>();
+    assert_eq!(
+        pins,
+        [(PinPurpose::Step, "/auth/"), (PinPurpose::Step, "/auth/"), (PinPurpose::Call, "/api/")]
+    );
     assert_eq!(resolved.policy.expiry_margin_ms, Some(5000));
 
     let mut run = StepsRun::new(Timestamp(1000));
-    let Ok(StepsNext::Send(first)) = run.next(&definition, method, &world.context(&values)) else { panic!("a request") };
+    let Ok(StepsNext::Send(first)) = run.next(&definition, method, &world.context(&values)) else {
+        panic!("a request")
+    };
     assert_eq!(first.address.to_string(), "https://a.example.com/auth/ticket");
     assert!(run.answered(method, &answer(200, &[], "")).is_none());
-    let Ok(StepsNext::Send(second)) = run.next(&definition, method, &world.context(&values)) else { panic!("a request") };
-    assert_eq!((second.method.clone(), second.address.to_string()), (Method::POST, "https://a.example.com/auth/login?t=abc".into()));
+    let Ok(StepsNext::Send(second)) = run.next(&definition, method, &world.context(&values)) else {
+        panic!("a request")
+    };
+    assert_eq!(
+        (second.method.clone(), second.address.to_string()),
+        (Method::POST, "https://a.example.com/auth/login?t=abc".into())
+    );
     assert_eq!(second.body.expose(), b"u=ada&p=p%26ss%20word");
     assert_eq!(second.headers["content-type"], "application/x-www-form-urlencoded");
     let good = r#"{"ok": true, "data": {"csrf": "c-1", "lives": 60}}"#;
     assert!(run.answered(method, &answer(201, &["X=1", "SID=s-1; HttpOnly"], good)).is_none());
-    let Ok(StepsNext::Done(token)) = run.next(&definition, method, &world.context(&values)) else { panic!("the end") };
+    let Ok(StepsNext::Done(token)) = run.next(&definition, method, &world.context(&values)) else {
+        panic!("the end")
+    };
     assert_eq!(token.expires_at, Some(Timestamp(61_000)));
 
     world.token = Some(token.metadata.expose().clone());
@@ -99,7 +112,13 @@ fn a_login_that_fails_says_where() {
     let given = json!({"site": "https://a.example.com", "user_name": "ada", "password": "pass"});
     let values = definition.check_values(method, given.as_object().unwrap()).unwrap();
     for (status, cookies, body, refused, says) in [
-        (401, &[][..], r#"{"error": {"text": "wrong password"}}"#, true, "login: the API answered 401: wrong password"),
+        (
+            401,
+            &[][..],
+            r#"{"error": {"text": "wrong password"}}"#,
+            true,
+            "login: the API answered 401: wrong password",
+        ),
         (200, &[][..], r#"{"ok": false, "message": "locked"}"#, true, "`ok` is not as expected: locked"),
         (200, &[][..], r#"{"ok": true, "data": {"csrf": "x"}}"#, true, "`sid` is not in the answer"),
         (200, &["SID="][..], r#"{"ok": true, "data": {"csrf": "x"}}"#, true, "`sid` is not in the answer"),
@@ -120,8 +139,22 @@ fn http_logs_in_with_a_token_or_with_cookies() {
     let definition = builtin().find(|definition| definition.id == "http").unwrap();
     let method = definition.method("steps").unwrap();
     for (own, content_type, body, reply, header, cookie) in [
-        (json!({"token_path": "data.token"}), "application/json", r#"{"u":"ada","n":1}"#, r#"{"data": {"token": "t-1"}}"#, Some("Bearer t-1"), None),
-        (json!({"login_format": "form"}), "application/x-www-form-urlencoded", "u=ada&n=1", "welcome", None, Some("s-1")),
+        (
+            json!({"token_path": "data.token"}),
+            "application/json",
+            r#"{"u":"ada","n":1}"#,
+            r#"{"data": {"token": "t-1"}}"#,
+            Some("Bearer t-1"),
+            None,
+        ),
+        (
+            json!({"login_format": "form"}),
+            "application/x-www-form-urlencoded",
+            "u=ada&n=1",
+            "welcome",
+            None,
+            Some("s-1"),
+        ),
     ] {
         let mut given = own.clone();
         given["base_url"] = json!("https://a.example.com");
@@ -130,14 +163,19 @@ fn http_logs_in_with_a_token_or_with_cookies() {
         let values = definition.check_values(method, given.as_object().unwrap()).unwrap();
         let mut world = World::new();
         let mut run = StepsRun::new(world.now);
-        let Ok(StepsNext::Send(request)) = run.next(definition, method, &world.context(&values)) else { panic!("a request") };
+        let Ok(StepsNext::Send(request)) = run.next(definition, method, &world.context(&values)) else {
+            panic!("a request")
+        };
         assert_eq!(request.address.to_string(), "https://a.example.com/login/");
         assert_eq!(request.headers["content-type"], content_type);
         assert_eq!(request.body.expose(), body.as_bytes());
         assert!(run.answered(method, &answer(200, &["sid=s-1; Path=/"], reply)).is_none());
-        let Ok(StepsNext::Done(token)) = run.next(definition, method, &world.context(&values)) else { panic!("the end") };
+        let Ok(StepsNext::Done(token)) = run.next(definition, method, &world.context(&values)) else {
+            panic!("the end")
+        };
         world.token = Some(token.metadata.expose().clone());
-        let resolved = definition.resolve(method, &world.context(&values)).unwrap_or_else(|error| panic!("{error}"));
+        let resolved =
+            definition.resolve(method, &world.context(&values)).unwrap_or_else(|error| panic!("{error}"));
         let Scheme::Custom(custom) = &resolved.scheme else { panic!("custom") };
         assert_eq!(custom.headers.first().map(|(_, value)| value.expose()), header);
         assert_eq!(custom.cookies.first().map(|(_, value)| value.expose()), cookie);

@@ -14,8 +14,11 @@ fn connector(id: &str) -> &'static Definition {
 }
 
 fn demo(method: &str) -> Definition {
-    check(&format!("id: demo\nname: Demo\nbase_url: https://api.example.com/v1\nauth_methods:\n  m:\n{method}"), "demo.yaml")
-        .unwrap_or_else(|problems| panic!("{}", problems[0]))
+    check(
+        &format!("id: demo\nname: Demo\nbase_url: https://api.example.com/v1\nauth_methods:\n  m:\n{method}"),
+        "demo.yaml",
+    )
+    .unwrap_or_else(|problems| panic!("{}", problems[0]))
 }
 
 fn refusal<T>(result: Result<T, RenderError>) -> RenderError {
@@ -25,7 +28,8 @@ fn refusal<T>(result: Result<T, RenderError>) -> RenderError {
     }
 }
 
-const KEYED: &str = "    fields: {key: {type: text, secret: true}}\n    scheme: {type: bearer, token: \"{{ key }}\"}\n";
+const KEYED: &str =
+    "    fields: {key: {type: text, secret: true}}\n    scheme: {type: bearer, token: \"{{ key }}\"}\n";
 
 #[test]
 fn a_missing_secret_stops_the_call_and_is_named() {
@@ -48,7 +52,10 @@ fn a_secret_reaches_the_scheme_and_what_was_read_is_known() {
     let definition = demo(KEYED);
     let mut world = World::new();
     world.store.secrets.insert("api".into(), ("s3cret-value".into(), vec!["api.example.com".into()]));
-    let resolved = world.resolve(&definition, "m", json!({"key": "{{ get_secret('api') }}-{{ user.id }}"})).ok().unwrap();
+    let resolved = world
+        .resolve(&definition, "m", json!({"key": "{{ get_secret('api') }}-{{ user.id }}"}))
+        .ok()
+        .unwrap();
     let Scheme::Bearer(bearer) = &resolved.scheme else { panic!("a bearer token") };
     assert_eq!(bearer.token.expose(), "s3cret-value-usr_1");
     assert_eq!(resolved.uses.secrets().collect::<Vec<_>>(), ["api"]);
@@ -101,10 +108,13 @@ fn nobody_is_not_everybody() {
 
 #[test]
 fn a_template_must_give_what_its_field_takes() {
-    let definition = demo("    fields: {kind: {type: choice, options: [a, b]}, key: text}\n    scheme: {type: bearer, token: \"{{ key ~ kind }}\"}\n");
+    let definition = demo(
+        "    fields: {kind: {type: choice, options: [a, b]}, key: text}\n    scheme: {type: bearer, token: \"{{ key ~ kind }}\"}\n",
+    );
     let mut world = World::new();
     world.store.variables.insert("k".into(), "c".into());
-    let error = refusal(world.resolve(&definition, "m", json!({"kind": "{{ get_variable('k') }}", "key": "x"})));
+    let error =
+        refusal(world.resolve(&definition, "m", json!({"kind": "{{ get_variable('k') }}", "key": "x"})));
     assert!(error.to_string().contains("one of a, b"), "{error}");
 }
 
@@ -114,8 +124,11 @@ fn salesforce_finds_its_login_and_then_its_instance() {
     let key = include_str!("key.pem");
     let values = |kind: &str| json!({"environment_type": kind, "client_id": "3MVG", "username": "ada@example.org", "private_key": key});
     let mut world = World::new();
-    for (kind, login) in [("production", "https://login.salesforce.com"), ("sandbox", "https://test.salesforce.com")] {
-        let resolved = world.resolve(definition, "jwt_bearer", values(kind)).map_err(|error| error.to_string());
+    for (kind, login) in
+        [("production", "https://login.salesforce.com"), ("sandbox", "https://test.salesforce.com")]
+    {
+        let resolved =
+            world.resolve(definition, "jwt_bearer", values(kind)).map_err(|error| error.to_string());
         let resolved = resolved.unwrap_or_else(|error| panic!("{error}"));
         let Scheme::OAuth2(oauth) = &resolved.scheme else { panic!("OAuth") };
         let Grant::JwtBearer(grant) = &oauth.grant else { panic!("a JWT bearer grant") };
@@ -142,7 +155,12 @@ fn salesforce_finds_its_login_and_then_its_instance() {
     }
     let error = refusal(world.resolve(definition, "authorization_code", json!({})));
     assert!(matches!(error, RenderError::NotUsable { .. }) && error.to_string().contains("yet"), "{error}");
-    assert!(definition.explain(None, 400, "{\"error_description\":\"User hasn't approved this consumer\"}").unwrap().contains("Permitted Users"));
+    assert!(
+        definition
+            .explain(None, 400, "{\"error_description\":\"User hasn't approved this consumer\"}")
+            .unwrap()
+            .contains("Permitted Users")
+    );
     assert_eq!(definition.explain(None, 418, "teapot"), None);
 }
 
@@ -166,22 +184,48 @@ fn every_method_of_http_renders() {
         ("api_key", json!({"key": "k", "value": "v", "in": "cookie"}), "api_key"),
         ("basic", json!({"username": "u", "password": "p"}), "basic"),
         ("bearer", json!({"token": "t"}), "bearer"),
-        ("oauth2_client_credentials", json!({"client_id": "c", "client_secret": "s", "token_url": "https://a.example.com/t", "scope": "a b"}), "oauth2_client_credentials"),
-        ("oauth2_client_credentials", json!({"client_id": "c", "private_key": key, "token_url": "https://a.example.com/t"}), "oauth2_client_credentials"),
+        (
+            "oauth2_client_credentials",
+            json!({"client_id": "c", "client_secret": "s", "token_url": "https://a.example.com/t", "scope": "a b"}),
+            "oauth2_client_credentials",
+        ),
+        (
+            "oauth2_client_credentials",
+            json!({"client_id": "c", "private_key": key, "token_url": "https://a.example.com/t"}),
+            "oauth2_client_credentials",
+        ),
         ("jwt", json!({"private_key": key, "claims": {"iss": "me", "exp": "{{ now(60) }}"}}), "jwt"),
         ("jwt", json!({"private_key": "shared", "algorithm": "HS256", "claims": "{\"iss\": \"me\"}"}), "jwt"),
-        ("oauth2_jwt_bearer", json!({"client_id": "c", "private_key": key, "token_url": "https://a.example.com/t", "subject": "s", "audience": "a"}), "oauth2_jwt_bearer"),
+        (
+            "oauth2_jwt_bearer",
+            json!({"client_id": "c", "private_key": key, "token_url": "https://a.example.com/t", "subject": "s", "audience": "a"}),
+            "oauth2_jwt_bearer",
+        ),
         ("digest", json!({"username": "u", "password": "p"}), "digest"),
-        ("aws_sigv4", json!({"access_key_id": "a", "secret_access_key": "s", "region": "r", "service": "s3"}), "aws_sigv4"),
+        (
+            "aws_sigv4",
+            json!({"access_key_id": "a", "secret_access_key": "s", "region": "r", "service": "s3"}),
+            "aws_sigv4",
+        ),
         ("hmac", json!({"signing_key": "k", "sign": ["{timestamp}", "{body}"]}), "hmac"),
-        ("mutual_tls", json!({"certificate": certificate, "private_key": key, "ca_certificate": certificate}), "mutual_tls"),
+        (
+            "mutual_tls",
+            json!({"certificate": certificate, "private_key": key, "ca_certificate": certificate}),
+            "mutual_tls",
+        ),
         ("custom", json!({"auth_headers": {"X-A": "1"}, "auth_cookies": {"c": "2"}}), "custom"),
     ] {
         let mut values = own.clone();
         values["base_url"] = json!("https://a.example.com/api/");
-        let resolved = World::new().resolve(definition, method, values).unwrap_or_else(|error| panic!("{method}: {error}"));
+        let resolved = World::new()
+            .resolve(definition, method, values)
+            .unwrap_or_else(|error| panic!("{method}: {error}"));
         assert_eq!(resolved.scheme.type_name(), name);
-        assert_eq!(resolved.base_url.as_ref().map(SecretString::expose), Some("https://a.example.com/api"), "{method}");
+        assert_eq!(
+            resolved.base_url.as_ref().map(SecretString::expose),
+            Some("https://a.example.com/api"),
+            "{method}"
+        );
         assert!(resolved.verify.is_none(), "no test_path, nothing to ask");
         if method != "mutual_tls" {
             resolved.scheme.prepare().map_err(|error| format!("{method}: {error}")).ok().unwrap();
@@ -206,26 +250,33 @@ fn raw_sends_what_its_request_says() {
     let definition = connector("raw");
     let values = json!({"baseUrl": "https://a.example.com", "apiKey": "k-123456", "deep": {"pass": "p-123456"},
         "request": {"headers": {"X-Key": "{{ apiKey }}", "X-Pass": "{{ deep.pass }}"}, "query": {"v": "1"}}});
-    let resolved = World::new().resolve(definition, "custom", values).unwrap_or_else(|error| panic!("{error}"));
+    let resolved =
+        World::new().resolve(definition, "custom", values).unwrap_or_else(|error| panic!("{error}"));
     let Scheme::Custom(custom) = &resolved.scheme else { panic!("custom") };
     let sent = custom.headers.iter().map(|(name, value)| (name.as_str(), value.expose())).collect::<Vec<_>>();
     assert_eq!(sent, [("X-Key", "k-123456"), ("X-Pass", "p-123456")]);
     assert!(resolved.mask.iter().any(|secret| secret.expose() == "p-123456"), "every leaf is secret");
     // Without a baseUrl it can be stored, but there is nowhere to call.
-    let resolved = World::new().resolve(definition, "custom", json!({"anything": {"goes": [1, "x"]}})).ok().unwrap();
+    let resolved =
+        World::new().resolve(definition, "custom", json!({"anything": {"goes": [1, "x"]}})).ok().unwrap();
     assert!(resolved.base_url.is_none() && resolved.complete);
     let method = &definition.auth_methods[0];
     let wrong = json!({"baseUrl": "https://a.example.com", "request": {"headers": {"X": "{{ a"}}});
     let errors = definition.check_values(method, wrong.as_object().unwrap()).unwrap_err();
     assert_eq!(errors[0].pointer, "/request/headers/X");
     // A field that reads itself does not turn in circles.
-    let error = refusal(World::new().resolve(definition, "custom", json!({"request": {"headers": {"X": "{{ request.headers.X }}"}}})));
+    let error = refusal(World::new().resolve(
+        definition,
+        "custom",
+        json!({"request": {"headers": {"X": "{{ request.headers.X }}"}}}),
+    ));
     assert!(error.to_string().contains("defined by itself"), "{error}");
 }
 
 #[test]
 fn fixed_headers_are_the_connectors_unless_it_says_otherwise() {
-    let resolved = World::new().resolve(connector("github"), "token", json!({"token": "ghp_abcdefghij"})).ok().unwrap();
+    let resolved =
+        World::new().resolve(connector("github"), "token", json!({"token": "ghp_abcdefghij"})).ok().unwrap();
     let accept = resolved.headers.iter().find(|fixed| fixed.name == "Accept").unwrap();
     assert!(accept.overridable);
     let definition = check(
@@ -281,7 +332,11 @@ fn operations_render_what_the_caller_gave_as_data() {
             Ok((request, uses)) => {
                 assert!(uses.input);
                 let To::Path(path) = request.to else { panic!("a path") };
-                let query = request.query.iter().map(|(name, value)| format!("{name}={}", value.expose())).collect::<Vec<_>>();
+                let query = request
+                    .query
+                    .iter()
+                    .map(|(name, value)| format!("{name}={}", value.expose()))
+                    .collect::<Vec<_>>();
                 assert_eq!(query, ["limit=10"], "what was left out is left out");
                 path.expose().to_owned()
             }
@@ -290,13 +345,22 @@ fn operations_render_what_the_caller_gave_as_data() {
     };
     assert_eq!(path("7"), "/items/7/x");
     assert_eq!(path("a/../../b?c#d"), "/items/a%2F..%2F..%2Fb%3Fc%23d/x");
-    assert_eq!(path("{{ get_secret('x') }}"), "/items/%7B%7B%20get_secret%28%27x%27%29%20%7D%7D/x", "never a template");
+    assert_eq!(
+        path("{{ get_secret('x') }}"),
+        "/items/%7B%7B%20get_secret%28%27x%27%29%20%7D%7D/x",
+        "never a template"
+    );
     assert!(path("..").contains("dot segment"));
-    let errors = definition.check_input(operation, json!({"limit": "x", "idd": 1}).as_object().unwrap()).unwrap_err();
+    let errors =
+        definition.check_input(operation, json!({"limit": "x", "idd": 1}).as_object().unwrap()).unwrap_err();
     assert_eq!(errors.len(), 3);
 
     let operation = definition.operation("add").unwrap();
-    world.input = Some(definition.check_input(operation, json!({"name": "{{ x }}", "tags": "a b"}).as_object().unwrap()).unwrap());
+    world.input = Some(
+        definition
+            .check_input(operation, json!({"name": "{{ x }}", "tags": "a b"}).as_object().unwrap())
+            .unwrap(),
+    );
     let (request, _) = definition.render_operation(operation, method, &world.context(&values)).ok().unwrap();
     let body: Value = serde_json::from_slice(request.body.unwrap().bytes.expose()).unwrap();
     assert_eq!(body, json!({"name": "{{ x }}", "tags": ["a", "b"], "fixed": 1}));
@@ -313,10 +377,17 @@ fn a_filter_keeps_back_what_the_person_may_not_see() {
     let seen = definition.apply_filter(operation, method, &world.context(&values), answer).unwrap();
     assert_eq!(seen, json!([{"id": 1, "who": "ada@example.org"}]));
     // An answer of another shape is not handed on, nor one whose items cannot be judged.
-    for odd in [json!({"error": "x"}), json!({"data": [{"id": 3}]}), json!([{"id": 3, "owner": "bob@example.org"}])] {
-        assert!(definition.apply_filter(operation, method, &world.context(&values), odd.clone()).is_err(), "{odd}");
+    for odd in
+        [json!({"error": "x"}), json!({"data": [{"id": 3}]}), json!([{"id": 3, "owner": "bob@example.org"}])]
+    {
+        assert!(
+            definition.apply_filter(operation, method, &world.context(&values), odd.clone()).is_err(),
+            "{odd}"
+        );
     }
     let kinds = definition.metadata_named("kinds").unwrap();
-    let seen = definition.apply_filter(kinds, method, &world.context(&values), json!({"kinds": [{"id": 1, "name": "One"}]})).unwrap();
+    let seen = definition
+        .apply_filter(kinds, method, &world.context(&values), json!({"kinds": [{"id": 1, "name": "One"}]}))
+        .unwrap();
     assert_eq!(seen, json!([{"value": 1, "label": "One"}]));
 }
