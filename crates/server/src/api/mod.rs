@@ -18,6 +18,8 @@
 
 pub mod actions;
 pub mod api_keys;
+pub mod audit;
+pub mod credentials;
 pub mod health;
 pub mod invites;
 pub mod me;
@@ -52,6 +54,8 @@ pub fn router() -> OpenApiRouter<App> {
         .merge(projects::router())
         .merge(members::router())
         .merge(api_keys::router())
+        .merge(audit::router())
         .merge(secrets::router())
         .merge(variables::router())
+        .merge(credentials::router())
 }
