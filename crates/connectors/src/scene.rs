@@ -209,16 +209,22 @@ impl<'a> Scene<'a> {
             Some(Stored::Template { template, .. }) => self.remembered(name, || {
                 let val = template.value(self).map_err(|error| Stop::Error(error.at(name)))?;
                 let val = owned(val);
-                if let (Some(field), Some(text)) = (declared, val.to_text()) {
-                    // A choice or an address must be one of its kind whatever the template made.
-                    if let Err(detail) = crate::values::fits(field, &Value::from(text.as_ref())) {
-                        return Err(Stop::Error(
-                            RenderError::template(format!("the template's result does not fit: {detail}"))
-                                .at(name),
-                        ));
-                    }
+                let (Some(field), Some(json)) = (declared, val.to_json()) else {
+                    return Ok(val);
+                };
+                // A choice or an address must be one of its kind whatever the template made.
+                match crate::values::made(field, &json) {
+                    Ok(Some(Stored::Text(text))) => Ok(Val::Text(Text::Own(text))),
+                    Ok(Some(Stored::Json(value))) => Ok(Val::from_owned_json(value)),
+                    Ok(_) if field.optional => Ok(Val::None),
+                    Ok(_) => Err(Stop::Error(
+                        RenderError::template("the template gives nothing, and the field is needed").at(name),
+                    )),
+                    Err(detail) => Err(Stop::Error(
+                        RenderError::template(format!("the template's result does not fit: {detail}"))
+                            .at(name),
+                    )),
                 }
-                Ok(val)
             })?,
             Some(Stored::JsonTemplate { template, .. }) => self.remembered(name, || {
                 self.json(template, name).map(Val::from_owned_json).map_err(Stop::Error)
@@ -365,7 +371,7 @@ impl Env for Scene<'_> {
         self.uses.borrow_mut().read(format!("{what}.{attribute}"), text);
         // Somebody without a user name must not become everybody without one.
         if text.is_empty() {
-            return Ok(Val::None);
+            return Err(Stop::Undefined(format!("`{what}.{attribute}` is empty for whom this call is made")));
         }
         Ok(Val::Text(Text::Ref(text)))
     }

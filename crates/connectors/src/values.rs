@@ -226,9 +226,14 @@ pub(crate) fn same(a: &Value, b: &Value) -> bool {
 
 /// Whether a plain value would be accepted: for defaults.
 pub(crate) fn fits(field: &Field, value: &Value) -> Result<(), String> {
+    made(field, value).map(|_| ())
+}
+
+/// What a template made of a field, normalised and checked as if it had been typed.
+pub(crate) fn made(field: &Field, value: &Value) -> Result<Option<Stored>, String> {
     match store(field, value, &[], false, "") {
-        Ok(Some(stored)) => constraints(field, &stored),
-        Ok(None) => Ok(()),
+        Ok(Some(stored)) => constraints(field, &stored).map(|()| Some(stored)),
+        Ok(None) => Ok(None),
         Err(wrong) => Err(wrong.into_iter().map(|error| error.detail).collect::<Vec<_>>().join("; ")),
     }
 }

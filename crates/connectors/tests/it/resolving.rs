@@ -100,7 +100,12 @@ fn nobody_is_not_everybody() {
     let mut world = World::new();
     // Ada has no user name: an error, not an empty text.
     let error = refusal(world.resolve(&definition, "m", json!({"key": "x-{{ user.username }}"})));
-    assert!(error.to_string().contains("left out"), "{error}");
+    assert!(error.to_string().contains("`user.username` is empty"), "{error}");
+    let error = refusal(world.resolve(&definition, "m", json!({"key": "{{ user.username }}"})));
+    assert!(error.to_string().contains("`user.username` is empty"), "{error}");
+    let error = refusal(world.resolve(&definition, "m", json!({"key": "{{ none }}"})));
+    assert!(error.to_string().contains("gives nothing"), "{error}");
+    assert!(world.resolve(&definition, "m", json!({"key": "{{ user.username | default('x') }}"})).is_ok());
     world.user = None;
     let error = refusal(world.resolve(&definition, "m", json!({"key": "{{ user.email }}"})));
     assert!(error.to_string().contains("may_act_for"), "{error}");
@@ -116,6 +121,25 @@ fn a_template_must_give_what_its_field_takes() {
     let error =
         refusal(world.resolve(&definition, "m", json!({"kind": "{{ get_variable('k') }}", "key": "x"})));
     assert!(error.to_string().contains("one of a, b"), "{error}");
+}
+
+#[test]
+fn what_a_template_makes_is_normalised_like_what_is_typed() {
+    let mut world = World::new();
+    world.store.variables.insert("site".into(), "https://play.example.org/demo/".into());
+    let values = json!({"base_url": "{{ get_variable('site') }}", "username": "a", "password": "b"});
+    let resolved = world.resolve(connector("dhis2"), "basic", values.clone()).ok().unwrap();
+    assert_eq!(resolved.base_url.unwrap().expose(), "https://play.example.org/demo/api");
+    for bad in ["not a url", "", "ftp://x.example.org"] {
+        world.store.variables.insert("site".into(), bad.into());
+        assert!(world.resolve(connector("dhis2"), "basic", values.clone()).is_err(), "{bad:?}");
+    }
+    // A header that a value could break in two is not sent.
+    let definition = connector("http");
+    world.store.variables.insert("h".into(), "a\r\nX-Evil: 1".into());
+    let values = json!({"base_url": "https://a.example.com", "headers": {"X-A": "{{ get_variable('h') }}"}});
+    let error = refusal(world.resolve(definition, "none", values));
+    assert!(error.to_string().contains("headers.X-A"), "{error}");
 }
 
 #[test]
