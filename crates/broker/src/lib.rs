@@ -6,6 +6,9 @@ pub mod audit;
 pub mod catalog;
 pub mod credentials;
 pub mod freshness;
+mod health;
+pub mod jobs;
+pub mod keys;
 pub mod passwords;
 pub mod people;
 pub mod projects;
@@ -68,6 +71,7 @@ pub struct Broker {
     pub(crate) routes: road::route::RouteBook,
     pub(crate) tokens: tokens::TokenBook,
     pub(crate) own_way: OnceLock<road::own::OwnWay>,
+    pub(crate) refusals_noted: audit::Refusals,
 }
 
 impl Broker {
@@ -85,6 +89,7 @@ impl Broker {
             routes: road::route::RouteBook::default(),
             tokens: tokens::TokenBook::default(),
             own_way: OnceLock::new(),
+            refusals_noted: audit::Refusals::default(),
         })
     }
 

@@ -4,6 +4,7 @@ pub mod accept;
 pub mod answer;
 pub mod authorise;
 pub mod bind;
+pub mod described;
 pub mod headers;
 pub mod kept;
 pub mod lane;

@@ -99,7 +99,11 @@ impl Broker {
     }
 
     /// Sealed for exactly the version that it will be.
-    pub(super) fn sealed(&self, key: &TokenKey, set: &TokenSet, version: i64, life: Life) -> Result<NewToken, StoreError> {
+    pub(crate) fn sealed_token(&self, key: &TokenKey, set: &TokenSet, version: i64, margin_ms: Option<i64>) -> Result<NewToken, StoreError> {
+        self.sealed(key, set, version, life_of(set, margin_ms))
+    }
+
+    fn sealed(&self, key: &TokenKey, set: &TokenSet, version: i64, life: Life) -> Result<NewToken, StoreError> {
         let aad = token_aad(&key.id, &key.environment, version);
         let sealed = self.parts.vault.seal(&aad, set.to_bytes().expose(), &*self.parts.entropy).map_err(|error| StoreError::BadRow(error.to_string()))?;
         Ok(NewToken {

@@ -20,8 +20,9 @@ use tokio::sync::watch;
 
 use crate::road::mask::MaskSet;
 
-pub use key::token_id;
-pub use source::TokenSource;
+pub use key::{id_of, token_id};
+pub use source::{AskClass, AskFailure, Exchange, TokenSource};
+pub(crate) use source::excerpt;
 
 /// A token that can be used, opened.
 pub struct LiveToken {

@@ -32,6 +32,7 @@ const ACTIONS: &[(Method, &str, &str)] = &[
         "/api/v1/projects/{project}/environments/{environment}/variables/{name}",
         "variable.delete",
     ),
+    (Method::POST, "/api/v1/credentials", "credential.create"),
 ];
 
 /// For the refusals that the entrance records.

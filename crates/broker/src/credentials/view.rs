@@ -1,0 +1,187 @@
+//! What is shown of a credential, and to whom: values that are not secret to the owner alone, to everybody else
+//! who may use it only which fields are set.
+
+use std::collections::BTreeMap;
+
+use latchstring_model::entity::{Principal, Status};
+use latchstring_model::id::{CredentialId, ProjectId};
+use latchstring_model::problem::Refused;
+use latchstring_model::Timestamp;
+use latchstring_store::credentials::CredentialRow;
+use latchstring_store::shares::ShareWithGrants;
+use latchstring_store::tokens::{TokenRow, TokenState};
+use latchstring_store::values::ValuesRow;
+use latchstring_store::{Tx, shares, tokens, users, values};
+use serde_json::{Map, Value};
+
+use crate::road::authorise;
+use crate::sealing::values_aad;
+use crate::{Broker, refusals};
+
+pub struct View {
+    pub id: CredentialId,
+    pub name: String,
+    /// As people name it: `salesforce`, or a project's own id.
+    pub connector: String,
+    pub connector_uid: String,
+    pub auth_method: String,
+    pub owner: Principal,
+    pub owner_email: Option<String>,
+    pub note: Option<String>,
+    pub acts_as: Option<String>,
+    pub disabled: bool,
+    pub deletes_at: Option<Timestamp>,
+    pub expires_on: Option<Timestamp>,
+    pub environments: Vec<(String, EnvironmentView)>,
+    /// In the project it was asked for through; else of its only or first share.
+    pub slug: Option<String>,
+    pub external_id: Option<String>,
+    pub shares: Vec<ShareView>,
+    pub version: i64,
+    pub created_at: Timestamp,
+    pub updated_at: Timestamp,
+}
+
+pub struct EnvironmentView {
+    pub status: Status,
+    pub version: i64,
+    pub verified_at: Option<Timestamp>,
+    pub checked_at: Option<Timestamp>,
+    pub check_error: Option<String>,
+    /// Only for the owner.
+    pub fields: Option<Map<String, Value>>,
+    pub secret_fields: Vec<String>,
+    pub token: Option<TokenView>,
+    pub account: Option<String>,
+    pub scopes: Option<Vec<String>>,
+    pub destinations: Vec<String>,
+}
+
+pub struct TokenView {
+    pub expires_at: Option<Timestamp>,
+    pub obtained_at: Option<Timestamp>,
+    pub grant_expires_at: Option<Timestamp>,
+    pub last_error: Option<String>,
+}
+
+pub struct ShareView {
+    pub project: String,
+    pub slug: String,
+    pub external_id: Option<String>,
+    pub suspended: bool,
+    /// Project environment → the credential's environment.
+    pub grants: BTreeMap<String, String>,
+}
+
+/// Who looks.
+#[derive(Clone, Copy)]
+pub enum Sight<'a> {
+    /// Everything but secret values.
+    Owner { with_fields: bool },
+    /// A member of this project, which uses it.
+    Member(&'a ProjectId),
+}
+
+fn status_of(disabled: bool, values: &ValuesRow, token: Option<&TokenRow>) -> Status {
+    if disabled {
+        return Status::Disabled;
+    }
+    match token.map(|token| token.state) {
+        Some(TokenState::NeedsReconnect) => Status::NeedsReconnect,
+        _ => values.standing.status,
+    }
+}
+
+impl Broker {
+    pub(crate) async fn credential_view(&self, tx: &mut impl Tx, row: CredentialRow, sight: Sight<'_>) -> Refused<View> {
+        let rows = values::list(tx, &row).await.map_err(refusals::store)?;
+        let shared = shares::list_of_credential(tx, &row).await.map_err(refusals::store)?;
+        let held = tokens::list_of_credential(tx, &row).await.map_err(refusals::store)?;
+        let owner_email = match &row.owner {
+            Principal::User(id) => users::by_id(tx, id).await.map_err(refusals::store)?.map(|user| user.fields.email),
+            Principal::Project(_) => None,
+        };
+        let shown: Vec<&ShareWithGrants> = match sight {
+            Sight::Owner { .. } => shared.iter().collect(),
+            // Others learn nothing of the projects that they are not in.
+            Sight::Member(project) => shared.iter().filter(|share| share.share.project_id == *project).collect(),
+        };
+        let mut environments = Vec::with_capacity(rows.len());
+        for values in rows {
+            let token = held
+                .iter()
+                .filter(|token| token.key.environment == values.environment && token.key.values_version == values.version)
+                .max_by_key(|token| token.updated_at);
+            let fields = match sight {
+                Sight::Owner { with_fields: true } => Some(self.open_fields(&row, &values)?),
+                _ => None,
+            };
+            let view = EnvironmentView {
+                status: status_of(row.disabled || row.deletes_at.is_some(), &values, token),
+                version: values.version,
+                verified_at: values.standing.verified_at,
+                checked_at: values.standing.checked_at,
+                check_error: values.standing.check_error.clone(),
+                fields,
+                secret_fields: values.secret_fields.clone(),
+                token: token.filter(|token| token.state != TokenState::Empty || token.last_error.is_some()).map(|token| TokenView {
+                    expires_at: token.life.and_then(|life| life.expires_at),
+                    obtained_at: token.life.map(|life| life.obtained_at),
+                    grant_expires_at: token.grant_expires_at,
+                    last_error: token.last_error.clone(),
+                }),
+                account: values.standing.account.clone(),
+                scopes: values.standing.scopes.clone(),
+                destinations: match sight {
+                    Sight::Owner { .. } => values.pins.iter().map(|pin| format!("{}{}", pin.origin, pin.prefix)).collect(),
+                    Sight::Member(_) => Vec::new(),
+                },
+            };
+            environments.push((values.environment, view));
+        }
+        let connector = row.connector.rsplit('/').next().unwrap_or(&row.connector).to_owned();
+        Ok(View {
+            slug: shown.first().map(|share| share.share.slug.clone()),
+            external_id: shown.first().and_then(|share| share.share.external_id.clone()),
+            shares: shown
+                .into_iter()
+                .map(|share| ShareView {
+                    project: share.project_slug.clone(),
+                    slug: share.share.slug.clone(),
+                    external_id: share.share.external_id.clone(),
+                    suspended: share.share.suspended,
+                    grants: share.grants.iter().map(|grant| (grant.environment.clone(), grant.credential_environment.clone())).collect(),
+                })
+                .collect(),
+            environments,
+            connector,
+            connector_uid: row.connector,
+            auth_method: row.auth_method,
+            owner: row.owner,
+            owner_email,
+            note: row.note,
+            acts_as: row.acts_as,
+            disabled: row.disabled,
+            deletes_at: row.deletes_at,
+            expires_on: row.expires_on,
+            version: row.version,
+            created_at: row.created_at,
+            updated_at: row.updated_at,
+            id: row.id,
+            name: row.name,
+        })
+    }
+
+    /// The fields that are not secret, for the owner.
+    pub(crate) fn open_fields(&self, row: &CredentialRow, values: &ValuesRow) -> Refused<Map<String, Value>> {
+        let mut opened = self.open_values(row, values)?;
+        opened.retain(|name, _| !values.secret_fields.contains(name));
+        Ok(opened)
+    }
+
+    /// All values, for work that their owner asked for.
+    pub(crate) fn open_values(&self, row: &CredentialRow, values: &ValuesRow) -> Refused<Map<String, Value>> {
+        let aad = values_aad(&row.id, &row.owner, &values.environment, values.version);
+        self.open_json(&authorise::owner_opens(), &aad, &values.sealed)
+    }
+}

@@ -1,0 +1,229 @@
+//! `latchstring serve`: opens everything, listens, says where to go, and stops in order.
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener};
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use latchstring_broker::road::Peer;
+use latchstring_broker::{Broker, SandboxAt};
+use latchstring_egress::AllowRule;
+use latchstring_gateway::{ApiHandler, Gateway, GatewaySettings, TrustedProxies};
+use latchstring_server::{Check, Options};
+use tokio::sync::watch;
+use tower::ServiceExt;
+
+use super::{on_runtime, print, stopped};
+use crate::settings::{Raw, SettingError, Settings, refuse_unknown_variables};
+use crate::start::{self, Opened};
+use crate::{Config, Ending, telemetry};
+
+#[derive(clap::Args)]
+pub struct Serve {
+    /// Also start a small external API to try things with, on another loopback port
+    #[arg(long)]
+    pub sandbox: bool,
+    #[command(flatten)]
+    pub config: Config,
+    #[command(flatten)]
+    pub raw: Raw,
+}
+
+pub fn run(serve: Serve) -> Ending {
+    let settings = match refuse_unknown_variables().and_then(|()| Settings::read(serve.raw, serve.config.config.as_deref())) {
+        Ok(settings) => settings,
+        Err(error) => return error.into(),
+    };
+    if let Err(error) = telemetry::start(&settings) {
+        return error.into();
+    }
+    if serve.sandbox
+        && let Err(error) = may_play(&settings)
+    {
+        return error.into();
+    }
+    on_runtime(async move { listen(settings, serve.sandbox).await.map_err(stopped) })
+}
+
+/// The sandbox's credentials are public: nobody from outside may find it beside real ones.
+fn may_play(settings: &Settings) -> Result<(), SettingError> {
+    if !settings.listen.ip().is_loopback() {
+        return Err(SettingError(format!("--sandbox refuses the listen address {}: its credentials are public, so it goes with a loopback address only", settings.listen)));
+    }
+    if settings.database_url.is_some() {
+        return Err(SettingError("--sandbox refuses PostgreSQL: it is for trying things on this machine".into()));
+    }
+    Ok(())
+}
+
+fn bind(address: SocketAddr) -> Result<TcpListener, SettingError> {
+    TcpListener::bind(address).map_err(|error| {
+        let next = match error.kind() {
+            std::io::ErrorKind::AddrInUse => "another program (or another Latchstring) has the port: stop it, or choose another with LATCHSTRING_LISTEN",
+            std::io::ErrorKind::PermissionDenied => "ports below 1024 need a right that this user lacks: choose another with LATCHSTRING_LISTEN",
+            std::io::ErrorKind::AddrNotAvailable => "this machine has no such address: choose another with LATCHSTRING_LISTEN",
+            _ => "choose another address with LATCHSTRING_LISTEN",
+        };
+        SettingError(format!("cannot listen on {address}: {error}; {next}"))
+    })
+}
+
+fn server_tls(settings: &Settings) -> Result<Option<Arc<rustls::ServerConfig>>, SettingError> {
+    use rustls_pki_types::pem::PemObject;
+    use rustls_pki_types::{CertificateDer, PrivateKeyDer};
+    let Some(tls) = &settings.tls else { return Ok(None) };
+    let bad = |path: &PathBuf, what: String| SettingError(format!("{}: {what}", path.display()));
+    let chain: Vec<CertificateDer<'static>> = CertificateDer::pem_file_iter(&tls.cert)
+        .and_then(Iterator::collect)
+        .map_err(|error| bad(&tls.cert, format!("no certificate chain in PEM can be read there: {error}")))?;
+    let key = PrivateKeyDer::from_pem_file(&tls.key).map_err(|error| bad(&tls.key, format!("no private key in PEM can be read there: {error}")))?;
+    let mut config = rustls::ServerConfig::builder_with_provider(Arc::new(rustls::crypto::aws_lc_rs::default_provider()))
+        .with_safe_default_protocol_versions()
+        .map_err(|error| SettingError(format!("TLS cannot be set up: {error}")))?
+        .with_no_client_auth()
+        .with_single_cert(chain, key)
+        .map_err(|error| bad(&tls.cert, format!("certificate and key cannot be used together: {error}")))?;
+    config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+    Ok(Some(Arc::new(config)))
+}
+
+/// The sandbox takes the port after ours, so that a README can name it, or any free one.
+fn sandbox_listener(listen: SocketAddr) -> Result<TcpListener, SettingError> {
+    let beside = listen.port().checked_add(1).filter(|_| listen.port() != 0);
+    let loopback = IpAddr::V4(Ipv4Addr::LOCALHOST);
+    beside
+        .and_then(|port| TcpListener::bind(SocketAddr::new(loopback, port)).ok())
+        .map_or_else(|| TcpListener::bind(SocketAddr::new(loopback, 0)), Ok)
+        .map_err(|error| SettingError(format!("the sandbox found no port to listen on: {error}")))
+}
+
+async fn listen(mut settings: Settings, sandbox: bool) -> Result<Ending, SettingError> {
+    // The port first: a second server on the same data must not get as far as the database.
+    let listener = bind(settings.listen)?;
+    let address = listener.local_addr().map_err(|error| SettingError(error.to_string()))?;
+    if settings.listen.port() == 0 {
+        settings.public_url = settings.public_url.replace(&settings.listen.to_string(), &address.to_string());
+    }
+    let tls = server_tls(&settings)?;
+    let opened = start::open(&settings, true).await?;
+    let mut allowed = Vec::new();
+    let mut at = None;
+    if sandbox {
+        let own = sandbox_listener(address)?;
+        let place = own.local_addr().map_err(|error| SettingError(error.to_string()))?;
+        own.set_nonblocking(true).map_err(|error| SettingError(error.to_string()))?;
+        let own = tokio::net::TcpListener::from_std(own).map_err(|error| SettingError(error.to_string()))?;
+        let (clock, entropy) = (Arc::clone(&opened.clock), Arc::clone(&opened.entropy));
+        tokio::spawn(async move {
+            if let Err(error) = latchstring_sandbox::serve(own, clock, entropy).await {
+                tracing::error!(error = %error, "the sandbox ended");
+            }
+        });
+        allowed.push(AllowRule::exactly(place));
+        at = Some(SandboxAt { base_url: format!("http://{place}") });
+    }
+    let egress = start::egress(&settings, allowed)?;
+    egress.rules().set_own_listeners(vec![address]);
+    let broker = start::broker(&settings, &opened, egress, at.clone())?;
+    tokio::spawn(Arc::clone(broker.freshness()).run(opened.store.clone()));
+    let (stop, stopping) = watch::channel(false);
+    let jobs = broker.start_jobs(stopping);
+    let api = api(&broker);
+    let gateway = latchstring_gateway::start(
+        listener,
+        GatewaySettings { cores: settings.data_cores, tls, trusted: TrustedProxies::new(settings.trusted_proxies.clone()) },
+        &broker,
+        &api,
+    )
+    .map_err(|error| SettingError(format!("the data cores could not start: {error}")))?;
+    greet(&settings, &broker, &opened, at.as_ref()).await?;
+    signal().await;
+    tracing::info!("stopping: open requests are finished first");
+    halt(gateway).await;
+    // Nobody listens only when the jobs have ended already.
+    let _ = stop.send(true);
+    jobs.ended().await;
+    opened.store.close().await;
+    Ok(Ending::Good)
+}
+
+async fn halt(gateway: Gateway) {
+    if tokio::task::spawn_blocking(move || gateway.stop()).await.is_err() {
+        tracing::error!("the data cores did not stop in order");
+    }
+}
+
+/// Everything but `/proxy` runs on the control runtime, which owns the database.
+fn api(broker: &Arc<Broker>) -> ApiHandler {
+    let ready = Arc::clone(broker);
+    let options = Options {
+        ready: Arc::new(move || {
+            let broker = Arc::clone(&ready);
+            Box::pin(async move { broker.readiness().await.into_iter().map(|(name, trouble)| Check { name, trouble }).collect() })
+        }),
+        metrics: Arc::new({
+            let broker = Arc::clone(broker);
+            move || broker.metrics()
+        }),
+    };
+    let router = latchstring_server::router(Arc::clone(broker), options);
+    let control = tokio::runtime::Handle::current();
+    Arc::new(move |request, peer: Peer| {
+        let (router, control) = (router.clone(), control.clone());
+        Box::pin(async move {
+            let mut request = request.map(axum::body::Body::new);
+            request.extensions_mut().insert(peer);
+            let answered = control.spawn(async move { router.oneshot(request).await }).await;
+            let response = match answered {
+                Ok(Ok(response)) => response,
+                Ok(Err(never)) => match never {},
+                Err(error) => {
+                    tracing::error!(error = %error, "a request ended in a panic");
+                    let mut response = http::Response::new(axum::body::Body::empty());
+                    *response.status_mut() = http::StatusCode::INTERNAL_SERVER_ERROR;
+                    response
+                }
+            };
+            response.map(|body| http_body_util::BodyExt::boxed_unsync(http_body_util::BodyExt::map_err(body, Into::into)))
+        })
+    })
+}
+
+/// What a person reads first. The set-up link goes to the terminal, never to the logs.
+async fn greet(settings: &Settings, broker: &Arc<Broker>, opened: &Opened, sandbox: Option<&SandboxAt>) -> Result<(), SettingError> {
+    let url = &settings.public_url;
+    print(&format!("Latchstring {} listens on {url}", env!("CARGO_PKG_VERSION")));
+    if opened.fresh {
+        print(&format!("New data folder: {} (keep a copy of {} in a safe place: without it the data cannot be opened)", settings.data_dir.display(), settings.root_key_file.display()));
+    }
+    let link = broker.begin_setup().await.map_err(|problem| SettingError(problem.detail.into_owned()))?;
+    if let Some(token) = &link {
+        print("");
+        print("Make the first account here (the link works once, for an hour):");
+        print(&format!("  {url}/setup/{}", token.reveal()));
+    } else {
+        print(&format!("Sign in: {url}/sign-in"));
+    }
+    if let Some(at) = sandbox {
+        let demo = latchstring_sandbox::DEMO;
+        print("");
+        print(&format!("The sandbox, a small external API to try things with, listens on {}", at.base_url));
+        print("  its connector is `sandbox`; its credentials are public and guard nothing, for example:");
+        print(&format!("  API key {}   client {} / {}", demo.api_key, demo.client_id, demo.client_secret));
+    }
+    print("");
+    print("Once you have a key and a credential, this calls the API behind it:");
+    print(&format!("  curl -H \"Authorization: Bearer $LATCHSTRING_API_KEY\" {url}/proxy/sandbox/v1/people"));
+    Ok(())
+}
+
+async fn signal() {
+    use tokio::signal::unix::{SignalKind, signal};
+    let (Ok(mut term), Ok(mut int)) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt())) else {
+        tracing::error!("signals cannot be listened for; stop the server with SIGKILL");
+        return std::future::pending().await;
+    };
+    tokio::select! {
+        _ = term.recv() => {}
+        _ = int.recv() => {}
+    }
+}
