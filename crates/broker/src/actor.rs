@@ -23,16 +23,30 @@ pub struct Person {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Via {
     /// A browser session; `confirmed_at` is when the password was last given.
-    Session { id: SessionId, confirmed_at: Timestamp },
-    Key { id: KeyId, scope: KeyScope },
+    Session {
+        id: SessionId,
+        confirmed_at: Timestamp,
+    },
+    Key {
+        id: KeyId,
+        scope: KeyScope,
+    },
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Who {
     Anonymous,
-    Person { person: Person, via: Via },
+    Person {
+        person: Person,
+        via: Via,
+    },
     /// A service key: bound to one project and one environment; can only call.
-    Service { key: KeyId, name: String, project: ProjectId, environment: EnvironmentId },
+    Service {
+        key: KeyId,
+        name: String,
+        project: ProjectId,
+        environment: EnvironmentId,
+    },
     /// A command on the machine itself: whoever has the shell is trusted, and audited.
     Operator,
 }
@@ -59,9 +73,12 @@ impl Actor {
     pub fn person(&self) -> Refused<&Person> {
         match &self.who {
             Who::Person { person, .. } => Ok(person),
-            Who::Service { .. } => Err(Problem::new(Code::NotAllowed, "A service key can use `/proxy`, `call` and `metadata`, nothing else.")
-                .hint("Use a personal key of scope manage, or sign in.")
-                .into()),
+            Who::Service { .. } => Err(Problem::new(
+                Code::NotAllowed,
+                "A service key can use `/proxy`, `call` and `metadata`, nothing else.",
+            )
+            .hint("Use a personal key of scope manage, or sign in.")
+            .into()),
             Who::Anonymous | Who::Operator => Err(unauthenticated()),
         }
     }
@@ -70,11 +87,12 @@ impl Actor {
     pub fn manager(&self) -> Refused<&Person> {
         let person = self.person()?;
         match &self.who {
-            Who::Person { via: Via::Key { scope: KeyScope::Call, .. }, .. } => {
-                Err(Problem::new(Code::NotAllowed, "This key has the scope call: it can make calls, and manage nothing.")
-                    .hint("Use a personal key of scope manage, or sign in.")
-                    .into())
-            }
+            Who::Person { via: Via::Key { scope: KeyScope::Call, .. }, .. } => Err(Problem::new(
+                Code::NotAllowed,
+                "This key has the scope call: it can make calls, and manage nothing.",
+            )
+            .hint("Use a personal key of scope manage, or sign in.")
+            .into()),
             _ => Ok(person),
         }
     }
@@ -84,9 +102,12 @@ impl Actor {
         let person = self.person()?;
         match &self.who {
             Who::Person { via: Via::Session { id, confirmed_at }, .. } => Ok((person, id, *confirmed_at)),
-            _ => Err(Problem::new(Code::NotAllowed, "This is done by a person who has signed in; no key reaches it.")
-                .hint("Sign in (POST /api/v1/session, or the sign-in page) and use that session.")
-                .into()),
+            _ => Err(Problem::new(
+                Code::NotAllowed,
+                "This is done by a person who has signed in; no key reaches it.",
+            )
+            .hint("Sign in (POST /api/v1/session, or the sign-in page) and use that session.")
+            .into()),
         }
     }
 
@@ -95,7 +116,9 @@ impl Actor {
         if person.superuser {
             return Ok(person);
         }
-        Err(Problem::new(Code::Forbidden, "Only a superuser may do that.").hint("Ask one of the superusers of this server.").into())
+        Err(Problem::new(Code::Forbidden, "Only a superuser may do that.")
+            .hint("Ask one of the superusers of this server.")
+            .into())
     }
 
     /// `user`, `key`, `server` or `anonymous`; the id; the e-mail address: as the audit trail has it.

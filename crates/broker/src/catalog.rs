@@ -27,9 +27,12 @@ pub struct Catalog {
 impl Catalog {
     /// `sandbox`: whether the connector of `--sandbox` exists here.
     pub fn new(sandbox: bool) -> Self {
-        let order: Vec<Arc<Definition>> =
-            latchstring_connectors::builtin().filter(|definition| sandbox || !definition.sandbox).map(|definition| Arc::new(definition.clone())).collect();
-        let builtin = order.iter().map(|definition| (definition.id.clone(), Arc::clone(definition))).collect();
+        let order: Vec<Arc<Definition>> = latchstring_connectors::builtin()
+            .filter(|definition| sandbox || !definition.sandbox)
+            .map(|definition| Arc::new(definition.clone()))
+            .collect();
+        let builtin =
+            order.iter().map(|definition| (definition.id.clone(), Arc::clone(definition))).collect();
         Self { builtin, order, parsed: Mutex::default() }
     }
 
@@ -50,8 +53,14 @@ impl Catalog {
         }
         let definition = latchstring_connectors::load_stored(&row.source).map_err(|error| {
             tracing::error!(connector = %row.uid, "a stored definition cannot be read by this version");
-            Problem::new(Code::ConnectorChanged, format!("The connector {} cannot be read by this version of Latchstring: {error:?}.", row.name))
-                .hint("A project admin can put a definition that this version reads.")
+            Problem::new(
+                Code::ConnectorChanged,
+                format!(
+                    "The connector {} cannot be read by this version of Latchstring: {error:?}.",
+                    row.name
+                ),
+            )
+            .hint("A project admin can put a definition that this version reads.")
         })?;
         let definition = Arc::new(definition);
         if parsed.len() >= PARSED {
@@ -74,27 +83,41 @@ impl Broker {
     pub(crate) async fn definition_by_uid(&self, tx: &mut impl Tx, uid: &str) -> Refused<Found> {
         if let Some(id) = uid.strip_prefix(BUILTIN) {
             let definition = self.catalog.builtin(id).ok_or_else(|| {
-                Problem::new(Code::ConnectorChanged, format!("The built-in connector {id} does not exist in this version."))
-                    .hint("The sandbox connector exists only on servers started with --sandbox.")
+                Problem::new(
+                    Code::ConnectorChanged,
+                    format!("The built-in connector {id} does not exist in this version."),
+                )
+                .hint("The sandbox connector exists only on servers started with --sandbox.")
             })?;
             return Ok(Found { uid: uid.to_owned(), definition, row: None });
         }
         let row = connectors::by_uid(tx, uid).await.map_err(refusals::store)?.ok_or_else(|| {
-            Problem::new(Code::ConnectorChanged, "The connector of this credential was deleted.").hint("A project admin can upload it again under the same id.")
+            Problem::new(Code::ConnectorChanged, "The connector of this credential was deleted.")
+                .hint("A project admin can upload it again under the same id.")
         })?;
         Ok(Found { uid: row.uid.clone(), definition: self.catalog.parse(&row)?, row: Some(row) })
     }
 
     /// By what a person wrote: a built-in id, a project's own id, or a whole uid.
-    pub(crate) async fn definition_named(&self, tx: &mut impl Tx, projects: &[ProjectId], named: &str) -> Refused<Option<Found>> {
+    pub(crate) async fn definition_named(
+        &self,
+        tx: &mut impl Tx,
+        projects: &[ProjectId],
+        named: &str,
+    ) -> Refused<Option<Found>> {
         let plain = named.strip_prefix(BUILTIN).unwrap_or(named);
         if let Some(definition) = self.catalog.builtin(plain) {
             return Ok(Some(Found { uid: format!("{BUILTIN}{plain}"), definition, row: None }));
         }
         for project in projects {
-            let id = named.strip_prefix(project.as_str()).and_then(|rest| rest.strip_prefix('/')).unwrap_or(named);
+            let id =
+                named.strip_prefix(project.as_str()).and_then(|rest| rest.strip_prefix('/')).unwrap_or(named);
             if let Some(row) = connectors::by_id(tx, project, id).await.map_err(refusals::store)? {
-                return Ok(Some(Found { uid: row.uid.clone(), definition: self.catalog.parse(&row)?, row: Some(row) }));
+                return Ok(Some(Found {
+                    uid: row.uid.clone(),
+                    definition: self.catalog.parse(&row)?,
+                    row: Some(row),
+                }));
             }
         }
         Ok(None)

@@ -22,11 +22,18 @@ impl Broker {
         };
         let migrations = match database {
             Some(_) => Some("not known while the database does not answer".to_owned()),
-            None => self.parts.store.check_schema().await.err().map(|_| "the database's schema is not the one that this version needs".to_owned()),
+            None => self
+                .parts
+                .store
+                .check_schema()
+                .await
+                .err()
+                .map(|_| "the database's schema is not the one that this version needs".to_owned()),
         };
         let key = self.parts.vault.active().is_none().then(|| "no data key is loaded".to_owned());
         let behind = self.parts.journal.unshipped();
-        let journal = (behind > BACKLOG).then(|| format!("{behind} bytes of records wait to be written to the database"));
+        let journal = (behind > BACKLOG)
+            .then(|| format!("{behind} bytes of records wait to be written to the database"));
         vec![("database", database), ("key", key), ("migrations", migrations), ("journal", journal)]
     }
 }
@@ -39,9 +46,17 @@ impl Broker {
         let mut gauge = |name: &str, help: &str, value: u64| {
             text.push_str(&format!("# HELP {name} {help}\n# TYPE {name} gauge\n{name} {value}\n"));
         };
-        gauge("latchstring_journal_unshipped_bytes", "Bytes of records that are not in the database yet.", self.parts.journal.unshipped());
+        gauge(
+            "latchstring_journal_unshipped_bytes",
+            "Bytes of records that are not in the database yet.",
+            self.parts.journal.unshipped(),
+        );
         if let Some(stats) = pool {
-            gauge("latchstring_own_connections_idle", "Idle upstream connections of the control runtime.", stats.idle as u64);
+            gauge(
+                "latchstring_own_connections_idle",
+                "Idle upstream connections of the control runtime.",
+                stats.idle as u64,
+            );
         }
         text
     }

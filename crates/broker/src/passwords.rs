@@ -19,10 +19,20 @@ fn argon2() -> Argon2<'static> {
 pub fn check(password: &SecretString, pointer: &str) -> Refused<()> {
     let text = password.expose();
     if text.chars().count() < SHORTEST {
-        return Err(Problem::invalid(vec![FieldError::new(pointer, format!("a password has at least {SHORTEST} characters; a few words are easier to remember than signs"))]).into());
+        return Err(Problem::invalid(vec![FieldError::new(
+            pointer,
+            format!(
+                "a password has at least {SHORTEST} characters; a few words are easier to remember than signs"
+            ),
+        )])
+        .into());
     }
     if text.len() > LONGEST {
-        return Err(Problem::invalid(vec![FieldError::new(pointer, format!("a password has at most {LONGEST} bytes"))]).into());
+        return Err(Problem::invalid(vec![FieldError::new(
+            pointer,
+            format!("a password has at most {LONGEST} bytes"),
+        )])
+        .into());
     }
     Ok(())
 }
@@ -32,7 +42,10 @@ pub async fn hash(password: SecretString, entropy: &dyn Entropy) -> Refused<Stri
     let mut salt = [0; 16];
     entropy.fill(&mut salt);
     tokio::task::spawn_blocking(move || {
-        argon2().hash_password_with_salt(password.expose().as_bytes(), &salt).map(|hash| hash.to_string()).map_err(|error| refusals::internal(&error))
+        argon2()
+            .hash_password_with_salt(password.expose().as_bytes(), &salt)
+            .map(|hash| hash.to_string())
+            .map_err(|error| refusals::internal(&error))
     })
     .await
     .map_err(|error| refusals::internal(&error))?
@@ -44,7 +57,8 @@ pub async fn fits(password: SecretString, stored: Option<String>) -> Refused<boo
     tokio::task::spawn_blocking(move || {
         let known = stored.is_some();
         let text = stored.unwrap_or_else(|| DECOY.to_owned());
-        let fits = PasswordHash::new(&text).is_ok_and(|hash| argon2().verify_password(password.expose().as_bytes(), &hash).is_ok());
+        let fits = PasswordHash::new(&text)
+            .is_ok_and(|hash| argon2().verify_password(password.expose().as_bytes(), &hash).is_ok());
         known && fits
     })
     .await
@@ -52,7 +66,8 @@ pub async fn fits(password: SecretString, stored: Option<String>) -> Refused<boo
 }
 
 /// A hash of random bytes that nobody knows, with the same cost.
-const DECOY: &str = "$argon2id$v=19$m=19456,t=2,p=1$bGF0Y2hzdHJpbmctZGVjb3k$Zm9yIG5vYm9keSBrbm93cyB0aGlzIHBhc3N3b3JkISE";
+const DECOY: &str =
+    "$argon2id$v=19$m=19456,t=2,p=1$bGF0Y2hzdHJpbmctZGVjb3k$Zm9yIG5vYm9keSBrbm93cyB0aGlzIHBhc3N3b3JkISE";
 
 #[cfg(test)]
 mod tests {

@@ -30,10 +30,22 @@ pub fn values_aad(credential: &CredentialId, owner: &Principal, environment: &st
 
 /// A token's id is a digest of everything that it depends on, its credential included.
 pub fn token_aad(id: &str, environment: &str, version: i64) -> Aad {
-    Aad { purpose: Purpose::Token, object: id.to_owned(), environment: Some(environment.to_owned()), version, project: None }
+    Aad {
+        purpose: Purpose::Token,
+        object: id.to_owned(),
+        environment: Some(environment.to_owned()),
+        version,
+        project: None,
+    }
 }
 
-pub fn secret_aad(project: &ProjectId, environment: &EnvironmentId, kind: SecretKind, name: &str, version: i64) -> Aad {
+pub fn secret_aad(
+    project: &ProjectId,
+    environment: &EnvironmentId,
+    kind: SecretKind,
+    name: &str,
+    version: i64,
+) -> Aad {
     Aad {
         purpose: match kind {
             SecretKind::Secret => Purpose::Secret,
@@ -48,7 +60,10 @@ pub fn secret_aad(project: &ProjectId, environment: &EnvironmentId, kind: Secret
 
 impl Broker {
     pub(crate) fn seal(&self, aad: &Aad, plaintext: &[u8]) -> Refused<Sealed> {
-        self.parts.vault.seal(aad, plaintext, &*self.parts.entropy).map_err(|error| refusals::internal(&error))
+        self.parts
+            .vault
+            .seal(aad, plaintext, &*self.parts.entropy)
+            .map_err(|error| refusals::internal(&error))
     }
 
     pub(crate) fn open(&self, ticket: &OpenTicket, aad: &Aad, sealed: &[u8]) -> Refused<SecretBytes> {
@@ -56,12 +71,19 @@ impl Broker {
     }
 
     pub(crate) fn seal_json(&self, aad: &Aad, values: &Map<String, Value>) -> Refused<Sealed> {
-        let bytes = zeroize::Zeroizing::new(serde_json::to_vec(values).map_err(|error| refusals::internal(&error))?);
+        let bytes =
+            zeroize::Zeroizing::new(serde_json::to_vec(values).map_err(|error| refusals::internal(&error))?);
         self.seal(aad, &bytes)
     }
 
-    pub(crate) fn open_json(&self, ticket: &OpenTicket, aad: &Aad, sealed: &[u8]) -> Refused<Map<String, Value>> {
+    pub(crate) fn open_json(
+        &self,
+        ticket: &OpenTicket,
+        aad: &Aad,
+        sealed: &[u8],
+    ) -> Refused<Map<String, Value>> {
         let bytes = self.open(ticket, aad, sealed)?;
-        serde_json::from_slice(bytes.expose()).map_err(|_| refusals::internal(&"a sealed value is not the JSON that was put in"))
+        serde_json::from_slice(bytes.expose())
+            .map_err(|_| refusals::internal(&"a sealed value is not the JSON that was put in"))
     }
 }

@@ -58,7 +58,11 @@ pub struct Shared {
     pub tls: bool,
 }
 
-async fn answer(shared: Rc<Shared>, request: Request<Incoming>, address: SocketAddr) -> Result<Response<Either<AnswerBody, ApiBody>>, Infallible> {
+async fn answer(
+    shared: Rc<Shared>,
+    request: Request<Incoming>,
+    address: SocketAddr,
+) -> Result<Response<Either<AnswerBody, ApiBody>>, Infallible> {
     let peer = Peer { address: shared.trusted.client(address.ip(), request.headers()), tls: shared.tls };
     if request.uri().path().starts_with("/proxy/") {
         return Ok(shared.lane.proxy(request, peer).await.map(Either::Left));
@@ -95,7 +99,10 @@ where
     }
     match tokio::time::timeout(DRAIN_TIME, connection).await {
         Ok(ended) => log(ended),
-        Err(_) => tracing::warn!("a connection was cut: its request was still open {} s after the stop", DRAIN_TIME.as_secs()),
+        Err(_) => tracing::warn!(
+            "a connection was cut: its request was still open {} s after the stop",
+            DRAIN_TIME.as_secs()
+        ),
     }
 }
 

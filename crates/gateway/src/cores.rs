@@ -45,7 +45,12 @@ impl Drop for Open {
 }
 
 /// Starts the cores and the acceptor; the acceptor runs on the calling runtime (the control runtime).
-pub fn start(listener: TcpListener, settings: GatewaySettings, broker: &Arc<Broker>, api: &ApiHandler) -> io::Result<Gateway> {
+pub fn start(
+    listener: TcpListener,
+    settings: GatewaySettings,
+    broker: &Arc<Broker>,
+    api: &ApiHandler,
+) -> io::Result<Gateway> {
     listener.set_nonblocking(true)?;
     let (stop, stopped) = watch::channel(false);
     let mut cores = Vec::new();
@@ -62,7 +67,9 @@ pub fn start(listener: TcpListener, settings: GatewaySettings, broker: &Arc<Brok
             local.block_on(&runtime, async move {
                 let lane = match Lane::open(&broker, index) {
                     Ok(lane) => Rc::new(lane),
-                    Err(error) => return tracing::error!(core = index, error = %error, "a data core could not start"),
+                    Err(error) => {
+                        return tracing::error!(core = index, error = %error, "a data core could not start");
+                    }
                 };
                 let shared = Rc::new(Shared { lane, api, trusted, stop: stopped, tls: tls.is_some() });
                 run(shared, receiver, open, tls.map(TlsAcceptor::from)).await;
@@ -136,11 +143,15 @@ async fn run(
             }
             match tls {
                 None => serve(shared, stream, address).await,
-                Some(acceptor) => match tokio::time::timeout(std::time::Duration::from_secs(10), acceptor.accept(stream)).await {
-                    Ok(Ok(stream)) => serve(shared, stream, address).await,
-                    Ok(Err(error)) => tracing::debug!(error = %error, "a TLS handshake failed"),
-                    Err(_) => tracing::debug!("a TLS handshake took longer than 10 s"),
-                },
+                Some(acceptor) => {
+                    match tokio::time::timeout(std::time::Duration::from_secs(10), acceptor.accept(stream))
+                        .await
+                    {
+                        Ok(Ok(stream)) => serve(shared, stream, address).await,
+                        Ok(Err(error)) => tracing::debug!(error = %error, "a TLS handshake failed"),
+                        Err(_) => tracing::debug!("a TLS handshake took longer than 10 s"),
+                    }
+                }
             }
         });
     }

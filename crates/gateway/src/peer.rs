@@ -28,7 +28,8 @@ impl TrustedProxies {
         }
         let mut client = peer;
         let lines = headers.get_all("x-forwarded-for");
-        let hops: Vec<&str> = lines.iter().filter_map(|line| line.to_str().ok()).flat_map(|line| line.split(',')).collect();
+        let hops: Vec<&str> =
+            lines.iter().filter_map(|line| line.to_str().ok()).flat_map(|line| line.split(',')).collect();
         for hop in hops.iter().rev() {
             let Ok(address) = hop.trim().parse::<IpAddr>() else { break };
             client = address.to_canonical();
@@ -56,6 +57,9 @@ mod tests {
         assert_eq!(client("10.0.0.1"), "1.2.3.4", "forged hops on the left are not reached");
         assert_eq!(client("::ffff:10.0.0.1"), "1.2.3.4");
         assert_eq!(client("9.9.9.9"), "9.9.9.9", "a stranger's header is ignored");
-        assert_eq!(TrustedProxies::default().client("10.0.0.1".parse().unwrap(), &headers).to_string(), "10.0.0.1");
+        assert_eq!(
+            TrustedProxies::default().client("10.0.0.1".parse().unwrap(), &headers).to_string(),
+            "10.0.0.1"
+        );
     }
 }

@@ -29,7 +29,9 @@ struct Cli {
 #[derive(Subcommand)]
 enum Command {
     /// Start the server
-    #[command(after_help = "Example:\n  latchstring serve --listen 127.0.0.1:5282 --data-dir /var/lib/latchstring")]
+    #[command(
+        after_help = "Example:\n  latchstring serve --listen 127.0.0.1:5282 --data-dir /var/lib/latchstring"
+    )]
     Serve(Box<commands::serve::Serve>),
     /// Work on users and keys from this machine, whether or not a server runs
     #[command(subcommand)]

@@ -30,10 +30,18 @@ pub fn read(path: &Path) -> Result<Option<KeyRing>, SettingError> {
     }
     let mode = about.mode() & 0o777;
     if mode & 0o077 != 0 {
-        return Err(wrong(path, format!("can be read or written by others (mode {mode:04o}); run `chmod 600` on it, and think about whether it was copied")));
+        return Err(wrong(
+            path,
+            format!(
+                "can be read or written by others (mode {mode:04o}); run `chmod 600` on it, and think about whether it was copied"
+            ),
+        ));
     }
     if about.len() > LARGEST {
-        return Err(wrong(path, "is too large to be a key ring; point LATCHSTRING_ROOT_KEY_FILE at the right file"));
+        return Err(wrong(
+            path,
+            "is too large to be a key ring; point LATCHSTRING_ROOT_KEY_FILE at the right file",
+        ));
     }
     let mut bytes = zeroize::Zeroizing::new(Vec::new());
     file.read_to_end(&mut bytes).map_err(|error| wrong(path, format!("cannot be read: {error}")))?;
@@ -45,7 +53,13 @@ pub fn write(path: &Path, ring: &KeyRing) -> Result<(), SettingError> {
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let fail = |error: io::Error| wrong(path, format!("cannot be written: {error}"));
     let temporary = path.with_extension("new");
-    let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&temporary).map_err(fail)?;
+    let mut file = OpenOptions::new()
+        .write(true)
+        .create(true)
+        .truncate(true)
+        .mode(0o600)
+        .open(&temporary)
+        .map_err(fail)?;
     // An old temporary file keeps its mode: set it, whatever it was.
     file.set_permissions(fs::Permissions::from_mode(0o600)).map_err(fail)?;
     file.write_all(ring.to_bytes().expose()).and_then(|()| file.sync_all()).map_err(fail)?;

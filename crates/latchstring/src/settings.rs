@@ -93,7 +93,13 @@ settings! {
 }
 
 /// Environment variables that are no settings of `serve`.
-const OTHER_VARIABLES: &[&str] = &["LATCHSTRING_URL", "LATCHSTRING_API_KEY", "LATCHSTRING_CONFIG", "LATCHSTRING_PROJECT", "LATCHSTRING_ENVIRONMENT"];
+const OTHER_VARIABLES: &[&str] = &[
+    "LATCHSTRING_URL",
+    "LATCHSTRING_API_KEY",
+    "LATCHSTRING_CONFIG",
+    "LATCHSTRING_PROJECT",
+    "LATCHSTRING_ENVIRONMENT",
+];
 
 pub struct Tls {
     pub cert: PathBuf,
@@ -154,22 +160,36 @@ pub fn duration(text: &str) -> Option<Duration> {
     number.checked_mul(millis).map(Duration::from_millis)
 }
 
-fn parsed<T: FromStr>(value: Option<String>, default: &str, env: &str, what: &str) -> Result<T, SettingError> {
+fn parsed<T: FromStr>(
+    value: Option<String>,
+    default: &str,
+    env: &str,
+    what: &str,
+) -> Result<T, SettingError> {
     let text = value.unwrap_or_else(|| default.to_owned());
     text.trim().parse().map_err(|_| wrong(env, &text, what))
 }
 
 fn lasting(value: Option<String>, default: &str, env: &str) -> Result<Duration, SettingError> {
     let text = value.unwrap_or_else(|| default.to_owned());
-    duration(&text).ok_or_else(|| wrong(env, &text, "write a number with a unit, such as 60s, 15m, 12h or 7d"))
+    duration(&text)
+        .ok_or_else(|| wrong(env, &text, "write a number with a unit, such as 60s, 15m, 12h or 7d"))
 }
 
 fn list(value: Option<&str>) -> Vec<String> {
-    value.unwrap_or_default().split(',').map(str::trim).filter(|text| !text.is_empty()).map(str::to_owned).collect()
+    value
+        .unwrap_or_default()
+        .split(',')
+        .map(str::trim)
+        .filter(|text| !text.is_empty())
+        .map(str::to_owned)
+        .collect()
 }
 
 fn extra_host(text: &str) -> Result<ExtraHost, SettingError> {
-    let bad = || wrong("LATCHSTRING_EXTRA_HOSTS", text, "write connector=host or connector=host:port, comma-separated");
+    let bad = || {
+        wrong("LATCHSTRING_EXTRA_HOSTS", text, "write connector=host or connector=host:port, comma-separated")
+    };
     let (connector, place) = text.split_once('=').ok_or_else(bad)?;
     let address = Address::parse(&format!("https://{place}/")).map_err(|_| bad())?;
     let explicit = place.rsplit_once(':').is_some_and(|(_, port)| !port.contains(']'));
@@ -194,12 +214,20 @@ fn file(named: Option<&Path>) -> Result<Raw, SettingError> {
     let path = named.unwrap_or(Path::new("latchstring.toml"));
     let text = match std::fs::read_to_string(path) {
         Ok(text) => text,
-        Err(error) if named.is_none() && error.kind() == std::io::ErrorKind::NotFound => return Ok(Raw::default()),
-        Err(error) => return Err(SettingError(format!("the settings file {} cannot be read: {error}", path.display()))),
+        Err(error) if named.is_none() && error.kind() == std::io::ErrorKind::NotFound => {
+            return Ok(Raw::default());
+        }
+        Err(error) => {
+            return Err(SettingError(format!("the settings file {} cannot be read: {error}", path.display())));
+        }
     };
     toml::from_str(&text).map_err(|error| {
         let line = error.span().map_or(1, |span| text.get(..span.start).unwrap_or("").lines().count().max(1));
-        SettingError(format!("{}:{line}: {} (every value is a quoted text; names are those of the flags with _ for -)", path.display(), error.message()))
+        SettingError(format!(
+            "{}:{line}: {} (every value is a quoted text; names are those of the flags with _ for -)",
+            path.display(),
+            error.message()
+        ))
     })
 }
 
@@ -207,15 +235,25 @@ impl Settings {
     /// Flags and environment come in `raw` (clap has merged them); the file and the defaults fill the rest.
     pub fn read(raw: Raw, config: Option<&Path>) -> Result<Self, SettingError> {
         let raw = raw.or(file(config)?);
-        let listen: SocketAddr = parsed(raw.listen, "127.0.0.1:5282", "LATCHSTRING_LISTEN", "write an IP address and a port, such as 127.0.0.1:5282 or [::]:5282")?;
+        let listen: SocketAddr = parsed(
+            raw.listen,
+            "127.0.0.1:5282",
+            "LATCHSTRING_LISTEN",
+            "write an IP address and a port, such as 127.0.0.1:5282 or [::]:5282",
+        )?;
         let tls = match (raw.tls_cert, raw.tls_key) {
             (None, None) => None,
             (Some(cert), Some(key)) => Some(Tls { cert: cert.into(), key: key.into() }),
-            _ => return Err(SettingError("LATCHSTRING_TLS_CERT and LATCHSTRING_TLS_KEY go together; one of them is missing".into())),
+            _ => {
+                return Err(SettingError(
+                    "LATCHSTRING_TLS_CERT and LATCHSTRING_TLS_KEY go together; one of them is missing".into(),
+                ));
+            }
         };
         let scheme = if tls.is_some() { "https" } else { "http" };
         let public_url = raw.public_url.unwrap_or_else(|| format!("{scheme}://{listen}"));
-        Address::parse(&public_url).map_err(|error| wrong("LATCHSTRING_PUBLIC_URL", &public_url, &error.to_string()))?;
+        Address::parse(&public_url)
+            .map_err(|error| wrong("LATCHSTRING_PUBLIC_URL", &public_url, &error.to_string()))?;
         let data_dir = PathBuf::from(raw.data_dir.unwrap_or_else(|| "./latchstring-data".into()));
         if let Some(url) = &raw.database_url
             && !url.starts_with("postgres://")
@@ -234,7 +272,13 @@ impl Settings {
                 .map(|text| {
                     text.parse::<ipnet::IpNet>()
                         .or_else(|_| text.parse::<std::net::IpAddr>().map(ipnet::IpNet::from))
-                        .map_err(|_| wrong("LATCHSTRING_TRUSTED_PROXIES", text, "write networks such as 10.0.0.0/8, comma-separated"))
+                        .map_err(|_| {
+                            wrong(
+                                "LATCHSTRING_TRUSTED_PROXIES",
+                                text,
+                                "write networks such as 10.0.0.0/8, comma-separated",
+                            )
+                        })
                 })
                 .collect::<Result<_, _>>()?,
             root_key_file: raw.root_key_file.map_or_else(|| data_dir.join("root.key"), PathBuf::from),
@@ -242,9 +286,15 @@ impl Settings {
             database_url: raw.database_url,
             egress_allow: list(raw.egress_allow.as_deref())
                 .iter()
-                .map(|text| text.parse::<AllowRule>().map_err(|error| wrong("LATCHSTRING_EGRESS_ALLOW", text, &error.to_string())))
+                .map(|text| {
+                    text.parse::<AllowRule>()
+                        .map_err(|error| wrong("LATCHSTRING_EGRESS_ALLOW", text, &error.to_string()))
+                })
                 .collect::<Result<_, _>>()?,
-            extra_hosts: list(raw.extra_hosts.as_deref()).iter().map(|text| extra_host(text)).collect::<Result<_, _>>()?,
+            extra_hosts: list(raw.extra_hosts.as_deref())
+                .iter()
+                .map(|text| extra_host(text))
+                .collect::<Result<_, _>>()?,
             extra_ca_file: raw.extra_ca_file.map(PathBuf::from),
             outbound_proxy: raw.outbound_proxy,
             background_refresh: switch(raw.background_refresh, true, "LATCHSTRING_BACKGROUND_REFRESH")?,
@@ -256,13 +306,29 @@ impl Settings {
                 Some(text) => return Err(wrong("LATCHSTRING_LOG_FORMAT", text, "write text or json")),
             },
             delete_after: lasting(raw.delete_after, "7d", "LATCHSTRING_DELETE_AFTER")?,
-            audit_retention: raw.audit_retention.map(|text| lasting(Some(text), "", "LATCHSTRING_AUDIT_RETENTION")).transpose()?,
+            audit_retention: raw
+                .audit_retention
+                .map(|text| lasting(Some(text), "", "LATCHSTRING_AUDIT_RETENTION"))
+                .transpose()?,
             journal_sync: match raw.journal_sync.as_deref() {
                 Some("always") => JournalSync::Always,
-                text => JournalSync::Every(lasting(text.map(str::to_owned), "1s", "LATCHSTRING_JOURNAL_SYNC")?),
+                text => {
+                    JournalSync::Every(lasting(text.map(str::to_owned), "1s", "LATCHSTRING_JOURNAL_SYNC")?)
+                }
             },
-            data_cores: parsed(raw.data_cores, &cores, "LATCHSTRING_DATA_CORES", "write a number from 1 to 256")
-                .and_then(|n: usize| if (1..=256).contains(&n) { Ok(n) } else { Err(wrong("LATCHSTRING_DATA_CORES", &n.to_string(), "write a number from 1 to 256")) })?,
+            data_cores: parsed(
+                raw.data_cores,
+                &cores,
+                "LATCHSTRING_DATA_CORES",
+                "write a number from 1 to 256",
+            )
+            .and_then(|n: usize| {
+                if (1..=256).contains(&n) {
+                    Ok(n)
+                } else {
+                    Err(wrong("LATCHSTRING_DATA_CORES", &n.to_string(), "write a number from 1 to 256"))
+                }
+            })?,
         })
     }
 }
@@ -271,13 +337,20 @@ impl Settings {
 pub fn refuse_unknown_variables() -> Result<(), SettingError> {
     for (name, _) in std::env::vars_os() {
         let Some(name) = name.to_str().filter(|name| name.starts_with("LATCHSTRING_")) else { continue };
-        if name.starts_with("LATCHSTRING_TEST_") || OTHER_VARIABLES.contains(&name) || NAMES.iter().any(|(_, _, env)| *env == name) {
+        if name.starts_with("LATCHSTRING_TEST_")
+            || OTHER_VARIABLES.contains(&name)
+            || NAMES.iter().any(|(_, _, env)| *env == name)
+        {
             continue;
         }
-        let nearest = NAMES.iter().map(|(_, _, env)| *env).max_by(|a, b| {
-            strsim::jaro_winkler(a, name).total_cmp(&strsim::jaro_winkler(b, name))
-        });
-        return Err(SettingError(format!("{name} is no setting of Latchstring; did you mean {}?", nearest.unwrap_or("another name"))));
+        let nearest = NAMES
+            .iter()
+            .map(|(_, _, env)| *env)
+            .max_by(|a, b| strsim::jaro_winkler(a, name).total_cmp(&strsim::jaro_winkler(b, name)));
+        return Err(SettingError(format!(
+            "{name} is no setting of Latchstring; did you mean {}?",
+            nearest.unwrap_or("another name")
+        )));
     }
     Ok(())
 }

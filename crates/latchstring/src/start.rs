@@ -68,11 +68,22 @@ pub async fn open(settings: &Settings, migrate: bool) -> Result<Opened, SettingE
         Some(url) => url.clone(),
         None => {
             let file = settings.data_dir.join("latchstring.db");
-            let file = file.to_str().ok_or_else(|| stop("the data folder's path is not UTF-8; choose another with LATCHSTRING_DATA_DIR"))?.to_owned();
+            let file = file
+                .to_str()
+                .ok_or_else(|| {
+                    stop("the data folder's path is not UTF-8; choose another with LATCHSTRING_DATA_DIR")
+                })?
+                .to_owned();
             if !migrate && !Path::new(&file).exists() {
-                return Err(stop(format!("there is no data in {}; start `latchstring serve` once, or name the right folder with LATCHSTRING_DATA_DIR", settings.data_dir.display())));
+                return Err(stop(format!(
+                    "there is no data in {}; start `latchstring serve` once, or name the right folder with LATCHSTRING_DATA_DIR",
+                    settings.data_dir.display()
+                )));
             }
-            if found.is_none() && Path::new(&file).exists() && std::fs::metadata(&file).is_ok_and(|about| about.len() > 0) {
+            if found.is_none()
+                && Path::new(&file).exists()
+                && std::fs::metadata(&file).is_ok_and(|about| about.len() > 0)
+            {
                 return Err(no_key(&settings.root_key_file));
             }
             make_data_dir(&settings.data_dir)?;
@@ -121,18 +132,32 @@ fn no_key(path: &Path) -> SettingError {
 }
 
 /// The way out, as the operator set it.
-pub fn egress(settings: &Settings, further: Vec<latchstring_egress::AllowRule>) -> Result<Egress, SettingError> {
+pub fn egress(
+    settings: &Settings,
+    further: Vec<latchstring_egress::AllowRule>,
+) -> Result<Egress, SettingError> {
     let extra_ca_pem = match &settings.extra_ca_file {
         None => None,
-        Some(path) => Some(std::fs::read(path).map_err(|error| stop(format!("LATCHSTRING_EXTRA_CA_FILE {} cannot be read: {error}", path.display())))?),
+        Some(path) => Some(std::fs::read(path).map_err(|error| {
+            stop(format!("LATCHSTRING_EXTRA_CA_FILE {} cannot be read: {error}", path.display()))
+        })?),
     };
     let proxy = match &settings.outbound_proxy {
         None => None,
-        Some(text) => Some(text.parse::<OutboundProxy>().map_err(|error| stop(format!("LATCHSTRING_OUTBOUND_PROXY cannot be understood: {error}")))?),
+        Some(text) => Some(
+            text.parse::<OutboundProxy>()
+                .map_err(|error| stop(format!("LATCHSTRING_OUTBOUND_PROXY cannot be understood: {error}")))?,
+        ),
     };
     let mut allow = settings.egress_allow.clone();
     allow.extend(further);
-    Egress::new(latchstring_egress::Settings { allow, extra_ca_pem, proxy, limits: latchstring_egress::Limits::default() }).map_err(stop)
+    Egress::new(latchstring_egress::Settings {
+        allow,
+        extra_ca_pem,
+        proxy,
+        limits: latchstring_egress::Limits::default(),
+    })
+    .map_err(stop)
 }
 
 pub fn journal(settings: &Settings, server: &ServerId) -> Result<Journal, SettingError> {
@@ -145,11 +170,19 @@ pub fn journal(settings: &Settings, server: &ServerId) -> Result<Journal, Settin
 }
 
 /// Joins everything to the use cases' common ground. Runs on the control runtime.
-pub fn broker(settings: &Settings, opened: &Opened, egress: Egress, sandbox: Option<SandboxAt>) -> Result<Arc<Broker>, SettingError> {
+pub fn broker(
+    settings: &Settings,
+    opened: &Opened,
+    egress: Egress,
+    sandbox: Option<SandboxAt>,
+) -> Result<Arc<Broker>, SettingError> {
     let server = ServerId::new(opened.clock.now(), &*opened.entropy);
     let journal = journal(settings, &server)?;
-    let mut extra_hosts: Vec<(String, String, Option<u16>)> =
-        settings.extra_hosts.iter().map(|extra| (extra.connector.clone(), extra.host.clone(), extra.port)).collect();
+    let mut extra_hosts: Vec<(String, String, Option<u16>)> = settings
+        .extra_hosts
+        .iter()
+        .map(|extra| (extra.connector.clone(), extra.host.clone(), extra.port))
+        .collect();
     if let Some(at) = &sandbox
         && let Ok(address) = latchstring_model::address::Address::parse(&at.base_url)
     {

@@ -8,6 +8,10 @@ pub fn start(settings: &Settings) -> Result<(), SettingError> {
     let filter = EnvFilter::try_new(&settings.log)
         .map_err(|error| SettingError(format!("LATCHSTRING_LOG={:?} cannot be understood: {error}; write info, or latchstring_broker=debug,info", settings.log)))?;
     let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
-    let started = if settings.log_json { builder.json().flatten_event(true).try_init() } else { builder.with_target(false).compact().try_init() };
+    let started = if settings.log_json {
+        builder.json().flatten_event(true).try_init()
+    } else {
+        builder.with_target(false).compact().try_init()
+    };
     started.map_err(|error| SettingError(format!("logging cannot start: {error}")))
 }

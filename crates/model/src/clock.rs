@@ -33,11 +33,21 @@ impl Timestamp {
         self.plus_millis(secs.saturating_mul(1000))
     }
 
-    /// RFC 3339 in UTC, as the API shows every time. Years outside 0–9999 are clamped.
+    /// RFC 3339 in UTC with milliseconds, as the API shows every time. Years outside 0–9999 are clamped.
     pub fn to_rfc3339(self) -> String {
         let date = OffsetDateTime::from_unix_timestamp_nanos(i128::from(self.0) * 1_000_000)
             .unwrap_or(OffsetDateTime::UNIX_EPOCH);
-        date.format(&Rfc3339).unwrap_or_default()
+        let (day, time) = (date.date(), date.time());
+        format!(
+            "{:04}-{:02}-{:02}T{:02}:{:02}:{:02}.{:03}Z",
+            day.year().clamp(0, 9999),
+            u8::from(day.month()),
+            day.day(),
+            time.hour(),
+            time.minute(),
+            time.second(),
+            time.millisecond()
+        )
     }
 
     pub fn parse_rfc3339(text: &str) -> Option<Self> {
@@ -64,6 +74,7 @@ mod tests {
     fn rfc3339_round_trips() {
         let at = Timestamp(1_700_000_000_123);
         assert_eq!(at.to_rfc3339(), "2023-11-14T22:13:20.123Z");
+        assert_eq!(Timestamp(1_700_000_000_000).to_rfc3339(), "2023-11-14T22:13:20.000Z");
         assert_eq!(Timestamp::parse_rfc3339(&at.to_rfc3339()), Some(at));
         assert_eq!(Timestamp::parse_rfc3339("2023-11-14T23:13:20.123+01:00"), Some(at));
         assert_eq!(Timestamp::parse_rfc3339("yesterday"), None);

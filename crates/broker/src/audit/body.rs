@@ -68,7 +68,11 @@ impl<'a> EventBody<'a> {
             target: event.target.as_deref().map(cut),
             environment: event.environment.as_deref().map(Cow::Borrowed),
             outcome: event.outcome,
-            detail: event.detail.iter().map(|(name, value)| (Cow::Borrowed(name.as_str()), Cow::Borrowed(value))).collect(),
+            detail: event
+                .detail
+                .iter()
+                .map(|(name, value)| (Cow::Borrowed(name.as_str()), Cow::Borrowed(value)))
+                .collect(),
         }
     }
 
@@ -210,7 +214,14 @@ pub(crate) fn columns(text: &str) -> Columns {
 }
 
 impl Columns {
-    pub fn into_record(self, writer: &str, number: i64, body: String, previous: &[u8], hash: &[u8]) -> AuditRecord {
+    pub fn into_record(
+        self,
+        writer: &str,
+        number: i64,
+        body: String,
+        previous: &[u8],
+        hash: &[u8],
+    ) -> AuditRecord {
         AuditRecord {
             writer: writer.to_owned(),
             number,

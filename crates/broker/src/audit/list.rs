@@ -85,7 +85,11 @@ impl Item {
             }
             Known::Event(event) => {
                 client = event.client;
-                detail = event.detail.into_iter().map(|(name, value)| (name.into_owned(), value.into_owned())).collect();
+                detail = event
+                    .detail
+                    .into_iter()
+                    .map(|(name, value)| (name.into_owned(), value.into_owned()))
+                    .collect();
             }
             Known::Result(_) | Known::Unknown => {}
         }
@@ -118,7 +122,13 @@ fn items(page: Page<AuditItem>) -> Page<Item> {
 
 impl Broker {
     /// Newest first, for any member. A call comes once, with how it ended.
-    pub async fn list_project(&self, actor: &Actor, project: &str, filter: Filter, paging: &Paging) -> Refused<Page<Item>> {
+    pub async fn list_project(
+        &self,
+        actor: &Actor,
+        project: &str,
+        filter: Filter,
+        paging: &Paging,
+    ) -> Refused<Page<Item>> {
         let mut tx = self.parts.store.begin_read().await.map_err(refusals::store)?;
         let project = access::look(&mut tx, actor, project).await?.project.id;
         let credential = match &filter.credential {
@@ -126,7 +136,8 @@ impl Broker {
             Some(named) => {
                 let share = shares::in_project(&mut tx, &project, named).await.map_err(refusals::store)?;
                 // What was deleted or withdrawn is no longer shared; its records are still here.
-                let id = share.map(|share| share.credential_id).or_else(|| named.parse::<CredentialId>().ok());
+                let id =
+                    share.map(|share| share.credential_id).or_else(|| named.parse::<CredentialId>().ok());
                 Some(id.ok_or_else(|| {
                     Problem::new(Code::CredentialNotFound, "This project has no credential of that name.")
                         .hint("Use its slug or id as the project's credentials list shows it; one that was deleted is found by its id.")
@@ -138,7 +149,12 @@ impl Broker {
     }
 
     /// For the person who owns it, in whichever project it was used.
-    pub async fn list_credential(&self, actor: &Actor, credential: &CredentialId, paging: &Paging) -> Refused<Page<Item>> {
+    pub async fn list_credential(
+        &self,
+        actor: &Actor,
+        credential: &CredentialId,
+        paging: &Paging,
+    ) -> Refused<Page<Item>> {
         let owner = Principal::User(actor.person()?.id.clone());
         let mut tx = self.parts.store.begin_read().await.map_err(refusals::store)?;
         let row = credentials::of_owner(&mut tx, &owner, credential).await.map_err(refusals::store)?;

@@ -17,6 +17,9 @@ pub mod refused;
 pub mod ship;
 pub mod verify;
 
+#[cfg(test)]
+pub(crate) mod tests;
+
 pub use events::Event;
 pub use refused::Refusals;
 pub use verify::verify_audit;

@@ -57,7 +57,11 @@ struct Noted {
 enum By {
     /// There was no valid key. Whatever was sent in its place is not kept.
     Nobody,
-    Key { secret: SecretString, project: Option<String>, environment: Option<String> },
+    Key {
+        secret: SecretString,
+        project: Option<String>,
+        environment: Option<String>,
+    },
     Known(Box<KnownCaller>),
 }
 
@@ -134,7 +138,12 @@ async fn look_up(
                 KeyOwner::Project { environment, .. } => Some(environment),
                 KeyOwner::User { .. } => None,
             };
-            let who = Who::Service { key: key.id, name: key.name, project: project_id.clone(), environment: environment_id };
+            let who = Who::Service {
+                key: key.id,
+                name: key.name,
+                project: project_id.clone(),
+                environment: environment_id,
+            };
             (who, Some(project_id), environment)
         }
         (KeyBelongs::Personal { user_id }, _) => {
@@ -194,12 +203,23 @@ fn event(noted: &Noted, known: Option<&KnownCaller>, count: u64) -> (Actor, Even
 
 impl Broker {
     /// A call was refused before its route was known. Never waits.
-    pub fn refused_call(&self, ask: &Ask<'_>, peer: Peer, method: &http::Method, path: &str, problem: &Problem) {
+    pub fn refused_call(
+        &self,
+        ask: &Ask<'_>,
+        peer: Peer,
+        method: &http::Method,
+        path: &str,
+        problem: &Problem,
+    ) {
         self.refusals_noted.note(|| Noted {
             by: if problem.code == Code::Unauthenticated {
                 By::Nobody
             } else {
-                By::Key { secret: ask.key.clone(), project: ask.project.map(cut), environment: ask.environment.map(cut) }
+                By::Key {
+                    secret: ask.key.clone(),
+                    project: ask.project.map(cut),
+                    environment: ask.environment.map(cut),
+                }
             },
             credential: cut(ask.credential),
             client: peer.address,
@@ -210,7 +230,14 @@ impl Broker {
     }
 
     /// A call without a key, or with something that is none. Never waits.
-    pub fn refused_stranger(&self, credential: &str, peer: Peer, method: &http::Method, path: &str, problem: &Problem) {
+    pub fn refused_stranger(
+        &self,
+        credential: &str,
+        peer: Peer,
+        method: &http::Method,
+        path: &str,
+        problem: &Problem,
+    ) {
         self.refusals_noted.note(|| Noted {
             by: By::Nobody,
             credential: cut(credential),
@@ -222,7 +249,14 @@ impl Broker {
     }
 
     /// A call was refused on a known route: by the key's limits, the path, the pins. Never waits.
-    pub fn refused_route(&self, route: &Route, peer: Peer, method: &http::Method, path: &str, problem: &Problem) {
+    pub fn refused_route(
+        &self,
+        route: &Route,
+        peer: Peer,
+        method: &http::Method,
+        path: &str,
+        problem: &Problem,
+    ) {
         self.refusals_noted.note(|| Noted {
             by: By::Known(Box::new(KnownCaller {
                 actor: route.caller.actor.clone(),
@@ -281,8 +315,15 @@ impl Broker {
                 By::Nobody => None,
                 By::Known(known) => Some(&**known),
                 By::Key { secret, project, environment } => {
-                    looked_up =
-                        look_up(&mut reader, secret, project.as_deref(), environment.as_deref(), &noted.credential, now).await?;
+                    looked_up = look_up(
+                        &mut reader,
+                        secret,
+                        project.as_deref(),
+                        environment.as_deref(),
+                        &noted.credential,
+                        now,
+                    )
+                    .await?;
                     looked_up.as_ref()
                 }
             };
@@ -290,11 +331,13 @@ impl Broker {
         }
         drop(reader);
         if unrecorded > 0 {
-            let summary = Event::new("credential.use").outcome(Outcome::Refused).detail("unrecorded", unrecorded);
+            let summary =
+                Event::new("credential.use").outcome(Outcome::Refused).detail("unrecorded", unrecorded);
             events.push((Actor::operator(), summary));
         }
         let written = events.len();
-        let events: Vec<(&Actor, Event)> = events.iter().map(|(actor, event)| (actor, event.clone())).collect();
+        let events: Vec<(&Actor, Event)> =
+            events.iter().map(|(actor, event)| (actor, event.clone())).collect();
         let mut tx = self.parts.store.begin_upkeep().await?;
         events::append(&mut tx, &self.parts.server, now, &events).await?;
         tx.commit().await?;

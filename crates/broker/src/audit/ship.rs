@@ -105,8 +105,10 @@ impl Shipper {
         let finished: Vec<Segment> = finished.into_iter().chain(done).collect();
         if !finished.is_empty() {
             let journal = Arc::clone(&self.journal);
-            tokio::task::spawn_blocking(move || finished.iter().try_for_each(|segment| journal.delete(segment).map(drop)))
-                .await??;
+            tokio::task::spawn_blocking(move || {
+                finished.iter().try_for_each(|segment| journal.delete(segment).map(drop))
+            })
+            .await??;
         }
         Ok(Round { records, more })
     }
@@ -120,7 +122,8 @@ impl Shipper {
         let mut reader = self.store.read().await?;
         let rows = audit::journals(&mut reader).await?;
         drop(reader);
-        let mut rows: HashMap<String, JournalRow> = rows.into_iter().map(|row| (row.writer.clone(), row)).collect();
+        let mut rows: HashMap<String, JournalRow> =
+            rows.into_iter().map(|row| (row.writer.clone(), row)).collect();
         for segment in segments {
             let writer = &segment.id.writer;
             let row = match self.known.get(writer) {
@@ -260,7 +263,11 @@ fn damage(part: &Part) -> impl Iterator<Item = Event> {
     let writer = part.segment.id.writer.to_string();
     let number = part.segment.id.number;
     let missing = part.missing.map(|(first, last)| {
-        Event::new("journal.missing").target(writer.clone()).outcome(Outcome::Failed).detail("first", first).detail("last", last)
+        Event::new("journal.missing")
+            .target(writer.clone())
+            .outcome(Outcome::Failed)
+            .detail("first", first)
+            .detail("last", last)
     });
     let torn = part.torn.iter().map(move |(from, end)| {
         Event::new("journal.torn")
@@ -274,7 +281,13 @@ fn damage(part: &Part) -> impl Iterator<Item = Event> {
 }
 
 fn start(writer: &WriterId) -> JournalRow {
-    JournalRow { writer: writer.to_string(), segment: 0, shipped: 0, number: 0, head: Head::START.hash.to_vec() }
+    JournalRow {
+        writer: writer.to_string(),
+        segment: 0,
+        shipped: 0,
+        number: 0,
+        head: Head::START.hash.to_vec(),
+    }
 }
 
 enum Place {
@@ -296,7 +309,15 @@ fn place(id: &SegmentId, row: &JournalRow) -> Place {
 /// Blocks on the disk.
 fn read_segment(segment: Segment, from: u64, rows: usize, bytes: usize) -> Result<Part, ReadError> {
     let mut reader = Reader::open(&segment, from)?;
-    let mut part = Part { segment, from, end: from, bodies: Vec::new(), torn: Vec::new(), missing: None, stop: Stop::Full };
+    let mut part = Part {
+        segment,
+        from,
+        end: from,
+        bodies: Vec::new(),
+        torn: Vec::new(),
+        missing: None,
+        stop: Stop::Full,
+    };
     let mut taken = 0;
     while part.bodies.len() < rows && taken < bytes {
         match reader.step()? {

@@ -40,19 +40,29 @@ pub struct WriterHead {
 pub enum VerifyError {
     #[error("the audit chain {writer} is broken: {broken}")]
     Chain { writer: String, broken: Broken },
-    #[error("record {number} of the audit chain {writer} was changed: its columns do not say what its hashed text says")]
+    #[error(
+        "record {number} of the audit chain {writer} was changed: its columns do not say what its hashed text says"
+    )]
     Columns { writer: String, number: u64 },
     #[error("record {number} of the audit chain {writer} cannot be read: {what}; it was changed")]
     Unreadable { writer: String, number: u64, what: &'static str },
-    #[error("the audit chain {writer} ends with record {found}, its head is {expected}: records were deleted at its end")]
+    #[error(
+        "the audit chain {writer} ends with record {found}, its head is {expected}: records were deleted at its end"
+    )]
     Cut { writer: String, expected: u64, found: u64 },
-    #[error("the audit chain {writer} goes on behind its head {head}: records were put in at its end, or its head was put back")]
+    #[error(
+        "the audit chain {writer} goes on behind its head {head}: records were put in at its end, or its head was put back"
+    )]
     Beyond { writer: String, head: u64 },
-    #[error("record {number} of the audit chain {writer} is not the one that its head names: the end of the chain was written anew")]
+    #[error(
+        "record {number} of the audit chain {writer} is not the one that its head names: the end of the chain was written anew"
+    )]
     OtherHead { writer: String, number: u64 },
     #[error("the head of the audit chain {writer} is gone, it was there a moment ago")]
     HeadGone { writer: String },
-    #[error("the trail has {found} records, its chains have {expected}: records were put in, or the head of a chain was deleted")]
+    #[error(
+        "the trail has {found} records, its chains have {expected}: records were put in, or the head of a chain was deleted"
+    )]
     Strangers { expected: u64, found: u64 },
     #[error("the audit trail could not be read, so nothing is known about it: {0}")]
     Store(#[from] StoreError),
@@ -76,11 +86,16 @@ fn check(writer: &str, from: Head, records: &[AuditRecord]) -> Result<Head, Veri
         let unreadable = |what| VerifyError::Unreadable { writer: writer.to_owned(), number, what };
         let link = Link {
             number,
-            previous: record.previous.as_slice().try_into().map_err(|_| unreadable("its predecessor's hash has another length"))?,
+            previous: record
+                .previous
+                .as_slice()
+                .try_into()
+                .map_err(|_| unreadable("its predecessor's hash has another length"))?,
             hash: record.hash.as_slice().try_into().map_err(|_| unreadable("its hash has another length"))?,
             body: record.body.as_bytes(),
         };
-        head = chain::verify(writer, head, [link]).map_err(|broken| VerifyError::Chain { writer: writer.to_owned(), broken })?;
+        head = chain::verify(writer, head, [link])
+            .map_err(|broken| VerifyError::Chain { writer: writer.to_owned(), broken })?;
         if !body::columns(&record.body).are_of(record) {
             return Err(VerifyError::Columns { writer: writer.to_owned(), number });
         }
@@ -97,7 +112,11 @@ async fn walk(tx: &mut impl Tx, row: &JournalRow, mut head: Head) -> Result<Head
         let after = i64::try_from(head.number).unwrap_or(i64::MAX);
         let records = audit::chain(tx, writer, after, left.min(STEP)).await?;
         if records.is_empty() {
-            return Err(VerifyError::Cut { writer: writer.to_owned(), expected: end.number, found: head.number });
+            return Err(VerifyError::Cut {
+                writer: writer.to_owned(),
+                expected: end.number,
+                found: head.number,
+            });
         }
         head = check(writer, head, &records)?;
     }
@@ -133,7 +152,11 @@ pub async fn verify_audit(store: &Store) -> Result<Report, VerifyError> {
             return Err(VerifyError::Beyond { writer: row.writer.clone(), head: end.number });
         }
         report.records += head.number;
-        report.heads.push(WriterHead { writer: row.writer.clone(), number: head.number, hash: hex(&head.hash) });
+        report.heads.push(WriterHead {
+            writer: row.writer.clone(),
+            number: head.number,
+            hash: hex(&head.hash),
+        });
     }
     if let Some(writer) = heads.into_keys().min() {
         return Err(VerifyError::HeadGone { writer });

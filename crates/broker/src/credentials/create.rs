@@ -39,7 +39,9 @@ pub(super) struct Ready {
 pub(super) fn secret_fields(method: &AuthMethod, values: &Values, before: &[String]) -> Vec<String> {
     let mut names: Vec<String> = values
         .names()
-        .filter(|name| method.field(name).is_none_or(|field| field.secret) || before.iter().any(|known| known == name))
+        .filter(|name| {
+            method.field(name).is_none_or(|field| field.secret) || before.iter().any(|known| known == name)
+        })
         .map(str::to_owned)
         .collect();
     names.sort();
@@ -57,11 +59,22 @@ pub(super) fn unknown_connector(named: &str, nearest: Option<&str>) -> Box<Probl
 }
 
 impl Broker {
-    pub(super) async fn wanted_connector(&self, tx: &mut impl latchstring_store::Tx, projects: &[ProjectId], named: &str) -> Refused<Found> {
+    pub(super) async fn wanted_connector(
+        &self,
+        tx: &mut impl latchstring_store::Tx,
+        projects: &[ProjectId],
+        named: &str,
+    ) -> Refused<Found> {
         if let Some(found) = self.definition_named(tx, projects, named).await? {
             return Ok(found);
         }
-        let nearest = self.catalog.all_builtin().iter().map(|definition| definition.id.as_str()).filter(|id| close(id, named)).min_by_key(|id| id.len().abs_diff(named.len()));
+        let nearest = self
+            .catalog
+            .all_builtin()
+            .iter()
+            .map(|definition| definition.id.as_str())
+            .filter(|id| close(id, named))
+            .min_by_key(|id| id.len().abs_diff(named.len()));
         Err(unknown_connector(named, nearest))
     }
 
@@ -75,7 +88,8 @@ impl Broker {
         let mut tx = self.parts.store.begin_read().await.map_err(refusals::store)?;
         let placed = sharing::place(&mut tx, &person, &new.name, &new.shares, &environments).await?;
         let owner = self.owner_of(&mut tx, actor, new.owner_project.as_deref()).await?;
-        let project_ids: Vec<ProjectId> = placed.iter().map(|place| place.member.project.id.clone()).collect();
+        let project_ids: Vec<ProjectId> =
+            placed.iter().map(|place| place.member.project.id.clone()).collect();
         let found = self.wanted_connector(&mut tx, &project_ids, &new.connector).await?;
         let method = self.wanted_method(&found.definition, &new.auth_method)?.clone();
         let checked = check_values(&found.definition, &method, &new.values)?;
@@ -87,7 +101,18 @@ impl Broker {
         for (environment, values) in checked {
             let fields = secret_fields(&method, &values, &[]);
             let one = self
-                .try_environment(actor, &id, &found.definition, &method, environment, values, 1, &contexts, &placed, new.verify)
+                .try_environment(
+                    actor,
+                    &id,
+                    &found.definition,
+                    &method,
+                    environment,
+                    values,
+                    1,
+                    &contexts,
+                    &placed,
+                    new.verify,
+                )
                 .await?;
             ready.push(Ready { secret_fields: fields, ..one });
         }
@@ -120,9 +145,16 @@ impl Broker {
         }
         for place in &placed {
             // The role may have changed while the API was asked.
-            let member = projects::for_member(&mut tx, &person.id, place.member.project.id.as_str()).await.map_err(refusals::store)?;
+            let member = projects::for_member(&mut tx, &person.id, place.member.project.id.as_str())
+                .await
+                .map_err(refusals::store)?;
             if member.is_none_or(|member| member.role < Role::Editor) {
-                return Err(Problem::new(Code::Forbidden, format!("You may not share with {} any more.", place.member.project.slug)).hint("Ask an admin of the project.").into());
+                return Err(Problem::new(
+                    Code::Forbidden,
+                    format!("You may not share with {} any more.", place.member.project.slug),
+                )
+                .hint("Ask an admin of the project.")
+                .into());
             }
             self.put_share(&mut tx, actor, &id, place, new.external_id.as_deref(), None).await?;
         }
@@ -134,7 +166,16 @@ impl Broker {
                     .project(&place.member.project.id)
                     .credential(&id)
                     .target(row.name.clone())
-                    .detail("grants", serde_json::json!(place.grants.iter().map(|(theirs, ours)| (theirs.name.clone(), ours.clone())).collect::<std::collections::BTreeMap<_, _>>())),
+                    .detail(
+                        "grants",
+                        serde_json::json!(
+                            place
+                                .grants
+                                .iter()
+                                .map(|(theirs, ours)| (theirs.name.clone(), ours.clone()))
+                                .collect::<std::collections::BTreeMap<_, _>>()
+                        ),
+                    ),
             );
         }
         self.record_all(&mut tx, actor, events).await?;
@@ -142,7 +183,12 @@ impl Broker {
         Ok(view)
     }
 
-    async fn owner_of(&self, tx: &mut impl latchstring_store::Tx, actor: &Actor, project: Option<&str>) -> Refused<Principal> {
+    async fn owner_of(
+        &self,
+        tx: &mut impl latchstring_store::Tx,
+        actor: &Actor,
+        project: Option<&str>,
+    ) -> Refused<Principal> {
         match project {
             None => Ok(Principal::User(actor.manager()?.id.clone())),
             Some(name) => {
@@ -152,15 +198,27 @@ impl Broker {
         }
     }
 
-    pub(super) fn wanted_method<'d>(&self, definition: &'d Definition, named: &str) -> Refused<&'d AuthMethod> {
+    pub(super) fn wanted_method<'d>(
+        &self,
+        definition: &'d Definition,
+        named: &str,
+    ) -> Refused<&'d AuthMethod> {
         definition.method(named).ok_or_else(|| {
             let list: Vec<&str> = definition.auth_methods.iter().map(|method| method.id.as_str()).collect();
-            Problem::invalid(vec![FieldError::new("/auth_method", format!("{} has no auth method `{named}`; it has {}", definition.name, list.join(", ")))]).into()
+            Problem::invalid(vec![FieldError::new(
+                "/auth_method",
+                format!("{} has no auth method `{named}`; it has {}", definition.name, list.join(", ")),
+            )])
+            .into()
         })
     }
 
     /// The context of every project environment that a share grants something to.
-    pub(super) async fn contexts(&self, tx: &mut impl latchstring_store::Tx, placed: &[Placed]) -> Refused<Vec<(usize, usize, Arc<Names>)>> {
+    pub(super) async fn contexts(
+        &self,
+        tx: &mut impl latchstring_store::Tx,
+        placed: &[Placed],
+    ) -> Refused<Vec<(usize, usize, Arc<Names>)>> {
         let mut contexts = Vec::new();
         let ticket = authorise::owner_opens();
         for (i, place) in placed.iter().enumerate() {
@@ -210,9 +268,15 @@ impl Broker {
                 name: place.member.project.name.clone(),
             };
             let at = EnvironmentAt { id: theirs.id.clone(), name: theirs.name.clone() };
-            let materials = Materials::new(Arc::clone(definition), &method.id, values.clone(), Arc::clone(names)).for_caller(Some(person), &project, &at);
+            let materials =
+                Materials::new(Arc::clone(definition), &method.id, values.clone(), Arc::clone(names))
+                    .for_caller(Some(person), &project, &at);
             let rendered = materials.resolve(None, self.now(), &*self.parts.entropy)?;
-            let print = if rendered.uses.time { format!("{}/{}", project.id, at.id) } else { rendered.uses.fingerprint(id.as_str().as_bytes()) };
+            let print = if rendered.uses.time {
+                format!("{}/{}", project.id, at.id)
+            } else {
+                rendered.uses.fingerprint(id.as_str().as_bytes())
+            };
             if seen.insert(print) {
                 runs.push((Some(project), materials));
             }
@@ -320,7 +384,11 @@ fn created(row: &CredentialRow, ready: &[Ready]) -> Event {
             }),
         );
     }
-    Event::new("credential.create").credential(&row.id).target(row.name.clone()).detail("connector", row.connector.as_str()).detail("environments", environments)
+    Event::new("credential.create")
+        .credential(&row.id)
+        .target(row.name.clone())
+        .detail("connector", row.connector.as_str())
+        .detail("environments", environments)
 }
 
 /// All environments' values against the fields; all errors at once.
@@ -334,7 +402,9 @@ pub(super) fn check_values(
     for (environment, values) in given {
         match definition.check_values(method, values) {
             Ok(values) => checked.push((environment.clone(), values)),
-            Err(wrong) => errors.extend(wrong.into_iter().map(|error| FieldError::new(format!("/values/{}{}", escape(environment), error.pointer), error.detail))),
+            Err(wrong) => errors.extend(wrong.into_iter().map(|error| {
+                FieldError::new(format!("/values/{}{}", escape(environment), error.pointer), error.detail)
+            })),
         }
     }
     if errors.is_empty() { Ok(checked) } else { Err(Problem::invalid(errors).into()) }
@@ -343,5 +413,7 @@ pub(super) fn check_values(
 /// Close enough to have been meant: one contains the other, or they begin alike.
 fn close(id: &str, named: &str) -> bool {
     let named = named.to_ascii_lowercase();
-    id.contains(&named) || named.contains(id) || (named.len() >= 3 && id.starts_with(named.get(..3).unwrap_or("\0")))
+    id.contains(&named)
+        || named.contains(id)
+        || (named.len() >= 3 && id.starts_with(named.get(..3).unwrap_or("\0")))
 }

@@ -66,7 +66,10 @@ pub(super) fn escape(name: &str) -> String {
     name.replace('~', "~0").replace('/', "~1")
 }
 
-pub(super) fn check_environments<'a>(names: impl ExactSizeIterator<Item = &'a String>, errors: &mut Vec<FieldError>) {
+pub(super) fn check_environments<'a>(
+    names: impl ExactSizeIterator<Item = &'a String>,
+    errors: &mut Vec<FieldError>,
+) {
     if names.len() > MOST {
         errors.push(FieldError::new("/values", format!("at most {MOST} environments")));
     }
@@ -104,7 +107,10 @@ impl NewCredential {
         if let Some(id) = &self.external_id {
             check_line(id, "/external_id", &mut errors);
             if self.shares.is_empty() {
-                errors.push(FieldError::new("/external_id", "belongs to a share: name at least one project in `shares`"));
+                errors.push(FieldError::new(
+                    "/external_id",
+                    "belongs to a share: name at least one project in `shares`",
+                ));
             }
         }
         check_note(&self.note, "/note", &mut errors);

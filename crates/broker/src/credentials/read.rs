@@ -30,7 +30,9 @@ pub(crate) fn no_such_credential() -> Box<latchstring_model::Problem> {
 pub(crate) async fn owned(tx: &mut impl Tx, actor: &Actor, id: &str) -> Refused<CredentialRow> {
     let person = actor.manager()?;
     let id: CredentialId = id.parse().map_err(|_| no_such_credential())?;
-    if let Some(row) = rows::of_owner(tx, &Principal::User(person.id.clone()), &id).await.map_err(refusals::store)? {
+    if let Some(row) =
+        rows::of_owner(tx, &Principal::User(person.id.clone()), &id).await.map_err(refusals::store)?
+    {
         return Ok(row);
     }
     // A project's credential: its owners and admins may edit it.
@@ -54,7 +56,12 @@ impl Broker {
                 let view = self.credential_view(&mut tx, row, Sight::Owner { with_fields: true }).await?;
                 drop(tx);
                 let mut tx = self.parts.store.begin_upkeep().await.map_err(refusals::store)?;
-                self.record(&mut tx, actor, Event::new("credential.view").credential(&view.id).target(view.name.clone())).await?;
+                self.record(
+                    &mut tx,
+                    actor,
+                    Event::new("credential.view").credential(&view.id).target(view.name.clone()),
+                )
+                .await?;
                 tx.commit().await.map_err(refusals::store)?;
                 Ok(view)
             }
@@ -83,18 +90,30 @@ impl Broker {
 
     pub async fn credentials(&self, actor: &Actor, wanted: &Wanted, paging: &Paging) -> Refused<Page<View>> {
         let person = actor.person()?.clone();
-        let mut filter = CredentialFilter { connector: None, status: wanted.status, q: wanted.q.clone().filter(|q| !q.is_empty()) };
+        let mut filter = CredentialFilter {
+            connector: None,
+            status: wanted.status,
+            q: wanted.q.clone().filter(|q| !q.is_empty()),
+        };
         let mut tx = self.parts.store.begin_read().await.map_err(refusals::store)?;
         let mut items = Vec::new();
         let next_cursor = match &wanted.project {
             Some(name) => {
                 let member = access::look(&mut tx, actor, name).await?;
-                filter.connector = self.uid_of(&mut tx, &[member.project.id.clone()], wanted.connector.as_deref()).await?;
-                let page = rows::list_of_project(&mut tx, &member.project.id, &filter, paging).await.map_err(refusals::store)?;
+                filter.connector =
+                    self.uid_of(&mut tx, &[member.project.id.clone()], wanted.connector.as_deref()).await?;
+                let page = rows::list_of_project(&mut tx, &member.project.id, &filter, paging)
+                    .await
+                    .map_err(refusals::store)?;
                 for (row, _) in page.items {
-                    let sight = if owns(&mut tx, &person, &row, Some(&member)).await? { Sight::Owner { with_fields: false } } else { Sight::Member(&member.project.id) };
+                    let sight = if owns(&mut tx, &person, &row, Some(&member)).await? {
+                        Sight::Owner { with_fields: false }
+                    } else {
+                        Sight::Member(&member.project.id)
+                    };
                     let mut view = self.credential_view(&mut tx, row, sight).await?;
-                    if let Some(here) = view.shares.iter().find(|share| share.project == member.project.slug) {
+                    if let Some(here) = view.shares.iter().find(|share| share.project == member.project.slug)
+                    {
                         view.slug = Some(here.slug.clone());
                         view.external_id.clone_from(&here.external_id);
                     }
@@ -104,9 +123,12 @@ impl Broker {
             }
             None => {
                 filter.connector = self.uid_of(&mut tx, &[], wanted.connector.as_deref()).await?;
-                let page = rows::list_of_owner(&mut tx, &Principal::User(person.id.clone()), &filter, paging).await.map_err(refusals::store)?;
+                let page = rows::list_of_owner(&mut tx, &Principal::User(person.id.clone()), &filter, paging)
+                    .await
+                    .map_err(refusals::store)?;
                 for row in page.items {
-                    items.push(self.credential_view(&mut tx, row, Sight::Owner { with_fields: false }).await?);
+                    items
+                        .push(self.credential_view(&mut tx, row, Sight::Owner { with_fields: false }).await?);
                 }
                 page.next_cursor
             }
@@ -115,18 +137,35 @@ impl Broker {
     }
 
     /// The uid that a person means; what is no connector matches nothing.
-    async fn uid_of(&self, tx: &mut impl Tx, projects: &[latchstring_model::id::ProjectId], named: Option<&str>) -> Refused<Option<String>> {
+    async fn uid_of(
+        &self,
+        tx: &mut impl Tx,
+        projects: &[latchstring_model::id::ProjectId],
+        named: Option<&str>,
+    ) -> Refused<Option<String>> {
         let Some(named) = named else { return Ok(None) };
-        Ok(Some(self.definition_named(tx, projects, named).await?.map_or_else(|| named.to_owned(), |found| found.uid)))
+        Ok(Some(
+            self.definition_named(tx, projects, named)
+                .await?
+                .map_or_else(|| named.to_owned(), |found| found.uid),
+        ))
     }
 }
 
-async fn owns(tx: &mut impl Tx, person: &crate::Person, row: &CredentialRow, here: Option<&projects::MemberProject>) -> Refused<bool> {
+async fn owns(
+    tx: &mut impl Tx,
+    person: &crate::Person,
+    row: &CredentialRow,
+    here: Option<&projects::MemberProject>,
+) -> Refused<bool> {
     Ok(match &row.owner {
         Principal::User(id) => *id == person.id,
         Principal::Project(project) => match here.filter(|member| member.project.id == *project) {
             Some(member) => member.role >= Role::Admin,
-            None => members::role(tx, project, &person.id).await.map_err(refusals::store)?.is_some_and(|role| role >= Role::Admin),
+            None => members::role(tx, project, &person.id)
+                .await
+                .map_err(refusals::store)?
+                .is_some_and(|role| role >= Role::Admin),
         },
     })
 }

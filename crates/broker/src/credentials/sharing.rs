@@ -38,7 +38,10 @@ pub(super) async fn place(
     for (i, share) in wanted.iter().enumerate() {
         let found = projects::for_member(tx, &person.id, &share.project).await.map_err(refusals::store)?;
         let Some(member) = found else {
-            errors.push(FieldError::new(format!("/shares/{i}/project"), "there is no such project, or you are not a member of it"));
+            errors.push(FieldError::new(
+                format!("/shares/{i}/project"),
+                "there is no such project, or you are not a member of it",
+            ));
             continue;
         };
         if member.role < Role::Editor {
@@ -59,11 +62,17 @@ pub(super) async fn place(
             match known.iter().find(|environment| environment.name == *theirs) {
                 None => {
                     let list: Vec<&str> = known.iter().map(|environment| environment.name.as_str()).collect();
-                    errors.push(FieldError::new(pointer, format!("the project has no such environment; it has {}", list.join(", "))));
+                    errors.push(FieldError::new(
+                        pointer,
+                        format!("the project has no such environment; it has {}", list.join(", ")),
+                    ));
                 }
                 Some(_) if !values.contains(ours) => {
                     let list: Vec<&str> = values.iter().map(String::as_str).collect();
-                    errors.push(FieldError::new(pointer, format!("the credential has no values for `{ours}`; it has {}", list.join(", "))));
+                    errors.push(FieldError::new(
+                        pointer,
+                        format!("the credential has no values for `{ours}`; it has {}", list.join(", ")),
+                    ));
                 }
                 Some(environment) => grants.push((environment.clone(), ours.clone())),
             }
@@ -71,7 +80,10 @@ pub(super) async fn place(
         let made = slug_from(name);
         let slug = share.slug.clone().unwrap_or(made);
         if slug.is_empty() {
-            errors.push(FieldError::new(format!("/shares/{i}/slug"), "no slug can be made from the name; give one"));
+            errors.push(FieldError::new(
+                format!("/shares/{i}/slug"),
+                "no slug can be made from the name; give one",
+            ));
             continue;
         }
         placed.push(Placed { member, slug, chosen: share.slug.is_some(), grants });
@@ -136,7 +148,10 @@ impl Broker {
             let free = free_slug(tx, project, &placed.slug).await?;
             return Err(Problem::new(
                 Code::SlugTaken,
-                format!("The project {} has a credential with the slug `{}` already.", placed.member.project.slug, placed.slug),
+                format!(
+                    "The project {} has a credential with the slug `{}` already.",
+                    placed.member.project.slug, placed.slug
+                ),
             )
             .hint(format!("`{free}` is free: give the share a `slug`, or the credential another name."))
             .with("suggestion", free.into())
@@ -167,12 +182,19 @@ impl Broker {
         let grants: Vec<NewGrant> = placed
             .grants
             .iter()
-            .map(|(environment, ours)| NewGrant { environment_id: environment.id.clone(), credential_environment: ours.clone() })
+            .map(|(environment, ours)| NewGrant {
+                environment_id: environment.id.clone(),
+                credential_environment: ours.clone(),
+            })
             .collect();
         shares::replace_grants(tx, &row, &grants, &actor.signature(), now).await.map_err(refusals::store)?;
-        shares::claim(tx, project, NameKind::Slug, &placed.slug, credential).await.map_err(refusals::store)?;
+        shares::claim(tx, project, NameKind::Slug, &placed.slug, credential)
+            .await
+            .map_err(refusals::store)?;
         if let Some(id) = external_id {
-            shares::claim(tx, project, NameKind::ExternalId, id, credential).await.map_err(refusals::store)?;
+            shares::claim(tx, project, NameKind::ExternalId, id, credential)
+                .await
+                .map_err(refusals::store)?;
         }
         Ok(())
     }
@@ -180,12 +202,20 @@ impl Broker {
 
 fn names_taken(error: StoreError, placed: &Placed) -> Box<Problem> {
     if error.is_taken(Taken::ExternalId) {
-        return Problem::new(Code::Conflict, format!("The project {} has a credential with that external id already.", placed.member.project.slug))
-            .hint("An external id chooses one credential by data, so it is unique in a project.")
-            .into();
+        return Problem::new(
+            Code::Conflict,
+            format!(
+                "The project {} has a credential with that external id already.",
+                placed.member.project.slug
+            ),
+        )
+        .hint("An external id chooses one credential by data, so it is unique in a project.")
+        .into();
     }
     if error.is_taken(Taken::ShareSlug) {
-        return Problem::new(Code::SlugTaken, format!("The slug `{}` was just taken.", placed.slug)).hint("Try again with another one.").into();
+        return Problem::new(Code::SlugTaken, format!("The slug `{}` was just taken.", placed.slug))
+            .hint("Try again with another one.")
+            .into();
     }
     refusals::store(error)
 }

@@ -16,13 +16,13 @@ use latchstring_model::{Code, Pin, Problem, Timestamp};
 use latchstring_schemes::token::TokenSet;
 use serde_json::{Value, json};
 
+use crate::Broker;
 use crate::actor::Actor;
 use crate::road::authorise::ProjectAt;
 use crate::road::described::{Behalf, Described, ShownRequest, Undelivered, shown_headers};
 use crate::road::materials::Materials;
 use crate::road::plan::{Plan, check_host, check_restricted};
 use crate::tokens::{AskClass, AskFailure, LiveToken, TokenSource, excerpt, id_of};
-use crate::Broker;
 
 /// How long a verification may wait for the API.
 const WITHIN: Duration = Duration::from_secs(30);
@@ -109,14 +109,23 @@ fn usually(status: u16) -> (&'static str, &'static str) {
             "The API has nothing at that address",
             "Check the base URL and the test path for a part that is missing or doubled, such as /api or /v1.",
         ),
-        407 => ("A proxy on the way wants its own authentication", "Ask whoever runs this server about the outbound proxy."),
+        407 => (
+            "A proxy on the way wants its own authentication",
+            "Ask whoever runs this server about the outbound proxy.",
+        ),
         408 | 425 | 429 => ("The API asks to slow down", "Wait a little and try again."),
         300..=399 => (
             "The API answered with a redirect, which is not followed with a credential",
             "Use the address that it points to as base URL (often https instead of http, or another host).",
         ),
-        400..=499 => ("The API did not like the request", "Check the base URL, the test path and the fields; the answer may say which."),
-        500..=599 => ("The API has trouble of its own", "Try again later; its status page may say more. With `\"verify\": \"skip\"` the credential can be saved unverified."),
+        400..=499 => (
+            "The API did not like the request",
+            "Check the base URL, the test path and the fields; the answer may say which.",
+        ),
+        500..=599 => (
+            "The API has trouble of its own",
+            "Try again later; its status page may say more. With `\"verify\": \"skip\"` the credential can be saved unverified.",
+        ),
         _ => ("The API's answer is not one that says whether the credential works", "Try another test path."),
     }
 }
@@ -133,22 +142,43 @@ fn refused(code: Code, what: String, hint: String, shown: Option<&Shown>) -> Box
 }
 
 /// What an answer says about the credential.
-fn judge(definition: &Definition, trial: &Trial<'_>, described: &Described, expect: &latchstring_connectors::Expect, shown: &Shown) -> Refused<()> {
+fn judge(
+    definition: &Definition,
+    trial: &Trial<'_>,
+    described: &Described,
+    expect: &latchstring_connectors::Expect,
+    shown: &Shown,
+) -> Refused<()> {
     let answer = &described.answer;
     if expect.fits(answer.status, &answer.body) {
         return Ok(());
     }
     let method = definition.method(&trial.materials.method);
-    let explained = definition.explain(method, answer.status, &String::from_utf8_lossy(&answer.body)).map(|text| text.to_string());
-    let place = format!(" ({} answered {} in {})", answer_host(&shown.request.url), answer.status, trial.environment);
+    let explained = definition
+        .explain(method, answer.status, &String::from_utf8_lossy(&answer.body))
+        .map(|text| text.to_string());
+    let place =
+        format!(" ({} answered {} in {})", answer_host(&shown.request.url), answer.status, trial.environment);
     if expect.status_fits(answer.status) {
-        let what = format!("The API answered {}, but what it answered is not what a working credential gets{place}.", answer.status);
+        let what = format!(
+            "The API answered {}, but what it answered is not what a working credential gets{place}.",
+            answer.status
+        );
         let hint = explained.unwrap_or_else(|| "Read the answer: many APIs write an error into a 200. Check the values and the account's rights.".into());
         return Err(refused(Code::VerificationFailed, what, hint, Some(shown)));
     }
     let (what, hint) = usually(answer.status);
-    let code = if matches!(answer.status, 401 | 403) { Code::VerificationFailed } else { Code::VerificationInconclusive };
-    Err(refused(code, format!("{what}{place}. Nothing was saved."), explained.unwrap_or_else(|| hint.into()), Some(shown)))
+    let code = if matches!(answer.status, 401 | 403) {
+        Code::VerificationFailed
+    } else {
+        Code::VerificationInconclusive
+    };
+    Err(refused(
+        code,
+        format!("{what}{place}. Nothing was saved."),
+        explained.unwrap_or_else(|| hint.into()),
+        Some(shown),
+    ))
 }
 
 fn answer_host(url: &str) -> &str {
@@ -167,9 +197,17 @@ fn token_refused(failure: AskFailure, environment: &str) -> Box<Problem> {
     problem.code = code;
     problem.detail = format!("{} ({environment}; nothing was saved)", problem.detail).into();
     if let Some(exchange) = failure.exchange {
-        problem.extra.insert("upstream".into(), json!({ "status": exchange.status, "body_excerpt": exchange.body }));
-        problem.extra.insert("request".into(), json!({ "method": exchange.method, "url": exchange.url, "headers": {} }));
-        problem.extra.insert("response".into(), json!({ "status": exchange.status, "headers": {}, "body_excerpt": exchange.body }));
+        problem
+            .extra
+            .insert("upstream".into(), json!({ "status": exchange.status, "body_excerpt": exchange.body }));
+        problem.extra.insert(
+            "request".into(),
+            json!({ "method": exchange.method, "url": exchange.url, "headers": {} }),
+        );
+        problem.extra.insert(
+            "response".into(),
+            json!({ "status": exchange.status, "headers": {}, "body_excerpt": exchange.body }),
+        );
     }
     problem
 }
@@ -186,8 +224,17 @@ impl Broker {
         }
         check_restricted(&bare.uses, &pins)?;
         let from_token = bare.needs_token && bare.base_url.is_none();
-        let mut tried = Tried { status: Status::Unverified, checked_at, pins: Vec::new(), account: None, staged: None, shown: None };
-        let usable = definition.method(&trial.materials.method).is_some_and(|method| !method.scheme.ty.needs_consent());
+        let mut tried = Tried {
+            status: Status::Unverified,
+            checked_at,
+            pins: Vec::new(),
+            account: None,
+            staged: None,
+            shown: None,
+        };
+        let usable = definition
+            .method(&trial.materials.method)
+            .is_some_and(|method| !method.scheme.ty.needs_consent());
         if !trial.ask || !usable {
             tried.pins = pins;
             return Ok(tried);
@@ -204,9 +251,18 @@ impl Broker {
                 environment: trial.environment,
                 current: None,
             };
-            let obtained = Box::pin(self.ask_for_token(&source)).await.map_err(|failure| token_refused(failure, trial.environment))?;
+            let obtained = Box::pin(self.ask_for_token(&source))
+                .await
+                .map_err(|failure| token_refused(failure, trial.environment))?;
             let margin_ms = obtained.policy.expiry_margin_ms;
-            let id = id_of(trial.credential.as_str(), trial.environment, trial.values_version, None, "default", &bare.token_uses);
+            let id = id_of(
+                trial.credential.as_str(),
+                trial.environment,
+                trial.values_version,
+                None,
+                "default",
+                &bare.token_uses,
+            );
             live = Some(LiveToken::new(obtained.set.clone(), 1, margin_ms));
             tried.staged = Some(Staged { id, set: obtained.set, margin_ms });
         }
@@ -236,7 +292,9 @@ impl Broker {
         };
         let described = match self.describe(&plan, live.as_ref(), &request, behalf).await {
             Ok(described) => described,
-            Err(Undelivered { failure, request }) => return Err(inconclusive(failure.problem, request, trial.environment)),
+            Err(Undelivered { failure, request }) => {
+                return Err(inconclusive(failure.problem, request, trial.environment));
+            }
         };
         let shown = Shown {
             request: described.request.clone(),
@@ -248,7 +306,9 @@ impl Broker {
         tried.account = request
             .account
             .as_ref()
-            .and_then(|path| serde_json::from_slice::<Value>(&described.answer.body).ok().and_then(|body| path.get(&body)))
+            .and_then(|path| {
+                serde_json::from_slice::<Value>(&described.answer.body).ok().and_then(|body| path.get(&body))
+            })
             .and_then(|value| match value {
                 Value::String(text) => Some(described.masker.mask_text(&text)),
                 Value::Number(number) => Some(number.to_string()),
@@ -265,7 +325,12 @@ fn inconclusive(problem: Box<Problem>, request: Option<ShownRequest>, environmen
     if !matches!(problem.code, Code::UpstreamUnreachable | Code::UpstreamTimeout) {
         return problem;
     }
-    let shown = request.map(|request| Shown { request, status: None, headers: Vec::new(), body_excerpt: String::new() });
+    let shown = request.map(|request| Shown {
+        request,
+        status: None,
+        headers: Vec::new(),
+        body_excerpt: String::new(),
+    });
     let mut answer = refused(
         Code::VerificationInconclusive,
         format!("The API gave no answer ({environment}; nothing was saved). {}", problem.detail),

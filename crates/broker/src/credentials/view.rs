@@ -3,10 +3,10 @@
 
 use std::collections::BTreeMap;
 
+use latchstring_model::Timestamp;
 use latchstring_model::entity::{Principal, Status};
 use latchstring_model::id::{CredentialId, ProjectId};
 use latchstring_model::problem::Refused;
-use latchstring_model::Timestamp;
 use latchstring_store::credentials::CredentialRow;
 use latchstring_store::shares::ShareWithGrants;
 use latchstring_store::tokens::{TokenRow, TokenState};
@@ -93,24 +93,35 @@ fn status_of(disabled: bool, values: &ValuesRow, token: Option<&TokenRow>) -> St
 }
 
 impl Broker {
-    pub(crate) async fn credential_view(&self, tx: &mut impl Tx, row: CredentialRow, sight: Sight<'_>) -> Refused<View> {
+    pub(crate) async fn credential_view(
+        &self,
+        tx: &mut impl Tx,
+        row: CredentialRow,
+        sight: Sight<'_>,
+    ) -> Refused<View> {
         let rows = values::list(tx, &row).await.map_err(refusals::store)?;
         let shared = shares::list_of_credential(tx, &row).await.map_err(refusals::store)?;
         let held = tokens::list_of_credential(tx, &row).await.map_err(refusals::store)?;
         let owner_email = match &row.owner {
-            Principal::User(id) => users::by_id(tx, id).await.map_err(refusals::store)?.map(|user| user.fields.email),
+            Principal::User(id) => {
+                users::by_id(tx, id).await.map_err(refusals::store)?.map(|user| user.fields.email)
+            }
             Principal::Project(_) => None,
         };
         let shown: Vec<&ShareWithGrants> = match sight {
             Sight::Owner { .. } => shared.iter().collect(),
             // Others learn nothing of the projects that they are not in.
-            Sight::Member(project) => shared.iter().filter(|share| share.share.project_id == *project).collect(),
+            Sight::Member(project) => {
+                shared.iter().filter(|share| share.share.project_id == *project).collect()
+            }
         };
         let mut environments = Vec::with_capacity(rows.len());
         for values in rows {
             let token = held
                 .iter()
-                .filter(|token| token.key.environment == values.environment && token.key.values_version == values.version)
+                .filter(|token| {
+                    token.key.environment == values.environment && token.key.values_version == values.version
+                })
                 .max_by_key(|token| token.updated_at);
             let fields = match sight {
                 Sight::Owner { with_fields: true } => Some(self.open_fields(&row, &values)?),
@@ -124,16 +135,20 @@ impl Broker {
                 check_error: values.standing.check_error.clone(),
                 fields,
                 secret_fields: values.secret_fields.clone(),
-                token: token.filter(|token| token.state != TokenState::Empty || token.last_error.is_some()).map(|token| TokenView {
-                    expires_at: token.life.and_then(|life| life.expires_at),
-                    obtained_at: token.life.map(|life| life.obtained_at),
-                    grant_expires_at: token.grant_expires_at,
-                    last_error: token.last_error.clone(),
-                }),
+                token: token
+                    .filter(|token| token.state != TokenState::Empty || token.last_error.is_some())
+                    .map(|token| TokenView {
+                        expires_at: token.life.and_then(|life| life.expires_at),
+                        obtained_at: token.life.map(|life| life.obtained_at),
+                        grant_expires_at: token.grant_expires_at,
+                        last_error: token.last_error.clone(),
+                    }),
                 account: values.standing.account.clone(),
                 scopes: values.standing.scopes.clone(),
                 destinations: match sight {
-                    Sight::Owner { .. } => values.pins.iter().map(|pin| format!("{}{}", pin.origin, pin.prefix)).collect(),
+                    Sight::Owner { .. } => {
+                        values.pins.iter().map(|pin| format!("{}{}", pin.origin, pin.prefix)).collect()
+                    }
                     Sight::Member(_) => Vec::new(),
                 },
             };
@@ -150,7 +165,11 @@ impl Broker {
                     slug: share.share.slug.clone(),
                     external_id: share.share.external_id.clone(),
                     suspended: share.share.suspended,
-                    grants: share.grants.iter().map(|grant| (grant.environment.clone(), grant.credential_environment.clone())).collect(),
+                    grants: share
+                        .grants
+                        .iter()
+                        .map(|grant| (grant.environment.clone(), grant.credential_environment.clone()))
+                        .collect(),
                 })
                 .collect(),
             environments,

@@ -45,7 +45,9 @@ impl Jobs {
             }
         };
         if tokio::time::timeout(LAST_TURN * 2, ends).await.is_err() {
-            tracing::warn!("jobs did not end in time; what the journal still holds is shipped at the next start");
+            tracing::warn!(
+                "jobs did not end in time; what the journal still holds is shipped at the next start"
+            );
         }
     }
 }
@@ -54,7 +56,12 @@ impl Broker {
     /// Starts all jobs on the control runtime. `stop` turns true when the server ends, after the last call.
     pub fn start_jobs(self: &Arc<Self>, stop: watch::Receiver<bool>) -> Jobs {
         let parts = &self.parts;
-        let shipper = Shipper::new(parts.store.clone(), Arc::clone(&parts.journal), parts.server.clone(), Arc::clone(&parts.clock));
+        let shipper = Shipper::new(
+            parts.store.clone(),
+            Arc::clone(&parts.journal),
+            parts.server.clone(),
+            Arc::clone(&parts.clock),
+        );
         let shipper = Arc::new(tokio::sync::Mutex::new(shipper));
         let started_at: Timestamp = self.now();
         let mut tasks = Vec::new();
@@ -63,25 +70,36 @@ impl Broker {
             tasks.push((job.name, parts.control.spawn(job.run(entropy, stop.clone()))));
         };
 
-        start(Job::new("ship", Duration::from_millis(225), move || {
-            let shipper = Arc::clone(&shipper);
-            async move {
-                let round = shipper.lock().await.round().await.map_err(|error| error.to_string())?;
-                Ok(if round.more { Again::Now } else { Again::Later })
-            }
-        }).with_last_turn(LAST_TURN));
+        start(
+            Job::new("ship", Duration::from_millis(225), move || {
+                let shipper = Arc::clone(&shipper);
+                async move {
+                    let round = shipper.lock().await.round().await.map_err(|error| error.to_string())?;
+                    Ok(if round.more { Again::Now } else { Again::Later })
+                }
+            })
+            .with_last_turn(LAST_TURN),
+        );
 
         let broker = Arc::clone(self);
-        start(Job::new("refusals", Duration::from_secs(1), move || {
-            let broker = Arc::clone(&broker);
-            async move { broker.write_refusals().await.map(|_| Again::Later).map_err(|error| error.to_string()) }
-        }).with_last_turn(LAST_TURN));
+        start(
+            Job::new("refusals", Duration::from_secs(1), move || {
+                let broker = Arc::clone(&broker);
+                async move {
+                    broker.write_refusals().await.map(|_| Again::Later).map_err(|error| error.to_string())
+                }
+            })
+            .with_last_turn(LAST_TURN),
+        );
 
         let broker = Arc::clone(self);
-        start(Job::new("keys used", Duration::from_secs(10), move || {
-            let broker = Arc::clone(&broker);
-            async move { broker.write_used_keys().await.map_err(|error| error.to_string()) }
-        }).with_last_turn(LAST_TURN));
+        start(
+            Job::new("keys used", Duration::from_secs(10), move || {
+                let broker = Arc::clone(&broker);
+                async move { broker.write_used_keys().await.map_err(|error| error.to_string()) }
+            })
+            .with_last_turn(LAST_TURN),
+        );
 
         let broker = Arc::clone(self);
         start(Job::new("heartbeat", upkeep::HEARTBEAT, move || {
@@ -92,7 +110,9 @@ impl Broker {
         let broker = Arc::clone(self);
         start(Job::new("data keys", Duration::from_secs(5), move || {
             let broker = Arc::clone(&broker);
-            async move { broker.reload_data_keys().await.map(|()| Again::Later).map_err(|error| error.to_string()) }
+            async move {
+                broker.reload_data_keys().await.map(|()| Again::Later).map_err(|error| error.to_string())
+            }
         }));
 
         let broker = Arc::clone(self);

@@ -3,10 +3,12 @@
 use std::time::Duration;
 
 use latchstring_model::Timestamp;
-use latchstring_store::instance::ServerRow;
 use latchstring_model::entity::Principal;
 use latchstring_store::credentials::CredentialRow;
-use latchstring_store::{StoreError, WriteTx, api_keys, credentials, idempotency, instance, sessions, shares};
+use latchstring_store::instance::ServerRow;
+use latchstring_store::{
+    StoreError, WriteTx, api_keys, credentials, idempotency, instance, sessions, shares,
+};
 
 use super::supervisor::Again;
 use crate::Broker;
@@ -81,7 +83,9 @@ impl Broker {
             let mut tx = self.parts.store.begin_write(&[row.id.as_str(), row.owner.id()]).await?;
             // It may have been restored, or given away, since it was listed.
             let current = credentials::for_upkeep(&mut tx, &row.id).await?;
-            let Some(current) = current.filter(|row| row.deletes_at.is_some_and(|at| at <= now)) else { continue };
+            let Some(current) = current.filter(|row| row.deletes_at.is_some_and(|at| at <= now)) else {
+                continue;
+            };
             if current.owner != row.owner {
                 continue;
             }

@@ -31,7 +31,8 @@ pub struct Resealed {
 
 fn aad(row: &SealedRow) -> Aad {
     match &row.place {
-        SealedPlace::Values { credential_id, owner, environment } | SealedPlace::OldValues { credential_id, owner, environment } => {
+        SealedPlace::Values { credential_id, owner, environment }
+        | SealedPlace::OldValues { credential_id, owner, environment } => {
             values_aad(credential_id, owner, environment, row.version)
         }
         SealedPlace::Secret { project_id, environment_id, kind, name } => {
@@ -45,12 +46,18 @@ fn aad(row: &SealedRow) -> Aad {
 fn name(row: &SealedRow) -> String {
     let version = row.version;
     match &row.place {
-        SealedPlace::Values { credential_id, environment, .. } => format!("values of {credential_id} in {environment}, version {version}"),
+        SealedPlace::Values { credential_id, environment, .. } => {
+            format!("values of {credential_id} in {environment}, version {version}")
+        }
         SealedPlace::OldValues { credential_id, environment, .. } => {
             format!("former values of {credential_id} in {environment}, version {version}")
         }
-        SealedPlace::Secret { environment_id, kind, name, .. } => format!("{} {name} of {environment_id}", kind.as_str()),
-        SealedPlace::Token { credential_id, environment, .. } => format!("a token of {credential_id} in {environment}"),
+        SealedPlace::Secret { environment_id, kind, name, .. } => {
+            format!("{} {name} of {environment_id}", kind.as_str())
+        }
+        SealedPlace::Token { credential_id, environment, .. } => {
+            format!("a token of {credential_id} in {environment}")
+        }
     }
 }
 
@@ -140,7 +147,11 @@ pub async fn rotate_data_keys(
     for old in rows.iter().filter(|row| row.id != key) {
         values += reseal_all(store, vault, entropy, &old.id, &key, &mut damaged).await?;
     }
-    if damaged.is_empty() { Ok(Resealed { key, resumed, values }) } else { Err(KeyError::Damaged { damaged }) }
+    if damaged.is_empty() {
+        Ok(Resealed { key, resumed, values })
+    } else {
+        Err(KeyError::Damaged { damaged })
+    }
 }
 
 /// The generation that an earlier run has begun to move to.
@@ -166,7 +177,12 @@ impl Broker {
     }
 }
 
-pub(crate) async fn finish_rotation(store: &Store, vault: &Vault, entropy: &dyn Entropy, now: Timestamp) -> Result<(), KeyError> {
+pub(crate) async fn finish_rotation(
+    store: &Store,
+    vault: &Vault,
+    entropy: &dyn Entropy,
+    now: Timestamp,
+) -> Result<(), KeyError> {
     let rows = load_data_keys(store, vault).await?;
     // While the newest is not active, a rotation is at work or will be run again.
     let Some(active) = rows.last().filter(|row| row.active) else { return Ok(()) };

@@ -14,12 +14,16 @@
 pub mod data;
 pub mod root;
 pub mod start;
+#[cfg(test)]
+mod tests;
 
 use latchstring_model::id::{DataKeyId, RootKeyId, ServerId};
 use latchstring_model::problem::Refused;
 use latchstring_store::data_keys::{self, DataKeyRow};
 use latchstring_store::{Store, StoreError};
-use latchstring_vault::{CheckError, OpenError, RingChangeError, SealError, UnwrapError, Vault, WrappedDataKey};
+use latchstring_vault::{
+    CheckError, OpenError, RingChangeError, SealError, UnwrapError, Vault, WrappedDataKey,
+};
 
 use crate::{Broker, refusals};
 
@@ -36,7 +40,9 @@ pub enum KeyError {
     Seal(#[from] SealError),
     #[error(transparent)]
     Ring(#[from] RingChangeError),
-    #[error("the new key ring could not be written: {0}; nothing depends on it yet, so try again when that is put right")]
+    #[error(
+        "the new key ring could not be written: {0}; nothing depends on it yet, so try again when that is put right"
+    )]
     Write(String),
     #[error("the data key row {0} names a root key that is no id; the row was changed")]
     BadRow(DataKeyId),

@@ -96,7 +96,10 @@ pub async fn rotate_root(
     let stored = instance::set_once(&mut tx, instance::KEY_CHECK, &key_check(ring)).await?;
     verify_check(ring, &stored)?;
     instance::set(&mut tx, instance::KEY_CHECK, &key_check(ring)).await?;
-    let event = Event::new("root_key.rotate").target(key.as_str()).detail("rewrapped", rewrapped).detail("resumed", resumed);
+    let event = Event::new("root_key.rotate")
+        .target(key.as_str())
+        .detail("rewrapped", rewrapped)
+        .detail("resumed", resumed);
     events::append(&mut tx, with.server, with.clock.now(), &[(&Actor::operator(), event)]).await?;
     tx.commit().await?;
     Ok(Rotated { key, resumed, rewrapped })

@@ -71,15 +71,18 @@ fn text(headers: &HeaderMap, name: HeaderName) -> Refused<Option<&str>> {
     match headers.get(&name).map(|value| value.to_str()) {
         None => Ok(None),
         Some(Ok(text)) if !text.trim().is_empty() => Ok(Some(text.trim())),
-        Some(_) => Err(Problem::new(Code::BadRequest, format!("The header {name} is empty or not plain text."))
-            .hint("Send a slug or an id, as shown in the project's settings.")
-            .into()),
+        Some(_) => {
+            Err(Problem::new(Code::BadRequest, format!("The header {name} is empty or not plain text."))
+                .hint("Send a slug or an id, as shown in the project's settings.")
+                .into())
+        }
     }
 }
 
 /// Reads a request's headers; `credential` comes from the path.
 pub fn ask<'a>(headers: &'a HeaderMap, credential: &'a str) -> Refused<Ask<'a>> {
-    let key = caller_key(headers).filter(|key| key.expose().starts_with(KEY_PREFIX)).ok_or_else(unauthenticated)?;
+    let key =
+        caller_key(headers).filter(|key| key.expose().starts_with(KEY_PREFIX)).ok_or_else(unauthenticated)?;
     Ok(Ask {
         key,
         project: text(headers, PROJECT)?,
@@ -93,10 +96,15 @@ impl Ask<'_> {
     pub fn id(&self) -> RouteId {
         use aws_lc_rs::digest::{Context, SHA256};
         let mut context = Context::new(&SHA256);
-        let parts = [Some(self.key.expose()), self.project, self.environment, self.user, Some(self.credential)];
+        let parts =
+            [Some(self.key.expose()), self.project, self.environment, self.user, Some(self.credential)];
         for part in parts {
             // Lengths keep the parts apart; an absent part differs from an empty one.
-            context.update(&part.map_or(u32::MAX, |part| u32::try_from(part.len()).unwrap_or(u32::MAX - 1)).to_le_bytes());
+            context.update(
+                &part
+                    .map_or(u32::MAX, |part| u32::try_from(part.len()).unwrap_or(u32::MAX - 1))
+                    .to_le_bytes(),
+            );
             context.update(part.unwrap_or_default().as_bytes());
         }
         let mut id = [0; 32];
@@ -129,7 +137,10 @@ mod tests {
     use http::HeaderValue;
 
     fn key_of(pairs: &[(&'static str, &str)]) -> Option<String> {
-        let headers = pairs.iter().map(|(name, value)| (HeaderName::from_static(name), HeaderValue::from_str(value).unwrap())).collect();
+        let headers = pairs
+            .iter()
+            .map(|(name, value)| (HeaderName::from_static(name), HeaderValue::from_str(value).unwrap()))
+            .collect();
         caller_key(&headers).map(|key| key.expose().to_owned())
     }
 
@@ -137,7 +148,10 @@ mod tests {
     fn a_key_comes_in_four_ways() {
         assert_eq!(key_of(&[("authorization", "Bearer lst_a")]).as_deref(), Some("lst_a"));
         assert_eq!(key_of(&[("authorization", "bearer  lst_a")]).as_deref(), Some("lst_a"));
-        assert_eq!(key_of(&[("latchstring-key", "lst_b"), ("authorization", "Bearer sdk")]).as_deref(), Some("lst_b"));
+        assert_eq!(
+            key_of(&[("latchstring-key", "lst_b"), ("authorization", "Bearer sdk")]).as_deref(),
+            Some("lst_b")
+        );
         let basic = |text: &str| format!("Basic {}", STANDARD.encode(text));
         assert_eq!(key_of(&[("authorization", &basic("any:lst_c"))]).as_deref(), Some("lst_c"));
         assert_eq!(key_of(&[("authorization", &basic("lst_d:"))]).as_deref(), Some("lst_d"));
@@ -147,9 +161,17 @@ mod tests {
 
     #[test]
     fn another_ask_has_another_id() {
-        let ask = |project, credential| Ask { key: "lst_a".into(), project, environment: None, user: None, credential }.id();
+        let ask = |project, credential| {
+            Ask { key: "lst_a".into(), project, environment: None, user: None, credential }.id()
+        };
         assert_eq!(ask(Some("p"), "c"), ask(Some("p"), "c"));
-        let all = [ask(Some("p"), "c"), ask(None, "c"), ask(Some(""), "c"), ask(Some("pc"), ""), ask(Some("p"), "cc")];
+        let all = [
+            ask(Some("p"), "c"),
+            ask(None, "c"),
+            ask(Some(""), "c"),
+            ask(Some("pc"), ""),
+            ask(Some("p"), "cc"),
+        ];
         for (i, a) in all.iter().enumerate() {
             assert!(all.iter().skip(i + 1).all(|b| a != b));
         }

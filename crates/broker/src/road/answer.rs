@@ -14,7 +14,12 @@ pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
 enum Kind {
     Own(Option<Bytes>),
-    Upstream { body: Box<ResponseBody>, mask: Option<Box<StreamMask>>, ended: bool, trailers: Option<Frame<Bytes>> },
+    Upstream {
+        body: Box<ResponseBody>,
+        mask: Option<Box<StreamMask>>,
+        ended: bool,
+        trailers: Option<Frame<Bytes>>,
+    },
 }
 
 /// What a caller gets to read.
@@ -32,7 +37,10 @@ impl AnswerBody {
 
     pub fn upstream(body: ResponseBody, mask: Option<StreamMask>, noted: Noted) -> Self {
         let ended = body.is_end_stream();
-        let mut answer = Self { kind: Kind::Upstream { body: Box::new(body), mask: mask.map(Box::new), ended, trailers: None }, noted: Some(noted) };
+        let mut answer = Self {
+            kind: Kind::Upstream { body: Box::new(body), mask: mask.map(Box::new), ended, trailers: None },
+            noted: Some(noted),
+        };
         if ended {
             answer.end();
         }
@@ -56,7 +64,10 @@ impl Body for AnswerBody {
     type Data = Bytes;
     type Error = BoxError;
 
-    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
         let this = self.get_mut();
         loop {
             let (body, mask, ended, trailers) = match &mut this.kind {
@@ -130,7 +141,13 @@ impl Body for AnswerBody {
         match &self.kind {
             Kind::Own(bytes) => SizeHint::with_exact(bytes.as_ref().map_or(0, Bytes::len) as u64),
             // Masking keeps lengths.
-            Kind::Upstream { body, ended, .. } => if *ended { SizeHint::with_exact(0) } else { body.size_hint() },
+            Kind::Upstream { body, ended, .. } => {
+                if *ended {
+                    SizeHint::with_exact(0)
+                } else {
+                    body.size_hint()
+                }
+            }
         }
     }
 }

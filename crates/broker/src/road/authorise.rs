@@ -58,9 +58,12 @@ pub fn credential_not_found() -> Box<Problem> {
 }
 
 fn context_missing(what: &'static str, header: &'static str) -> Box<Problem> {
-    Problem::new(Code::ContextMissing, format!("A personal key belongs to a person, not to a project: the request has to name the {what}."))
-        .hint(format!("Send `{header}`, or use a service key, which is bound to one project and environment."))
-        .into()
+    Problem::new(
+        Code::ContextMissing,
+        format!("A personal key belongs to a person, not to a project: the request has to name the {what}."),
+    )
+    .hint(format!("Send `{header}`, or use a service key, which is bound to one project and environment."))
+    .into()
 }
 
 fn person(id: UserId, owner: &KeyOwner) -> Option<Person> {
@@ -95,14 +98,21 @@ pub async fn caller(tx: &mut ReadTx, ask: &RouteAsk, now: Timestamp, basis: &mut
     let hash = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, ask.key.expose().as_bytes());
     let found = api_keys::by_secret_hash(tx, hash.as_ref(), now).await.map_err(refusals::store)?;
     let KeyCaller { key, owner, epoch } = found.ok_or_else(unauthenticated)?;
-    let limits: KeyLimits = serde_json::from_value(key.limits.clone()).map_err(|error| refusals::internal(&error))?;
+    let limits: KeyLimits =
+        serde_json::from_value(key.limits.clone()).map_err(|error| refusals::internal(&error))?;
     match key.belongs.clone() {
         KeyBelongs::Service { project_id, environment_id } => {
             basis.add(project_id.as_str(), epoch);
-            let KeyOwner::Project { slug, name, environment } = owner else { return Err(refusals::internal(&"a service key without a project")) };
+            let KeyOwner::Project { slug, name, environment } = owner else {
+                return Err(refusals::internal(&"a service key without a project"));
+            };
             // Headers never widen a service key: naming anything else than its own is a mistake worth telling.
-            let other = |named: &Option<String>, own: [&str; 2]| named.as_deref().is_some_and(|named| !own.contains(&named));
-            if other(&ask.project, [&slug, project_id.as_str()]) || other(&ask.environment, [&environment, &environment]) {
+            let other = |named: &Option<String>, own: [&str; 2]| {
+                named.as_deref().is_some_and(|named| !own.contains(&named))
+            };
+            if other(&ask.project, [&slug, project_id.as_str()])
+                || other(&ask.environment, [&environment, &environment])
+            {
                 return Err(Problem::new(Code::NotAllowed, "This service key belongs to another project or environment than the headers name.")
                     .hint("Leave Latchstring-Project and Latchstring-Environment out: a service key has one of each.")
                     .into());
@@ -113,7 +123,12 @@ pub async fn caller(tx: &mut ReadTx, ask: &RouteAsk, now: Timestamp, basis: &mut
             };
             Ok(Caller {
                 actor: Actor {
-                    who: Who::Service { key: key.id, name: key.name, project: project_id.clone(), environment: environment_id.clone() },
+                    who: Who::Service {
+                        key: key.id,
+                        name: key.name,
+                        project: project_id.clone(),
+                        environment: environment_id.clone(),
+                    },
                     address: None,
                 },
                 limits,
@@ -125,15 +140,22 @@ pub async fn caller(tx: &mut ReadTx, ask: &RouteAsk, now: Timestamp, basis: &mut
         }
         KeyBelongs::Personal { user_id } => {
             basis.add(user_id.as_str(), epoch);
-            let person = person(user_id, &owner).ok_or_else(|| refusals::internal(&"a personal key without a person"))?;
-            if ask.user.as_ref().is_some_and(|named| !named.eq_ignore_ascii_case(&person.email) && named != person.id.as_str()) {
+            let person = person(user_id, &owner)
+                .ok_or_else(|| refusals::internal(&"a personal key without a person"))?;
+            if ask.user.as_ref().is_some_and(|named| {
+                !named.eq_ignore_ascii_case(&person.email) && named != person.id.as_str()
+            }) {
                 return Err(Problem::new(Code::NotAllowed, "A personal key acts as its own person only.")
                     .hint("Leave Latchstring-User out, or use a service key with `may_act_for`.")
                     .into());
             }
             let scope: KeyScope = key.scope;
-            let actor = Actor { who: Who::Person { person: person.clone(), via: Via::Key { id: key.id, scope } }, address: None };
-            let (project, environment) = place(tx, &person, ask.project.as_deref(), ask.environment.as_deref(), basis).await?;
+            let actor = Actor {
+                who: Who::Person { person: person.clone(), via: Via::Key { id: key.id, scope } },
+                address: None,
+            };
+            let (project, environment) =
+                place(tx, &person, ask.project.as_deref(), ask.environment.as_deref(), basis).await?;
             Ok(Caller { actor, limits, expires_at: key.expires_at, project, environment, user: Some(person) })
         }
     }
@@ -148,21 +170,28 @@ pub async fn place(
     basis: &mut Basis,
 ) -> Refused<(ProjectAt, EnvironmentAt)> {
     let project = project.ok_or_else(|| context_missing("project", "Latchstring-Project: <slug>"))?;
-    let environment = environment.ok_or_else(|| context_missing("environment", "Latchstring-Environment: <name>"))?;
+    let environment =
+        environment.ok_or_else(|| context_missing("environment", "Latchstring-Environment: <name>"))?;
     let member = projects::for_member(tx, &person.id, project).await.map_err(refusals::store)?;
     let member = member.ok_or_else(|| {
-        Problem::new(Code::NotFound, "There is no such project, or you are not a member of it.").hint("Use the project's slug or id; its admins can add you.")
+        Problem::new(Code::NotFound, "There is no such project, or you are not a member of it.")
+            .hint("Use the project's slug or id; its admins can add you.")
     })?;
-    let epoch = latchstring_store::scopes::epoch(tx, member.project.id.as_str()).await.map_err(refusals::store)?;
+    let epoch =
+        latchstring_store::scopes::epoch(tx, member.project.id.as_str()).await.map_err(refusals::store)?;
     basis.add(member.project.id.as_str(), epoch);
     if !member.role.may_call() {
-        return Err(Problem::new(Code::Forbidden, format!("Your role in this project is {}; calls need {}.", member.role, Role::Editor))
-            .hint("Ask an admin of the project for the role editor.")
-            .into());
+        return Err(Problem::new(
+            Code::Forbidden,
+            format!("Your role in this project is {}; calls need {}.", member.role, Role::Editor),
+        )
+        .hint("Ask an admin of the project for the role editor.")
+        .into());
     }
     let found = environments::by_name(tx, &member.project.id, environment).await.map_err(refusals::store)?;
     let found = found.ok_or_else(|| {
-        Problem::new(Code::NotFound, "The project has no environment of that name.").hint("GET /api/v1/projects/{project} lists its environments.")
+        Problem::new(Code::NotFound, "The project has no environment of that name.")
+            .hint("GET /api/v1/projects/{project} lists its environments.")
     })?;
     Ok((
         ProjectAt { id: member.project.id, slug: member.project.slug, name: member.project.name },
@@ -170,12 +199,21 @@ pub async fn place(
     ))
 }
 
-async fn acted_for(tx: &mut ReadTx, limits: &KeyLimits, project: &ProjectId, named: &str, basis: &mut Basis) -> Refused<Person> {
+async fn acted_for(
+    tx: &mut ReadTx,
+    limits: &KeyLimits,
+    project: &ProjectId,
+    named: &str,
+    basis: &mut Basis,
+) -> Refused<Person> {
     let refuse = || {
         Problem::new(Code::NotAllowed, "This key may not act for that person.")
             .hint("A project admin names in `may_act_for` which members a key may act for; they must be active members.")
     };
-    let listed = limits.may_act_for.as_ref().is_some_and(|list| list.iter().any(|email| email.eq_ignore_ascii_case(named)));
+    let listed = limits
+        .may_act_for
+        .as_ref()
+        .is_some_and(|list| list.iter().any(|email| email.eq_ignore_ascii_case(named)));
     if !listed {
         return Err(refuse().into());
     }
@@ -190,30 +228,51 @@ async fn acted_for(tx: &mut ReadTx, limits: &KeyLimits, project: &ProjectId, nam
 }
 
 /// Share → grant → values, in one look-up. Only this function mints an [`OpenTicket`] for calls.
-pub async fn credential(tx: &mut ReadTx, caller: Caller, named: &str, mut basis: Basis) -> Refused<Authorised> {
-    let found = resolve::route(tx, &caller.project.id, &caller.environment.name, named).await.map_err(refusals::store)?;
+pub async fn credential(
+    tx: &mut ReadTx,
+    caller: Caller,
+    named: &str,
+    mut basis: Basis,
+) -> Refused<Authorised> {
+    let found = resolve::route(tx, &caller.project.id, &caller.environment.name, named)
+        .await
+        .map_err(refusals::store)?;
     let route = found.filter(|route| route.owner_living).ok_or_else(credential_not_found)?;
     basis.add(caller.project.id.as_str(), route.epochs.project);
     basis.add(route.credential.id.as_str(), route.epochs.credential);
     basis.add(route.credential.owner.id(), route.epochs.owner);
     caller.limits.check_credential(&route.credential.id)?;
     if route.credential.deletes_at.is_some() {
-        return Err(Problem::new(Code::CredentialDisabled, "The credential is going to be deleted and cannot be used any more.")
-            .hint("Its owner can restore it until the day of deletion.")
-            .into());
+        return Err(Problem::new(
+            Code::CredentialDisabled,
+            "The credential is going to be deleted and cannot be used any more.",
+        )
+        .hint("Its owner can restore it until the day of deletion.")
+        .into());
     }
     if route.credential.disabled {
-        return Err(Problem::new(Code::CredentialDisabled, "The credential's owner has disabled it.").hint("Ask its owner to enable it again.").into());
+        return Err(Problem::new(Code::CredentialDisabled, "The credential's owner has disabled it.")
+            .hint("Ask its owner to enable it again.")
+            .into());
     }
     if route.share.suspended {
-        return Err(Problem::new(Code::DestinationNotAllowed, "The credential's destination has changed, and a project admin has not accepted the new one yet.")
-            .hint("A project admin looks at the new destination and accepts it, or withdraws the share.")
-            .into());
+        return Err(Problem::new(
+            Code::DestinationNotAllowed,
+            "The credential's destination has changed, and a project admin has not accepted the new one yet.",
+        )
+        .hint("A project admin looks at the new destination and accepts it, or withdraws the share.")
+        .into());
     }
     let Some(values) = route.values else {
-        return Err(Problem::new(Code::NoGrant, format!("The credential is shared with this project, but not granted to its environment {}.", caller.environment.name))
-            .hint("Its owner decides in the share's grants which of its values each environment may use.")
-            .into());
+        return Err(Problem::new(
+            Code::NoGrant,
+            format!(
+                "The credential is shared with this project, but not granted to its environment {}.",
+                caller.environment.name
+            ),
+        )
+        .hint("Its owner decides in the share's grants which of its values each environment may use.")
+        .into());
     };
     Ok(Authorised {
         caller,

@@ -36,7 +36,9 @@ fn check_bytes(path: &[u8]) -> Result<(), &'static str> {
         return Err("The path holds a backslash, which some servers read as `/`.");
     }
     if path.split(|b| *b == b'/').any(is_dot_segment) {
-        return Err("The path holds a `.` or `..` segment, raw or percent-encoded, which could leave the API's base path.");
+        return Err(
+            "The path holds a `.` or `..` segment, raw or percent-encoded, which could leave the API's base path.",
+        );
     }
     Ok(())
 }
@@ -62,8 +64,14 @@ pub fn check_path(path: &str) -> Refused<()> {
 pub fn join(base: &Address, rest: &str, query: Option<&str>) -> Refused<String> {
     check_path(rest)?;
     let prefix = base.path.trim_end_matches('/');
-    let mut target =
-        String::with_capacity(prefix.len() + rest.len() + 2 + query.map_or(0, str::len) + base.query.as_ref().map_or(0, String::len) + 1);
+    let mut target = String::with_capacity(
+        prefix.len()
+            + rest.len()
+            + 2
+            + query.map_or(0, str::len)
+            + base.query.as_ref().map_or(0, String::len)
+            + 1,
+    );
     target.push_str(prefix);
     if !rest.is_empty() {
         target.push('/');
@@ -82,7 +90,8 @@ pub fn join(base: &Address, rest: &str, query: Option<&str>) -> Refused<String> 
 
 /// Whether a target lies within one of the pins for this purpose; if not, nothing is sent.
 pub fn check_pins(pins: &[Pin], purpose: PinPurpose, address: &Address) -> Refused<()> {
-    let within = pins.iter().any(|pin| pin.purpose == purpose && pin.contains(&address.origin, &address.path));
+    let within =
+        pins.iter().any(|pin| pin.purpose == purpose && pin.contains(&address.origin, &address.path));
     if within {
         return Ok(());
     }
@@ -99,8 +108,11 @@ pub fn check_pins(pins: &[Pin], purpose: PinPurpose, address: &Address) -> Refus
 }
 
 fn describe(pins: &[Pin], purpose: PinPurpose) -> String {
-    let list: Vec<String> =
-        pins.iter().filter(|pin| pin.purpose == purpose).map(|pin| format!("{}{}", pin.origin, pin.prefix)).collect();
+    let list: Vec<String> = pins
+        .iter()
+        .filter(|pin| pin.purpose == purpose)
+        .map(|pin| format!("{}{}", pin.origin, pin.prefix))
+        .collect();
     if list.is_empty() { "no destination yet".to_owned() } else { list.join(", ") }
 }
 
@@ -136,9 +148,31 @@ mod tests {
     #[test]
     fn what_could_leave_the_prefix_is_refused() {
         for path in [
-            "..", "../admin", "a/../../b", "./a", "a/.", "%2e%2e/a", "%2E%2E%2Fadmin", ".%2e/a", "%2e./a", "%252e%252e/a",
-            "a/%252e%252e%252fb", "a\\b", "..\\a", "a%5cb", "a%5C..%5Cb", "%255c", "a%00", "a%0d%0aHost:%20x", "a%7f", "a%1f",
-            "..;/a", "a/..;x=y/b", "%2e%2e;/", "a%2f..%2fb", "%252e%252e%255c",
+            "..",
+            "../admin",
+            "a/../../b",
+            "./a",
+            "a/.",
+            "%2e%2e/a",
+            "%2E%2E%2Fadmin",
+            ".%2e/a",
+            "%2e./a",
+            "%252e%252e/a",
+            "a/%252e%252e%252fb",
+            "a\\b",
+            "..\\a",
+            "a%5cb",
+            "a%5C..%5Cb",
+            "%255c",
+            "a%00",
+            "a%0d%0aHost:%20x",
+            "a%7f",
+            "a%1f",
+            "..;/a",
+            "a/..;x=y/b",
+            "%2e%2e;/",
+            "a%2f..%2fb",
+            "%252e%252e%255c",
         ] {
             let error = check_path(path).expect_err(path);
             assert_eq!(error.code, Code::BadPath, "{path}");
@@ -152,8 +186,17 @@ mod tests {
         let pins = [Pin::new(PinPurpose::Call, base.origin.clone(), "/v1")];
         let at = |text: &str| Address::parse(text).unwrap();
         assert!(check_pins(&pins, PinPurpose::Call, &at("https://api.example.com/v1/x")).is_ok());
-        for other in ["https://api.example.com/v2", "https://evil.example/v1/x", "http://api.example.com/v1/x", "https://api.example.com:444/v1"] {
-            assert_eq!(check_pins(&pins, PinPurpose::Call, &at(other)).unwrap_err().code, Code::DestinationNotAllowed, "{other}");
+        for other in [
+            "https://api.example.com/v2",
+            "https://evil.example/v1/x",
+            "http://api.example.com/v1/x",
+            "https://api.example.com:444/v1",
+        ] {
+            assert_eq!(
+                check_pins(&pins, PinPurpose::Call, &at(other)).unwrap_err().code,
+                Code::DestinationNotAllowed,
+                "{other}"
+            );
         }
         assert!(check_pins(&pins, PinPurpose::Token, &at("https://api.example.com/v1/x")).is_err());
     }

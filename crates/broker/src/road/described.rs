@@ -63,19 +63,30 @@ impl From<Box<Problem>> for Undelivered {
 }
 
 fn not_a_header(name: &str) -> Box<Problem> {
-    Problem::new(Code::TemplateError, format!("The connector's header {name} holds characters that headers may not have."))
-        .hint("Check the value that goes into it.")
-        .into()
+    Problem::new(
+        Code::TemplateError,
+        format!("The connector's header {name} holds characters that headers may not have."),
+    )
+    .hint("Check the value that goes into it.")
+    .into()
 }
 
 fn address(plan: &Plan, request: &OwnRequest) -> Refused<Address> {
     let mut address = match &request.to {
         To::Url(address) => address.clone(),
         To::Path(path) => {
-            let (path, query) = path.expose().split_once('?').map_or((path.expose(), None), |(path, query)| (path, Some(query)));
+            let (path, query) = path
+                .expose()
+                .split_once('?')
+                .map_or((path.expose(), None), |(path, query)| (path, Some(query)));
             let target = bind::join(&plan.base, path.trim_start_matches('/'), query)?;
-            let (path, query) = target.split_once('?').map_or((target.as_str(), None), |(path, query)| (path, Some(query)));
-            Address { origin: plan.base.origin.clone(), path: path.to_owned(), query: query.map(str::to_owned) }
+            let (path, query) =
+                target.split_once('?').map_or((target.as_str(), None), |(path, query)| (path, Some(query)));
+            Address {
+                origin: plan.base.origin.clone(),
+                path: path.to_owned(),
+                query: query.map(str::to_owned),
+            }
         }
     };
     if let Some(query) = request.encoded_query() {
@@ -121,11 +132,19 @@ impl Broker {
         }
     }
 
-    fn signed(&self, plan: &Plan, token: Option<&LiveToken>, request: &OwnRequest) -> Refused<(WireRequest, Masker, ShownRequest)> {
+    fn signed(
+        &self,
+        plan: &Plan,
+        token: Option<&LiveToken>,
+        request: &OwnRequest,
+    ) -> Refused<(WireRequest, Masker, ShownRequest)> {
         let address = address(plan, request)?;
         let mut headers = HeaderMap::new();
         headers.insert(header::ACCEPT, HeaderValue::from_static("application/json, */*;q=0.8"));
-        headers.insert(header::USER_AGENT, HeaderValue::from_static(concat!("Latchstring/", env!("CARGO_PKG_VERSION"))));
+        headers.insert(
+            header::USER_AGENT,
+            HeaderValue::from_static(concat!("Latchstring/", env!("CARGO_PKG_VERSION"))),
+        );
         plan.place_headers(&mut headers);
         for (name, value) in &request.headers {
             let parsed = HeaderName::from_bytes(name.as_bytes()).map_err(|_| not_a_header(name))?;
@@ -134,25 +153,39 @@ impl Broker {
         }
         let mut body = SecretBytes::default();
         if let Some(own) = &request.body {
-            headers.insert(header::CONTENT_TYPE, HeaderValue::from_str(&own.content_type).map_err(|_| not_a_header("content-type"))?);
+            headers.insert(
+                header::CONTENT_TYPE,
+                HeaderValue::from_str(&own.content_type).map_err(|_| not_a_header("content-type"))?,
+            );
             body = own.bytes.clone();
         } else if let Some(own) = plan.prepared.own_body().filter(|own| own.goes_with(&request.method)) {
-            headers.insert(header::CONTENT_TYPE, HeaderValue::from_str(&own.content_type).map_err(|_| not_a_header("content-type"))?);
+            headers.insert(
+                header::CONTENT_TYPE,
+                HeaderValue::from_str(&own.content_type).map_err(|_| not_a_header("content-type"))?,
+            );
             body = own.bytes.clone();
         }
         let mut target = plan.place_query(address.target());
-        let mut out = Outgoing { method: &request.method, origin: &address.origin, target: &mut target, headers: &mut headers };
+        let mut out = Outgoing {
+            method: &request.method,
+            origin: &address.origin,
+            target: &mut target,
+            headers: &mut headers,
+        };
         let now = self.now();
         let fresh = plan
             .prepared
             .sign(&mut out, Some(body.expose()), token.map(|token| &token.set), now, &*self.parts.entropy)
             .map_err(|error| crate::credentials::scheme_problem(&error))?;
-        let mut masker = Masker::new(Some(Arc::clone(&plan.mask)), token.map(|token| Arc::clone(&token.mask)));
+        let mut masker =
+            Masker::new(Some(Arc::clone(&plan.mask)), token.map(|token| Arc::clone(&token.mask)));
         if let Some(fresh) = fresh {
             masker.add_fresh(fresh.expose().as_bytes());
         }
-        let (path, query) = target.split_once('?').map_or((target.as_str(), None), |(path, query)| (path, Some(query)));
-        let address = Address { origin: address.origin, path: path.to_owned(), query: query.map(str::to_owned) };
+        let (path, query) =
+            target.split_once('?').map_or((target.as_str(), None), |(path, query)| (path, Some(query)));
+        let address =
+            Address { origin: address.origin, path: path.to_owned(), query: query.map(str::to_owned) };
         let shown = ShownRequest {
             method: request.method.to_string(),
             url: masker.mask_text(&address.to_string()),
@@ -171,7 +204,10 @@ pub(crate) fn shown_headers(headers: &HeaderMap, masker: &Masker) -> Vec<(String
             let text = String::from_utf8_lossy(value.as_bytes());
             let shown = if value.is_sensitive() {
                 match text.split_once(' ') {
-                    Some((word, rest)) if word.len() <= 16 && word.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-') => {
+                    Some((word, rest))
+                        if word.len() <= 16
+                            && word.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-') =>
+                    {
                         format!("{word} {}", "*".repeat(rest.len().min(24)))
                     }
                     _ => "*".repeat(text.len().min(24)),

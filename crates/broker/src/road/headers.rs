@@ -119,7 +119,9 @@ mod tests {
     fn map(pairs: &[(&str, &str)]) -> HeaderMap {
         pairs
             .iter()
-            .filter_map(|(name, value)| Some((HeaderName::try_from(*name).ok()?, HeaderValue::try_from(*value).ok()?)))
+            .filter_map(|(name, value)| {
+                Some((HeaderName::try_from(*name).ok()?, HeaderValue::try_from(*value).ok()?))
+            })
             .collect()
     }
 
@@ -170,7 +172,10 @@ mod tests {
             ("content-encoding", "gzip"),
         ]);
         strip_response(&mut headers);
-        assert_eq!(names(&headers), ["content-encoding", "content-security-policy", "etag", "x-content-type-options"]);
+        assert_eq!(
+            names(&headers),
+            ["content-encoding", "content-security-policy", "etag", "x-content-type-options"]
+        );
         assert_eq!(headers.get("content-security-policy"), Some(&SANDBOX));
     }
 }

@@ -133,10 +133,18 @@ impl Lane {
         answer
     }
 
-    async fn carry(&self, call: &CallId, now: Timestamp, request: Request<Incoming>, peer: Peer) -> Refused<Response<AnswerBody>> {
+    async fn carry(
+        &self,
+        call: &CallId,
+        now: Timestamp,
+        request: Request<Incoming>,
+        peer: Peer,
+    ) -> Refused<Response<AnswerBody>> {
         let (head, body) = request.into_parts();
         let Some((credential, rest)) = accept::split_path(head.uri.path()) else {
-            return Err(Problem::new(Code::NotFound, "The path names no credential.").hint("Call /proxy/{credential}/{path of the API}.").into());
+            return Err(Problem::new(Code::NotFound, "The path names no credential.")
+                .hint("Call /proxy/{credential}/{path of the API}.")
+                .into());
         };
         if headers::wants_upgrade(&head.headers) || head.method == Method::CONNECT {
             return Err(Problem::new(Code::UpgradeNotSupported, "Latchstring carries requests and answers; it does not switch protocols.")
@@ -147,21 +155,29 @@ impl Lane {
         let route = match self.route(&ask, now).await {
             Ok(route) => route,
             Err(problem) => {
-                self.broker.refused_call(&ask, peer, &head.method, rest, &problem);
+                self.broker.refused_call(&ask, peer, &head.method, &format!("/{rest}"), &problem);
                 return Err(problem);
             }
         };
         let limits = &route.caller.limits;
-        let allowed = limits.check_network(peer.address).and_then(|()| bind::check_path(rest)).and_then(|()| limits.check_proxy(&head.method, rest));
+        let allowed = limits
+            .check_network(peer.address)
+            .and_then(|()| bind::check_path(rest))
+            .and_then(|()| limits.check_proxy(&head.method, rest));
         if let Err(problem) = allowed {
-            self.broker.refused_route(&route, peer, &head.method, rest, &problem);
+            self.broker.refused_route(&route, peer, &head.method, &format!("/{rest}"), &problem);
             return Err(problem);
         }
         let token = self.token(&route, now).await?;
         let plan = route.plan(&self.broker, token.as_deref(), now)?;
         let target = bind::join(&plan.base, rest, head.uri.query())?;
         let target = plan.place_query(target);
-        let asked = Asked { method: head.method, path_length: target.find('?').unwrap_or(target.len()), target, headers: head.headers };
+        let asked = Asked {
+            method: head.method,
+            path_length: target.find('?').unwrap_or(target.len()),
+            target,
+            headers: head.headers,
+        };
         let about_path = format!("/{rest}");
         let ready = Ready { route, plan, token };
         self.forward(call, now, ready, asked, about_path, body, peer).await
@@ -186,7 +202,10 @@ impl Lane {
         Ok(route)
     }
 
-    async fn on_control<T: Send + 'static>(&self, work: impl Future<Output = Refused<T>> + Send + 'static) -> Refused<T> {
+    async fn on_control<T: Send + 'static>(
+        &self,
+        work: impl Future<Output = Refused<T>> + Send + 'static,
+    ) -> Refused<T> {
         self.broker.parts.control.spawn(work).await.map_err(|error| refusals::internal(&error))?
     }
 
@@ -240,7 +259,8 @@ impl Lane {
             client: Some(&client),
         };
         let ticket = record::intent(&self.journal, &about, Arc::clone(&ready.plan.pins)).await?;
-        let mut noted = Noted::new(self.journal.clone(), call.clone(), Arc::clone(&self.broker.parts.clock), now);
+        let mut noted =
+            Noted::new(self.journal.clone(), call.clone(), Arc::clone(&self.broker.parts.clock), now);
         headers::strip_request(&mut asked.headers);
 
         let (body, memory, held) = match self.body(&ready, &asked, body).await {
@@ -250,7 +270,8 @@ impl Lane {
                 return Err(problem);
             }
         };
-        let spare = ready.may_replay().then(|| (asked.method.clone(), asked.target.clone(), asked.headers.clone()));
+        let spare =
+            ready.may_replay().then(|| (asked.method.clone(), asked.target.clone(), asked.headers.clone()));
         let first = self.send(&ticket, &ready, asked, body, held.as_deref(), now).await;
         let (mut answer, mut masker) = match first {
             Ok(sent) => sent,
@@ -267,7 +288,10 @@ impl Lane {
             // The pins and the base are the same: a token that moved the base made another plan, and its pins were checked.
             let asked = Asked { method, path_length: 0, target, headers };
             let held = held.is_some().then(|| again.clone());
-            match self.send(&ticket, &ready, asked, RequestBody::full(again), held.as_deref(), self.broker.now()).await {
+            match self
+                .send(&ticket, &ready, asked, RequestBody::full(again), held.as_deref(), self.broker.now())
+                .await
+            {
                 Ok(second) => (answer, masker) = second,
                 Err(problem) => {
                     noted.failed(problem.code);
@@ -280,12 +304,22 @@ impl Lane {
     }
 
     /// The body as it will be sent: streamed, streamed and remembered, or held for a signature.
-    async fn body(&self, ready: &Ready, asked: &Asked, body: Incoming) -> Refused<(RequestBody, Replay, Option<Bytes>)> {
+    async fn body(
+        &self,
+        ready: &Ready,
+        asked: &Asked,
+        body: Incoming,
+    ) -> Refused<(RequestBody, Replay, Option<Bytes>)> {
         if body.is_end_stream() {
             return Ok((RequestBody::empty(), Replay::Whole(Bytes::new()), Some(Bytes::new())));
         }
         let (mut target, mut headers) = (asked.target.clone(), HeaderMap::new());
-        let out = Outgoing { method: &asked.method, origin: &ready.plan.base.origin, target: &mut target, headers: &mut headers };
+        let out = Outgoing {
+            method: &asked.method,
+            origin: &ready.plan.base.origin,
+            target: &mut target,
+            headers: &mut headers,
+        };
         if let BodyNeed::Held { max } = ready.plan.prepared.body_need(&out) {
             let held = Limited::new(body, max).collect().await.map_err(|_| {
                 Problem::new(Code::BodyTooLarge, format!("This credential signs the body, so it must be held in memory, and it is longer than {max} bytes (or broke off)."))
@@ -314,7 +348,12 @@ impl Lane {
     ) -> Refused<(Response<ResponseBody>, Masker)> {
         let plan = &ready.plan;
         plan.place_headers(&mut asked.headers);
-        let mut out = Outgoing { method: &asked.method, origin: &plan.base.origin, target: &mut asked.target, headers: &mut asked.headers };
+        let mut out = Outgoing {
+            method: &asked.method,
+            origin: &plan.base.origin,
+            target: &mut asked.target,
+            headers: &mut asked.headers,
+        };
         let token = ready.token.as_deref();
         let fresh = plan
             .prepared
@@ -322,7 +361,8 @@ impl Lane {
             .map_err(|error| crate::credentials::scheme_problem(&error))?;
         let masker = masker(plan, token, fresh);
         let uri = Uri::try_from(asked.target).map_err(|_| {
-            Problem::new(Code::BadPath, "The path or query holds bytes that cannot stand in a request line.").hint("Percent-encode them.")
+            Problem::new(Code::BadPath, "The path or query holds bytes that cannot stand in a request line.")
+                .hint("Percent-encode them.")
         })?;
         let mut request = Request::new(body);
         *request.method_mut() = asked.method;
@@ -410,7 +450,8 @@ fn returned(answer: Response<ResponseBody>, masker: Masker, noted: Noted) -> Res
 /// An error of our own, as RFC 9457 and with its code in a header, so that it is not taken for the API's.
 fn refusal(problem: &Problem) -> Response<AnswerBody> {
     let mut answer = Response::new(AnswerBody::own(problem.to_json().to_string()));
-    *answer.status_mut() = StatusCode::from_u16(problem.code.status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    *answer.status_mut() =
+        StatusCode::from_u16(problem.code.status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     let headers = answer.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));

@@ -72,7 +72,8 @@ impl KeyLimits {
         let path: Vec<u8> = percent_encoding::percent_decode_str(path).collect();
         let within = |prefix: &String| {
             let prefix = prefix.trim_matches('/').as_bytes();
-            path.strip_prefix(prefix).is_some_and(|rest| prefix.is_empty() || rest.is_empty() || rest.starts_with(b"/"))
+            path.strip_prefix(prefix)
+                .is_some_and(|rest| prefix.is_empty() || rest.is_empty() || rest.starts_with(b"/"))
         };
         if prefixes.iter().any(within) {
             return Ok(());
@@ -85,10 +86,12 @@ impl KeyLimits {
 
     pub fn check_method(&self, method: &Method) -> Refused<()> {
         match &self.methods {
-            Some(methods) if !methods.iter().any(|allowed| allowed.eq_ignore_ascii_case(method.as_str())) => Err(refuse(
-                format!("This key may not use {method}; it is limited to {}.", methods.join(", ")),
-                "A project admin can make a key with other limits.",
-            )),
+            Some(methods) if !methods.iter().any(|allowed| allowed.eq_ignore_ascii_case(method.as_str())) => {
+                Err(refuse(
+                    format!("This key may not use {method}; it is limited to {}.", methods.join(", ")),
+                    "A project admin can make a key with other limits.",
+                ))
+            }
             _ => Ok(()),
         }
     }
@@ -112,7 +115,10 @@ mod tests {
 
     #[test]
     fn every_limit_refuses() {
-        let limits: KeyLimits = serde_json::from_str(r#"{"methods": ["GET"], "networks": ["10.0.0.0/8"], "operations_only": true}"#).unwrap();
+        let limits: KeyLimits = serde_json::from_str(
+            r#"{"methods": ["GET"], "networks": ["10.0.0.0/8"], "operations_only": true}"#,
+        )
+        .unwrap();
         assert!(limits.check_method(&Method::POST).is_err());
         assert!(limits.check_method(&Method::GET).is_ok());
         assert!(limits.check_network("::ffff:10.1.1.1".parse().unwrap()).is_ok());

@@ -221,10 +221,23 @@ pub fn is_text(content_type: Option<&HeaderValue>) -> bool {
         Some(("text" | "multipart" | "message", _)) => true,
         Some(("image", sub)) => sub == "svg+xml",
         Some(("audio" | "video" | "font" | "model", _)) => false,
-        Some(("application", sub)) => !matches!(
-            sub,
-            "octet-stream" | "zip" | "gzip" | "x-gzip" | "pdf" | "x-tar" | "x-7z-compressed" | "vnd.rar" | "wasm" | "protobuf" | "grpc"
-        ) && !sub.starts_with("vnd.openxmlformats") && !sub.starts_with("vnd.ms-"),
+        Some(("application", sub)) => {
+            !matches!(
+                sub,
+                "octet-stream"
+                    | "zip"
+                    | "gzip"
+                    | "x-gzip"
+                    | "pdf"
+                    | "x-tar"
+                    | "x-7z-compressed"
+                    | "vnd.rar"
+                    | "wasm"
+                    | "protobuf"
+                    | "grpc"
+            ) && !sub.starts_with("vnd.openxmlformats")
+                && !sub.starts_with("vnd.ms-")
+        }
         _ => true,
     }
 }
@@ -263,10 +276,18 @@ mod tests {
             let mut out = stream.feed(Bytes::copy_from_slice(&text.as_bytes()[..cut]), false).to_vec();
             out.extend_from_slice(&stream.feed(Bytes::copy_from_slice(&text.as_bytes()[cut..]), true));
             out.extend(stream.finish().into_iter().flatten());
-            assert_eq!(String::from_utf8(out).unwrap(), format!("before {} after", "*".repeat(SECRET.len())), "cut at {cut}");
+            assert_eq!(
+                String::from_utf8(out).unwrap(),
+                format!("before {} after", "*".repeat(SECRET.len())),
+                "cut at {cut}"
+            );
         }
         let mut stream = StreamMask::new(masker());
-        assert_eq!(stream.feed(Bytes::from_static(b"data: tick\n\n"), false), "data: tick\n\n", "events pass at once");
+        assert_eq!(
+            stream.feed(Bytes::from_static(b"data: tick\n\n"), false),
+            "data: tick\n\n",
+            "events pass at once"
+        );
     }
 
     #[test]
@@ -295,7 +316,13 @@ mod tests {
 
     #[test]
     fn text_types() {
-        for text in ["text/plain", "application/json; charset=utf-8", "application/problem+json", "image/svg+xml", "application/xml"] {
+        for text in [
+            "text/plain",
+            "application/json; charset=utf-8",
+            "application/problem+json",
+            "image/svg+xml",
+            "application/xml",
+        ] {
             assert!(is_text(Some(&HeaderValue::from_static(text))), "{text}");
         }
         assert!(is_text(None));

@@ -4,7 +4,8 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use latchstring_connectors::{
-    AuthMethod, Context, Definition, Lookup, LookupUnavailable, ProjectContext, RenderError, Resolved, SecretValue, UserContext, Values,
+    AuthMethod, Context, Definition, Lookup, LookupUnavailable, ProjectContext, RenderError, Resolved,
+    SecretValue, UserContext, Values,
 };
 use latchstring_model::id::{EnvironmentId, ProjectId};
 use latchstring_model::problem::Refused;
@@ -49,7 +50,8 @@ impl Broker {
             for row in secrets::list(tx, project, environment, kind).await.map_err(refusals::store)? {
                 let aad = secret_aad(project, environment, kind, &row.name, row.version);
                 let bytes = self.open(ticket, &aad, &row.sealed)?;
-                let text = std::str::from_utf8(bytes.expose()).map_err(|_| refusals::internal(&"a secret is not text"))?;
+                let text = std::str::from_utf8(bytes.expose())
+                    .map_err(|_| refusals::internal(&"a secret is not text"))?;
                 match kind {
                     SecretKind::Secret => {
                         names.secrets.insert(row.name, SecretValue { value: text.into(), hosts: row.hosts });
@@ -92,11 +94,24 @@ pub fn project_context(project: &ProjectAt) -> ProjectContext {
 
 impl Materials {
     pub fn new(definition: Arc<Definition>, method: &str, values: Values, names: Arc<Names>) -> Self {
-        Self { definition, method: method.to_owned(), values, user: None, project: None, environment: None, names }
+        Self {
+            definition,
+            method: method.to_owned(),
+            values,
+            user: None,
+            project: None,
+            environment: None,
+            names,
+        }
     }
 
     #[must_use]
-    pub fn for_caller(mut self, user: Option<&Person>, project: &ProjectAt, environment: &EnvironmentAt) -> Self {
+    pub fn for_caller(
+        mut self,
+        user: Option<&Person>,
+        project: &ProjectAt,
+        environment: &EnvironmentAt,
+    ) -> Self {
         self.user = user.map(user_context);
         self.project = Some(project_context(project));
         self.environment = Some(environment.name.clone());
@@ -107,14 +122,23 @@ impl Materials {
         self.definition.method(&self.method).ok_or_else(|| {
             Problem::new(
                 Code::ConnectorChanged,
-                format!("The connector {} has no auth method {} any more.", self.definition.name, self.method),
+                format!(
+                    "The connector {} has no auth method {} any more.",
+                    self.definition.name, self.method
+                ),
             )
             .hint("Make the credential anew with one of the methods that the connector has now.")
             .into()
         })
     }
 
-    pub fn context<'a>(&'a self, token: Option<&'a TokenSet>, input: Option<&'a Value>, now: Timestamp, entropy: &'a dyn Entropy) -> Context<'a> {
+    pub fn context<'a>(
+        &'a self,
+        token: Option<&'a TokenSet>,
+        input: Option<&'a Value>,
+        now: Timestamp,
+        entropy: &'a dyn Entropy,
+    ) -> Context<'a> {
         Context {
             values: &self.values,
             user: self.user.as_ref(),
@@ -128,9 +152,16 @@ impl Materials {
         }
     }
 
-    pub fn resolve(&self, token: Option<&TokenSet>, now: Timestamp, entropy: &dyn Entropy) -> Refused<Resolved> {
+    pub fn resolve(
+        &self,
+        token: Option<&TokenSet>,
+        now: Timestamp,
+        entropy: &dyn Entropy,
+    ) -> Refused<Resolved> {
         let method = self.auth_method()?;
-        self.definition.resolve(method, &self.context(token, None, now, entropy)).map_err(|error| render_problem(&error))
+        self.definition
+            .resolve(method, &self.context(token, None, now, entropy))
+            .map_err(|error| render_problem(&error))
     }
 }
 

@@ -65,8 +65,11 @@ impl Broker {
         bind::check_pins(own.pins, own.pin, &request.address)?;
         let uri: Uri = request.address.target().parse().map_err(|_| {
             OwnFailure::from(Box::new(
-                Problem::new(Code::TemplateError, "The address that the connector's definition gives cannot stand in a request.")
-                    .hint("Check the values that go into the path and the query, such as identifiers."),
+                Problem::new(
+                    Code::TemplateError,
+                    "The address that the connector's definition gives cannot stand in a request.",
+                )
+                .hint("Check the values that go into the path and the query, such as identifiers."),
             ))
         })?;
         let now = self.now();
@@ -85,20 +88,31 @@ impl Broker {
             path: own.path,
             client: client.as_deref(),
         };
-        let way = self.own_way.get().ok_or_else(|| refusals::internal(&"the control runtime's way out is not open"))?;
+        let way = self
+            .own_way
+            .get()
+            .ok_or_else(|| refusals::internal(&"the control runtime's way out is not open"))?;
         let ticket = record::intent(&way.journal, &about, Arc::clone(own.pins)).await?;
         let mut noted = Noted::new(way.journal.clone(), call, Arc::clone(&self.parts.clock), now);
         let mut sent = Request::new(bytes::Bytes::copy_from_slice(request.body.expose()));
         *sent.method_mut() = request.method.clone();
         *sent.uri_mut() = uri;
         *sent.headers_mut() = request.headers.clone();
-        let answer = way.pool.fetch(&ticket, own.identity, &request.address.origin, sent, own.max_body, own.within).await;
+        let answer = way
+            .pool
+            .fetch(&ticket, own.identity, &request.address.origin, sent, own.max_body, own.within)
+            .await;
         match answer {
             Ok(answer) => {
                 noted.status(answer.status.as_u16());
                 noted.count(answer.body.len());
                 noted.end();
-                Ok(WireAnswer { status: answer.status.as_u16(), headers: answer.headers, body: answer.body, truncated: answer.truncated })
+                Ok(WireAnswer {
+                    status: answer.status.as_u16(),
+                    headers: answer.headers,
+                    body: answer.body,
+                    truncated: answer.truncated,
+                })
             }
             Err(error) => {
                 let failure = OwnFailure::from(&error);
@@ -110,7 +124,10 @@ impl Broker {
 
     /// Opens the control runtime's way out; once, on that runtime, before anything is served.
     pub fn open_own_way(&self) -> Result<(), Box<Problem>> {
-        let way = OwnWay { pool: Pool::new(Arc::clone(&self.parts.egress)), journal: self.parts.journal.writer() };
-        self.own_way.set(way).map_err(|_| refusals::internal(&"the control runtime's way out was opened twice"))
+        let way =
+            OwnWay { pool: Pool::new(Arc::clone(&self.parts.egress)), journal: self.parts.journal.writer() };
+        self.own_way
+            .set(way)
+            .map_err(|_| refusals::internal(&"the control runtime's way out was opened twice"))
     }
 }

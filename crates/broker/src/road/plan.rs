@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use http::{HeaderMap, HeaderName, HeaderValue};
+use latchstring_connectors::Definition;
 use latchstring_connectors::{Fixed, HostPattern, HostVerdict, Resolved, Uses};
 use latchstring_egress::{Identity, IdentityParts};
 use latchstring_model::address::Address;
@@ -10,7 +11,6 @@ use latchstring_model::problem::Refused;
 use latchstring_model::{Code, Pin, PinPurpose, Problem, SecretString};
 use latchstring_schemes::scheme::Prepared;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
-use latchstring_connectors::Definition;
 
 use super::bind;
 use super::mask::MaskSet;
@@ -39,7 +39,11 @@ pub struct Plan {
     query: Vec<Fixed>,
 }
 
-pub(crate) fn identity(broker: &Broker, prepared: &Prepared, ca_certificate: Option<&SecretString>) -> Refused<Option<Identity>> {
+pub(crate) fn identity(
+    broker: &Broker,
+    prepared: &Prepared,
+    ca_certificate: Option<&SecretString>,
+) -> Refused<Option<Identity>> {
     let shown = prepared.tls_identity();
     if shown.is_none() && ca_certificate.is_none() {
         return Ok(None);
@@ -50,20 +54,30 @@ pub(crate) fn identity(broker: &Broker, prepared: &Prepared, ca_certificate: Opt
         extra_ca_pem: ca_certificate.map(|pem| pem.expose().as_bytes()),
     };
     broker.parts.egress.identity(&parts).map(Some).map_err(|error| {
-        Problem::new(Code::TemplateError, format!("The TLS client certificate or authority of the credential cannot be used: {error}."))
-            .hint("Paste the whole PEM blocks, the client's own certificate first.")
-            .into()
+        Problem::new(
+            Code::TemplateError,
+            format!("The TLS client certificate or authority of the credential cannot be used: {error}."),
+        )
+        .hint("Paste the whole PEM blocks, the client's own certificate first.")
+        .into()
     })
 }
 
 /// Secrets that may go to certain hosts only: every place that the values go to must be one of them.
 pub(crate) fn check_restricted(uses: &Uses, destinations: &[Pin]) -> Refused<()> {
     for (name, hosts) in &uses.restricted {
-        let patterns: Vec<HostPattern> = hosts.iter().filter_map(|host| HostPattern::parse(host).ok()).collect();
-        if let Some(pin) = destinations.iter().find(|pin| !patterns.iter().any(|pattern| pattern.fits(&pin.origin))) {
+        let patterns: Vec<HostPattern> =
+            hosts.iter().filter_map(|host| HostPattern::parse(host).ok()).collect();
+        if let Some(pin) =
+            destinations.iter().find(|pin| !patterns.iter().any(|pattern| pattern.fits(&pin.origin)))
+        {
             return Err(Problem::new(
                 Code::DestinationNotAllowed,
-                format!("The secret `{name}` may only be sent to {}, and this credential goes to {}.", hosts.join(", "), pin.origin),
+                format!(
+                    "The secret `{name}` may only be sent to {}, and this credential goes to {}.",
+                    hosts.join(", "),
+                    pin.origin
+                ),
             )
             .hint("A project owner, admin or editor sets where a secret may go (`hosts`).")
             .into());
@@ -72,7 +86,11 @@ pub(crate) fn check_restricted(uses: &Uses, destinations: &[Pin]) -> Refused<()>
     Ok(())
 }
 
-pub(crate) fn check_host(broker: &Broker, definition: &Definition, origin: &latchstring_model::Origin) -> Refused<()> {
+pub(crate) fn check_host(
+    broker: &Broker,
+    definition: &Definition,
+    origin: &latchstring_model::Origin,
+) -> Refused<()> {
     let (detail, hint) = match broker.may_pin(definition, origin) {
         HostVerdict::Allowed => return Ok(()),
         HostVerdict::NeedsHttps => (
@@ -104,12 +122,20 @@ impl Plan {
                 .into());
         };
         let base = Address::parse(base.expose()).map_err(|error| {
-            Problem::new(Code::TemplateError, format!("The base URL is not usable: {error}.")).hint("Write it whole, as in https://api.example.com/v1.")
+            Problem::new(Code::TemplateError, format!("The base URL is not usable: {error}."))
+                .hint("Write it whole, as in https://api.example.com/v1.")
         })?;
         let pins = if from_token {
             check_host(broker, definition, &base.origin)?;
-            let mut pins: Vec<Pin> = stored.iter().filter(|pin| pin.purpose != PinPurpose::Call).cloned().collect();
-            pins.extend(resolved.destinations.iter().filter(|place| place.pin.purpose == PinPurpose::Call).map(|place| place.pin.clone()));
+            let mut pins: Vec<Pin> =
+                stored.iter().filter(|pin| pin.purpose != PinPurpose::Call).cloned().collect();
+            pins.extend(
+                resolved
+                    .destinations
+                    .iter()
+                    .filter(|place| place.pin.purpose == PinPurpose::Call)
+                    .map(|place| place.pin.clone()),
+            );
             pins.into()
         } else {
             bind::check_pins(stored, PinPurpose::Call, &base)?;
@@ -121,7 +147,8 @@ impl Plan {
             headers.push(fixed_header(fixed)?);
         }
         let learns = matches!(resolved.scheme, latchstring_schemes::Scheme::Digest(_));
-        let prepared = resolved.scheme.prepare().map_err(|error| crate::credentials::scheme_problem(&error))?;
+        let prepared =
+            resolved.scheme.prepare().map_err(|error| crate::credentials::scheme_problem(&error))?;
         let identity = identity(broker, &prepared, resolved.ca_certificate.as_ref())?;
         let mut secrets = prepared.secrets_to_mask();
         secrets.extend(resolved.mask);
@@ -144,12 +171,14 @@ impl Plan {
         if self.query.is_empty() {
             return target;
         }
-        let (path, query) = target.split_once('?').map_or((target.as_str(), ""), |(path, query)| (path, query));
+        let (path, query) =
+            target.split_once('?').map_or((target.as_str(), ""), |(path, query)| (path, query));
         let named = |pair: &str, name: &str| {
             let written = pair.split('=').next().unwrap_or_default().replace('+', " ");
             percent_decode_str(&written).decode_utf8_lossy() == name
         };
-        let mut pairs: Vec<String> = query.split('&').filter(|pair| !pair.is_empty()).map(str::to_owned).collect();
+        let mut pairs: Vec<String> =
+            query.split('&').filter(|pair| !pair.is_empty()).map(str::to_owned).collect();
         for fixed in &self.query {
             let given = pairs.iter().any(|pair| named(pair, &fixed.name));
             if given && fixed.overridable {

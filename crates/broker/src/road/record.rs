@@ -5,7 +5,9 @@ use std::borrow::Cow;
 use std::sync::Arc;
 
 use latchstring_egress::EgressError;
-use latchstring_journal::{Actor as JournalActor, ActorKind, AppendError, CallResult, Intent, Purpose, Record, Writer};
+use latchstring_journal::{
+    Actor as JournalActor, ActorKind, AppendError, CallResult, Intent, Purpose, Record, Writer,
+};
 use latchstring_model::entity::Outcome;
 use latchstring_model::id::{CallId, CredentialId, ProjectId};
 use latchstring_model::problem::Refused;
@@ -32,7 +34,9 @@ pub struct About<'a> {
 
 fn who(actor: &Actor) -> JournalActor<'_> {
     let (kind, id, email) = match &actor.who {
-        Who::Person { person, .. } => (ActorKind::User, Some(person.id.as_str()), Some(person.email.as_str())),
+        Who::Person { person, .. } => {
+            (ActorKind::User, Some(person.id.as_str()), Some(person.email.as_str()))
+        }
         Who::Service { key, .. } => (ActorKind::Key, Some(key.as_str()), None),
         Who::Operator => (ActorKind::Server, None, None),
         Who::Anonymous => (ActorKind::Anonymous, None, None),

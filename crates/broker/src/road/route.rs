@@ -63,7 +63,14 @@ impl Route {
             return Ok(plan);
         }
         let resolved = self.materials.resolve(token.map(|token| &token.set), now, &*broker.parts.entropy)?;
-        let plan = Arc::new(Plan::build(broker, &self.materials.definition, resolved, &self.pins, wanted, self.base_from_token)?);
+        let plan = Arc::new(Plan::build(
+            broker,
+            &self.materials.definition,
+            resolved,
+            &self.pins,
+            wanted,
+            self.base_from_token,
+        )?);
         if !self.per_call {
             self.plan.store(Some(Arc::clone(&plan)));
         }
@@ -98,7 +105,11 @@ impl RouteBook {
     /// Keys that were used since they were last taken, with the time.
     pub fn take_used(&self) -> Vec<(latchstring_model::id::KeyId, Timestamp)> {
         let mut used = self.used.lock().unwrap_or_else(PoisonError::into_inner);
-        let taken = used.iter().map(|(key, at)| (key.clone(), Timestamp(at.swap(0, Ordering::Relaxed)))).filter(|(_, at)| at.0 > 0).collect();
+        let taken = used
+            .iter()
+            .map(|(key, at)| (key.clone(), Timestamp(at.swap(0, Ordering::Relaxed))))
+            .filter(|(_, at)| at.0 > 0)
+            .collect();
         used.retain(|_, at| Arc::strong_count(at) > 1);
         taken
     }
@@ -123,11 +134,18 @@ impl Broker {
                 return Ok(route);
             }
         }
-        Err(Problem::new(Code::Busy, "What this call depends on is being changed again and again.").hint("Try again in a moment.").retry_after(1).into())
+        Err(Problem::new(Code::Busy, "What this call depends on is being changed again and again.")
+            .hint("Try again in a moment.")
+            .retry_after(1)
+            .into())
     }
 
     /// For a person in a session or with a key, on the API: `call/{operation}` and `metadata`.
-    pub(crate) async fn build_route(&self, tx: &mut latchstring_store::ReadTx, authorised: Authorised) -> Refused<Option<Arc<Route>>> {
+    pub(crate) async fn build_route(
+        &self,
+        tx: &mut latchstring_store::ReadTx,
+        authorised: Authorised,
+    ) -> Refused<Option<Arc<Route>>> {
         let Authorised { caller, credential, values, slug: _, mut basis, ticket } = authorised;
         let found = self.definition_by_uid(tx, &credential.connector).await?;
         if let Some(row) = &found.row {
@@ -143,15 +161,16 @@ impl Broker {
         let method = found.definition.method(&credential.auth_method);
         let method = method.ok_or_else(|| connector_changed(&found.definition.name))?;
         let checked = found.definition.load_values(method, &opened).map_err(|errors| {
-            Problem::new(Code::TemplateError, "Stored values of this credential do not fit the connector any more.")
-                .hint("Its owner edits the fields that are named and saves them again.")
-                .errors(errors)
+            Problem::new(
+                Code::TemplateError,
+                "Stored values of this credential do not fit the connector any more.",
+            )
+            .hint("Its owner edits the fields that are named and saves them again.")
+            .errors(errors)
         })?;
-        let materials = Materials::new(Arc::clone(&found.definition), &credential.auth_method, checked, Arc::new(names)).for_caller(
-            caller.user.as_ref(),
-            &caller.project,
-            &caller.environment,
-        );
+        let materials =
+            Materials::new(Arc::clone(&found.definition), &credential.auth_method, checked, Arc::new(names))
+                .for_caller(caller.user.as_ref(), &caller.project, &caller.environment);
         let bare = materials.resolve(None, self.now(), &*self.parts.entropy)?;
         let token = if bare.needs_token {
             let id = crate::tokens::token_id(&credential, &values, &bare.token_uses);
@@ -160,7 +179,8 @@ impl Broker {
             None
         };
         let key = match &caller.actor.who {
-            crate::Who::Person { via: crate::Via::Key { id, .. }, .. } | crate::Who::Service { key: id, .. } => Some(id.clone()),
+            crate::Who::Person { via: crate::Via::Key { id, .. }, .. }
+            | crate::Who::Service { key: id, .. } => Some(id.clone()),
             _ => None,
         };
         let Some(valid) = self.freshness.watch(&basis) else { return Ok(None) };

@@ -26,7 +26,11 @@ pub(super) fn row_of(row: &rows::TokenRow) -> TokenRow {
             rows::TokenState::NeedsReconnect => TokenState::NeedsReconnect,
         },
         version: row.version,
-        life: row.life.map(|life| Life { obtained_at: life.obtained_at, fresh_until: life.fresh_until, expires_at: life.expires_at }),
+        life: row.life.map(|life| Life {
+            obtained_at: life.obtained_at,
+            fresh_until: life.fresh_until,
+            expires_at: life.expires_at,
+        }),
         fence: row.fence,
         lease: row.lease.clone().map(|lease| Lease { owner: lease.owner, deadline: lease.deadline }),
         intent: match row.intent {
@@ -57,8 +61,15 @@ impl Broker {
         let id = held.key.id.as_str();
         // Save, Dead, Orphan and Replace change what calls may use; the others nobody caches.
         let scope = [held.key.credential_id.as_str()];
-        let changes = matches!(step, Step::Save { .. } | Step::Dead { .. } | Step::Orphan { .. } | Step::Replace { .. });
-        let mut tx = if changes { self.parts.store.begin_write(&scope).await? } else { self.parts.store.begin_upkeep().await? };
+        let changes = matches!(
+            step,
+            Step::Save { .. } | Step::Dead { .. } | Step::Orphan { .. } | Step::Replace { .. }
+        );
+        let mut tx = if changes {
+            self.parts.store.begin_write(&scope).await?
+        } else {
+            self.parts.store.begin_upkeep().await?
+        };
         let done = match step {
             Step::Take { owner, seen_fence, version, may_repeat, forced } => {
                 let take = tokens::Take {
@@ -73,12 +84,19 @@ impl Broker {
             }
             Step::Renew { fence } => tokens::renew(&mut tx, id, *fence, LEASE_MS).await?,
             Step::Prepare { fence, version } => tokens::prepare(&mut tx, id, *fence, *version).await?,
-            Step::MarkSent { fence, version } => tokens::mark_sent(&mut tx, id, *fence, *version, LEASE_MS).await?,
+            Step::MarkSent { fence, version } => {
+                tokens::mark_sent(&mut tx, id, *fence, *version, LEASE_MS).await?
+            }
             Step::Save { version, life } => match held.obtained {
-                Some(set) => tokens::save(&mut tx, id, *version, &self.sealed(held.key, set, *version + 1, *life)?).await?,
+                Some(set) => {
+                    tokens::save(&mut tx, id, *version, &self.sealed(held.key, set, *version + 1, *life)?)
+                        .await?
+                }
                 None => false,
             },
-            Step::Fail { fence, version, retry_ms } => tokens::fail(&mut tx, id, *fence, *version, *retry_ms, held.error).await?,
+            Step::Fail { fence, version, retry_ms } => {
+                tokens::fail(&mut tx, id, *fence, *version, *retry_ms, held.error).await?
+            }
             Step::Dead { fence, version } => tokens::dead(&mut tx, id, *fence, *version, held.error).await?,
             Step::Release { fence } => tokens::release(&mut tx, id, *fence).await?,
             Step::Orphan { seen_fence, version } => {
@@ -86,7 +104,15 @@ impl Broker {
                 tokens::orphan(&mut tx, id, *seen_fence, *version, why).await?
             }
             Step::Replace { life } => match (held.obtained, tokens::locked(&mut tx, id).await?) {
-                (Some(set), Some(row)) => tokens::save(&mut tx, id, row.version, &self.sealed(held.key, set, row.version + 1, *life)?).await?,
+                (Some(set), Some(row)) => {
+                    tokens::save(
+                        &mut tx,
+                        id,
+                        row.version,
+                        &self.sealed(held.key, set, row.version + 1, *life)?,
+                    )
+                    .await?
+                }
                 _ => false,
             },
         };
@@ -99,30 +125,57 @@ impl Broker {
     }
 
     /// Sealed for exactly the version that it will be.
-    pub(crate) fn sealed_token(&self, key: &TokenKey, set: &TokenSet, version: i64, margin_ms: Option<i64>) -> Result<NewToken, StoreError> {
+    pub(crate) fn sealed_token(
+        &self,
+        key: &TokenKey,
+        set: &TokenSet,
+        version: i64,
+        margin_ms: Option<i64>,
+    ) -> Result<NewToken, StoreError> {
         self.sealed(key, set, version, life_of(set, margin_ms))
     }
 
-    fn sealed(&self, key: &TokenKey, set: &TokenSet, version: i64, life: Life) -> Result<NewToken, StoreError> {
+    fn sealed(
+        &self,
+        key: &TokenKey,
+        set: &TokenSet,
+        version: i64,
+        life: Life,
+    ) -> Result<NewToken, StoreError> {
         let aad = token_aad(&key.id, &key.environment, version);
-        let sealed = self.parts.vault.seal(&aad, set.to_bytes().expose(), &*self.parts.entropy).map_err(|error| StoreError::BadRow(error.to_string()))?;
+        let sealed = self
+            .parts
+            .vault
+            .seal(&aad, set.to_bytes().expose(), &*self.parts.entropy)
+            .map_err(|error| StoreError::BadRow(error.to_string()))?;
         Ok(NewToken {
             sealed: sealed.bytes,
             data_key: sealed.data_key,
-            life: rows::Life { obtained_at: life.obtained_at, fresh_until: life.fresh_until, expires_at: life.expires_at },
+            life: rows::Life {
+                obtained_at: life.obtained_at,
+                fresh_until: life.fresh_until,
+                expires_at: life.expires_at,
+            },
             grant_expires_at: set.grant_expires_at,
         })
     }
 
     /// Reads a stored token: the row is the state machine's, the set is opened.
-    pub(super) async fn read_token(&self, id: &str) -> Result<Option<(rows::TokenRow, latchstring_model::Timestamp)>, StoreError> {
+    pub(super) async fn read_token(
+        &self,
+        id: &str,
+    ) -> Result<Option<(rows::TokenRow, latchstring_model::Timestamp)>, StoreError> {
         let mut tx = self.parts.store.read().await?;
         tokens::by_id(&mut tx, id).await
     }
 }
 
 pub(super) fn life_of(set: &TokenSet, own_margin_ms: Option<i64>) -> Life {
-    Life { obtained_at: set.obtained_at, fresh_until: set.fresh_until(own_margin_ms), expires_at: set.expires_at }
+    Life {
+        obtained_at: set.obtained_at,
+        fresh_until: set.fresh_until(own_margin_ms),
+        expires_at: set.expires_at,
+    }
 }
 
 /// The machine tells an answer apart by its times only; its text stays here.

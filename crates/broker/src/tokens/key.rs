@@ -10,14 +10,36 @@ use latchstring_store::values::ValuesRow;
 /// project, secrets and variables. What was read is keyed with the credential's id and hashed once more with
 /// the rest: the id shows none of it.
 pub fn token_id(credential: &CredentialRow, values: &ValuesRow, uses: &Uses) -> String {
-    id_of(credential.id.as_str(), &values.environment, values.version, credential.oauth_client_id.as_ref().map(|id| id.as_str()), "default", uses)
+    id_of(
+        credential.id.as_str(),
+        &values.environment,
+        values.version,
+        credential.oauth_client_id.as_ref().map(|id| id.as_str()),
+        "default",
+        uses,
+    )
 }
 
-pub fn id_of(credential: &str, environment: &str, version: i64, client: Option<&str>, name: &str, uses: &Uses) -> String {
+pub fn id_of(
+    credential: &str,
+    environment: &str,
+    version: i64,
+    client: Option<&str>,
+    name: &str,
+    uses: &Uses,
+) -> String {
     let mut context = Context::new(&SHA256);
     let version = version.to_string();
     let fingerprint = uses.fingerprint(credential.as_bytes());
-    for part in [Some("latchstring token 1"), Some(credential), Some(environment), Some(version.as_str()), client, Some(name), Some(&fingerprint)] {
+    for part in [
+        Some("latchstring token 1"),
+        Some(credential),
+        Some(environment),
+        Some(version.as_str()),
+        client,
+        Some(name),
+        Some(&fingerprint),
+    ] {
         // Lengths keep the parts apart; an absent part differs from an empty one.
         context.update(&part.map_or(u64::MAX, |part| part.len() as u64).to_be_bytes());
         context.update(part.unwrap_or_default().as_bytes());

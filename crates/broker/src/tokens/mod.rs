@@ -12,17 +12,17 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use arc_swap::ArcSwapOption;
+use latchstring_model::Timestamp;
 use latchstring_model::id::CredentialId;
 use latchstring_model::problem::Refused;
-use latchstring_model::Timestamp;
 use latchstring_schemes::token::TokenSet;
 use tokio::sync::watch;
 
 use crate::road::mask::MaskSet;
 
 pub use key::{id_of, token_id};
-pub use source::{AskClass, AskFailure, Exchange, TokenSource};
 pub(crate) use source::excerpt;
+pub use source::{AskClass, AskFailure, Exchange, TokenSource};
 
 /// A token that can be used, opened.
 pub struct LiveToken {
@@ -87,7 +87,13 @@ pub struct TokenBook {
 }
 
 impl TokenBook {
-    pub fn slot(&self, id: &str, credential: &CredentialId, environment: &str, values_version: i64) -> Arc<TokenSlot> {
+    pub fn slot(
+        &self,
+        id: &str,
+        credential: &CredentialId,
+        environment: &str,
+        values_version: i64,
+    ) -> Arc<TokenSlot> {
         let mut slots = self.slots.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(slot) = slots.get(id).and_then(Weak::upgrade) {
             return slot;

@@ -6,7 +6,9 @@ use std::time::Duration;
 
 use latchstring_model::problem::Refused;
 use latchstring_model::{Code, OpenTicket, Problem, Timestamp};
-use latchstring_schemes::refresh::{Answer, Command, Ended, Event, HEARTBEAT_MS, Machine, Need, WAIT_LIMIT_MS};
+use latchstring_schemes::refresh::{
+    Answer, Command, Ended, Event, HEARTBEAT_MS, Machine, Need, WAIT_LIMIT_MS,
+};
 use latchstring_schemes::token::TokenSet;
 use latchstring_store::tokens::{self, TokenKey};
 use tokio::sync::watch;
@@ -23,10 +25,13 @@ use crate::{Broker, refusals};
 const WAIT: Duration = Duration::from_millis(WAIT_LIMIT_MS as u64);
 
 fn busy() -> Box<Problem> {
-    Problem::new(Code::Busy, "The credential's token is being renewed, and that takes longer than a caller should wait.")
-        .hint("Try again in a few seconds; if it stays so, the provider's token endpoint is slow.")
-        .retry_after(5)
-        .into()
+    Problem::new(
+        Code::Busy,
+        "The credential's token is being renewed, and that takes longer than a caller should wait.",
+    )
+    .hint("Try again in a few seconds; if it stays so, the provider's token endpoint is slow.")
+    .retry_after(5)
+    .into()
 }
 
 /// What one attempt learned, beside what the machine says.
@@ -38,8 +43,14 @@ struct Learned {
 
 impl Broker {
     /// A token for a call. `rejected`: the version that the API answered 401 to.
-    pub(crate) async fn obtain_token(self: &Arc<Self>, route: &Arc<Route>, rejected: Option<i64>) -> Refused<Arc<LiveToken>> {
-        let Some(slot) = route.token.clone() else { return Err(refusals::internal(&"a token was asked for that the method does not have")) };
+    pub(crate) async fn obtain_token(
+        self: &Arc<Self>,
+        route: &Arc<Route>,
+        rejected: Option<i64>,
+    ) -> Refused<Arc<LiveToken>> {
+        let Some(slot) = route.token.clone() else {
+            return Err(refusals::internal(&"a token was asked for that the method does not have"));
+        };
         let landing = {
             let mut flight = slot.flight.lock().unwrap_or_else(PoisonError::into_inner);
             match flight.as_ref() {
@@ -70,7 +81,12 @@ impl Broker {
     }
 
     /// After a 401: another token, if there is reason to think that one helps.
-    pub(crate) async fn renew_token(self: &Arc<Self>, route: &Arc<Route>, refused: &LiveToken, began: Timestamp) -> Refused<Option<Arc<LiveToken>>> {
+    pub(crate) async fn renew_token(
+        self: &Arc<Self>,
+        route: &Arc<Route>,
+        refused: &LiveToken,
+        began: Timestamp,
+    ) -> Refused<Option<Arc<LiveToken>>> {
         let Some(slot) = &route.token else { return Ok(None) };
         // Somebody renewed it while this call was under way.
         if let Some(live) = slot.fresh(self.now())
@@ -92,7 +108,12 @@ impl Broker {
         }
     }
 
-    async fn refresh(self: &Arc<Self>, route: &Arc<Route>, slot: &Arc<TokenSlot>, rejected: Option<i64>) -> Refused<Arc<LiveToken>> {
+    async fn refresh(
+        self: &Arc<Self>,
+        route: &Arc<Route>,
+        slot: &Arc<TokenSlot>,
+        rejected: Option<i64>,
+    ) -> Refused<Arc<LiveToken>> {
         let key = TokenKey {
             id: slot.id.clone(),
             credential_id: slot.credential.clone(),
@@ -104,7 +125,12 @@ impl Broker {
         let bare = route.materials.resolve(None, self.now(), &*self.parts.entropy)?;
         let policy = bare.policy.clone();
         let prepared = bare.scheme.prepare().map_err(|error| crate::credentials::scheme_problem(&error))?;
-        let mut machine = Machine::new(self.parts.server.to_string(), need, reuse(Some(&prepared), &policy), self.now().millis());
+        let mut machine = Machine::new(
+            self.parts.server.to_string(),
+            need,
+            reuse(Some(&prepared), &policy),
+            self.now().millis(),
+        );
         let mut learned = Learned::default();
         let mut command = machine.begin();
         let ended = loop {
@@ -112,8 +138,16 @@ impl Broker {
                 Command::Done(ended) => break ended,
                 Command::Read => self.read_event(&key).await,
                 Command::Run(step) => {
-                    let error = learned.failure.as_ref().map(|failure| shown(&failure.problem.detail, &[])).unwrap_or_default();
-                    let held = Held { key: &key, obtained: learned.obtained.as_ref().map(|obtained| &obtained.set), error: &error };
+                    let error = learned
+                        .failure
+                        .as_ref()
+                        .map(|failure| shown(&failure.problem.detail, &[]))
+                        .unwrap_or_default();
+                    let held = Held {
+                        key: &key,
+                        obtained: learned.obtained.as_ref().map(|obtained| &obtained.set),
+                        error: &error,
+                    };
                     Event::Ran(self.run_step(&step, &held).await)
                 }
                 Command::Ask => Event::Answered(self.ask(route, slot, &machine, &key, &mut learned).await),
@@ -162,11 +196,22 @@ impl Broker {
     }
 
     /// Asks the provider, and keeps the lease alive meanwhile.
-    async fn ask(&self, route: &Route, slot: &TokenSlot, machine: &Machine, key: &TokenKey, learned: &mut Learned) -> Answer {
+    async fn ask(
+        &self,
+        route: &Route,
+        slot: &TokenSlot,
+        machine: &Machine,
+        key: &TokenKey,
+        learned: &mut Learned,
+    ) -> Answer {
         let current = match self.open_stored(slot).await {
             Ok(found) => found.map(|(set, _)| set),
             Err(problem) => {
-                learned.failure = Some(AskFailure { class: super::source::AskClass::Failed { retry_after_ms: 0 }, problem, exchange: None });
+                learned.failure = Some(AskFailure {
+                    class: super::source::AskClass::Failed { retry_after_ms: 0 },
+                    problem,
+                    exchange: None,
+                });
                 return Answer::Failed { retry_after_ms: 0 };
             }
         };
@@ -209,7 +254,9 @@ impl Broker {
 
     /// The stored token of a slot, opened, with its version.
     async fn open_stored(&self, slot: &TokenSlot) -> Refused<Option<(TokenSet, i64)>> {
-        let Some((row, _)) = self.read_token(&slot.id).await.map_err(refusals::store)? else { return Ok(None) };
+        let Some((row, _)) = self.read_token(&slot.id).await.map_err(refusals::store)? else {
+            return Ok(None);
+        };
         let Some((sealed, _)) = &row.sealed else { return Ok(None) };
         let ticket: OpenTicket = authorise::token_opens();
         let aad = token_aad(&slot.id, &slot.environment, row.version);
@@ -233,7 +280,12 @@ impl Broker {
     }
 
     async fn stored_error(&self, key: &TokenKey) -> Option<String> {
-        self.read_token(&key.id).await.ok().flatten().and_then(|(row, _)| row.last_error).filter(|text| !text.is_empty())
+        self.read_token(&key.id)
+            .await
+            .ok()
+            .flatten()
+            .and_then(|(row, _)| row.last_error)
+            .filter(|text| !text.is_empty())
     }
 }
 

@@ -90,12 +90,16 @@ impl Broker {
     /// Asks once. The journal has the intent of every request before it is sent.
     pub(crate) async fn ask_for_token(&self, source: &TokenSource<'_>) -> Result<Obtained, AskFailure> {
         let now = self.now();
-        let resolved = source.materials.resolve(source.current, now, &*self.parts.entropy).map_err(not_sent)?;
+        let resolved =
+            source.materials.resolve(source.current, now, &*self.parts.entropy).map_err(not_sent)?;
         plan::check_restricted(&resolved.token_uses, source.pins).map_err(not_sent)?;
         let policy = resolved.policy.clone();
         let mask = resolved.mask.clone();
         let ca = resolved.ca_certificate.clone();
-        let prepared = resolved.scheme.prepare().map_err(|error| not_sent(crate::credentials::scheme_problem(&error)))?;
+        let prepared = resolved
+            .scheme
+            .prepare()
+            .map_err(|error| not_sent(crate::credentials::scheme_problem(&error)))?;
         let identity = plan::identity(self, &prepared, ca.as_ref()).map_err(not_sent)?;
         let set = match prepared.grant() {
             Some(_) => self.ask_grant(source, &prepared, identity.as_ref(), &mask, now).await?,
@@ -112,8 +116,12 @@ impl Broker {
         mask: &[SecretString],
         now: Timestamp,
     ) -> Result<TokenSet, AskFailure> {
-        let Some(grant) = prepared.grant() else { return Err(not_sent(crate::refusals::internal(&"a grant was expected"))) };
-        let request = grant.token_request(source.current, now, &*self.parts.entropy).map_err(|error| oauth(error, None))?;
+        let Some(grant) = prepared.grant() else {
+            return Err(not_sent(crate::refusals::internal(&"a grant was expected")));
+        };
+        let request = grant
+            .token_request(source.current, now, &*self.parts.entropy)
+            .map_err(|error| oauth(error, None))?;
         let mut secrets = grant.secrets(source.current);
         secrets.extend(mask.iter().cloned());
         let masker = Masker::new(Some(Arc::new(MaskSet::new(&secrets))), None);
@@ -122,7 +130,9 @@ impl Broker {
         let own = own(source, Purpose::Token, PinPurpose::Token, identity, "(token request)");
         let answer = match self.fetch(own, request).await {
             Ok(answer) => answer,
-            Err(failure) => return Err(no_answer(failure, Exchange { method, url, status: None, body: String::new() })),
+            Err(failure) => {
+                return Err(no_answer(failure, Exchange { method, url, status: None, body: String::new() }));
+            }
         };
         grant.read_answer(&answer, source.current, now).map_err(|error| {
             let error = error.mask(&secrets);
@@ -138,14 +148,22 @@ impl Broker {
         })
     }
 
-    async fn ask_steps(&self, source: &TokenSource<'_>, identity: Option<&Identity>, mask: &[SecretString], now: Timestamp) -> Result<TokenSet, AskFailure> {
+    async fn ask_steps(
+        &self,
+        source: &TokenSource<'_>,
+        identity: Option<&Identity>,
+        mask: &[SecretString],
+        now: Timestamp,
+    ) -> Result<TokenSet, AskFailure> {
         let masker = Masker::new(Some(Arc::new(MaskSet::new(mask))), None);
         let mut run = StepsRun::new(now);
         let method = source.materials.auth_method().map_err(not_sent)?;
         let mut last = None;
         loop {
             let context = source.materials.context(None, None, now, &*self.parts.entropy);
-            let next = run.next(&source.materials.definition, method, &context).map_err(|error| not_sent(render_problem(&error)))?;
+            let next = run
+                .next(&source.materials.definition, method, &context)
+                .map_err(|error| not_sent(render_problem(&error)))?;
             let request = match next {
                 StepsNext::Done(set) => return Ok(*set),
                 StepsNext::Failed(failed) => return Err(steps_failed(source, &failed, last, "")),
@@ -156,7 +174,12 @@ impl Broker {
             let own = own(source, Purpose::Step, PinPurpose::Step, identity, "(login step)");
             let answer = match self.fetch(own, request).await {
                 Ok(answer) => answer,
-                Err(failure) => return Err(no_answer(failure, Exchange { method: verb, url, status: None, body: String::new() })),
+                Err(failure) => {
+                    return Err(no_answer(
+                        failure,
+                        Exchange { method: verb, url, status: None, body: String::new() },
+                    ));
+                }
             };
             // A login's answer may hold a session that no mask knows yet: its text is not shown.
             last = Some(Exchange { method: verb, url, status: Some(answer.status), body: String::new() });
@@ -168,7 +191,13 @@ impl Broker {
     }
 }
 
-fn own<'a>(source: &TokenSource<'a>, purpose: Purpose, pin: PinPurpose, identity: Option<&'a Identity>, path: &'a str) -> OwnCall<'a> {
+fn own<'a>(
+    source: &TokenSource<'a>,
+    purpose: Purpose,
+    pin: PinPurpose,
+    identity: Option<&'a Identity>,
+    path: &'a str,
+) -> OwnCall<'a> {
     OwnCall {
         actor: source.actor,
         project: source.project,
@@ -218,7 +247,8 @@ fn not_sent(problem: Box<Problem>) -> AskFailure {
 }
 
 fn no_answer(failure: OwnFailure, exchange: Exchange) -> AskFailure {
-    let class = if failure.maybe_processed { AskClass::Ambiguous } else { AskClass::Failed { retry_after_ms: 0 } };
+    let class =
+        if failure.maybe_processed { AskClass::Ambiguous } else { AskClass::Failed { retry_after_ms: 0 } };
     let mut problem = failure.problem;
     if matches!(problem.code, Code::UpstreamUnreachable | Code::UpstreamTimeout) {
         problem.code = Code::TokenEndpointError;
@@ -238,13 +268,30 @@ fn oauth(error: OAuthError, exchange: Option<Exchange>) -> AskFailure {
     AskFailure { class, problem: Box::new(error.to_problem()), exchange }
 }
 
-fn steps_failed(source: &TokenSource<'_>, failed: &latchstring_connectors::StepsFailed, exchange: Option<Exchange>, body: &str) -> AskFailure {
+fn steps_failed(
+    source: &TokenSource<'_>,
+    failed: &latchstring_connectors::StepsFailed,
+    exchange: Option<Exchange>,
+    body: &str,
+) -> AskFailure {
     let method = source.materials.definition.method(&source.materials.method);
-    let explained = source.materials.definition.explain(method, failed.status.unwrap_or(0), body).map(|text| text.to_string());
-    let hint = explained.unwrap_or_else(|| "Compare the credential's fields with what the API's documentation asks for.".to_owned());
+    let explained = source
+        .materials
+        .definition
+        .explain(method, failed.status.unwrap_or(0), body)
+        .map(|text| text.to_string());
+    let hint = explained.unwrap_or_else(|| {
+        "Compare the credential's fields with what the API's documentation asks for.".to_owned()
+    });
     AskFailure {
         class: if failed.refused { AskClass::Refused } else { AskClass::Failed { retry_after_ms: 0 } },
-        problem: Box::new(Problem::new(Code::TokenEndpointError, format!("The login did not get through at step {failed}.")).hint(hint)),
+        problem: Box::new(
+            Problem::new(
+                Code::TokenEndpointError,
+                format!("The login did not get through at step {failed}."),
+            )
+            .hint(hint),
+        ),
         exchange,
     }
 }

@@ -15,10 +15,14 @@ use crate::{Config, Ending, start};
 #[derive(clap::Subcommand)]
 pub enum Admin {
     /// Make an account
-    #[command(after_help = "Example:\n  echo -n 'a long pass phrase' | latchstring admin create-user --email ada@example.com --superuser --password-stdin")]
+    #[command(
+        after_help = "Example:\n  echo -n 'a long pass phrase' | latchstring admin create-user --email ada@example.com --superuser --password-stdin"
+    )]
     CreateUser(Box<CreateUser>),
     /// Make a personal key with scope manage, or with --project a service key; prints the key alone
-    #[command(after_help = "Example:\n  export LATCHSTRING_API_KEY=$(latchstring admin create-key --email ada@example.com --name laptop)")]
+    #[command(
+        after_help = "Example:\n  export LATCHSTRING_API_KEY=$(latchstring admin create-key --email ada@example.com --name laptop)"
+    )]
     CreateKey(Box<CreateKey>),
 }
 
@@ -74,7 +78,9 @@ async fn broker(raw: Raw, config: &Config) -> Result<std::sync::Arc<latchstring_
 
 async fn create_user(command: CreateUser) -> Result<Ending, Ending> {
     let mut password = zeroize::Zeroizing::new(String::new());
-    std::io::stdin().read_to_string(&mut password).map_err(|error| Ending::Stopped(format!("the password cannot be read from standard input: {error}")))?;
+    std::io::stdin().read_to_string(&mut password).map_err(|error| {
+        Ending::Stopped(format!("the password cannot be read from standard input: {error}"))
+    })?;
     let password = SecretString::new(password.trim_end_matches(['\r', '\n']));
     let broker = broker(command.raw, &command.config).await?;
     let new = NewUser {
@@ -83,15 +89,21 @@ async fn create_user(command: CreateUser) -> Result<Ending, Ending> {
         superuser: command.superuser,
         password: Some(password),
     };
-    let user = broker.operator_create_user(&Actor::operator(), new).await.map_err(|problem| refused(&problem))?;
+    let user =
+        broker.operator_create_user(&Actor::operator(), new).await.map_err(|problem| refused(&problem))?;
     print(user.id.as_str());
     Ok(Ending::Good)
 }
 
 async fn create_key(command: CreateKey) -> Result<Ending, Ending> {
     let broker = broker(command.raw, &command.config).await?;
-    let new = OperatorKey { email: command.email, name: command.name, service: command.project.zip(command.environment) };
-    let key = broker.operator_create_key(&Actor::operator(), new).await.map_err(|problem| refused(&problem))?;
+    let new = OperatorKey {
+        email: command.email,
+        name: command.name,
+        service: command.project.zip(command.environment),
+    };
+    let key =
+        broker.operator_create_key(&Actor::operator(), new).await.map_err(|problem| refused(&problem))?;
     print(key.reveal());
     Ok(Ending::Good)
 }

@@ -35,7 +35,11 @@ pub fn run(audit: Audit) -> Ending {
                 Ok(Ending::Good)
             }
             Err(error) if error.is_broken() => {
-                print(&if verify.json { serde_json::json!({ "broken": error.to_string() }).to_string() } else { format!("BROKEN: {error}") });
+                print(&if verify.json {
+                    serde_json::json!({ "broken": error.to_string() }).to_string()
+                } else {
+                    format!("BROKEN: {error}")
+                });
                 Ok(Ending::No)
             }
             Err(error) => Err(Ending::Stopped(error.to_string())),

@@ -13,7 +13,9 @@ use super::{on_runtime, say};
 use crate::Ending;
 
 #[derive(clap::Args)]
-#[command(after_help = "Example:\n  export LATCHSTRING_URL=http://127.0.0.1:5282 LATCHSTRING_API_KEY=lst_…\n  latchstring call sandbox GET /v1/people?limit=2\n\nWith a personal key also name --project and --environment.")]
+#[command(
+    after_help = "Example:\n  export LATCHSTRING_URL=http://127.0.0.1:5282 LATCHSTRING_API_KEY=lst_…\n  latchstring call sandbox GET /v1/people?limit=2\n\nWith a personal key also name --project and --environment."
+)]
 pub struct Call {
     /// The credential's slug in the project, or its id
     credential: String,
@@ -57,50 +59,82 @@ fn body(data: Option<&str>) -> Result<Vec<u8>, Ending> {
         None => Ok(Vec::new()),
         Some("@-") => {
             let mut bytes = Vec::new();
-            std::io::stdin().read_to_end(&mut bytes).map_err(|error| usage(format!("standard input cannot be read: {error}")))?;
+            std::io::stdin()
+                .read_to_end(&mut bytes)
+                .map_err(|error| usage(format!("standard input cannot be read: {error}")))?;
             Ok(bytes)
         }
         Some(text) => match text.strip_prefix('@') {
-            Some(file) => std::fs::read(file).map_err(|error| usage(format!("{file} cannot be read: {error}"))),
+            Some(file) => {
+                std::fs::read(file).map_err(|error| usage(format!("{file} cannot be read: {error}")))
+            }
             None => Ok(text.as_bytes().to_vec()),
         },
     }
 }
 
 async fn make(call: Call) -> Result<Ending, Ending> {
-    let key = call.api_key.clone().ok_or_else(|| usage("there is no key: set LATCHSTRING_API_KEY (a project admin makes a service key)"))?;
+    let key = call.api_key.clone().ok_or_else(|| {
+        usage("there is no key: set LATCHSTRING_API_KEY (a project admin makes a service key)")
+    })?;
     let server = Address::parse(&call.url).map_err(|error| usage(format!("LATCHSTRING_URL: {error}")))?;
-    let method = Method::from_bytes(call.method.to_ascii_uppercase().as_bytes()).map_err(|_| usage(format!("{} is no HTTP method", call.method)))?;
-    let path = format!("{}/proxy/{}/{}", server.path.trim_end_matches('/'), call.credential, call.path.trim_start_matches('/'));
+    let method = Method::from_bytes(call.method.to_ascii_uppercase().as_bytes())
+        .map_err(|_| usage(format!("{} is no HTTP method", call.method)))?;
+    let path = format!(
+        "{}/proxy/{}/{}",
+        server.path.trim_end_matches('/'),
+        call.credential,
+        call.path.trim_start_matches('/')
+    );
     let mut request = Request::builder().method(method).uri(&path);
     let mut given = vec![
         ("host".to_owned(), server.origin.authority()),
         ("authorization".to_owned(), format!("Bearer {key}")),
         ("user-agent".to_owned(), concat!("latchstring/", env!("CARGO_PKG_VERSION")).to_owned()),
     ];
-    for (name, value) in [("latchstring-project", &call.project), ("latchstring-environment", &call.environment)] {
+    for (name, value) in
+        [("latchstring-project", &call.project), ("latchstring-environment", &call.environment)]
+    {
         given.extend(value.iter().map(|value| (name.to_owned(), value.clone())));
     }
     for header in &call.headers {
-        let (name, value) = header.split_once(':').ok_or_else(|| usage(format!("{header} is no header; write `name: value`")))?;
+        let (name, value) = header
+            .split_once(':')
+            .ok_or_else(|| usage(format!("{header} is no header; write `name: value`")))?;
         given.push((name.trim().to_owned(), value.trim().to_owned()));
     }
     for (name, value) in given {
         let name = HeaderName::try_from(&name).map_err(|_| usage(format!("{name} is no header name")))?;
-        let value = HeaderValue::try_from(&value).map_err(|_| usage(format!("the value of {name} cannot stand in a header")))?;
+        let value = HeaderValue::try_from(&value)
+            .map_err(|_| usage(format!("the value of {name} cannot stand in a header")))?;
         request = request.header(name, value);
     }
-    let request = request.body(Full::new(bytes::Bytes::from(body(call.data.as_deref())?))).map_err(|error| usage(format!("the path {path} cannot be asked for: {error}")))?;
+    let request = request
+        .body(Full::new(bytes::Bytes::from(body(call.data.as_deref())?)))
+        .map_err(|error| usage(format!("the path {path} cannot be asked for: {error}")))?;
     // Loopback and private servers are what this command is for: the operator names the host.
-    let egress = Egress::new(latchstring_egress::Settings { allow: everywhere(), ..latchstring_egress::Settings::default() }).map_err(|error| usage(error.to_string()))?;
+    let egress = Egress::new(latchstring_egress::Settings {
+        allow: everywhere(),
+        ..latchstring_egress::Settings::default()
+    })
+    .map_err(|error| usage(error.to_string()))?;
     let permit = Configured::new(server.origin.clone());
     let wire = if server.origin.https { Wire::Tls } else { Wire::Clear };
     let stream = egress.connect(&permit, None, &server.origin, wire).await.map_err(|error| {
-        usage(format!("the server at {} cannot be reached: {}; is it running, and is LATCHSTRING_URL right?", server.origin, error.operator_reason()))
+        usage(format!(
+            "the server at {} cannot be reached: {}; is it running, and is LATCHSTRING_URL right?",
+            server.origin,
+            error.operator_reason()
+        ))
     })?;
-    let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.map_err(|error| usage(format!("the server does not speak HTTP: {error}")))?;
+    let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream))
+        .await
+        .map_err(|error| usage(format!("the server does not speak HTTP: {error}")))?;
     tokio::spawn(connection);
-    let answer = sender.send_request(request).await.map_err(|error| usage(format!("the server did not answer: {error}")))?;
+    let answer = sender
+        .send_request(request)
+        .await
+        .map_err(|error| usage(format!("the server did not answer: {error}")))?;
     if call.include {
         say(&format!("HTTP {}", answer.status()));
         for (name, value) in answer.headers() {

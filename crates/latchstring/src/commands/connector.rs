@@ -31,7 +31,11 @@ pub fn run(connector: Connector) -> Ending {
         match latchstring_connectors::check(&source, &name) {
             Ok(definition) => {
                 if !json {
-                    say(&format!("{name}: {} is good ({} auth methods)", definition.id, definition.auth_methods.len()));
+                    say(&format!(
+                        "{name}: {} is good ({} auth methods)",
+                        definition.id,
+                        definition.auth_methods.len()
+                    ));
                 }
             }
             Err(diagnostics) => {

@@ -71,7 +71,12 @@ async fn work(raw: Raw, config: &Config) -> Result<Work, Ending> {
 
 impl Work {
     fn rotation(&self) -> Rotation<'_> {
-        Rotation { store: &self.opened.store, server: &self.server, clock: &*self.opened.clock, entropy: &*self.opened.entropy }
+        Rotation {
+            store: &self.opened.store,
+            server: &self.server,
+            clock: &*self.opened.clock,
+            entropy: &*self.opened.entropy,
+        }
     }
 }
 
@@ -83,14 +88,23 @@ async fn rotate(command: Rotate) -> Result<Ending, Ending> {
     let work = work(command.raw, &command.config).await?;
     if command.data {
         let opened = &work.opened;
-        let done = rotate_data_keys(&opened.store, &opened.vault, &work.server, &*opened.clock, &*opened.entropy).await.map_err(failed)?;
-        print(&format!("Values are sealed under the data key {} now ({} sealed anew).", done.key, done.values));
+        let done =
+            rotate_data_keys(&opened.store, &opened.vault, &work.server, &*opened.clock, &*opened.entropy)
+                .await
+                .map_err(failed)?;
+        print(&format!(
+            "Values are sealed under the data key {} now ({} sealed anew).",
+            done.key, done.values
+        ));
         return Ok(Ending::Good);
     }
     let (mut ring, file) = (work.ring.clone(), work.file.clone());
     let write = |ring: &KeyRing| root_key::write(&file, ring).map_err(|error| error.0);
     let done = rotate_root(&work.rotation(), &mut ring, write, PATIENCE).await.map_err(failed)?;
-    print(&format!("The root key is {} now ({} data keys wrapped anew). Copy the key file to your backup, then run `latchstring keys retire`.", done.key, done.rewrapped));
+    print(&format!(
+        "The root key is {} now ({} data keys wrapped anew). Copy the key file to your backup, then run `latchstring keys retire`.",
+        done.key, done.rewrapped
+    ));
     Ok(Ending::Good)
 }
 

@@ -29,7 +29,9 @@ pub struct Serve {
 }
 
 pub fn run(serve: Serve) -> Ending {
-    let settings = match refuse_unknown_variables().and_then(|()| Settings::read(serve.raw, serve.config.config.as_deref())) {
+    let settings = match refuse_unknown_variables()
+        .and_then(|()| Settings::read(serve.raw, serve.config.config.as_deref()))
+    {
         Ok(settings) => settings,
         Err(error) => return error.into(),
     };
@@ -47,10 +49,15 @@ pub fn run(serve: Serve) -> Ending {
 /// The sandbox's credentials are public: nobody from outside may find it beside real ones.
 fn may_play(settings: &Settings) -> Result<(), SettingError> {
     if !settings.listen.ip().is_loopback() {
-        return Err(SettingError(format!("--sandbox refuses the listen address {}: its credentials are public, so it goes with a loopback address only", settings.listen)));
+        return Err(SettingError(format!(
+            "--sandbox refuses the listen address {}: its credentials are public, so it goes with a loopback address only",
+            settings.listen
+        )));
     }
     if settings.database_url.is_some() {
-        return Err(SettingError("--sandbox refuses PostgreSQL: it is for trying things on this machine".into()));
+        return Err(SettingError(
+            "--sandbox refuses PostgreSQL: it is for trying things on this machine".into(),
+        ));
     }
     Ok(())
 }
@@ -75,13 +82,17 @@ fn server_tls(settings: &Settings) -> Result<Option<Arc<rustls::ServerConfig>>, 
     let chain: Vec<CertificateDer<'static>> = CertificateDer::pem_file_iter(&tls.cert)
         .and_then(Iterator::collect)
         .map_err(|error| bad(&tls.cert, format!("no certificate chain in PEM can be read there: {error}")))?;
-    let key = PrivateKeyDer::from_pem_file(&tls.key).map_err(|error| bad(&tls.key, format!("no private key in PEM can be read there: {error}")))?;
-    let mut config = rustls::ServerConfig::builder_with_provider(Arc::new(rustls::crypto::aws_lc_rs::default_provider()))
-        .with_safe_default_protocol_versions()
-        .map_err(|error| SettingError(format!("TLS cannot be set up: {error}")))?
-        .with_no_client_auth()
-        .with_single_cert(chain, key)
-        .map_err(|error| bad(&tls.cert, format!("certificate and key cannot be used together: {error}")))?;
+    let key = PrivateKeyDer::from_pem_file(&tls.key)
+        .map_err(|error| bad(&tls.key, format!("no private key in PEM can be read there: {error}")))?;
+    let mut config =
+        rustls::ServerConfig::builder_with_provider(Arc::new(rustls::crypto::aws_lc_rs::default_provider()))
+            .with_safe_default_protocol_versions()
+            .map_err(|error| SettingError(format!("TLS cannot be set up: {error}")))?
+            .with_no_client_auth()
+            .with_single_cert(chain, key)
+            .map_err(|error| {
+                bad(&tls.cert, format!("certificate and key cannot be used together: {error}"))
+            })?;
     config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
     Ok(Some(Arc::new(config)))
 }
@@ -130,7 +141,11 @@ async fn listen(mut settings: Settings, sandbox: bool) -> Result<Ending, Setting
     let api = api(&broker);
     let gateway = latchstring_gateway::start(
         listener,
-        GatewaySettings { cores: settings.data_cores, tls, trusted: TrustedProxies::new(settings.trusted_proxies.clone()) },
+        GatewaySettings {
+            cores: settings.data_cores,
+            tls,
+            trusted: TrustedProxies::new(settings.trusted_proxies.clone()),
+        },
         &broker,
         &api,
     )
@@ -158,7 +173,9 @@ fn api(broker: &Arc<Broker>) -> ApiHandler {
     let options = Options {
         ready: Arc::new(move || {
             let broker = Arc::clone(&ready);
-            Box::pin(async move { broker.readiness().await.into_iter().map(|(name, trouble)| Check { name, trouble }).collect() })
+            Box::pin(async move {
+                broker.readiness().await.into_iter().map(|(name, trouble)| Check { name, trouble }).collect()
+            })
         }),
         metrics: Arc::new({
             let broker = Arc::clone(broker);
@@ -183,17 +200,28 @@ fn api(broker: &Arc<Broker>) -> ApiHandler {
                     response
                 }
             };
-            response.map(|body| http_body_util::BodyExt::boxed_unsync(http_body_util::BodyExt::map_err(body, Into::into)))
+            response.map(|body| {
+                http_body_util::BodyExt::boxed_unsync(http_body_util::BodyExt::map_err(body, Into::into))
+            })
         })
     })
 }
 
 /// What a person reads first. The set-up link goes to the terminal, never to the logs.
-async fn greet(settings: &Settings, broker: &Arc<Broker>, opened: &Opened, sandbox: Option<&SandboxAt>) -> Result<(), SettingError> {
+async fn greet(
+    settings: &Settings,
+    broker: &Arc<Broker>,
+    opened: &Opened,
+    sandbox: Option<&SandboxAt>,
+) -> Result<(), SettingError> {
     let url = &settings.public_url;
     print(&format!("Latchstring {} listens on {url}", env!("CARGO_PKG_VERSION")));
     if opened.fresh {
-        print(&format!("New data folder: {} (keep a copy of {} in a safe place: without it the data cannot be opened)", settings.data_dir.display(), settings.root_key_file.display()));
+        print(&format!(
+            "New data folder: {} (keep a copy of {} in a safe place: without it the data cannot be opened)",
+            settings.data_dir.display(),
+            settings.root_key_file.display()
+        ));
     }
     let link = broker.begin_setup().await.map_err(|problem| SettingError(problem.detail.into_owned()))?;
     if let Some(token) = &link {
@@ -218,7 +246,8 @@ async fn greet(settings: &Settings, broker: &Arc<Broker>, opened: &Opened, sandb
 
 async fn signal() {
     use tokio::signal::unix::{SignalKind, signal};
-    let (Ok(mut term), Ok(mut int)) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt())) else {
+    let (Ok(mut term), Ok(mut int)) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))
+    else {
         tracing::error!("signals cannot be listened for; stop the server with SIGKILL");
         return std::future::pending().await;
     };
