@@ -14,12 +14,22 @@ macro_rules! catalog {
 }
 
 catalog! {
+    "asana.yaml",
+    "bitbucket.yaml",
+    "clickup.yaml",
     "dhis2.yaml",
+    "freshdesk.yaml",
     "github.yaml",
+    "gitlab.yaml",
     "http.yaml",
+    "intercom.yaml",
+    "linear.yaml",
+    "monday.yaml",
+    "pipedrive.yaml",
     "raw.yaml",
     "salesforce.yaml",
     "sandbox.yaml",
+    "trello.yaml",
 }
 
 /// Parsed at the first use. A built-in definition that could not be read would be missing here, and
