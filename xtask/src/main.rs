@@ -31,7 +31,7 @@ cargo xtask COMMAND
   check-house --list  every rule with its reason
   generate          write the generated files anew (tests named generated_* verify them)
   setup             install what the tests need: PostgreSQL, Node and Python packages
-  bench [SUITE…]    the benchmarks
+  bench [SUITE…]    the benchmarks beside nginx and Envoy; writes docs/BENCHMARKS.md (bench --help)
   help              this text
 
 The tests start the servers they need on free loopback ports and stop them at the end.";

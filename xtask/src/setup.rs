@@ -23,21 +23,27 @@ const VENV: &str = ".cache/venv";
 const PYTHON_LIST: &str = "tests/e2e/requirements.txt";
 
 pub fn all(root: &Path) -> Done {
+    locked(root, || {
+        system(NEEDS)?;
+        node_packages(root)?;
+        python(root, PYTHON_LIST, VENV)
+    })
+}
+
+/// Two runs at once must not install into the same folders.
+pub fn locked(root: &Path, install: impl FnOnce() -> Done) -> Done {
     let cache = root.join(".cache");
     fs::create_dir_all(&cache).map_err(|e| format!("{}: {e}", cache.display()))?;
-    // Two runs at once must not install into the same folders.
     let lock = fs::File::create(cache.join("setup.lock")).map_err(|e| format!("setup.lock: {e}"))?;
     lock.lock().map_err(|e| format!("setup.lock: {e}"))?;
-    system_packages()?;
-    node_packages(root)?;
-    python_packages(root)
+    install()
 }
 
 /// One thing from the system: how to see that it is there, and the Debian packages that bring it.
-struct Need {
-    what: &'static str,
-    packages: &'static [&'static str],
-    there: fn() -> bool,
+pub struct Need {
+    pub what: &'static str,
+    pub packages: &'static [&'static str],
+    pub there: fn() -> bool,
 }
 
 const NEEDS: &[Need] = &[
@@ -55,8 +61,9 @@ const NEEDS: &[Need] = &[
     Need { what: "Python 3 with venv", packages: &["python3", "python3-venv"], there: python_can_make_venvs },
 ];
 
-fn system_packages() -> Done {
-    let missing = || NEEDS.iter().filter(|need| !(need.there)()).collect::<Vec<_>>();
+/// Finds all of these, or installs what is missing.
+pub fn system(needs: &[Need]) -> Done {
+    let missing = || needs.iter().filter(|need| !(need.there)()).collect::<Vec<_>>();
     let wanted = missing();
     if wanted.is_empty() {
         return Ok(());
@@ -104,7 +111,7 @@ fn parse_node(text: &str) -> Option<u32> {
     text.trim().strip_prefix('v')?.split('.').next()?.parse().ok()
 }
 
-fn python_can_make_venvs() -> bool {
+pub fn python_can_make_venvs() -> bool {
     run::output(Command::new("python3").args(["-c", "import ensurepip, venv"])).is_ok()
 }
 
@@ -120,15 +127,16 @@ fn node_packages(root: &Path) -> Done {
     stamp.write()
 }
 
-fn python_packages(root: &Path) -> Done {
-    let stamp = Stamp::new(root, PYTHON_LIST, &format!("{VENV}/.installed"))?;
-    let python = root.join(VENV).join("bin/python");
+/// A Python environment of its own with the packages of a list.
+pub fn python(root: &Path, list: &str, venv: &str) -> Done {
+    let stamp = Stamp::new(root, list, &format!("{venv}/.installed"))?;
+    let python = root.join(venv).join("bin/python");
     if stamp.fresh() && run::exists(&python.to_string_lossy()) {
         return Ok(());
     }
-    run::run(Command::new("python3").args(["-m", "venv", "--clear", VENV]).current_dir(root))?;
+    run::run(Command::new("python3").args(["-m", "venv", "--clear", venv]).current_dir(root))?;
     let mut pip = Command::new(python);
-    pip.args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "-r", PYTHON_LIST]);
+    pip.args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "-r", list]);
     run::run(pip.current_dir(root))?;
     stamp.write()
 }

