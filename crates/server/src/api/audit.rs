@@ -136,5 +136,8 @@ async fn list_audit(
     let paging = Paging::new(page.cursor.clone(), Some(page.limit()?));
     let filter = list::Filter { credential: query.credential, actor: query.actor, action: query.action };
     let page = app.broker().list_project(&actor, &project, filter, &paging).await?;
-    Ok(Json(Listed { items: page.items.into_iter().map(AuditItem::from).collect(), next_cursor: page.next_cursor }))
+    Ok(Json(Listed {
+        items: page.items.into_iter().map(AuditItem::from).collect(),
+        next_cursor: page.next_cursor,
+    }))
 }

@@ -126,7 +126,13 @@ pub struct Share {
 
 impl From<ShareView> for Share {
     fn from(view: ShareView) -> Self {
-        Self { project: view.project, slug: view.slug, external_id: view.external_id, suspended: view.suspended, grants: view.grants }
+        Self {
+            project: view.project,
+            slug: view.slug,
+            external_id: view.external_id,
+            suspended: view.suspended,
+            grants: view.grants,
+        }
     }
 }
 
@@ -174,7 +180,11 @@ impl From<View> for Credential {
             disabled: view.disabled,
             deletes_at: view.deletes_at.map(Time::from),
             expires_on: view.expires_on.map(Time::from),
-            environments: view.environments.into_iter().map(|(name, environment)| (name, environment.into())).collect(),
+            environments: view
+                .environments
+                .into_iter()
+                .map(|(name, environment)| (name, environment.into()))
+                .collect(),
             slug: view.slug,
             external_id: view.external_id,
             shares: view.shares.into_iter().map(Share::from).collect(),
@@ -204,7 +214,11 @@ struct Filter {
 
 /// Credentials: my own, or those that are shared with a project of mine.
 #[utoipa::path(get, path = "/api/v1/credentials", tag = "Credentials", params(Filter), responses((status = 200, body = Listed<Credential>), Refusals))]
-async fn list_credentials(State(app): State<App>, Acting(actor): Acting, Asked(filter): Asked<Filter>) -> ApiResult<Json<Listed<Credential>>> {
+async fn list_credentials(
+    State(app): State<App>,
+    Acting(actor): Acting,
+    Asked(filter): Asked<Filter>,
+) -> ApiResult<Json<Listed<Credential>>> {
     let page = Page { limit: filter.limit, cursor: filter.cursor };
     let status = match filter.status.as_deref() {
         None => None,
@@ -216,7 +230,10 @@ async fn list_credentials(State(app): State<App>, Acting(actor): Acting, Asked(f
     let wanted = Wanted { project: filter.project, connector: filter.connector, status, q: filter.q };
     let paging = Paging::new(page.cursor.clone(), Some(page.limit()?));
     let page = app.broker().credentials(&actor, &wanted, &paging).await?;
-    Ok(Json(Listed { items: page.items.into_iter().map(Credential::from).collect(), next_cursor: page.next_cursor }))
+    Ok(Json(Listed {
+        items: page.items.into_iter().map(Credential::from).collect(),
+        next_cursor: page.next_cursor,
+    }))
 }
 
 #[derive(Deserialize, ToSchema)]
@@ -290,7 +307,11 @@ pub struct CreateCredential {
 /// anything but a clear answer a 422 `verification_inconclusive`; then nothing is saved, and the answer shows the
 /// request as sent and the answer as received, with secrets masked.
 #[utoipa::path(post, path = "/api/v1/credentials", tag = "Credentials", request_body = CreateCredential, responses((status = 201, body = Credential), Refusals))]
-async fn create_credential(State(app): State<App>, Acting(actor): Acting, Body(body): Body<CreateCredential>) -> ApiResult<impl IntoResponse> {
+async fn create_credential(
+    State(app): State<App>,
+    Acting(actor): Acting,
+    Body(body): Body<CreateCredential>,
+) -> ApiResult<impl IntoResponse> {
     let new = NewCredential {
         name: body.name,
         connector: body.connector,
@@ -305,13 +326,23 @@ async fn create_credential(State(app): State<App>, Acting(actor): Acting, Body(b
         verify: body.verify.into(),
     };
     let view = Box::pin(app.broker().create_credential(&actor, new)).await?;
-    let location = HeaderValue::try_from(format!("/api/v1/credentials/{}", view.id)).unwrap_or(HeaderValue::from_static("/api/v1/credentials"));
-    Ok((StatusCode::CREATED, [(header::LOCATION, location)], etag(view.version), Json(Credential::from(view))))
+    let location = HeaderValue::try_from(format!("/api/v1/credentials/{}", view.id))
+        .unwrap_or(HeaderValue::from_static("/api/v1/credentials"));
+    Ok((
+        StatusCode::CREATED,
+        [(header::LOCATION, location)],
+        etag(view.version),
+        Json(Credential::from(view)),
+    ))
 }
 
 /// One credential: fields for its owner, which of them are set for everybody else who may use it.
 #[utoipa::path(get, path = "/api/v1/credentials/{id}", tag = "Credentials", params(("id" = String, Path, description = "`crd_…`")), responses((status = 200, body = Credential), Refusals))]
-async fn get_credential(State(app): State<App>, Acting(actor): Acting, Named(id): Named<String>) -> ApiResult<impl IntoResponse> {
+async fn get_credential(
+    State(app): State<App>,
+    Acting(actor): Acting,
+    Named(id): Named<String>,
+) -> ApiResult<impl IntoResponse> {
     let view = app.broker().credential(&actor, &id).await?;
     Ok((etag(view.version), Json(Credential::from(view))))
 }

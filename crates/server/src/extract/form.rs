@@ -4,23 +4,21 @@ use axum::extract::{Form, FromRequest, Request};
 use latchstring_model::{Code, Problem};
 use serde::de::DeserializeOwned;
 
-use crate::problem::ApiError;
+use crate::pages::frame::Refused;
 
 /// `application/x-www-form-urlencoded`, as a browser sends it.
 pub struct Filled<T>(pub T);
 
 impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Filled<T> {
-    type Rejection = ApiError;
+    type Rejection = Refused;
 
-    async fn from_request(request: Request, state: &S) -> Result<Self, ApiError> {
+    async fn from_request(request: Request, state: &S) -> Result<Self, Refused> {
         let read = Form::<T>::from_request(request, state).await;
         read.map(|Form(form)| Self(form)).map_err(|_| {
-            Problem::new(
-                Code::BadRequest,
-                "The form could not be read: a field is missing, or it is no form.",
-            )
-            .hint("Load the page again and send the form as it is.")
-            .into()
+            let what = "The form could not be read: a field is missing, or it is no form.";
+            let problem =
+                Problem::new(Code::BadRequest, what).hint("Load the page again and send the form as it is.");
+            Box::new(problem).into()
         })
     }
 }

@@ -1,6 +1,6 @@
 //! The pages: plain HTML that works without a script. One file per page; templates in `templates/`.
 
-mod frame;
+pub mod frame;
 mod invite;
 mod key;
 mod setup;

@@ -1,0 +1,90 @@
+use serde_json::json;
+
+use crate::app::both;
+
+both! {
+    async fn the_same_request_is_done_once(app) {
+        let ada = app.person("ada@example.org").await;
+        let make = || app.post("/api/v1/projects", json!({"slug": "acme", "name": "Acme"})).key(&ada.key).header("idempotency-key", "k-1");
+        let first = make().is(201).await;
+        app.clock.advance_secs(3600);
+        let again = make().is(201).await;
+        assert_eq!(first.text, again.text);
+        assert_eq!((first.header("idempotency-replayed"), again.header("idempotency-replayed")), ("", "true"));
+        assert_eq!(again.header("content-type"), "application/json");
+        assert_eq!(app.get("/api/v1/projects").key(&ada.key).is(200).await.json()["items"].as_array().unwrap().len(), 1);
+    }
+
+    async fn another_request_with_the_key_is_refused(app) {
+        let ada = app.person("ada@example.org").await;
+        let bob = app.person("bob@example.org").await;
+        let make = |slug: &str| app.post("/api/v1/projects", json!({"slug": slug, "name": slug})).header("idempotency-key", "k-1");
+        make("one").key(&ada.key).is(201).await;
+        assert_eq!(make("two").key(&ada.key).is(422).await.code(), "idempotency_mismatch");
+        make("three").key(&bob.key).is(201).await;
+        let long = "x".repeat(256);
+        for bad in ["", " ", "a b", long.as_str()] {
+            app.post("/api/v1/projects", json!({"slug": "four", "name": "x"})).key(&ada.key).header("idempotency-key", bad).is(400).await;
+        }
+    }
+
+    async fn a_refusal_is_answered_again_too(app) {
+        let ada = app.person("ada@example.org").await;
+        let make = || app.post("/api/v1/projects", json!({"slug": "No", "name": "x"})).key(&ada.key).header("idempotency-key", "k-1");
+        let first = make().is(422).await;
+        let again = make().is(422).await;
+        assert_eq!(first.text, again.text);
+        assert_eq!(again.code(), "invalid");
+    }
+
+    async fn a_key_is_shown_once_and_kept_nowhere(app) {
+        let ada = app.person("ada@example.org").await;
+        app.project(&ada, "acme").await;
+        let make = || app.post("/api/v1/projects/acme/api-keys", json!({"name": "x", "environment": "staging"})).key(&ada.key).header("idempotency-key", "k-1");
+        let made = make().is(201).await.json();
+        let again = make().is(409).await;
+        assert_eq!(again.code(), "conflict");
+        assert!(again.text.contains(made["id"].as_str().unwrap()));
+        assert!(!again.text.contains(made["key"].as_str().unwrap()));
+        let list = app.get("/api/v1/projects/acme/api-keys").key(&ada.key).is(200).await.json();
+        assert_eq!(list["items"].as_array().unwrap().len(), 1);
+        let mut reader = app.store.read().await.unwrap();
+        let kept = latchstring_store::idempotency::get(&mut reader, &ada.id, "k-1 1").await.unwrap().unwrap();
+        assert!(!kept.body.contains(made["key"].as_str().unwrap()));
+    }
+
+    async fn of_two_at_once_one_is_done(app) {
+        let ada = app.person("ada@example.org").await;
+        let make = || app.post("/api/v1/projects", json!({"name": "Acme", "slug": "acme"})).key(&ada.key).header("idempotency-key", "k-1").send();
+        let (a, b, c) = tokio::join!(make(), make(), make());
+        for answer in [&a, &b, &c] {
+            assert!(answer.status == 201 || (answer.status == 409 && answer.code() == "conflict"), "{}", answer.text);
+        }
+        assert!([&a, &b, &c].iter().any(|answer| answer.status == 201));
+        assert_eq!(make().await.status, 201);
+        let made = app.recorded().await.into_iter().filter(|event| event == "project.create ok").count();
+        assert_eq!(made, 1);
+    }
+
+    async fn one_that_died_half_way_is_not_guessed_at(app) {
+        use latchstring_broker::people::repeats::Repeat;
+        let ada = app.person("ada@example.org").await;
+        let actor = {
+            let mut headers = axum::http::HeaderMap::new();
+            headers.insert("authorization", format!("Bearer {}", ada.key).parse().unwrap());
+            latchstring_broker::people::entry::Door::new(app.broker.clone()).enter(&headers, None).await.unwrap()
+        };
+        let begin = async || app.broker.begin_attempt(&actor, "k", &[b"a"]).await;
+        assert!(matches!(begin().await, Ok(Repeat::New(_))), "and its server stops");
+        let busy = begin().await.err().unwrap();
+        assert_eq!((busy.code.as_str(), busy.retry_after_secs), ("conflict", Some(1)));
+        app.clock.advance_secs(120);
+        let unknown = begin().await.err().unwrap();
+        assert!(unknown.detail.contains("never ended"), "{unknown}");
+        app.clock.advance_secs(86_400);
+        assert_eq!(app.broker.purge_attempts().await.unwrap(), 1);
+        let Ok(Repeat::New(attempt)) = begin().await else { panic!() };
+        app.broker.end_attempt(attempt, None).await.unwrap();
+        assert!(matches!(begin().await, Ok(Repeat::New(_))), "freed by a refusal that passes");
+    }
+}

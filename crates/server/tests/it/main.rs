@@ -1,0 +1,21 @@
+//! The real router with a real broker, on SQLite and on PostgreSQL.
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+mod app;
+mod conventions;
+mod cross_origin;
+mod entrance;
+mod idempotency;
+mod invites;
+mod isolation;
+mod keys;
+mod me;
+mod members;
+mod openapi;
+mod pages;
+mod projects;
+mod service_keys;
+mod sessions;
+mod setup;
+mod users;
+mod values;

@@ -1,0 +1,59 @@
+use serde_json::json;
+
+use crate::app::{PASSWORD, both};
+
+both! {
+    async fn from_the_printed_link_to_a_key_without_a_script(app) {
+        let start = app.get("/").is(200).await;
+        assert!(start.text.contains("not set up yet"), "{}", start.text);
+        let token = app.broker.begin_setup().await.unwrap().unwrap().reveal().to_owned();
+        let path = format!("/setup/{token}");
+        let page = app.get(&path).is(200).await;
+        assert_eq!(page.header("content-type"), "text/html; charset=utf-8");
+        assert!(page.text.contains("<form method=\"post\">") && !page.text.contains("<script") && !page.text.contains("style="));
+        let form = [("email", "ada@example.org"), ("name", "<b>Ada"), ("password", "short"), ("project", "Acme Inc")];
+        let wrong = app.post(&path, json!({})).form(&form).is(422).await;
+        assert!(wrong.text.contains("password: a password has at least 10 characters") && wrong.text.contains("value=\"ada@example.org\""), "{}", wrong.text);
+        assert!(!wrong.text.contains("<b>Ada"), "names are escaped");
+        let form = [("email", "ada@example.org"), ("name", "Ada"), ("password", PASSWORD), ("project", "Acme Inc")];
+        let done = app.post(&path, json!({})).form(&form).header("origin", "http://127.0.0.1:5282").is(201).await;
+        assert!(done.text.contains("<code>acme-inc</code>") && done.text.contains("curl -H"), "{}", done.text);
+        let cookie = done.cookie();
+        let gone = app.get(&path).is(409).await;
+        assert!(gone.text.contains("set up already"));
+        let key = app.post("/keys", json!({})).form(&[("name", "laptop"), ("manage", "yes")]).cookie(&cookie).is(201).await;
+        let key = key.text.split("<code>").nth(1).unwrap().split('<').next().unwrap().to_owned();
+        app.post("/api/v1/projects", json!({"name": "Two"})).key(&key).is(201).await;
+        let start = app.get("/").cookie(&cookie).is(200).await;
+        assert!(start.text.contains("Acme Inc") && start.text.contains("ada@example.org"));
+        let out = app.post("/sign-out", json!({})).cookie(&cookie).is(303).await;
+        assert_eq!(out.header("location"), "/sign-in");
+        assert!(app.get("/").cookie(&cookie).is(200).await.text.contains("/sign-in"));
+    }
+
+    async fn signing_in(app) {
+        app.person("ada@example.org").await;
+        app.get("/sign-in").is(200).await;
+        let wrong = app.post("/sign-in", json!({})).form(&[("email", "ada@example.org"), ("password", "incorrect horse")]).is(401).await;
+        assert!(wrong.text.contains("do not fit together") && !wrong.text.contains("incorrect horse"));
+        let right = app.post("/sign-in", json!({})).form(&[("email", "ada@example.org"), ("password", PASSWORD)]).is(303).await;
+        assert_eq!(right.header("location"), "/");
+        app.get("/api/v1/me").cookie(&right.cookie()).is(200).await;
+    }
+
+    async fn a_link_that_is_void_says_so(app) {
+        let page = app.get("/setup/x").is(410).await;
+        assert!(page.text.contains("set-up link is not valid") && page.header("content-type").starts_with("text/html"));
+        assert!(app.get("/invite/x").is(410).await.text.contains("invitation is not valid"));
+    }
+
+    async fn an_invited_person_chooses_a_password(app) {
+        let ada = app.superuser("ada@example.org").await;
+        let made = app.post("/api/v1/invites", json!({"email": "bob@example.org"})).key(&ada.key).is(201).await.json();
+        let path = made["url"].as_str().unwrap().strip_prefix("http://127.0.0.1:5282").unwrap().to_owned();
+        assert!(app.get(&path).is(200).await.text.contains("bob@example.org"));
+        app.post(&path, json!({})).form(&[("password", "short")]).is(422).await;
+        let accepted = app.post(&path, json!({})).form(&[("password", PASSWORD)]).is(303).await;
+        assert_eq!(app.get("/api/v1/me").cookie(&accepted.cookie()).is(200).await.json()["email"], "bob@example.org");
+    }
+}

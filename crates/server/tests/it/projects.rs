@@ -1,0 +1,95 @@
+use serde_json::json;
+
+use crate::app::both;
+
+both! {
+    async fn made_seen_changed_and_deleted(app) {
+        let ada = app.person("ada@example.org").await;
+        let made = app.post("/api/v1/projects", json!({"slug": "acme", "name": "Acme", "environments": ["staging", "production"]})).key(&ada.key).is(201).await;
+        let project = made.json();
+        let id = project["id"].as_str().unwrap().to_owned();
+        assert_eq!(made.header("location"), format!("/api/v1/projects/{id}"));
+        assert_eq!((project["role"].as_str(), &project["environments"]), (Some("owner"), &json!(["staging", "production"])));
+        for name in ["acme", &id] {
+            let seen = app.get(&format!("/api/v1/projects/{name}")).key(&ada.key).is(200).await;
+            assert_eq!((seen.json(), seen.header("etag")), (project.clone(), "\"1\""));
+        }
+        assert_eq!(app.get("/api/v1/projects").key(&ada.key).is(200).await.json(), json!({"items": [project], "next_cursor": null}));
+        let change = json!({"slug": "acme-two", "name": "Acme 2", "environments": ["production", "staging", "dev_1"]});
+        let changed = app.patch("/api/v1/projects/acme", change).key(&ada.key).header("if-match", "\"1\"").is(200).await;
+        assert_eq!(changed.json()["environments"], json!(["production", "staging", "dev_1"]));
+        assert!(changed.json().get("removed").is_none());
+        app.get("/api/v1/projects/acme").key(&ada.key).is(404).await;
+        let late = app.patch("/api/v1/projects/acme-two", json!({"name": "x"})).key(&ada.key).header("if-match", "\"1\"").is(412).await;
+        assert_eq!(late.code(), "precondition_failed");
+        app.delete("/api/v1/projects/acme-two").key(&ada.key).is(204).await;
+        app.get("/api/v1/projects/acme-two").key(&ada.key).is(404).await;
+        let actions: Vec<String> = app.audit(&project).await.into_iter().map(|item| item.record.action).collect();
+        assert_eq!(actions, ["project.delete", "project.update", "project.create"]);
+    }
+
+    async fn a_taken_slug_comes_with_a_free_one(app) {
+        let ada = app.person("ada@example.org").await;
+        let bob = app.person("bob@example.org").await;
+        app.project(&ada, "acme").await;
+        app.project(&ada, "acme-2").await;
+        let taken = app.post("/api/v1/projects", json!({"slug": "acme", "name": "Acme"})).key(&bob.key).is(409).await;
+        assert_eq!((taken.code().as_str(), taken.json()["suggestion"].as_str()), ("slug_taken", Some("acme-3")));
+        app.post("/api/v1/projects", json!({"name": "ACME 3!"})).key(&bob.key).is(201).await;
+        let taken = app.patch("/api/v1/projects/acme-3", json!({"slug": "acme"})).key(&bob.key).is(409).await;
+        assert_eq!(taken.json()["suggestion"], "acme-4");
+        let two = || app.post("/api/v1/projects", json!({"slug": "race", "name": "Race"}));
+        let (one, other) = tokio::join!(two().key(&ada.key).send(), two().key(&bob.key).send());
+        let mut statuses = [one.status, other.status];
+        statuses.sort_unstable();
+        assert_eq!(statuses, [201, 409], "{} {}", one.text, other.text);
+    }
+
+    async fn what_is_wrong_is_pointed_at(app) {
+        let ada = app.person("ada@example.org").await;
+        let wrong = json!({"slug": "Not a slug", "name": "", "environments": ["production", "Prod", "production"]});
+        let answer = app.post("/api/v1/projects", wrong).key(&ada.key).is(422).await;
+        assert_eq!(answer.pointers(), ["/slug", "/name", "/environments/1", "/environments/2"]);
+        assert_eq!(app.post("/api/v1/projects", json!({"name": "日本"})).key(&ada.key).is(422).await.pointers(), ["/slug"]);
+        app.project(&ada, "acme").await;
+        let answer = app.patch("/api/v1/projects/acme", json!({"slug": "-", "name": "a\u{7}", "environments": []})).key(&ada.key).is(422).await;
+        assert_eq!(answer.pointers(), ["/slug", "/name", "/environments"]);
+        assert_eq!(app.post("/api/v1/projects", json!({"name": "x", "colour": "red"})).key(&ada.key).is(422).await.pointers(), ["/colour"]);
+    }
+
+    async fn a_removed_environment_takes_what_is_its_own(app) {
+        let ada = app.person("ada@example.org").await;
+        let project = app.project(&ada, "acme").await;
+        let key = app.service_key(&ada, "acme", json!({})).await;
+        app.put("/api/v1/projects/acme/environments/staging/secrets/token", json!({"value": "s"})).key(&ada.key).is(204).await;
+        app.put("/api/v1/projects/acme/environments/staging/variables/host", json!({"value": "v"})).key(&ada.key).is(204).await;
+        app.put("/api/v1/projects/acme/environments/production/variables/host", json!({"value": "v"})).key(&ada.key).is(204).await;
+        let changed = app.patch("/api/v1/projects/acme", json!({"environments": ["production"]})).key(&ada.key).is(200).await.json();
+        assert_eq!(changed["removed"], json!([{"name": "staging", "secrets": ["token"], "variables": ["host"], "api_keys": ["robot"], "credentials": []}]));
+        app.get("/api/v1/me").key(key["key"].as_str().unwrap()).is(401).await;
+        app.get("/api/v1/projects/acme/environments/staging/secrets").key(&ada.key).is(404).await;
+        app.patch("/api/v1/projects/acme", json!({"environments": ["production", "staging"]})).key(&ada.key).is(200).await;
+        let secrets = app.get("/api/v1/projects/acme/environments/staging/secrets").key(&ada.key).is(200).await.json();
+        assert_eq!(secrets["items"], json!([]));
+        app.get("/api/v1/me").key(key["key"].as_str().unwrap()).is(401).await;
+        let kept = app.get("/api/v1/projects/acme/environments/production/variables").key(&ada.key).is(200).await.json();
+        assert_eq!(kept["items"][0]["value"], "v");
+        assert!(app.audit(&project).await.iter().any(|item| item.record.action == "environment.delete" && item.record.environment.as_deref() == Some("staging")));
+    }
+
+    async fn roles_bound_what_is_changed(app) {
+        let ada = app.person("ada@example.org").await;
+        let project = app.project(&ada, "acme").await;
+        for (role, patch, delete) in [("viewer", 403, 403), ("editor", 403, 403), ("admin", 200, 403), ("owner", 200, 204)] {
+            let bob = app.person(&format!("{role}@example.org")).await;
+            app.member(&ada, "acme", &bob, role).await;
+            let answer = app.patch("/api/v1/projects/acme", json!({"name": role})).key(&bob.key).is(patch).await;
+            if patch == 403 {
+                assert_eq!((answer.code().as_str(), answer.json()["needed_role"].as_str()), ("forbidden", Some("admin")));
+                let event = &app.audit(&project).await[0].record;
+                assert_eq!((event.action.as_str(), event.outcome.as_str(), event.actor_email.as_deref()), ("project.update", "refused", Some(bob.email.as_str())));
+            }
+            app.delete("/api/v1/projects/acme").key(&bob.key).is(delete).await;
+        }
+    }
+}

@@ -1,0 +1,110 @@
+use serde_json::json;
+
+use crate::app::{Db, PASSWORD, TestApp, both};
+
+both! {
+    async fn in_and_out(app) {
+        let ada = app.person("ada@example.org").await;
+        let answer = app.post("/api/v1/session", json!({"email": "ADA@example.org", "password": PASSWORD})).is(204).await;
+        let set = answer.header("set-cookie").to_owned();
+        assert!(set.starts_with("latchstring_session="), "{set}");
+        assert!(set.contains("; Path=/; HttpOnly; SameSite=Lax; Max-Age=2592000"), "{set}");
+        assert!(!set.contains("Secure"), "http has no secure cookies");
+        let cookie = answer.cookie();
+        assert_ne!(cookie, ada.cookie);
+        app.get("/api/v1/me").cookie(&cookie).is(200).await;
+        let out = app.delete("/api/v1/session").cookie(&cookie).is(204).await;
+        assert!(out.header("set-cookie").contains("Max-Age=0"));
+        app.get("/api/v1/me").cookie(&cookie).is(401).await;
+        app.get("/api/v1/me").cookie(&ada.cookie).is(200).await;
+        let recorded = app.recorded().await;
+        assert_eq!(recorded[recorded.len() - 2..], ["session.create ok", "session.delete ok"]);
+    }
+
+    async fn a_wrong_password_and_an_unknown_account_look_the_same(app) {
+        app.person("ada@example.org").await;
+        let wrong = app.post("/api/v1/session", json!({"email": "ada@example.org", "password": "incorrect horse"})).is(401).await;
+        let unknown = app.post("/api/v1/session", json!({"email": "eve@example.org", "password": PASSWORD})).is(401).await;
+        assert_eq!(wrong.text, unknown.text);
+        assert_eq!(wrong.code(), "unauthenticated");
+        assert!(wrong.headers.get("set-cookie").is_none());
+        let records = app.records().await;
+        let refused: Vec<_> = records.iter().filter(|record| record.action == "session.refuse").collect();
+        assert_eq!(refused.len(), 2);
+        assert!(refused[0].target.is_some() && refused[1].target.is_none());
+        assert!(records.iter().all(|record| !record.body.contains("incorrect horse") && !record.body.contains("eve@")));
+    }
+
+    async fn tries_are_counted_per_account_and_address(app) {
+        app.person("ada@example.org").await;
+        app.clock.advance_secs(3600);
+        let wrong = json!({"email": "ada@example.org", "password": "incorrect horse"});
+        for _ in 0..10 {
+            app.post("/api/v1/session", wrong.clone()).is(401).await;
+        }
+        let answer = app.post("/api/v1/session", json!({"email": "Ada@example.org", "password": PASSWORD})).is(429).await;
+        assert_eq!((answer.code().as_str(), answer.header("retry-after")), ("too_many_requests", "30"));
+        app.post("/api/v1/session", wrong.clone()).from("192.0.2.9").is(401).await;
+        app.clock.advance_secs(30);
+        app.post("/api/v1/session", json!({"email": "ada@example.org", "password": PASSWORD})).is(204).await;
+        app.post("/api/v1/session", wrong).is(429).await;
+    }
+
+    async fn it_ends_twelve_hours_after_its_last_use(app) {
+        let ada = app.person("ada@example.org").await;
+        for _ in 0..3 {
+            app.clock.advance_secs(11 * 3600);
+            app.get("/api/v1/me").cookie(&ada.cookie).is(200).await;
+        }
+        app.clock.advance_secs(12 * 3600);
+        app.get("/api/v1/me").cookie(&ada.cookie).is(401).await;
+    }
+
+    async fn it_ends_after_thirty_days_whatever_is_done(app) {
+        let ada = app.person("ada@example.org").await;
+        for _ in 0..89 {
+            app.clock.advance_secs(8 * 3600);
+            app.get("/api/v1/me").cookie(&ada.cookie).is(200).await;
+        }
+        app.clock.advance_secs(8 * 3600);
+        app.get("/api/v1/me").cookie(&ada.cookie).is(401).await;
+    }
+
+    async fn ones_own_sessions_are_seen_and_ended(app) {
+        let ada = app.person("ada@example.org").await;
+        let bob = app.person("bob@example.org").await;
+        let second = app.sign_in("ada@example.org").await;
+        let third = app.sign_in("ada@example.org").await;
+        let list = app.get("/api/v1/me/sessions").cookie(&ada.cookie).is(200).await.json();
+        let items = list["items"].as_array().unwrap();
+        assert_eq!(items.len(), 3);
+        assert_eq!(items.iter().filter(|item| item["current"] == true).count(), 1);
+        assert_eq!(items[0]["address"], "192.0.2.1");
+        let bobs = app.get("/api/v1/me/sessions").cookie(&bob.cookie).is(200).await.json();
+        let foreign = app.delete(&format!("/api/v1/me/sessions/{}", bobs["items"][0]["id"].as_str().unwrap())).cookie(&ada.cookie).is(404).await;
+        let missing = app.delete("/api/v1/me/sessions/ses_0000000001zzzzzzzzzzzzzzzz").cookie(&ada.cookie).is(404).await;
+        assert_eq!(foreign.text, missing.text);
+        app.get("/api/v1/me").cookie(&bob.cookie).is(200).await;
+        let other = items.iter().find(|item| item["current"] == false).unwrap()["id"].as_str().unwrap().to_owned();
+        app.delete(&format!("/api/v1/me/sessions/{other}")).cookie(&ada.cookie).is(204).await;
+        let living = [app.get("/api/v1/me").cookie(&second).send().await.status, app.get("/api/v1/me").cookie(&third).send().await.status];
+        assert_eq!(living.iter().filter(|status| **status == 200).count(), 1);
+        app.delete("/api/v1/me/sessions").cookie(&ada.cookie).is(204).await;
+        app.get("/api/v1/me").cookie(&third).is(401).await;
+        app.get("/api/v1/me").cookie(&second).is(401).await;
+        app.get("/api/v1/me").cookie(&ada.cookie).is(200).await;
+        app.get("/api/v1/me/sessions").key(&ada.key).is(403).await;
+    }
+}
+
+#[tokio::test]
+async fn on_https_the_cookie_is_bound_to_the_host() {
+    let app = TestApp::at(Db::Sqlite, "https://keys.example.org").await;
+    let ada = app.person("ada@example.org").await;
+    assert!(ada.cookie.starts_with("__Host-latchstring_session="), "{}", ada.cookie);
+    let plain = ada.cookie.replace("__Host-", "");
+    app.get("/api/v1/me").cookie(&ada.cookie).is(200).await;
+    app.get("/api/v1/me").cookie(&plain).is(401).await;
+    let answer = app.post("/api/v1/session", json!({"email": ada.email, "password": PASSWORD})).is(204).await;
+    assert!(answer.header("set-cookie").ends_with("; Secure"));
+}
