@@ -6,8 +6,7 @@ use latchstring_model::id::{CallId, CredentialId};
 use latchstring_model::problem::Refused;
 use latchstring_model::{Code, Problem, Timestamp};
 use latchstring_store::audit::{self as rows, AuditFilter, AuditItem};
-use latchstring_store::credentials::{self, CredentialRow};
-use latchstring_store::{Page, Paging, shares};
+use latchstring_store::{Page, Paging, credentials, shares};
 use serde_json::{Map, Value};
 
 use super::body::{self, Known};
@@ -160,11 +159,5 @@ impl Broker {
         let row = credentials::of_owner(&mut tx, &owner, credential).await.map_err(refusals::store)?;
         let row = row.ok_or_else(|| refusals::not_found("There is no such credential."))?;
         rows::list_of_credential(&mut tx, &row, paging).await.map(items).map_err(refusals::store)
-    }
-
-    /// The same for a credential that the caller has loaded through its owner.
-    pub(crate) async fn audit_of(&self, row: &CredentialRow, paging: &Paging) -> Refused<Page<Item>> {
-        let mut reader = self.parts.store.read().await.map_err(refusals::store)?;
-        rows::list_of_credential(&mut reader, row, paging).await.map(items).map_err(refusals::store)
     }
 }

@@ -3,8 +3,8 @@
 //!
 //! Found with the database alone: a record that was edited (its text or one of its columns), deleted, put in
 //! or swapped, a chain that was cut at its end or grew beyond its head, and records of no known writer.
-//! Not found with the database alone: whoever may write to all of it can cut a chain and its head together, or
-//! hash a whole chain anew; no key is in the hashes. Only heads that were kept elsewhere (checkpoints) show
+//! Not found with the database alone: whoever may write to all of it can cut a chain and its head together,
+//! delete a whole chain with its head, or hash one anew; no key is in the hashes. Only heads that were kept elsewhere (checkpoints) show
 //! that: compare [`Report::heads`] with those.
 
 use std::collections::HashMap;

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use latchstring_model::Timestamp;
 use latchstring_store::instance;
+use latchstring_vault::KeyRing;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
@@ -18,6 +19,7 @@ use supervisor::{Again, Job};
 
 /// Jobs that have something to bring to an end get this long in all.
 const LAST_TURN: Duration = Duration::from_secs(5);
+const KEY_FILE: Duration = Duration::from_secs(3);
 
 /// The running jobs.
 pub struct Jobs {
@@ -26,6 +28,29 @@ pub struct Jobs {
 }
 
 impl Jobs {
+    /// Reads the root key file again every few seconds and takes what is new in it, so that this server soon
+    /// reports a key that a rotation has added. A file that cannot be read, or lacks a key that the data needs,
+    /// is logged and leaves the ring as it is. `read` may block.
+    pub fn watch_key_file(
+        &mut self,
+        read: impl Fn() -> Result<KeyRing, String> + Send + Sync + 'static,
+        stop: watch::Receiver<bool>,
+    ) {
+        let (broker, read) = (Arc::clone(&self.broker), Arc::new(read));
+        let job = Job::new("key file", KEY_FILE, move || {
+            let (broker, read) = (Arc::clone(&broker), Arc::clone(&read));
+            async move {
+                let ring = tokio::task::spawn_blocking(move || read())
+                    .await
+                    .map_err(|error| error.to_string())??;
+                broker.take_ring(ring).await.map_err(|error| error.to_string())?;
+                Ok(Again::Later)
+            }
+        });
+        let entropy = Arc::clone(&self.broker.parts.entropy);
+        self.tasks.push((job.name, self.broker.parts.control.spawn(job.run(entropy, stop))));
+    }
+
     /// Waits until all have ended after the stop signal: what the journal holds has been shipped if the
     /// database answers, and the server is no longer listed as living.
     pub async fn ended(self) {

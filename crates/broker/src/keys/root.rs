@@ -155,15 +155,21 @@ pub async fn retire_root(
 }
 
 impl Broker {
-    /// The key file was read again (the binary looks every few seconds). A ring that lacks a key which the data
-    /// needs is refused, and the server goes on with the one that it has.
-    pub async fn replace_ring(&self, ring: KeyRing) -> Result<(), KeyError> {
+    /// The key file was read again. A ring that lacks a key which the data needs is refused, and the server
+    /// goes on with the one that it has.
+    pub(crate) async fn take_ring(&self, ring: KeyRing) -> Result<(), KeyError> {
+        let active = std::iter::once(ring.active_id());
+        let others = ring.ids().filter(|id| *id != ring.active_id());
+        if active.chain(others).eq(&self.parts.vault.root_keys()) {
+            return Ok(());
+        }
         let mut reader = self.parts.store.read().await?;
         let stored = instance::get(&mut reader, instance::KEY_CHECK).await?;
         drop(reader);
         if let Some(stored) = stored {
             verify_check(&ring, &stored)?;
         }
+        tracing::info!(active = %ring.active_id(), keys = ring.ids().count(), "the root key file has changed and was read again");
         self.parts.vault.replace_ring(ring);
         Ok(())
     }

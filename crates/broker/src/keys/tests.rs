@@ -4,9 +4,9 @@
 use std::sync::Mutex;
 use std::time::Duration;
 
+use latchstring_model::Entropy;
 use latchstring_model::entity::{Principal, Role, Status};
 use latchstring_model::id::{CredentialId, EnvironmentId, ProjectId, ServerId, UserId};
-use latchstring_model::{Entropy, OpenTicket};
 use latchstring_store::credentials::CredentialRow;
 use latchstring_store::instance::ServerRow;
 use latchstring_store::secrets::{SecretKind, SecretRow};
@@ -23,6 +23,7 @@ use super::root::{Rotation, retire_root, rotate_root};
 use super::start::prepare_vault;
 use super::{KeyError, load_data_keys};
 use crate::audit::tests::{Home, Killed, NOW, both};
+use crate::road::authorise::owner_opens;
 use crate::sealing::{secret_aad, values_aad};
 
 static ENTROPY: std::sync::LazyLock<SeededEntropy> = std::sync::LazyLock::new(|| SeededEntropy::new(11));
@@ -138,7 +139,7 @@ impl Sealed {
     async fn all_open(&self, store: &Store, ring: &KeyRing) {
         let vault = Vault::new(ring.clone());
         prepare_vault(store, &vault, ring, NOW, entropy()).await.unwrap();
-        let ticket = OpenTicket::mint();
+        let ticket = owner_opens();
         let mut reader = store.read().await.unwrap();
         for row in &self.credentials {
             let now = values::one(&mut reader, row, "production").await.unwrap().unwrap();
