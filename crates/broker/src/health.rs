@@ -55,7 +55,7 @@ impl Broker {
             gauge(
                 "latchstring_own_connections_idle",
                 "Idle upstream connections of the control runtime.",
-                stats.idle as u64,
+                stats.idle,
             );
         }
         text

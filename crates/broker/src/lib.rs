@@ -2,6 +2,7 @@
 //! decide nothing. See docs/ARCHITECTURE.md.
 
 pub mod actor;
+mod allowed_projects;
 pub mod audit;
 pub mod catalog;
 pub mod credentials;

@@ -4,9 +4,9 @@
 use latchstring_model::entity::Principal;
 use latchstring_model::id::{CredentialId, EnvironmentId, ProjectId};
 use latchstring_model::problem::Refused;
-use latchstring_model::{OpenTicket, SecretBytes};
+use latchstring_model::{Code, OpenTicket, Problem, SecretBytes};
 use latchstring_store::secrets::SecretKind;
-use latchstring_vault::{Aad, Purpose, Sealed};
+use latchstring_vault::{Aad, OpenError, Purpose, Sealed};
 use serde_json::{Map, Value};
 
 use crate::{Broker, refusals};
@@ -67,7 +67,17 @@ impl Broker {
     }
 
     pub(crate) fn open(&self, ticket: &OpenTicket, aad: &Aad, sealed: &[u8]) -> Refused<SecretBytes> {
-        self.parts.vault.open(ticket, aad, sealed).map_err(|error| refusals::internal(&error))
+        self.parts.vault.open(ticket, aad, sealed).map_err(|error| match error {
+            // Another server rotates; this one loads the new key within seconds.
+            OpenError::UnknownDataKey { .. } => {
+                tracing::warn!(error = %error, "a value is sealed under a data key that is not loaded yet");
+                Problem::new(Code::Unavailable, "The values are being sealed anew at the moment.")
+                    .hint("Try again in a few seconds.")
+                    .retry_after(3)
+                    .into()
+            }
+            _ => refusals::internal(&error),
+        })
     }
 
     pub(crate) fn seal_json(&self, aad: &Aad, values: &Map<String, Value>) -> Refused<Sealed> {

@@ -19,7 +19,6 @@ use hyper_util::server::conn::auto;
 use latchstring_broker::road::{AnswerBody, Lane, Peer};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::watch;
-use tokio::task::JoinHandle;
 
 use crate::peer::TrustedProxies;
 
@@ -43,9 +42,7 @@ struct OnThisCore;
 impl<F: Future + 'static> hyper::rt::Executor<F> for OnThisCore {
     fn execute(&self, future: F) {
         // hyper drives its HTTP/2 streams through this; the task ends with its connection.
-        let _: JoinHandle<()> = tokio::task::spawn_local(async move {
-            future.await;
-        });
+        drop(tokio::task::spawn_local(future));
     }
 }
 

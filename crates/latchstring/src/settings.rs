@@ -136,7 +136,6 @@ pub struct Settings {
     pub log: String,
     pub log_json: bool,
     pub delete_after: Duration,
-    pub audit_retention: Option<Duration>,
     pub journal_sync: JournalSync,
     pub data_cores: usize,
 }
@@ -209,6 +208,22 @@ fn switch(value: Option<String>, default: bool, env: &str) -> Result<bool, Setti
     }
 }
 
+/// A setting that is known but does nothing yet would be believed in: it stops the start.
+fn refuse_not_yet(raw: &Raw) -> Result<(), SettingError> {
+    let known = [
+        (&raw.smtp_url, "LATCHSTRING_SMTP_URL", "mail is not sent"),
+        (&raw.mail_from, "LATCHSTRING_MAIL_FROM", "mail is not sent"),
+        (&raw.audit_retention, "LATCHSTRING_AUDIT_RETENTION", "audit records are kept for ever"),
+        (&raw.audit_checkpoints, "LATCHSTRING_AUDIT_CHECKPOINTS", "checkpoints are not written"),
+    ];
+    match known.iter().find(|(value, _, _)| value.is_some()) {
+        Some((_, env, what)) => {
+            Err(SettingError(format!("{env} is set, but in this version {what}; unset it, so that nobody relies on it")))
+        }
+        None => Ok(()),
+    }
+}
+
 /// Reads `latchstring.toml` (or the file that was named, which then must exist).
 fn file(named: Option<&Path>) -> Result<Raw, SettingError> {
     let path = named.unwrap_or(Path::new("latchstring.toml"));
@@ -235,6 +250,7 @@ impl Settings {
     /// Flags and environment come in `raw` (clap has merged them); the file and the defaults fill the rest.
     pub fn read(raw: Raw, config: Option<&Path>) -> Result<Self, SettingError> {
         let raw = raw.or(file(config)?);
+        refuse_not_yet(&raw)?;
         let listen: SocketAddr = parsed(
             raw.listen,
             "127.0.0.1:5282",
@@ -306,10 +322,6 @@ impl Settings {
                 Some(text) => return Err(wrong("LATCHSTRING_LOG_FORMAT", text, "write text or json")),
             },
             delete_after: lasting(raw.delete_after, "7d", "LATCHSTRING_DELETE_AFTER")?,
-            audit_retention: raw
-                .audit_retention
-                .map(|text| lasting(Some(text), "", "LATCHSTRING_AUDIT_RETENTION"))
-                .transpose()?,
             journal_sync: match raw.journal_sync.as_deref() {
                 Some("always") => JournalSync::Always,
                 text => {

@@ -136,6 +136,8 @@ async fn listen(mut settings: Settings, sandbox: bool) -> Result<Ending, Setting
     egress.rules().set_own_listeners(vec![address]);
     let broker = start::broker(&settings, &opened, egress, at.clone())?;
     tokio::spawn(Arc::clone(broker.freshness()).run(opened.store.clone()));
+    broker.learn_allowed_projects().await.map_err(|error| SettingError(error.to_string()))?;
+    tokio::spawn(Arc::clone(&broker).keep_allowed_projects());
     let (stop, stopping) = watch::channel(false);
     let jobs = broker.start_jobs(stopping);
     let api = api(&broker);
