@@ -2,18 +2,18 @@
 //! shown to the project's members, a secret's to nobody.
 
 use latchstring_model::entity::{Role, valid_secret_name};
-use latchstring_model::id::{EnvironmentId, ProjectId};
+use latchstring_model::id::ProjectId;
 use latchstring_model::problem::Refused;
 use latchstring_model::{FieldError, Problem, SecretString, Timestamp};
 use latchstring_store::environments::EnvironmentRow;
 use latchstring_store::secrets::{self, SecretRow};
-use latchstring_vault::{Aad, Purpose};
 
 use crate::actor::Actor;
 use crate::audit::Event;
 use crate::people::{Page, Paging};
 use crate::projects::access;
 use crate::road::authorise;
+use crate::sealing::secret_aad;
 use crate::{Broker, refusals};
 
 pub use latchstring_store::secrets::SecretKind;
@@ -24,31 +24,6 @@ pub const LONGEST_VALUE: usize = 64 * 1024;
 pub const MOST: usize = 1_000;
 /// Hosts that a secret may be limited to.
 const MOST_HOSTS: usize = 50;
-
-/// What a sealed value is bound to. Environments are never renamed: one that is removed and made again has
-/// another id.
-pub fn aad(
-    kind: SecretKind,
-    project: &ProjectId,
-    environment: &EnvironmentRow,
-    name: &str,
-    version: i64,
-) -> Aad {
-    Aad {
-        purpose: match kind {
-            SecretKind::Secret => Purpose::Secret,
-            SecretKind::Variable => Purpose::Variable,
-        },
-        object: object(&environment.id, name),
-        environment: Some(environment.name.clone()),
-        version,
-        project: Some(project.clone()),
-    }
-}
-
-fn object(environment: &EnvironmentId, name: &str) -> String {
-    format!("{environment}/{name}")
-}
 
 pub struct NewValue {
     pub value: SecretString,
@@ -161,7 +136,7 @@ impl Broker {
         let now = self.now();
         // Also grows over a deletion: a ciphertext that was kept aside never fits a later value's place.
         let version = before.as_ref().map_or(0, |row| row.version.saturating_add(1)).max(now.millis());
-        let aad = aad(kind, project, &environment, name, version);
+        let aad = secret_aad(project, &environment.id, kind, name, version);
         let sealed = self
             .parts
             .vault
@@ -235,7 +210,7 @@ impl Broker {
         let value = match row.kind {
             SecretKind::Secret => None,
             SecretKind::Variable => {
-                let aad = aad(row.kind, project, environment, &row.name, row.version);
+                let aad = secret_aad(project, &environment.id, row.kind, &row.name, row.version);
                 let opened = self
                     .parts
                     .vault
