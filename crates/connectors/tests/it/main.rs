@@ -3,6 +3,7 @@
 
 mod anything;
 mod catalog;
+mod catalog_requests;
 mod editor_schema;
 mod language;
 mod login;
