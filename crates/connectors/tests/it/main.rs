@@ -4,6 +4,8 @@
 mod anything;
 mod catalog;
 mod catalog_requests;
+mod catalog_requests_b;
+mod dry_request;
 mod editor_schema;
 mod language;
 mod login;
