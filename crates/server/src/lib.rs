@@ -2,11 +2,11 @@
 //! request into one use case of `latchstring_broker` and its answer into JSON or HTML.
 //!
 //! A request passes, from the outside in:
-//! 1. [`guard::headers`]: a request id, security headers on every answer, one line in the log
+//! 1. [`guard::headers`] gives it an id, its answer the security headers, and the log a line
 //! 2. the body limit
-//! 3. [`guard::enter`]: who is it ([`Door::enter`]); a browser session on an unsafe method has to come from our
-//!    own pages; refusals of changes are recorded
-//! 4. [`guard::repeat`]: `Idempotency-Key`
+//! 3. [`guard::enter`] finds out who it is ([`Door::enter`]), wants a browser's unsafe requests to come from our own
+//!    pages, and records refused changes
+//! 4. [`guard::repeat`] looks at `Idempotency-Key`
 //! 5. the handler
 //!
 //! Who is at the other end of the connection is told by an extension of the request,
