@@ -111,7 +111,7 @@ fn rows() -> Vec<Row> {
             "scoped_api_token",
             json!({"cloud_id": CLOUD, "email": "ada@example.com", "api_token": "tok"}),
             &[
-                "GET https://api.atlassian.com/ex/confluence/1a11d016-8984-4c3e-b9ab-142dd06acb1b/wiki/rest/api/user/current",
+                "GET https://api.atlassian.com/ex/confluence/1a11d016-8984-4c3e-b9ab-142dd06acb1b/wiki/api/v2/spaces?limit=1",
                 "authorization: Basic ada@example.com:tok",
             ],
         ),
