@@ -1,11 +1,11 @@
 //! What the connectors of the catalog send, row by row: forms, work, money, mail, monitoring, identity, data.
 
-use latchstring_connectors::{RenderError, StepsNext, StepsRun, builtin};
+use latchstring_connectors::{Field, FieldType, RenderError, StepsNext, StepsRun, builtin};
 use latchstring_model::Timestamp;
 use latchstring_schemes::wire::WireAnswer;
 use serde_json::{Value, json};
 
-use crate::dry_request::{connector, token_request, verification};
+use crate::dry_request::{connector, operation, token_request, verification};
 use crate::world::World;
 
 const KEY: &str = include_str!("key.pem");
@@ -514,6 +514,129 @@ fn no_method_is_forgotten() {
             assert!(known || method.scheme.ty.needs_consent() || name == "odk_central.session", "{name}");
             assert!(!(known && method.scheme.ty.needs_consent()), "{name} is usable now: give it a row");
         }
+    }
+}
+
+/// Something that a field takes.
+fn any_input(field: &Field) -> Value {
+    if let Some(example) = field.examples.first() {
+        return example.clone();
+    }
+    match field.ty {
+        FieldType::Choice => json!(field.options[0].0),
+        FieldType::Integer | FieldType::Number => json!(field.min.unwrap_or(1.0) as i64),
+        FieldType::Boolean => json!(true),
+        FieldType::Map => json!({"a": "b"}),
+        FieldType::List => json!(["a", "b"]),
+        FieldType::Json => json!({"a": [1, "b"]}),
+        FieldType::Url => json!("https://example.org/a"),
+        FieldType::Text | FieldType::Pem => json!("a/b c"),
+    }
+}
+
+#[test]
+fn every_operation_renders_with_the_least_and_with_everything() {
+    let mut seen = 0;
+    let fixed = fixed().into_iter().map(|row| (row.0, row.1, row.2));
+    for (id, method, values) in fixed.chain(grants().into_iter().map(|row| (row.0, row.1, row.2))) {
+        let definition = connector(id);
+        for asked in definition.operations.iter().chain(&definition.metadata) {
+            let with = |all: bool| {
+                let fields = asked.input.iter().filter(|field| all || field.required());
+                let input = fields.map(|field| (field.name.clone(), any_input(field))).collect();
+                operation(id, method, &values, &asked.name, &Value::Object(input))
+            };
+            for text in [with(false), with(true)] {
+                let target = text.lines().next().unwrap();
+                let path = target.split(['?', ' ']).nth(1).unwrap();
+                assert!(path.starts_with('/') && !path.contains("//"), "{id} {}: {target}", asked.name);
+                assert!(!target.contains("{{") && !text.contains(":null"), "{id} {}: {text}", asked.name);
+            }
+            assert!(asked.label.is_some(), "{id} {}", asked.name);
+            seen += 1;
+        }
+    }
+    assert!(seen > 150, "{seen}");
+}
+
+#[test]
+fn operations_ask_what_their_names_say() {
+    let fhir = json!({"base_url": "https://fhir.example.org/r4", "token": "fhir-1"});
+    let odk = json!({"base_url": "https://central.example.org", "token": "odk-1"});
+    let flake = json!({"host": "myorg-acct", "token": "pat-1"});
+    for (id, method, values, name, input, expected) in [
+        // A path of its own stands in GitLab's path as one encoded segment.
+        (
+            "gitlab",
+            "token",
+            json!({"token": "glpat-1"}),
+            "create_issue",
+            json!({"project_id": "group/web", "title": "It breaks"}),
+            "POST /projects/group%2Fweb/issues\n{\"title\":\"It breaks\"}",
+        ),
+        (
+            "fhir",
+            "bearer",
+            fhir.clone(),
+            "search",
+            json!({"type": "Patient", "parameters": {"family": "Love lace"}}),
+            "GET /Patient?family=Love%20lace",
+        ),
+        (
+            "fhir",
+            "bearer",
+            fhir,
+            "read",
+            json!({"type": "Patient", "id": "a/../b"}),
+            "GET /Patient/a%2F..%2Fb",
+        ),
+        (
+            "odk_central",
+            "bearer",
+            odk,
+            "submissions",
+            json!({"project_id": 7, "form": "house hold"}),
+            "GET /projects/7/forms/house%20hold.svc/Submissions?%24top=250&%24skip=0",
+        ),
+        (
+            "mailgun",
+            "api_key",
+            json!({"key": "key-1"}),
+            "send",
+            json!({"domain": "mg.example.org", "from": "a@example.org", "to": "b@example.org", "subject": "S", "text": "T"}),
+            "POST /v3/mg.example.org/messages\nfrom=a%40example.org&to=b%40example.org&subject=S&text=T",
+        ),
+        (
+            "pagerduty",
+            "api_key",
+            json!({"key": "u+1"}),
+            "create_incident",
+            json!({"from": "ada@example.org", "service": "P1", "title": "Down"}),
+            "POST /incidents\nfrom: ada@example.org\n{\"incident\":{\"type\":\"incident\",\"title\":\"Down\",\"service\":{\"id\":\"P1\",\"type\":\"service_reference\"}}}",
+        ),
+        (
+            "snowflake",
+            "token",
+            flake,
+            "query",
+            json!({"statement": "select 1", "warehouse": "WH"}),
+            "POST /api/v2/statements\n{\"statement\":\"select 1\",\"warehouse\":\"WH\",\"timeout\":60}",
+        ),
+        (
+            "trello",
+            "key_and_token",
+            json!({"api_key": "0123456789abcdef0123456789abcdef", "api_token": "ATTA1"}),
+            "lists",
+            json!({"board": "b1"}),
+            "GET /boards/b1/lists?fields=name",
+        ),
+    ] {
+        let sent = operation(id, method, &values, name, &input);
+        // Bodies are compared as what they say, not by the order of their members.
+        let (sent_head, sent_body) = sent.rsplit_once('\n').unwrap_or((&sent, ""));
+        let (head, body) = expected.rsplit_once('\n').unwrap_or((expected, ""));
+        let parsed = |text: &str| serde_json::from_str::<Value>(text).unwrap_or_else(|_| json!(text));
+        assert_eq!((sent_head, parsed(sent_body)), (head, parsed(body)), "{id} {name}");
     }
 }
 

@@ -152,3 +152,31 @@ fn readable(text: &str) -> String {
         _ => text.to_owned(),
     }
 }
+
+/// An operation's (or metadata's) request as the definition makes it, before it is signed: method, path and
+/// query, then its own headers, then the body.
+pub fn operation(id: &str, method: &str, values: &Value, name: &str, input: &Value) -> String {
+    let definition = connector(id);
+    let known = definition.method(method).unwrap_or_else(|| panic!("{id} has no method {method}"));
+    let checked = definition.check_values(known, values.as_object().expect("a map")).expect("good values");
+    let operation = definition
+        .operation(name)
+        .or_else(|| definition.metadata_named(name))
+        .unwrap_or_else(|| panic!("{id} has no operation {name}"));
+    let input = definition
+        .check_input(operation, input.as_object().expect("a map"))
+        .unwrap_or_else(|errors| panic!("{id} {name}: {}: {}", errors[0].pointer, errors[0].detail));
+    let mut world = World::new();
+    world.input = Some(input);
+    let (request, _) = definition
+        .render_operation(operation, known, &world.context(&checked))
+        .unwrap_or_else(|error| panic!("{id} {name}: {error}"));
+    let To::Path(path) = &request.to else { panic!("{id} {name}: a path") };
+    let mut headers = HeaderMap::new();
+    for (name, value) in &request.headers {
+        set(&mut headers, name, value.expose());
+    }
+    let query = request.encoded_query().map(|query| format!("?{}", query.expose())).unwrap_or_default();
+    let body = request.body.as_ref().map(|body| body.bytes.expose()).unwrap_or_default();
+    shown(request.method.as_str(), &format!("{}{query}", path.expose()), &headers, body)
+}
