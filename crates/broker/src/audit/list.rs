@@ -66,7 +66,7 @@ pub struct ItemCall {
 }
 
 impl Item {
-    fn of(found: AuditItem) -> Self {
+    pub(crate) fn of(found: AuditItem) -> Self {
         let AuditItem { seq, record, result } = found;
         let (mut client, mut detail, mut call) = (None, Map::new(), None);
         match body::read(&record.body) {

@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use latchstring_model::FieldError;
 use latchstring_model::entity::{valid_environment, valid_slug};
+use latchstring_model::{FieldError, Timestamp};
 use serde_json::{Map, Value};
 
 /// How a new or changed set of values is checked.
@@ -36,10 +36,54 @@ pub struct NewCredential {
     pub oauth_client: Option<String>,
     pub note: Option<String>,
     pub acts_as: Option<String>,
+    pub expires_on: Option<Timestamp>,
     /// By the credential's own environments.
     pub values: BTreeMap<String, Map<String, Value>>,
     pub shares: Vec<ShareInput>,
     pub verify: Verify,
+}
+
+/// What a change says; what it does not name stays. `Some(None)` clears.
+#[derive(Default)]
+pub struct CredentialChange {
+    pub name: Option<String>,
+    pub note: Option<Option<String>>,
+    pub acts_as: Option<Option<String>>,
+    /// In every project that it is shared with.
+    pub external_id: Option<Option<String>>,
+    pub expires_on: Option<Option<Timestamp>>,
+    /// In every project that it is shared with, where the share does not say its own.
+    pub slug: Option<String>,
+    /// Merged per field, null clears; an environment that is `None` is removed.
+    pub values: BTreeMap<String, Option<Map<String, Value>>>,
+    /// The whole list.
+    pub shares: Option<Vec<ShareInput>>,
+    pub verify: Verify,
+}
+
+impl CredentialChange {
+    pub(super) fn check(&self) -> Vec<FieldError> {
+        let mut errors = Vec::new();
+        if let Some(name) = &self.name {
+            check_line(name, "/name", &mut errors);
+        }
+        if let Some(Some(id)) = &self.external_id {
+            check_line(id, "/external_id", &mut errors);
+        }
+        for (text, pointer) in [(&self.note, "/note"), (&self.acts_as, "/acts_as")] {
+            if let Some(text) = text {
+                check_note(text, pointer, &mut errors);
+            }
+        }
+        if let Some(slug) = &self.slug {
+            check_slug(slug, "/slug", &mut errors);
+        }
+        check_environments(self.values.keys(), &mut errors);
+        if let Some(shares) = &self.shares {
+            check_shares(shares, &mut errors);
+        }
+        errors
+    }
 }
 
 /// Longest name, note and external id, in characters.
@@ -83,16 +127,22 @@ pub(super) fn check_environments<'a>(
     }
 }
 
+fn check_slug(slug: &str, pointer: &str, errors: &mut Vec<FieldError>) {
+    if !valid_slug(slug) {
+        errors.push(FieldError::new(
+            pointer,
+            "a slug has lower-case letters, digits and single hyphens between them, at most 63 characters",
+        ));
+    }
+}
+
 pub(super) fn check_shares(shares: &[ShareInput], errors: &mut Vec<FieldError>) {
     if shares.len() > MOST {
         errors.push(FieldError::new("/shares", format!("at most {MOST} shares")));
     }
     for (i, share) in shares.iter().enumerate() {
-        if share.slug.as_ref().is_some_and(|slug| !valid_slug(slug)) {
-            errors.push(FieldError::new(
-                format!("/shares/{i}/slug"),
-                "a slug has lower-case letters, digits and single hyphens between them, at most 63 characters",
-            ));
+        if let Some(slug) = &share.slug {
+            check_slug(slug, &format!("/shares/{i}/slug"), errors);
         }
         if shares[..i].iter().any(|other| other.project == share.project) {
             errors.push(FieldError::new(format!("/shares/{i}/project"), "the project is named twice"));
@@ -112,6 +162,12 @@ impl NewCredential {
                     "belongs to a share: name at least one project in `shares`",
                 ));
             }
+        }
+        if self.oauth_client.is_some() {
+            errors.push(FieldError::new(
+                "/oauth_client",
+                "there is no such OAuth client; methods that need consent cannot be used yet, leave it out",
+            ));
         }
         check_note(&self.note, "/note", &mut errors);
         check_note(&self.acts_as, "/acts_as", &mut errors);

@@ -1,16 +1,31 @@
 //! Credentials: made, verified, edited, shared, ended.
+//!
+//! * [`create`], [`change`]: values are checked, tried in every context that they are granted to ([`attempt`],
+//!   [`verify`]), and saved whole in one transaction, or not at all.
+//! * [`check`]: the same try with values that are stored, for their owner and for members who use them.
+//! * [`life`]: disabled, scheduled for deletion, restored, purged; shares withdrawn and accepted.
+//! * [`versions`], [`usage`]: what was, and who uses it.
+//! * [`sharing`]: which project may use which values where.
 
+mod attempt;
+pub mod change;
+pub mod check;
 mod create;
 pub mod input;
+pub mod life;
+mod problems;
 pub mod read;
+mod save;
 mod sharing;
+pub mod usage;
 pub mod verify;
+pub mod versions;
 pub mod view;
 
 use latchstring_model::{Code, Problem};
 use latchstring_schemes::SchemeError;
 
-pub use input::{NewCredential, ShareInput, Verify};
+pub use input::{CredentialChange, NewCredential, ShareInput, Verify};
 
 /// A scheme that its values cannot carry: said before anything is sent.
 pub(crate) fn scheme_problem(error: &SchemeError) -> Box<Problem> {

@@ -1,7 +1,7 @@
 //! Looking at credentials: one's own, and those that are shared with a project.
 
 use latchstring_model::entity::{Principal, Role, Status};
-use latchstring_model::id::CredentialId;
+use latchstring_model::id::{CredentialId, ProjectId, UserId};
 use latchstring_model::problem::Refused;
 use latchstring_store::credentials::{self as rows, CredentialFilter, CredentialRow};
 use latchstring_store::{Page, Paging, ReadTx, Tx, members, projects, shares};
@@ -66,26 +66,32 @@ impl Broker {
                 Ok(view)
             }
             Err(refused) => match self.shared_with(&mut tx, &person.id, id).await? {
-                Some((row, project)) => self.credential_view(&mut tx, row, Sight::Member(&project)).await,
+                Some((row, member)) => {
+                    let admin = member.1.may_administer();
+                    self.credential_view(&mut tx, row, Sight::Member { project: &member.0, admin }).await
+                }
                 None => Err(refused),
             },
         }
     }
 
-    async fn shared_with(
+    /// A project of this person's that uses the credential, and their role there: the highest.
+    pub(super) async fn shared_with(
         &self,
         tx: &mut ReadTx,
-        person: &latchstring_model::id::UserId,
+        person: &UserId,
         id: &str,
-    ) -> Refused<Option<(CredentialRow, latchstring_model::id::ProjectId)>> {
+    ) -> Refused<Option<(CredentialRow, (ProjectId, Role))>> {
         let Ok(id) = id.parse::<CredentialId>() else { return Ok(None) };
         let Some(row) = rows::for_upkeep(tx, &id).await.map_err(refusals::store)? else { return Ok(None) };
+        let mut best: Option<(ProjectId, Role)> = None;
         for share in shares::list_of_credential(tx, &row).await.map_err(refusals::store)? {
-            if members::role(tx, &share.share.project_id, person).await.map_err(refusals::store)?.is_some() {
-                return Ok(Some((row, share.share.project_id)));
+            let role = members::role(tx, &share.share.project_id, person).await.map_err(refusals::store)?;
+            if let Some(role) = role.filter(|role| best.as_ref().is_none_or(|(_, best)| role > best)) {
+                best = Some((share.share.project_id, role));
             }
         }
-        Ok(None)
+        Ok(best.map(|best| (row, best)))
     }
 
     pub async fn credentials(&self, actor: &Actor, wanted: &Wanted, paging: &Paging) -> Refused<Page<View>> {
@@ -109,7 +115,8 @@ impl Broker {
                     let sight = if owns(&mut tx, &person, &row, Some(&member)).await? {
                         Sight::Owner { with_fields: false }
                     } else {
-                        Sight::Member(&member.project.id)
+                        let admin = member.role.may_administer();
+                        Sight::Member { project: &member.project.id, admin }
                     };
                     let mut view = self.credential_view(&mut tx, row, sight).await?;
                     if let Some(here) = view.shares.iter().find(|share| share.project == member.project.slug)
@@ -140,7 +147,7 @@ impl Broker {
     async fn uid_of(
         &self,
         tx: &mut impl Tx,
-        projects: &[latchstring_model::id::ProjectId],
+        projects: &[ProjectId],
         named: Option<&str>,
     ) -> Refused<Option<String>> {
         let Some(named) = named else { return Ok(None) };

@@ -1,166 +1,295 @@
 //! Shares and grants: which project may use a credential under which slug, and which of its values in which of
 //! the project's environments. Nothing is ever matched by name behind anybody's back.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
-use latchstring_model::entity::{Role, slug_from};
+use latchstring_model::entity::{Principal, Role, slug_from};
 use latchstring_model::id::{CredentialId, ProjectId, ShareId};
 use latchstring_model::problem::Refused;
 use latchstring_model::{Code, FieldError, Problem};
 use latchstring_store::environments::EnvironmentRow;
-use latchstring_store::projects::MemberProject;
-use latchstring_store::shares::{NameKind, NewGrant, ShareRow};
-use latchstring_store::{StoreError, Taken, Tx, WriteTx, environments, projects, shares};
+use latchstring_store::projects::ProjectRow;
+use latchstring_store::shares::{NameKind, NewGrant, ShareRow, ShareWithGrants};
+use latchstring_store::{StoreError, Taken, Tx, WriteTx, environments, members, projects, shares};
 
 use super::input::{ShareInput, escape};
 use crate::actor::{Actor, Person};
 use crate::{Broker, refusals};
 
-/// A share that was asked for, with what it names looked up.
+/// A share as it is to be, with what it names looked up.
 pub struct Placed {
-    pub member: MemberProject,
+    pub project: ProjectRow,
+    /// Of the person who shares; `None`: not a member (any more).
+    pub role: Option<Role>,
     pub slug: String,
-    pub chosen: bool,
+    pub external_id: Option<String>,
     /// (project environment, credential environment)
     pub grants: Vec<(EnvironmentRow, String)>,
+    /// The share as it is.
+    pub existing: Option<ShareWithGrants>,
 }
 
-/// Looks up projects and environments of shares; all that is wrong at once. `values`: the credential's environments.
-pub(super) async fn place(
-    tx: &mut impl Tx,
-    person: &Person,
-    name: &str,
-    wanted: &[ShareInput],
-    values: &BTreeSet<String>,
-) -> Refused<Vec<Placed>> {
+impl Placed {
+    /// Grants that are not there yet.
+    pub fn added(&self) -> impl Iterator<Item = &(EnvironmentRow, String)> {
+        self.grants.iter().filter(|(theirs, ours)| {
+            !self.existing.as_ref().is_some_and(|existing| {
+                existing
+                    .grants
+                    .iter()
+                    .any(|grant| grant.environment_id == theirs.id && grant.credential_environment == *ours)
+            })
+        })
+    }
+
+    /// The project gets something that it has not: that takes a role there. Taking away does not.
+    pub fn widens(&self) -> bool {
+        self.added().next().is_some()
+            || self.existing.as_ref().is_none_or(|existing| {
+                existing.share.slug != self.slug || existing.share.external_id != self.external_id
+            })
+    }
+
+    pub fn changes(&self) -> bool {
+        self.widens()
+            || self.existing.as_ref().is_some_and(|existing| existing.grants.len() != self.grants.len())
+    }
+
+    pub fn may_administer(&self) -> bool {
+        self.role.is_some_and(Role::may_administer)
+    }
+
+    /// Project environment → the credential's environment.
+    pub fn granted(&self) -> BTreeMap<&str, &str> {
+        self.grants.iter().map(|(theirs, ours)| (theirs.name.as_str(), ours.as_str())).collect()
+    }
+}
+
+/// What shares are looked up for.
+pub(super) struct Wanted<'a> {
+    pub person: &'a Person,
+    pub owner: &'a Principal,
+    pub name: &'a str,
+    /// For new shares, and for those that have no slug of their own in the request.
+    pub slug: Option<&'a str>,
+    /// For every share, where it changes.
+    pub external_id: Option<Option<&'a str>>,
+    pub shares: &'a [ShareInput],
+    pub existing: &'a [ShareWithGrants],
+    /// The credential's environments, as they will be.
+    pub values: &'a BTreeSet<String>,
+}
+
+fn list<'n>(names: impl Iterator<Item = &'n str>) -> String {
+    names.collect::<Vec<_>>().join(", ")
+}
+
+/// Looks up projects and environments of shares; all that is wrong at once.
+pub(super) async fn place(tx: &mut impl Tx, wanted: &Wanted<'_>) -> Refused<Vec<Placed>> {
     let mut errors = Vec::new();
     let mut placed: Vec<Placed> = Vec::new();
-    for (i, share) in wanted.iter().enumerate() {
-        let found = projects::for_member(tx, &person.id, &share.project).await.map_err(refusals::store)?;
-        let Some(member) = found else {
-            errors.push(FieldError::new(
-                format!("/shares/{i}/project"),
-                "there is no such project, or you are not a member of it",
-            ));
-            continue;
+    for (i, share) in wanted.shares.iter().enumerate() {
+        let at = format!("/shares/{i}");
+        let existing = wanted
+            .existing
+            .iter()
+            .find(|known| {
+                known.project_slug == share.project || known.share.project_id.as_str() == share.project
+            })
+            .cloned();
+        let member =
+            projects::for_member(tx, &wanted.person.id, &share.project).await.map_err(refusals::store)?;
+        let (project, role) = match (member, &existing) {
+            (Some(member), _) => (member.project, Some(member.role)),
+            (None, Some(known)) => {
+                let project = projects::by_id(tx, &known.share.project_id).await.map_err(refusals::store)?;
+                match project {
+                    Some(project) => (project, None),
+                    None => continue,
+                }
+            }
+            (None, None) => {
+                errors.push(FieldError::new(
+                    format!("{at}/project"),
+                    "there is no such project, or you are not a member of it",
+                ));
+                continue;
+            }
         };
-        if member.role < Role::Editor {
+        if let Principal::Project(owner) = wanted.owner
+            && *owner != project.id
+        {
             errors.push(FieldError::new(
-                format!("/shares/{i}/project"),
-                format!("your role there is {}; sharing a credential needs {}", member.role, Role::Editor),
+                format!("{at}/project"),
+                "a credential that a project owns is used in that project only",
             ));
             continue;
         }
-        if placed.iter().any(|other| other.member.project.id == member.project.id) {
-            errors.push(FieldError::new(format!("/shares/{i}/project"), "the project is named twice"));
+        if placed.iter().any(|other| other.project.id == project.id) {
+            errors.push(FieldError::new(format!("{at}/project"), "the project is named twice"));
             continue;
         }
-        let known = environments::list(tx, &member.project.id).await.map_err(refusals::store)?;
+        let known = environments::list(tx, &project.id).await.map_err(refusals::store)?;
         let mut grants = Vec::new();
         for (theirs, ours) in &share.grants {
-            let pointer = format!("/shares/{i}/grants/{}", escape(theirs));
+            let pointer = format!("{at}/grants/{}", escape(theirs));
             match known.iter().find(|environment| environment.name == *theirs) {
                 None => {
-                    let list: Vec<&str> = known.iter().map(|environment| environment.name.as_str()).collect();
-                    errors.push(FieldError::new(
-                        pointer,
-                        format!("the project has no such environment; it has {}", list.join(", ")),
-                    ));
+                    let has = list(known.iter().map(|environment| environment.name.as_str()));
+                    let detail = format!("the project has no such environment; it has {has}");
+                    errors.push(FieldError::new(pointer, detail));
                 }
-                Some(_) if !values.contains(ours) => {
-                    let list: Vec<&str> = values.iter().map(String::as_str).collect();
-                    errors.push(FieldError::new(
-                        pointer,
-                        format!("the credential has no values for `{ours}`; it has {}", list.join(", ")),
-                    ));
+                Some(_) if !wanted.values.contains(ours) => {
+                    let has = list(wanted.values.iter().map(String::as_str));
+                    let detail = format!("the credential has no values for `{ours}`; it has {has}");
+                    errors.push(FieldError::new(pointer, detail));
                 }
                 Some(environment) => grants.push((environment.clone(), ours.clone())),
             }
         }
-        let made = slug_from(name);
-        let slug = share.slug.clone().unwrap_or(made);
+        let slug = share
+            .slug
+            .clone()
+            .or_else(|| wanted.slug.map(str::to_owned))
+            .or_else(|| existing.as_ref().map(|known| known.share.slug.clone()))
+            .unwrap_or_else(|| slug_from(wanted.name));
         if slug.is_empty() {
-            errors.push(FieldError::new(
-                format!("/shares/{i}/slug"),
-                "no slug can be made from the name; give one",
-            ));
+            errors.push(FieldError::new(format!("{at}/slug"), "no slug can be made from the name; give one"));
             continue;
         }
-        placed.push(Placed { member, slug, chosen: share.slug.is_some(), grants });
+        let before = match &existing {
+            Some(known) => known.share.external_id.clone(),
+            // A new share is chosen by the same data as the others.
+            None => wanted.existing.iter().find_map(|known| known.share.external_id.clone()),
+        };
+        let external_id = match wanted.external_id {
+            Some(id) => id.map(str::to_owned),
+            None => before,
+        };
+        let one = Placed { project, role, slug, external_id, grants, existing };
+        if one.widens() && role.is_none_or(|role| role < Role::Editor) {
+            let detail = match role {
+                Some(role) => {
+                    format!("your role there is {role}; sharing a credential needs {}", Role::Editor)
+                }
+                None => "you are not a member of that project any more; you can only take away there".into(),
+            };
+            errors.push(FieldError::new(format!("{at}/project"), detail));
+            continue;
+        }
+        placed.push(one);
     }
     if errors.is_empty() { Ok(placed) } else { Err(Problem::invalid(errors).into()) }
 }
 
-/// A slug like the wanted one that nobody has.
-async fn free_slug(tx: &mut impl Tx, project: &ProjectId, wanted: &str) -> Refused<String> {
+/// The shares as they are, in the form of a request that changes nothing.
+pub(super) fn unchanged(existing: &[ShareWithGrants]) -> Vec<ShareInput> {
+    existing
+        .iter()
+        .map(|known| ShareInput {
+            project: known.share.project_id.to_string(),
+            slug: None,
+            grants: known
+                .grants
+                .iter()
+                .map(|grant| (grant.environment.clone(), grant.credential_environment.clone()))
+                .collect(),
+        })
+        .collect()
+}
+
+/// A slug like the wanted one that nobody has or had.
+async fn free_slug(tx: &mut impl Tx, project: &ProjectId, wanted: &str) -> Refused<Option<String>> {
     for number in 2..100 {
         let tail = format!("-{number}");
         let stem: String = wanted.chars().take(63 - tail.len()).collect();
         let slug = format!("{}{tail}", stem.trim_end_matches('-'));
-        if shares::in_project(tx, project, &slug).await.map_err(refusals::store)?.is_none() {
-            return Ok(slug);
+        let taken = shares::in_project(tx, project, &slug).await.map_err(refusals::store)?.is_some();
+        let had = shares::claimed_by(tx, project, NameKind::Slug, &slug).await.map_err(refusals::store)?;
+        if !taken && had.is_none() {
+            return Ok(Some(slug));
         }
     }
-    Ok(format!("{}-new", wanted.chars().take(59).collect::<String>().trim_end_matches('-')))
+    Ok(None)
+}
+
+fn suggest(problem: Problem, free: Option<String>) -> Box<Problem> {
+    match free {
+        Some(free) => problem
+            .hint(format!("`{free}` is free: give the share a `slug`, or the credential another name."))
+            .with("suggestion", free.into()),
+        None => problem.hint("Give the share another `slug`."),
+    }
+    .into()
 }
 
 /// A slug or external id that another credential had here may be taken over only by an admin: workflows and
 /// scripts that name it would call with another account.
 async fn check_claim(
     tx: &mut impl Tx,
-    member: &MemberProject,
+    placed: &Placed,
     kind: NameKind,
     name: &str,
     credential: &CredentialId,
 ) -> Refused<()> {
-    let had = shares::claimed_by(tx, &member.project.id, kind, name).await.map_err(refusals::store)?;
-    if had.is_none_or(|had| had == *credential) || member.role.may_administer() {
+    let project = &placed.project;
+    let had = shares::claimed_by(tx, &project.id, kind, name).await.map_err(refusals::store)?;
+    if had.is_none_or(|had| had == *credential) || placed.may_administer() {
         return Ok(());
     }
     let what = match kind {
         NameKind::Slug => "slug",
         NameKind::ExternalId => "external id",
     };
-    Err(Problem::new(Code::Forbidden, format!("The {what} `{name}` belonged to another credential of {}.", member.project.slug))
-        .hint("What still names it would suddenly use yours. Choose another one, or ask an admin of the project to do it.")
-        .into())
+    let problem = Problem::new(
+        Code::Forbidden,
+        format!("The {what} `{name}` belonged to another credential of {}.", project.slug),
+    );
+    match kind {
+        NameKind::Slug => {
+            let free = free_slug(tx, &project.id, name).await?;
+            Err(suggest(problem, free))
+        }
+        NameKind::ExternalId => Err(problem
+            .hint("What still names it would suddenly use yours. Choose another one, or ask an admin of the project to do it.")
+            .into()),
+    }
 }
 
 impl Broker {
-    /// Writes one share with its grants.
+    /// Writes one share with its grants. `suspend`: until a project admin accepts the new destination.
     pub(super) async fn put_share(
         &self,
         tx: &mut WriteTx,
         actor: &Actor,
         credential: &CredentialId,
         placed: &Placed,
-        external_id: Option<&str>,
-        existing: Option<ShareRow>,
+        suspend: bool,
     ) -> Refused<()> {
-        let project = &placed.member.project.id;
+        let project = &placed.project.id;
         let now = self.now();
-        check_claim(tx, &placed.member, NameKind::Slug, &placed.slug, credential).await?;
-        if let Some(id) = external_id {
-            check_claim(tx, &placed.member, NameKind::ExternalId, id, credential).await?;
-        }
         let taken = shares::in_project(tx, project, &placed.slug).await.map_err(refusals::store)?;
         if taken.is_some_and(|taken| taken.credential_id != *credential) {
             let free = free_slug(tx, project, &placed.slug).await?;
-            return Err(Problem::new(
-                Code::SlugTaken,
-                format!(
-                    "The project {} has a credential with the slug `{}` already.",
-                    placed.member.project.slug, placed.slug
-                ),
-            )
-            .hint(format!("`{free}` is free: give the share a `slug`, or the credential another name."))
-            .with("suggestion", free.into())
-            .into());
+            let detail = format!(
+                "The project {} has a credential with the slug `{}` already.",
+                placed.project.slug, placed.slug
+            );
+            return Err(suggest(Problem::new(Code::SlugTaken, detail), free));
         }
-        let row = match existing {
-            Some(mut row) => {
+        check_claim(tx, placed, NameKind::Slug, &placed.slug, credential).await?;
+        if let Some(id) = &placed.external_id {
+            check_claim(tx, placed, NameKind::ExternalId, id, credential).await?;
+        }
+        let row = match &placed.existing {
+            Some(existing) => {
+                let mut row = existing.share.clone();
                 row.slug.clone_from(&placed.slug);
-                row.external_id = external_id.map(str::to_owned);
+                row.external_id.clone_from(&placed.external_id);
+                // An admin may have accepted meanwhile: that is not taken back by accident.
+                let current =
+                    shares::in_project(tx, project, credential.as_str()).await.map_err(refusals::store)?;
+                row.suspended = suspend || current.is_some_and(|current| current.suspended);
                 shares::update(tx, &row).await.map_err(|error| names_taken(error, placed))?;
                 row
             }
@@ -170,8 +299,8 @@ impl Broker {
                     credential_id: credential.clone(),
                     project_id: project.clone(),
                     slug: placed.slug.clone(),
-                    external_id: external_id.map(str::to_owned),
-                    suspended: false,
+                    external_id: placed.external_id.clone(),
+                    suspended: suspend,
                     created_by: actor.signature(),
                     created_at: now,
                 };
@@ -191,12 +320,31 @@ impl Broker {
         shares::claim(tx, project, NameKind::Slug, &placed.slug, credential)
             .await
             .map_err(refusals::store)?;
-        if let Some(id) = external_id {
+        if let Some(id) = &placed.external_id {
             shares::claim(tx, project, NameKind::ExternalId, id, credential)
                 .await
                 .map_err(refusals::store)?;
         }
         Ok(())
+    }
+
+    /// The role may have changed while the API was asked: looked at again under the lock.
+    pub(super) async fn still_may_share(
+        &self,
+        tx: &mut WriteTx,
+        person: &Person,
+        placed: &Placed,
+    ) -> Refused<()> {
+        let role = members::role(tx, &placed.project.id, &person.id).await.map_err(refusals::store)?;
+        if role.is_some_and(|role| role >= Role::Editor) {
+            return Ok(());
+        }
+        Err(Problem::new(
+            Code::Forbidden,
+            format!("You may not share with {} any more.", placed.project.slug),
+        )
+        .hint("Ask an admin of the project.")
+        .into())
     }
 }
 
@@ -204,10 +352,7 @@ fn names_taken(error: StoreError, placed: &Placed) -> Box<Problem> {
     if error.is_taken(Taken::ExternalId) {
         return Problem::new(
             Code::Conflict,
-            format!(
-                "The project {} has a credential with that external id already.",
-                placed.member.project.slug
-            ),
+            format!("The project {} has a credential with that external id already.", placed.project.slug),
         )
         .hint("An external id chooses one credential by data, so it is unique in a project.")
         .into();

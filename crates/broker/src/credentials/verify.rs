@@ -12,10 +12,11 @@ use latchstring_journal::Purpose;
 use latchstring_model::entity::Status;
 use latchstring_model::id::CredentialId;
 use latchstring_model::problem::Refused;
-use latchstring_model::{Code, Pin, Problem, Timestamp};
+use latchstring_model::{Code, FieldError, Pin, Problem, Timestamp};
 use latchstring_schemes::token::TokenSet;
 use serde_json::{Value, json};
 
+use super::problems::Spot;
 use crate::Broker;
 use crate::actor::Actor;
 use crate::road::authorise::ProjectAt;
@@ -26,6 +27,8 @@ use crate::tokens::{AskClass, AskFailure, LiveToken, TokenSource, excerpt, id_of
 
 /// How long a verification may wait for the API.
 const WITHIN: Duration = Duration::from_secs(30);
+/// How long it may wait for a token, all steps of a login together: a person sits before it.
+const TOKEN_WITHIN: Duration = Duration::from_secs(20);
 /// Bytes of the answer that are read.
 const READ: usize = 256 * 1024;
 
@@ -38,7 +41,9 @@ pub struct Trial<'a> {
     pub values_version: i64,
     pub project: Option<&'a ProjectAt>,
     pub materials: &'a Materials,
-    /// Pins that hold already; empty for values that are new.
+    /// Pins that hold: nothing may go elsewhere. `None` for values that get new ones.
+    pub held: Option<&'a [Pin]>,
+    /// Whether the API is asked at all.
     pub ask: bool,
 }
 
@@ -56,6 +61,20 @@ pub struct Tried {
     pub account: Option<String>,
     pub staged: Option<Staged>,
     pub shown: Option<Shown>,
+}
+
+impl Tried {
+    /// Nothing was asked, and nothing is known of where the values would go.
+    pub fn untried(now: Timestamp) -> Self {
+        Self {
+            status: Status::Unverified,
+            checked_at: now,
+            pins: Vec::new(),
+            account: None,
+            staged: None,
+            shown: None,
+        }
+    }
 }
 
 /// What was asked and answered, masked.
@@ -157,8 +176,14 @@ fn judge(
     let explained = definition
         .explain(method, answer.status, &String::from_utf8_lossy(&answer.body))
         .map(|text| text.to_string());
-    let place =
-        format!(" ({} answered {} in {})", answer_host(&shown.request.url), answer.status, trial.environment);
+    let place = format!(
+        " ({} answered {} to {} {}, {})",
+        answer_host(&shown.request.url),
+        answer.status,
+        shown.request.method,
+        answer_path(&shown.request.url),
+        trial.environment
+    );
     if expect.status_fits(answer.status) {
         let what = format!(
             "The API answered {}, but what it answered is not what a working credential gets{place}.",
@@ -173,20 +198,22 @@ fn judge(
     } else {
         Code::VerificationInconclusive
     };
-    Err(refused(
-        code,
-        format!("{what}{place}. Nothing was saved."),
-        explained.unwrap_or_else(|| hint.into()),
-        Some(shown),
-    ))
+    Err(refused(code, format!("{what}{place}."), explained.unwrap_or_else(|| hint.into()), Some(shown)))
 }
 
 fn answer_host(url: &str) -> &str {
     url.split("://").nth(1).and_then(|rest| rest.split('/').next()).unwrap_or("the API")
 }
 
+/// Without the query, which may be long.
+fn answer_path(url: &str) -> &str {
+    let rest = url.split("://").nth(1).unwrap_or_default();
+    let path = rest.find('/').and_then(|at| rest.get(at..)).unwrap_or("/");
+    path.split('?').next().unwrap_or(path)
+}
+
 /// A token request that did not bring a token.
-fn token_refused(failure: AskFailure, environment: &str) -> Box<Problem> {
+fn token_refused(failure: AskFailure, spot: &Spot<'_>) -> Box<Problem> {
     let code = match failure.class {
         AskClass::Dead | AskClass::Refused => Code::VerificationFailed,
         _ if matches!(failure.problem.code, Code::TokenEndpointError) => Code::VerificationInconclusive,
@@ -195,8 +222,11 @@ fn token_refused(failure: AskFailure, environment: &str) -> Box<Problem> {
     };
     let mut problem = failure.problem;
     problem.code = code;
-    problem.detail = format!("{} ({environment}; nothing was saved)", problem.detail).into();
+    problem.detail = format!("{} ({}).", problem.detail.trim_end_matches('.'), spot.environment).into();
     if let Some(exchange) = failure.exchange {
+        if exchange.status.is_none() {
+            problem.errors = vec![FieldError::new(spot.pointer("token_url"), "no token came from there")];
+        }
         problem
             .extra
             .insert("upstream".into(), json!({ "status": exchange.status, "body_excerpt": exchange.body }));
@@ -212,30 +242,40 @@ fn token_refused(failure: AskFailure, environment: &str) -> Box<Problem> {
     problem
 }
 
+/// The token endpoint took the request and said nothing.
+fn token_never(spot: &Spot<'_>) -> Box<Problem> {
+    let waited = TOKEN_WITHIN.as_secs();
+    let detail = format!(
+        "The token endpoint took the request and did not answer within {waited} seconds ({}).",
+        spot.environment
+    );
+    Problem::new(Code::VerificationInconclusive, detail)
+        .hint("Check the token URL: a wrong port or a gateway that waits behaves like this. If it is right, the provider is overloaded; try again later.")
+        .errors(vec![FieldError::new(spot.pointer("token_url"), "no answer came from there")])
+        .with("upstream", json!({ "status": null, "body_excerpt": "" }))
+        .into()
+}
+
 impl Broker {
     /// Renders the values for one context, finds out where they would go, and asks.
     pub(crate) async fn try_values(&self, trial: &Trial<'_>) -> Refused<Tried> {
         let definition = &trial.materials.definition;
         let checked_at = self.now();
+        let method = trial.materials.auth_method()?;
+        let spot = Spot { method, environment: trial.environment };
         let bare = trial.materials.resolve(None, checked_at, &*self.parts.entropy)?;
-        let mut pins: Vec<Pin> = bare.destinations.iter().map(|place| place.pin.clone()).collect();
-        for pin in &pins {
-            check_host(self, definition, &pin.origin)?;
-        }
-        check_restricted(&bare.uses, &pins)?;
-        let from_token = bare.needs_token && bare.base_url.is_none();
-        let mut tried = Tried {
-            status: Status::Unverified,
-            checked_at,
-            pins: Vec::new(),
-            account: None,
-            staged: None,
-            shown: None,
+        let mut pins: Vec<Pin> = match trial.held {
+            Some(held) => held.to_vec(),
+            None => bare.destinations.iter().map(|place| place.pin.clone()).collect(),
         };
-        let usable = definition
-            .method(&trial.materials.method)
-            .is_some_and(|method| !method.scheme.ty.needs_consent());
-        if !trial.ask || !usable {
+        for place in &bare.destinations {
+            check_host(self, definition, &place.pin.origin)
+                .map_err(|problem| spot.destination(&place.from, *problem))?;
+        }
+        check_restricted(&bare.uses, &pins).map_err(|problem| spot.destination("", *problem))?;
+        let from_token = bare.needs_token && bare.base_url.is_none();
+        let mut tried = Tried::untried(checked_at);
+        if !trial.ask || method.scheme.ty.needs_consent() {
             tried.pins = pins;
             return Ok(tried);
         }
@@ -251,9 +291,11 @@ impl Broker {
                 environment: trial.environment,
                 current: None,
             };
-            let obtained = Box::pin(self.ask_for_token(&source))
-                .await
-                .map_err(|failure| token_refused(failure, trial.environment))?;
+            let asked = tokio::time::timeout(TOKEN_WITHIN, Box::pin(self.ask_for_token(&source))).await;
+            let obtained = match asked {
+                Ok(answered) => answered.map_err(|failure| token_refused(failure, &spot))?,
+                Err(_) => return Err(token_never(&spot)),
+            };
             let margin_ms = obtained.policy.expiry_margin_ms;
             let id = id_of(
                 trial.credential.as_str(),
@@ -271,8 +313,10 @@ impl Broker {
             None => bare,
         };
         for place in &resolved.destinations {
-            if !pins.contains(&place.pin) {
-                check_host(self, definition, &place.pin.origin)?;
+            // Held pins stay as they are, but for a base URL that the token's answer brings.
+            if !pins.contains(&place.pin) && trial.held.is_none() {
+                check_host(self, definition, &place.pin.origin)
+                    .map_err(|problem| spot.destination(&place.from, *problem))?;
                 pins.push(place.pin.clone());
             }
         }
@@ -293,7 +337,7 @@ impl Broker {
         let described = match self.describe(&plan, live.as_ref(), &request, behalf).await {
             Ok(described) => described,
             Err(Undelivered { failure, request }) => {
-                return Err(inconclusive(failure.problem, request, trial.environment));
+                return Err(inconclusive(failure.problem, request, &spot));
             }
         };
         let shown = Shown {
@@ -321,7 +365,7 @@ impl Broker {
 }
 
 /// No answer: the API was not reached, or did not answer in time.
-fn inconclusive(problem: Box<Problem>, request: Option<ShownRequest>, environment: &str) -> Box<Problem> {
+fn inconclusive(problem: Box<Problem>, request: Option<ShownRequest>, spot: &Spot<'_>) -> Box<Problem> {
     if !matches!(problem.code, Code::UpstreamUnreachable | Code::UpstreamTimeout) {
         return problem;
     }
@@ -333,10 +377,11 @@ fn inconclusive(problem: Box<Problem>, request: Option<ShownRequest>, environmen
     });
     let mut answer = refused(
         Code::VerificationInconclusive,
-        format!("The API gave no answer ({environment}; nothing was saved). {}", problem.detail),
+        format!("The API gave no answer ({}). {}", spot.environment, problem.detail),
         problem.hint.map(|hint| hint.into_owned()).unwrap_or_default(),
         shown.as_ref(),
     );
+    answer.errors = vec![FieldError::new(spot.pointer("base_url"), "no answer came from there")];
     answer.extra.entry("upstream").or_insert_with(|| json!({ "status": null, "body_excerpt": "" }));
     answer
 }

@@ -71,6 +71,8 @@ pub struct ShareView {
     pub suspended: bool,
     /// Project environment → the credential's environment.
     pub grants: BTreeMap<String, String>,
+    /// Origins that the project's calls go to; for its admins, who accept new ones.
+    pub destinations: Vec<String>,
 }
 
 /// Who looks.
@@ -79,7 +81,7 @@ pub enum Sight<'a> {
     /// Everything but secret values.
     Owner { with_fields: bool },
     /// A member of this project, which uses it.
-    Member(&'a ProjectId),
+    Member { project: &'a ProjectId, admin: bool },
 }
 
 fn status_of(disabled: bool, values: &ValuesRow, token: Option<&TokenRow>) -> Status {
@@ -111,10 +113,25 @@ impl Broker {
         let shown: Vec<&ShareWithGrants> = match sight {
             Sight::Owner { .. } => shared.iter().collect(),
             // Others learn nothing of the projects that they are not in.
-            Sight::Member(project) => {
+            Sight::Member { project, .. } => {
                 shared.iter().filter(|share| share.share.project_id == *project).collect()
             }
         };
+        let sees_origins = !matches!(sight, Sight::Member { admin: false, .. });
+        let origins_of = |share: &ShareWithGrants| -> Vec<String> {
+            let mut origins: Vec<String> = rows
+                .iter()
+                .filter(|values| {
+                    share.grants.iter().any(|grant| grant.credential_environment == values.environment)
+                })
+                .flat_map(|values| values.pins.iter().map(|pin| pin.origin.to_string()))
+                .collect();
+            origins.sort();
+            origins.dedup();
+            origins
+        };
+        let destinations: Vec<Vec<String>> =
+            shown.iter().map(|share| if sees_origins { origins_of(share) } else { Vec::new() }).collect();
         let mut environments = Vec::with_capacity(rows.len());
         for values in rows {
             let token = held
@@ -146,10 +163,8 @@ impl Broker {
                 account: values.standing.account.clone(),
                 scopes: values.standing.scopes.clone(),
                 destinations: match sight {
-                    Sight::Owner { .. } => {
-                        values.pins.iter().map(|pin| format!("{}{}", pin.origin, pin.prefix)).collect()
-                    }
-                    Sight::Member(_) => Vec::new(),
+                    Sight::Owner { .. } => super::change::shown_pins(&values.pins),
+                    Sight::Member { .. } => Vec::new(),
                 },
             };
             environments.push((values.environment, view));
@@ -160,7 +175,9 @@ impl Broker {
             external_id: shown.first().and_then(|share| share.share.external_id.clone()),
             shares: shown
                 .into_iter()
-                .map(|share| ShareView {
+                .zip(destinations)
+                .map(|(share, destinations)| ShareView {
+                    destinations,
                     project: share.project_slug.clone(),
                     slug: share.share.slug.clone(),
                     external_id: share.share.external_id.clone(),

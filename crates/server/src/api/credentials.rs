@@ -11,7 +11,7 @@ use latchstring_broker::credentials::view::{EnvironmentView, ShareView, TokenVie
 use latchstring_broker::credentials::{self as broker, NewCredential, Verify};
 use latchstring_broker::people::Paging;
 use latchstring_model::entity::{Principal, Status};
-use latchstring_model::{Code, Problem};
+use latchstring_model::{Code, FieldError, Problem};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use utoipa::{IntoParams, ToSchema};
@@ -122,6 +122,10 @@ pub struct Share {
     suspended: bool,
     /// Project environment → the credential's environment whose values it may use.
     grants: BTreeMap<String, String>,
+    /// Origins that the project's calls go to; for the owner and the project's admins.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schema(required = false)]
+    destinations: Vec<String>,
 }
 
 impl From<ShareView> for Share {
@@ -132,6 +136,7 @@ impl From<ShareView> for Share {
             external_id: view.external_id,
             suspended: view.suspended,
             grants: view.grants,
+            destinations: view.destinations,
         }
     }
 }
@@ -292,6 +297,8 @@ pub struct CreateCredential {
     note: Option<String>,
     /// Whom changes at the other side are made as.
     acts_as: Option<String>,
+    /// When the credential itself ends at its provider.
+    expires_on: Option<Time>,
     /// By the credential's own environments: the fields of the auth method.
     #[schema(value_type = Object)]
     values: BTreeMap<String, Map<String, Value>>,
@@ -299,6 +306,9 @@ pub struct CreateCredential {
     shares: Vec<ShareWith>,
     #[serde(default)]
     verify: HowToVerify,
+    /// Named only to be refused in clear words.
+    #[schema(ignore)]
+    token: Option<serde::de::IgnoredAny>,
 }
 
 /// Stores a credential, after it was verified by a dry request.
@@ -312,6 +322,12 @@ async fn create_credential(
     Acting(actor): Acting,
     Body(body): Body<CreateCredential>,
 ) -> ApiResult<impl IntoResponse> {
+    if body.token.is_some() {
+        let detail = "an existing grant cannot be brought along yet";
+        return Err(Problem::invalid(vec![FieldError::new("/token", detail)])
+            .hint("Leave `token` out: methods that need no consent obtain their own.")
+            .into());
+    }
     let new = NewCredential {
         name: body.name,
         connector: body.connector,
@@ -321,6 +337,7 @@ async fn create_credential(
         oauth_client: body.oauth_client,
         note: body.note,
         acts_as: body.acts_as,
+        expires_on: body.expires_on.map(|Time(at)| at),
         values: body.values,
         shares: body.shares.into_iter().map(Into::into).collect(),
         verify: body.verify.into(),

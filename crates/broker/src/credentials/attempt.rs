@@ -1,0 +1,200 @@
+//! One environment's values, tried in every context in which they are to be used: each project environment that
+//! is granted them, as the person who acts. Where nothing of a context is read, asking once stands for all.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use latchstring_connectors::{AuthMethod, Definition, RenderError, Values};
+use latchstring_model::entity::{Role, Status};
+use latchstring_model::id::CredentialId;
+use latchstring_model::problem::Refused;
+use latchstring_model::{FieldError, Pin, Problem};
+use latchstring_store::Tx;
+
+use super::input::{Verify, escape};
+use super::problems::Spot;
+use super::sharing::Placed;
+use super::verify::{Staged, Trial, Tried};
+use crate::Broker;
+use crate::actor::Actor;
+use crate::road::authorise::{self, EnvironmentAt, ProjectAt};
+use crate::road::materials::{Materials, Names, user_context};
+
+/// A project environment in which values are to be used.
+pub(super) struct Place {
+    pub project: ProjectAt,
+    pub role: Role,
+    pub environment: EnvironmentAt,
+    /// The credential's environment that it is granted.
+    pub ours: String,
+    /// Not there before.
+    pub added: bool,
+    names: Arc<Names>,
+}
+
+/// What is the same for all environments of one try.
+pub(super) struct Attempt<'a> {
+    pub actor: &'a Actor,
+    pub id: &'a CredentialId,
+    pub definition: &'a Arc<Definition>,
+    pub method: &'a AuthMethod,
+    pub verify: Verify,
+    /// Pins that hold: nothing may go elsewhere. `None` for values that get new ones.
+    pub held: Option<&'a [Pin]>,
+}
+
+/// What came of one environment.
+pub(super) struct Outcome {
+    /// With the pins of all contexts.
+    pub tried: Tried,
+    pub staged: Vec<Staged>,
+}
+
+impl Broker {
+    /// The contexts of shares as they are to be. Where the person is no member, the share is dead: nobody can
+    /// use it, and nothing of that project is opened.
+    pub(super) async fn places(&self, tx: &mut impl Tx, placed: &[Placed]) -> Refused<Vec<Place>> {
+        let mut places = Vec::new();
+        let ticket = authorise::owner_opens();
+        for share in placed {
+            let Some(role) = share.role else { continue };
+            for (environment, ours) in &share.grants {
+                let names = self.names(tx, &ticket, &share.project.id, &environment.id).await?;
+                places.push(Place {
+                    project: ProjectAt {
+                        id: share.project.id.clone(),
+                        slug: share.project.slug.clone(),
+                        name: share.project.name.clone(),
+                    },
+                    role,
+                    environment: EnvironmentAt { id: environment.id.clone(), name: environment.name.clone() },
+                    ours: ours.clone(),
+                    added: share.added().any(|(theirs, _)| theirs.id == environment.id),
+                    names: Arc::new(names),
+                });
+            }
+        }
+        Ok(places)
+    }
+
+    pub(super) async fn try_environment(
+        &self,
+        attempt: &Attempt<'_>,
+        environment: &str,
+        values: &Values,
+        version: i64,
+        places: &[&Place],
+    ) -> Refused<Outcome> {
+        let person = attempt.actor.person()?;
+        let spot = Spot { method: attempt.method, environment };
+        let named = values.secrets_named();
+        may_name(&spot, &named, places)?;
+        let mut outcome = Outcome { tried: Tried::untried(self.now()), staged: Vec::new() };
+        let materials = |names: &Arc<Names>| {
+            Materials::new(
+                Arc::clone(attempt.definition),
+                &attempt.method.id,
+                values.clone(),
+                Arc::clone(names),
+            )
+        };
+        let mut runs: Vec<(Option<&ProjectAt>, Materials)> = Vec::new();
+        if places.is_empty() {
+            let mut alone = materials(&Arc::default());
+            alone.user = Some(user_context(person));
+            runs.push((None, alone));
+        }
+        for place in places {
+            let here = materials(&place.names).for_caller(Some(person), &place.project, &place.environment);
+            runs.push((Some(&place.project), here));
+        }
+        let mut seen = BTreeSet::new();
+        for (number, (project, materials)) in runs.iter().enumerate() {
+            let method = materials.auth_method()?;
+            let context = materials.context(None, None, self.now(), &*self.parts.entropy);
+            let rendered = match materials.definition.resolve(method, &context) {
+                Ok(rendered) => rendered,
+                // What belongs to a project is not there yet: the values wait for it, unpinned and unused.
+                Err(RenderError::SecretMissing { .. }) if attempt.verify == Verify::Skip => continue,
+                Err(RenderError::Template { .. }) if project.is_none() && attempt.verify == Verify::Skip => {
+                    continue;
+                }
+                Err(error) if project.is_none() => return Err(without_project(&spot, &error)),
+                Err(error) => return Err(spot.render(&error)),
+            };
+            let print = if rendered.uses.time {
+                number.to_string()
+            } else {
+                rendered.uses.fingerprint(attempt.id.as_str().as_bytes())
+            };
+            if !seen.insert(print) {
+                continue;
+            }
+            // Said before anything is sent, whether or not anything will be asked.
+            rendered.scheme.prepare().map_err(|error| spot.scheme(&error))?;
+            let trial = Trial {
+                actor: attempt.actor,
+                credential: attempt.id,
+                environment,
+                values_version: version,
+                project: *project,
+                materials,
+                held: attempt.held,
+                ask: attempt.verify == Verify::Required,
+            };
+            let mut tried = Box::pin(self.try_values(&trial)).await?;
+            let mut pins = std::mem::take(&mut outcome.tried.pins);
+            for pin in tried.pins.drain(..) {
+                if !pins.contains(&pin) {
+                    pins.push(pin);
+                }
+            }
+            if let Some(one) = tried.staged.take()
+                && outcome.staged.iter().all(|other| other.id != one.id)
+            {
+                outcome.staged.push(one);
+            }
+            outcome.tried = Tried { pins, ..tried };
+        }
+        if attempt.method.scheme.ty.needs_consent() {
+            outcome.tried.status = Status::NeedsAuthorization;
+        }
+        Ok(outcome)
+    }
+}
+
+/// Whoever writes a secret's name into a value makes it reach a call: that takes an editor of the project whose
+/// secret it is.
+fn may_name(spot: &Spot<'_>, named: &[String], places: &[&Place]) -> Refused<()> {
+    let Some(secret) = named.first() else { return Ok(()) };
+    let Some(place) = places.iter().find(|place| place.role < Role::Editor) else { return Ok(()) };
+    let detail = format!(
+        "a value names the secret `{secret}`, and your role in {} is {}; naming a project's secrets needs {}",
+        place.project.slug,
+        place.role,
+        Role::Editor
+    );
+    Err(Problem::invalid(vec![FieldError::new(format!("/values/{}", escape(spot.environment)), detail)])
+        .hint("Ask an admin of the project for the role editor, or withdraw the grant there in the same request.")
+        .into())
+}
+
+/// Values that read something of a project, and no project that they are granted to.
+fn without_project(spot: &Spot<'_>, error: &RenderError) -> Box<Problem> {
+    let told = spot.render(error);
+    let at = told.errors.first().map_or_else(String::new, |error| error.pointer.clone());
+    let detail = match error {
+        RenderError::SecretMissing { name, kind, .. } => format!(
+            "reads the {kind} `{name}`, which belongs to a project's environment, and these values are granted to none"
+        ),
+        RenderError::Template { detail, .. }
+            if detail.contains("project") || detail.contains("environment") =>
+        {
+            format!("reads something of a project, and these values are granted to none ({detail})")
+        }
+        _ => return told,
+    };
+    Problem::invalid(vec![FieldError::new(at, detail)])
+        .hint("Grant the environment to a project in `shares`: it is verified there. Or save it unverified with `\"verify\": \"skip\"` and grant it later.")
+        .into()
+}

@@ -1,0 +1,425 @@
+//! Verification of values that are stored: the dry request again, for their owner and for members who may use
+//! them. It moves how the values stand: a success makes them verified, two refusals in a row failing; an answer
+//! that says nothing moves nothing.
+
+use latchstring_model::entity::{Role, Status};
+use latchstring_model::problem::Refused;
+use latchstring_model::{Code, FieldError, Pin, Problem, Timestamp};
+use latchstring_store::credentials::CredentialRow;
+use latchstring_store::shares::{self, ShareWithGrants};
+use latchstring_store::values::{self, Standing, ValuesRow};
+use latchstring_store::{Tx, members};
+use serde_json::Value;
+
+use super::attempt::{Attempt, Outcome, Place};
+use super::change::scheduled;
+use super::input::Verify;
+use super::read::owned;
+use super::save::told;
+use super::sharing::{self, Wanted};
+use crate::actor::Actor;
+use crate::audit::Event;
+use crate::road::route::connector_changed;
+use crate::{Broker, refusals};
+
+/// How the note about a check begins. Only a refusal counts towards `failing`.
+const REFUSED: &str = "Refused: ";
+const UNCLEAR: &str = "Not clear: ";
+
+/// What a check found out, masked.
+pub struct Report {
+    /// What this check says: `verified`, `failing` (refused) or `unverified` (nothing to ask, or no clear answer).
+    pub status: Status,
+    /// How the values stand now.
+    pub stands: Status,
+    pub checked_at: Timestamp,
+    /// Why not, for programs.
+    pub code: Option<Code>,
+    pub request: Option<Value>,
+    pub response: Option<Value>,
+    pub explanation: String,
+    pub hint: Option<String>,
+    pub account: Option<String>,
+    pub errors: Vec<FieldError>,
+}
+
+/// Whose values are checked, and where.
+struct Checked {
+    row: CredentialRow,
+    values: ValuesRow,
+    shares: Vec<ShareWithGrants>,
+    places: Vec<Place>,
+    /// The owner's check may move the pins; a member's may not.
+    owner: bool,
+}
+
+/// The next standing after one that is refused, unclear or good.
+fn stands(before: &Standing, verdict: Verdict, text: &str, now: Timestamp) -> Standing {
+    let mut after = before.clone();
+    after.checked_at = Some(now);
+    match verdict {
+        Verdict::Good => {
+            after.status = Status::Verified;
+            after.verified_at = Some(now);
+            after.check_error = None;
+        }
+        Verdict::Refused => {
+            let again = before.check_error.as_deref().is_some_and(|error| error.starts_with(REFUSED));
+            if again && matches!(before.status, Status::Verified | Status::Unverified) {
+                after.status = Status::Failing;
+            }
+            after.check_error = Some(format!("{REFUSED}{text}"));
+        }
+        Verdict::Unclear => {
+            // A refusal before it still counts.
+            if !before.check_error.as_deref().is_some_and(|error| error.starts_with(REFUSED)) {
+                after.check_error = Some(format!("{UNCLEAR}{text}"));
+            }
+        }
+        // There was nothing to ask: not a check of the API.
+        Verdict::NotAsked => after.checked_at = before.checked_at,
+    }
+    after
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Verdict {
+    Good,
+    Refused,
+    Unclear,
+    NotAsked,
+}
+
+impl Broker {
+    /// Asks the API with the stored values of one of the credential's environments.
+    pub async fn verify_credential(&self, actor: &Actor, id: &str, environment: &str) -> Refused<Report> {
+        let (checked, definition, method, read) = self.load_for_check(actor, id, environment).await?;
+        let places: Vec<&Place> = checked.places.iter().collect();
+        let attempt = Attempt {
+            actor,
+            id: &checked.row.id,
+            definition: &definition,
+            method: &method,
+            verify: Verify::Required,
+            held: (!checked.owner).then_some(checked.values.pins.as_slice()),
+        };
+        let version = checked.values.version;
+        let tried = self.try_environment(&attempt, environment, &read, version, &places).await;
+        let now = self.now();
+        match tried {
+            Ok(outcome) => self.report_good(actor, &checked, outcome, now).await,
+            Err(problem) => self.report_bad(actor, &checked, problem, now).await,
+        }
+    }
+
+    async fn load_for_check(
+        &self,
+        actor: &Actor,
+        id: &str,
+        environment: &str,
+    ) -> Refused<(
+        Checked,
+        std::sync::Arc<latchstring_connectors::Definition>,
+        latchstring_connectors::AuthMethod,
+        latchstring_connectors::Values,
+    )> {
+        let person = actor.manager()?.clone();
+        let mut tx = self.parts.store.begin_read().await.map_err(refusals::store)?;
+        let (row, owner) = match owned(&mut tx, actor, id).await {
+            Ok(row) => (row, true),
+            Err(refused) => match self.shared_with(&mut tx, &person.id, id).await? {
+                Some((row, _)) => (row, false),
+                None => return Err(refused),
+            },
+        };
+        if row.deletes_at.is_some() {
+            return Err(scheduled());
+        }
+        if row.disabled {
+            return Err(Problem::new(
+                Code::CredentialDisabled,
+                "The credential is disabled: it is not sent anywhere.",
+            )
+            .hint("Its owner can enable it: POST /api/v1/credentials/{id}/enable.")
+            .into());
+        }
+        let all = values::list(&mut tx, &row).await.map_err(refusals::store)?;
+        let Some(values) = all.iter().find(|values| values.environment == environment).cloned() else {
+            let has: Vec<&str> = all.iter().map(|values| values.environment.as_str()).collect();
+            let detail =
+                format!("the credential has no values for `{environment}`; it has {}", has.join(", "));
+            return Err(Problem::invalid(vec![FieldError::new("/environment", detail)]).into());
+        };
+        let shares = shares::list_of_credential(&mut tx, &row).await.map_err(refusals::store)?;
+        let places = self.places_for_check(&mut tx, &person, &row, &shares, environment).await?;
+        if !owner && places.is_empty() {
+            return Err(Problem::new(
+                Code::Forbidden,
+                format!("No environment in which you may call is granted these values (`{environment}`)."),
+            )
+            .hint("Its owner decides in the share's grants; in the project, calls need the role editor.")
+            .into());
+        }
+        let found = self.definition_by_uid(&mut tx, &row.connector).await?;
+        let definition = found.definition;
+        let Some(method) = definition.method(&row.auth_method).cloned() else {
+            return Err(connector_changed(&definition.name));
+        };
+        if found.row.is_some() && definition.digest() != row.digest {
+            return Err(connector_changed(&definition.name));
+        }
+        let opened = self.open_values(&row, &values)?;
+        let read = definition.load_values(&method, &opened).map_err(|errors| {
+            Problem::new(Code::TemplateError, "Stored values do not fit the connector any more.")
+                .hint("Its owner edits the fields that are named and saves them again.")
+                .errors(if owner { errors } else { Vec::new() })
+        })?;
+        Ok((Checked { row, values, shares, places, owner }, definition, method, read))
+    }
+
+    /// The contexts of this person: environments that are granted these values, in projects where they may call.
+    async fn places_for_check(
+        &self,
+        tx: &mut impl Tx,
+        person: &crate::Person,
+        row: &CredentialRow,
+        shares: &[ShareWithGrants],
+        environment: &str,
+    ) -> Refused<Vec<Place>> {
+        let mut usable = Vec::new();
+        for share in shares {
+            let role =
+                members::role(tx, &share.share.project_id, &person.id).await.map_err(refusals::store)?;
+            if role.is_some_and(Role::may_call) && !share.share.suspended {
+                let mut share = share.clone();
+                share.grants.retain(|grant| grant.credential_environment == environment);
+                usable.push(share);
+            }
+        }
+        let inputs = sharing::unchanged(&usable);
+        let values = [environment.to_owned()].into();
+        let wanted = Wanted {
+            person,
+            owner: &row.owner,
+            name: &row.name,
+            slug: None,
+            external_id: None,
+            shares: &inputs,
+            existing: &usable,
+            values: &values,
+        };
+        let placed = sharing::place(tx, &wanted).await?;
+        self.places(tx, &placed).await
+    }
+
+    async fn report_good(
+        &self,
+        actor: &Actor,
+        checked: &Checked,
+        outcome: Outcome,
+        now: Timestamp,
+    ) -> Refused<Report> {
+        let Outcome { tried, staged } = outcome;
+        let asked = tried.status == Status::Verified;
+        let verdict = if asked { Verdict::Good } else { Verdict::NotAsked };
+        let mut standing = stands(&checked.values.standing, verdict, "", now);
+        if tried.account.is_some() {
+            standing.account.clone_from(&tried.account);
+        }
+        let pins = checked.owner.then_some(tried.pins.as_slice());
+        let code = if asked { "verified" } else { "not_asked" };
+        self.keep_check(actor, checked, &standing, pins, &staged, code).await?;
+        let (request, response) = match &tried.shown {
+            Some(shown) => (Some(shown.request_json()), Some(shown.response_json())),
+            None => (None, None),
+        };
+        let token = if staged.is_empty() { "" } else { " The token endpoint gave a new token." };
+        let status = tried.shown.as_ref().and_then(|shown| shown.status);
+        let explanation = match (asked, status) {
+            (true, Some(status)) => format!("The API accepted the credential: it answered {status}.{token}"),
+            (true, None) => format!("The API accepted the credential.{token}"),
+            (false, _) if tried.status == Status::NeedsAuthorization => {
+                "Consent has not been given yet, so there is nothing to ask with.".to_owned()
+            }
+            (false, _) => format!(
+                "There is no request to check this credential with: the connector names none, and no test path is set.{token}"
+            ),
+        };
+        let hint = (!asked).then(|| {
+            "Set the field `test_path`, if the method has it, to something that the API shows only to those it knows, such as /me.".to_owned()
+        });
+        Ok(Report {
+            status: if asked { Status::Verified } else { tried.status },
+            stands: standing.status,
+            checked_at: now,
+            code: None,
+            request,
+            response,
+            explanation,
+            hint,
+            account: tried.account,
+            errors: Vec::new(),
+        })
+    }
+
+    async fn report_bad(
+        &self,
+        actor: &Actor,
+        checked: &Checked,
+        mut problem: Box<Problem>,
+        now: Timestamp,
+    ) -> Refused<Report> {
+        let verdict = match problem.code {
+            Code::VerificationFailed => Verdict::Refused,
+            Code::VerificationInconclusive => Verdict::Unclear,
+            // What is wrong with the values or the context is told; nothing was sent.
+            Code::Invalid | Code::SecretMissing | Code::TemplateError | Code::DestinationNotAllowed => {
+                Verdict::NotAsked
+            }
+            _ => return Err(problem),
+        };
+        let standing = stands(&checked.values.standing, verdict, &problem.detail, now);
+        let code = problem.code;
+        self.keep_check(actor, checked, &standing, None, &[], code.as_str()).await?;
+        Ok(Report {
+            status: if verdict == Verdict::Refused { Status::Failing } else { Status::Unverified },
+            stands: standing.status,
+            checked_at: now,
+            code: Some(code),
+            request: problem.extra.remove("request"),
+            response: problem.extra.remove("response"),
+            explanation: problem.detail.into_owned(),
+            hint: problem.hint.map(std::borrow::Cow::into_owned),
+            account: None,
+            // Pointers into values are the owner's to follow.
+            errors: if checked.owner { problem.errors } else { Vec::new() },
+        })
+    }
+
+    /// Writes what was found out, if the values are still those that were checked.
+    async fn keep_check(
+        &self,
+        actor: &Actor,
+        checked: &Checked,
+        standing: &Standing,
+        pins: Option<&[Pin]>,
+        staged: &[super::verify::Staged],
+        found: &'static str,
+    ) -> Refused<()> {
+        let Checked { row, values: current, shares, .. } = checked;
+        let moved = pins.filter(|pins| *pins != current.pins.as_slice());
+        let mut scopes: Vec<&str> = vec![row.id.as_str()];
+        if moved.is_some() {
+            scopes.extend(shares.iter().map(|share| share.share.project_id.as_str()));
+        }
+        let mut tx = self.parts.store.begin_write(&scopes).await.map_err(refusals::store)?;
+        let environment = &current.environment;
+        let held = values::set_standing(&mut tx, row, environment, current.version, standing)
+            .await
+            .map_err(refusals::store)?;
+        let mut event =
+            Event::new("credential.verify").environment(environment.as_str()).detail("found", found);
+        event = event.detail("status", standing.status.as_str());
+        if held {
+            if let Some(pins) = moved {
+                values::set_pins(&mut tx, row, environment, current.version, pins)
+                    .await
+                    .map_err(refusals::store)?;
+                let suspended = self.suspend_others(&mut tx, actor, checked, pins).await?;
+                if !suspended.is_empty() {
+                    event = event.detail("suspended", suspended);
+                }
+                event = event.detail("destinations", super::change::shown_pins(pins));
+            }
+            self.keep_tokens(&mut tx, row, environment, current.version, staged).await?;
+        }
+        let events = if standing.status != current.standing.status || moved.is_some() {
+            told(row, shares, &event)
+        } else {
+            told(row, &[], &event)
+        };
+        self.record_all(&mut tx, actor, events).await?;
+        tx.commit().await.map_err(refusals::store)?;
+        Ok(())
+    }
+
+    /// The owner's check found the API at a new origin: projects that this person does not administer accept it
+    /// first. What is held is not in `checked.values.pins`.
+    async fn suspend_others(
+        &self,
+        tx: &mut latchstring_store::WriteTx,
+        actor: &Actor,
+        checked: &Checked,
+        pins: &[Pin],
+    ) -> Refused<Vec<String>> {
+        let known = |pin: &Pin| checked.values.pins.iter().any(|old| old.origin == pin.origin);
+        // Values that were never pinned were of no use to anybody yet.
+        if checked.values.pins.is_empty() || pins.iter().all(known) {
+            return Ok(Vec::new());
+        }
+        let person = actor.manager()?;
+        let mut suspended = Vec::new();
+        for share in &checked.shares {
+            let granted =
+                share.grants.iter().any(|grant| grant.credential_environment == checked.values.environment);
+            let role =
+                members::role(tx, &share.share.project_id, &person.id).await.map_err(refusals::store)?;
+            if granted && !role.is_some_and(Role::may_administer) {
+                let mut row = share.share.clone();
+                row.suspended = true;
+                shares::update(tx, &row).await.map_err(refusals::store)?;
+                suspended.push(share.project_slug.clone());
+            }
+        }
+        Ok(suspended)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    fn fresh() -> Standing {
+        Standing {
+            status: Status::Verified,
+            verified_at: Some(Timestamp(1)),
+            checked_at: Some(Timestamp(1)),
+            check_error: None,
+            account: None,
+            scopes: None,
+        }
+    }
+
+    #[test]
+    fn two_refusals_in_a_row_fail_and_a_success_clears() {
+        let once = stands(&fresh(), Verdict::Refused, "401", Timestamp(2));
+        assert_eq!((once.status, once.check_error.as_deref()), (Status::Verified, Some("Refused: 401")));
+        let unclear = stands(&once, Verdict::Unclear, "503", Timestamp(3));
+        assert_eq!(
+            unclear.check_error.as_deref(),
+            Some("Refused: 401"),
+            "what says nothing forgives nothing"
+        );
+        let twice = stands(&unclear, Verdict::Refused, "401", Timestamp(4));
+        assert_eq!((twice.status, twice.checked_at), (Status::Failing, Some(Timestamp(4))));
+        let good = stands(&twice, Verdict::Good, "", Timestamp(5));
+        assert_eq!(
+            (good.status, good.check_error, good.verified_at),
+            (Status::Verified, None, Some(Timestamp(5)))
+        );
+    }
+
+    #[test]
+    fn what_is_unclear_does_not_count() {
+        let unclear = stands(&fresh(), Verdict::Unclear, "503", Timestamp(2));
+        assert_eq!(
+            (unclear.status, unclear.check_error.as_deref()),
+            (Status::Verified, Some("Not clear: 503"))
+        );
+        let refused = stands(&unclear, Verdict::Refused, "401", Timestamp(3));
+        assert_eq!(refused.status, Status::Verified);
+        let not_asked = stands(&refused, Verdict::NotAsked, "", Timestamp(9));
+        assert_eq!(not_asked, refused);
+    }
+}
