@@ -280,7 +280,8 @@ impl Lane {
                 return Err(problem);
             }
         };
-        if answer.status() == StatusCode::UNAUTHORIZED
+        let refused = answer.status() == StatusCode::UNAUTHORIZED;
+        if refused
             && let Some((method, target, headers)) = spare
             && let Some(again) = memory.whole()
             && self.renewed(&mut ready, &answer, now).await
@@ -298,6 +299,8 @@ impl Lane {
                     return Err(problem);
                 }
             }
+        } else if refused && memory.whole().is_none() {
+            self.renew_for_the_next(&ready, now);
         }
         noted.status(answer.status().as_u16());
         Ok(returned(answer, masker, noted))
@@ -372,6 +375,16 @@ impl Lane {
             Ok(answer) => Ok((answer, masker)),
             Err(error) => Err(egress_problem(&error)),
         }
+    }
+
+    /// A request that cannot be sent again has its 401 handed over. Its token is renewed all the same, or a
+    /// caller that only ever sends large bodies would be refused until it expires.
+    fn renew_for_the_next(&self, ready: &Ready, began: Timestamp) {
+        let Some(refused) = ready.token.clone() else { return };
+        let (broker, route) = (Arc::clone(&self.broker), Arc::clone(&ready.route));
+        let renewal = async move { broker.renew_token(&route, &refused, began).await.map(drop) };
+        // It tells its own errors; nobody waits for it.
+        drop(self.broker.parts.control.spawn(renewal));
     }
 
     /// After a 401: whether there is reason to try once more, with another token or a new challenge answered.
