@@ -8,6 +8,7 @@ pub mod keys;
 pub mod serve;
 
 use std::future::Future;
+use std::io::Write;
 
 use latchstring_model::Problem;
 
@@ -42,12 +43,12 @@ pub fn stopped(error: SettingError) -> Ending {
 }
 
 /// For output that is data: commands print nothing else to stdout.
-#[allow(clippy::print_stdout, reason = "a command's output")]
 pub fn print(text: &str) {
-    println!("{text}");
+    // Whoever read has closed the pipe (`| head`): no reason to end a server.
+    let _ = writeln!(std::io::stdout(), "{text}");
 }
 
-#[allow(clippy::print_stderr, reason = "what a command tells a person beside its output")]
+/// What a command tells a person beside its output.
 pub fn say(text: &str) {
-    eprintln!("{text}");
+    let _ = writeln!(std::io::stderr(), "{text}");
 }
