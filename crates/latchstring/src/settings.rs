@@ -237,7 +237,8 @@ fn file(named: Option<&Path>) -> Result<Raw, SettingError> {
         }
     };
     toml::from_str(&text).map_err(|error| {
-        let line = error.span().map_or(1, |span| text.get(..span.start).unwrap_or("").lines().count().max(1));
+        let before = error.span().and_then(|span| text.get(..span.start)).unwrap_or_default();
+        let line = before.matches('\n').count() + 1;
         SettingError(format!(
             "{}:{line}: {} (every value is a quoted text; names are those of the flags with _ for -)",
             path.display(),
