@@ -115,12 +115,18 @@ async fn listen(mut settings: Settings, sandbox: bool) -> Result<Ending, Setting
         settings.public_url = settings.public_url.replace(&settings.listen.to_string(), &address.to_string());
     }
     let tls = server_tls(&settings)?;
-    let opened = start::open(&settings, true).await?;
-    let mut allowed = Vec::new();
-    let mut at = None;
-    if sandbox {
-        let own = sandbox_listener(address)?;
+    let own = if sandbox { Some(sandbox_listener(address)?) } else { None };
+    let (mut allowed, mut at) = (Vec::new(), None);
+    if let Some(own) = &own {
         let place = own.local_addr().map_err(|error| SettingError(error.to_string()))?;
+        allowed.push(AllowRule::exactly(place));
+        at = Some(SandboxAt { base_url: format!("http://{place}") });
+    }
+    // Every setting has been understood before anything is written.
+    let egress = start::egress(&settings, allowed)?;
+    egress.rules().set_own_listeners(vec![address]);
+    let opened = start::open(&settings, true).await?;
+    if let Some(own) = own {
         own.set_nonblocking(true).map_err(|error| SettingError(error.to_string()))?;
         let own = tokio::net::TcpListener::from_std(own).map_err(|error| SettingError(error.to_string()))?;
         let (clock, entropy) = (Arc::clone(&opened.clock), Arc::clone(&opened.entropy));
@@ -129,11 +135,7 @@ async fn listen(mut settings: Settings, sandbox: bool) -> Result<Ending, Setting
                 tracing::error!(error = %error, "the sandbox ended");
             }
         });
-        allowed.push(AllowRule::exactly(place));
-        at = Some(SandboxAt { base_url: format!("http://{place}") });
     }
-    let egress = start::egress(&settings, allowed)?;
-    egress.rules().set_own_listeners(vec![address]);
     let broker = start::broker(&settings, &opened, egress, at.clone())?;
     tokio::spawn(Arc::clone(broker.freshness()).run(opened.store.clone()));
     broker.learn_allowed_projects().await.map_err(|error| SettingError(error.to_string()))?;
