@@ -7,6 +7,7 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::disallowed_methods)]
 
+pub mod app;
 pub mod clock;
 pub mod entropy;
 pub mod generated;
@@ -18,6 +19,7 @@ pub mod oidc;
 pub mod postgres;
 mod process;
 
+pub use app::{AppSetup, Folder, TestApp, eventually};
 pub use clock::FakeClock;
 pub use entropy::SeededEntropy;
 pub use httpbin::Httpbin;

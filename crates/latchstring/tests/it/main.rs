@@ -1,0 +1,16 @@
+//! The whole program: the real binary, called over real sockets, against other people's servers.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::disallowed_methods)]
+
+mod commands;
+mod egress;
+mod freshness;
+mod logs;
+mod masking;
+mod process;
+mod records;
+mod schemes;
+mod streaming;
+mod support;
+mod tokens;
+mod wire;

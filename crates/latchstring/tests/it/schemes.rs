@@ -1,0 +1,477 @@
+//! Every HTTP scheme, from a stored credential to what an upstream gets.
+
+use aws_lc_rs::{digest, hmac};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use latchstring_testkit::jwt::{Case, Key, KeyPair, jose, pyjwt};
+use latchstring_testkit::{Httpbin, OidcProvider};
+use serde_json::{Value, json};
+
+use crate::support::{Authority, Upstream, app, json_reply, localhost, reply, setup};
+
+#[test]
+fn keys_passwords_and_tokens_replace_what_the_caller_sent() {
+    let (app, upstream) = (app(), Upstream::recording());
+    let base = upstream.url();
+    app.credential("none", "none", &json!({"base_url": base}));
+    app.credential("header", "api_key", &json!({"base_url": base, "key": "X-Api-Key", "value": "the-key-1"}));
+    app.credential(
+        "prefixed",
+        "api_key",
+        &json!({"base_url": base, "key": "X-Api-Key", "value": "the-key-2", "prefix": "Token"}),
+    );
+    app.credential(
+        "query",
+        "api_key",
+        &json!({"base_url": base, "key": "api_key", "value": "the key/3", "in": "query"}),
+    );
+    app.credential(
+        "cookie",
+        "api_key",
+        &json!({"base_url": base, "key": "sid", "value": "the-key-4", "in": "cookie"}),
+    );
+    app.credential("basic", "basic", &json!({"base_url": base, "username": "ada", "password": "p:ä ss"}));
+    app.credential("bearer", "bearer", &json!({"base_url": base, "token": "the-token-5"}));
+
+    let mine = [("x-api-key", "mine"), ("X-API-KEY", "mine too"), ("cookie", "sid=mine; other=1")];
+    let last = |slug: &str, target: &str, headers: &[(&str, &str)]| {
+        let answer = app.call("GET", &format!("{slug}/{target}"), headers, b"");
+        assert_eq!(answer.status, 200, "{slug}: {}", answer.text());
+        upstream.last()
+    };
+    let none = last("none", "a?b=c", &mine);
+    assert_eq!(none.target, "/a?b=c");
+    assert_eq!(none.all("x-api-key"), ["mine", "mine too"], "what no scheme sets is the caller's");
+    assert!(none.all("authorization").is_empty() && none.all("cookie").is_empty());
+    assert_eq!(last("header", "", &mine).header("x-api-key"), "the-key-1");
+    assert_eq!(last("prefixed", "", &mine).header("x-api-key"), "Token the-key-2");
+    assert_eq!(
+        last("query", "x?api_key=mine&a=1&%61pi_key=mine", &[]).target,
+        "/x?a=1&api_key=the%20key%2F3"
+    );
+    assert_eq!(last("cookie", "", &mine).header("cookie"), "sid=the-key-4");
+    let basic = last("basic", "", &[("x-a", "1")]);
+    assert_eq!(basic.header("authorization"), format!("Basic {}", STANDARD.encode("ada:p:ä ss")));
+    // The caller's own proof is one for us, in any of its forms.
+    let bearer = format!("Bearer {}", app.key());
+    let sent = latchstring_testkit::http::get(&app.at("/proxy/bearer/"), &[("authorization", &bearer)]);
+    assert_eq!(sent.status, 200);
+    assert_eq!(upstream.last().header("authorization"), "Bearer the-token-5");
+    let basic = format!("Basic {}", STANDARD.encode(format!("anyone:{}", app.key())));
+    let sent = latchstring_testkit::http::get(&app.at("/proxy/bearer/"), &[("authorization", &basic)]);
+    assert_eq!(sent.status, 200);
+    assert_eq!(
+        last("bearer", "", &[("authorization", "Bearer an-sdk-insists")]).header("authorization"),
+        "Bearer the-token-5"
+    );
+    for seen in upstream.seen() {
+        let text = format!("{:?}", seen.headers);
+        assert!(!text.contains("lst_") && !text.contains("latchstring"), "{text}");
+    }
+    app.stop();
+}
+
+#[test]
+fn basic_and_bearer_are_what_httpbin_wants() {
+    let (app, httpbin) = (app(), Httpbin::start());
+    let base = httpbin.url();
+    app.credential("basic", "basic", &json!({"base_url": base, "username": "user", "password": "passwd"}));
+    app.credential("wrong", "basic", &json!({"base_url": base, "username": "user", "password": "another"}));
+    app.credential("bearer", "bearer", &json!({"base_url": base, "token": "the-token-5"}));
+    assert_eq!(app.get("basic/basic-auth/user/passwd").json()["authenticated"], true);
+    let refused = app.get("wrong/basic-auth/user/passwd");
+    assert_eq!(refused.status, 401, "an upstream's 401 is handed over");
+    assert!(refused.header("latchstring-error").is_none());
+    assert_eq!(app.get("bearer/bearer").json()["authenticated"], true);
+}
+
+#[test]
+fn digest_in_every_hash_and_quality_that_httpbin_has() {
+    let (app, httpbin) = (app(), Httpbin::start());
+    let base = httpbin.url();
+    app.credential("digest", "digest", &json!({"base_url": base, "username": "user", "password": "passwd"}));
+    app.credential(
+        "wrong",
+        "digest",
+        &json!({"base_url": base, "username": "user", "password": "another one"}),
+    );
+    for path in [
+        "digest-auth/auth/user/passwd",
+        "digest-auth/auth/user/passwd/MD5",
+        "digest-auth/auth/user/passwd/SHA-256",
+        "digest-auth/auth/user/passwd/SHA-512",
+        "digest-auth/auth-int/user/passwd/SHA-256",
+    ] {
+        let answer = app.get(&format!("digest/{path}"));
+        assert_eq!((answer.status, &answer.json()["authenticated"]), (200, &json!(true)), "{path}");
+    }
+    assert_eq!(app.get("wrong/digest-auth/auth/user/passwd").status, 401);
+}
+
+fn oidc_with_key(keys: &KeyPair) -> OidcProvider {
+    let client = |id: &str, method: &str, grant: &str| {
+        let mut client = json!({
+            "client_id": id, "token_endpoint_auth_method": method, "grant_types": [grant],
+            "redirect_uris": [], "response_types": [], "scope": "read write",
+        });
+        if method.starts_with("client_secret") {
+            client["client_secret"] = json!("a-client-secret-of-tests");
+        } else {
+            client["jwks"] = json!({"keys": [keys.public_jwk]});
+        }
+        client
+    };
+    OidcProvider::with(&json!({"clients": [
+        client("by-basic", "client_secret_basic", "client_credentials"),
+        client("by-post", "client_secret_post", "client_credentials"),
+        client("by-key", "private_key_jwt", "client_credentials"),
+        client("robot", "none", "urn:ietf:params:oauth:grant-type:jwt-bearer"),
+    ]}))
+}
+
+#[test]
+fn client_credentials_and_jwt_bearer_at_a_certified_server() {
+    let keys = KeyPair::generate("ES256");
+    let (app, oidc) = (app(), oidc_with_key(&keys));
+    for (slug, more) in [
+        ("by-basic", json!({"client_secret": "a-client-secret-of-tests", "client_auth": "basic"})),
+        ("by-post", json!({"client_secret": "a-client-secret-of-tests", "client_auth": "post"})),
+        (
+            "by-key",
+            json!({"client_auth": "private_key_jwt", "private_key": keys.private_pem, "algorithm": "ES256", "assertion_audience": oidc.issuer()}),
+        ),
+    ] {
+        let mut values = json!({"base_url": oidc.issuer(), "token_url": oidc.token_url(), "client_id": slug, "scope": "read"});
+        values.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        app.credential(slug, "oauth2_client_credentials", &values);
+        oidc.reset_counts();
+        for _ in 0..3 {
+            let answer = app.get(&format!("{slug}/resource"));
+            assert_eq!(answer.status, 200, "{slug}: {}", answer.text());
+            assert_eq!(
+                (&answer.json()["client_id"], &answer.json()["scope"]),
+                (&json!(slug), &json!("read"))
+            );
+        }
+        assert_eq!(oidc.token_requests(), 1, "{slug}: the token is kept");
+    }
+    app.credential(
+        "robot",
+        "oauth2_jwt_bearer",
+        &json!({
+            "base_url": oidc.issuer(), "token_url": oidc.token_url(), "client_id": "robot", "subject": "alice",
+            "audience": oidc.issuer(), "private_key": keys.private_pem, "algorithm": "ES256", "scope": "read",
+        }),
+    );
+    let answer = app.get("robot/resource");
+    assert_eq!(answer.status, 200, "{}", answer.text());
+    assert_eq!(answer.json()["sub"], "alice");
+
+    app.credential(
+        "wrong",
+        "oauth2_client_credentials",
+        &json!({"base_url": oidc.issuer(), "token_url": oidc.token_url(), "client_id": "by-basic", "client_secret": "another-secret-altogether"}),
+    );
+    let refused = app.get("wrong/resource");
+    assert_eq!((refused.status, refused.header("latchstring-error")), (502, Some("token_endpoint_error")));
+    assert!(!refused.text().contains("another-secret"), "{}", refused.text());
+}
+
+#[test]
+fn a_fresh_jwt_for_every_call_in_all_13_algorithms() {
+    let (app, upstream) = (app(), Upstream::recording());
+    let algorithms = [
+        "RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA", "HS256",
+        "HS384", "HS512",
+    ];
+    let secret = "a shared secret that is long enough for each of the three: 64 bytes and more";
+    let mut cases = Vec::new();
+    for alg in algorithms {
+        let (private, key) = if alg.starts_with("HS") {
+            (secret.to_owned(), Key::Secret(secret.as_bytes().to_vec()))
+        } else {
+            let pair = KeyPair::generate(alg);
+            (pair.private_pem, Key::Public(pair.public_pem))
+        };
+        let slug = alg.to_ascii_lowercase();
+        app.credential(
+            &slug,
+            "jwt",
+            &json!({
+                "base_url": upstream.url(), "private_key": private, "algorithm": alg,
+                "claims": {"iss": "me", "aud": "you", "exp": "4000000000", "where": "{{ environment }}"},
+                "jwt_headers": {"kid": "key-1"},
+            }),
+        );
+        let mut tokens = Vec::new();
+        for _ in 0..2 {
+            let answer = app.get(&slug);
+            assert_eq!(answer.status, 200, "{alg}: {}", answer.text());
+            let token = upstream.last().header("authorization").strip_prefix("Bearer ").unwrap().to_owned();
+            cases.push(Case { token: token.clone(), alg: alg.into(), key: key.clone() });
+            tokens.push(token);
+        }
+        assert_ne!(tokens[0], tokens[1], "{alg}: a JWT is made for one call");
+    }
+    for judge in [jose, pyjwt] {
+        for (case, verdict) in cases.iter().zip(judge(&cases)) {
+            let good = verdict.unwrap_or_else(|error| panic!("{}: {error}", case.alg));
+            assert_eq!((&good.header["alg"], &good.header["kid"]), (&json!(case.alg), &json!("key-1")));
+            assert_eq!(good.claims["exp"], 4_000_000_000_u64, "numeric strings become numbers");
+            assert_eq!((&good.claims["iss"], &good.claims["where"]), (&json!("me"), &json!("production")));
+            assert!(good.claims["jti"].is_string() && good.claims["iat"].is_u64(), "{}", good.claims);
+        }
+    }
+}
+
+#[test]
+fn an_hmac_signature_covers_what_was_sent() {
+    let (app, upstream) = (app(), Upstream::recording());
+    app.credential(
+        "hmac",
+        "hmac",
+        &json!({
+            "base_url": upstream.url(), "signing_key": "a shared signing key", "key_id": "id-1",
+            "sign": ["{timestamp}", "{method}", "{target}", "{body}"], "separator": "\n",
+            "signature_value": "{key_id}:{signature}", "signed_headers": {"X-Timestamp": "{timestamp}"},
+        }),
+    );
+    let answer = app.call(
+        "POST",
+        "hmac/orders?x=1",
+        &[("x-signature", "forged"), ("x-timestamp", "1")],
+        b"{\"a\": 1}",
+    );
+    assert_eq!(answer.status, 200, "{}", answer.text());
+    let seen = upstream.last();
+    let key = hmac::Key::new(hmac::HMAC_SHA256, b"a shared signing key");
+    let text = format!("{}\nPOST\n/orders?x=1\n{{\"a\": 1}}", seen.header("x-timestamp"));
+    let want = hex::encode(hmac::sign(&key, text.as_bytes()));
+    assert_eq!(seen.header("x-signature"), format!("id-1:{want}"));
+    assert_eq!(seen.body, b"{\"a\": 1}");
+}
+
+/// The algorithm of AWS's documentation ("Create a signed AWS API request"), over what the upstream saw.
+fn sigv4(seen: &crate::support::Seen, secret: &str, region: &str, service: &str) -> String {
+    let sha = |bytes: &[u8]| hex::encode(digest::digest(&digest::SHA256, bytes));
+    let authorization = seen.header("authorization");
+    let signed = authorization.split("SignedHeaders=").nth(1).unwrap().split(',').next().unwrap();
+    let date = seen.header("x-amz-date");
+    let (path, query) = seen.target.split_once('?').unwrap_or((&seen.target, ""));
+    let mut pairs: Vec<String> = query
+        .split('&')
+        .filter(|pair| !pair.is_empty())
+        .map(|pair| if pair.contains('=') { pair.to_owned() } else { format!("{pair}=") })
+        .collect();
+    pairs.sort();
+    let headers: String =
+        signed.split(';').map(|name| format!("{name}:{}\n", seen.header(name).trim())).collect();
+    let canonical =
+        format!("{}\n{path}\n{}\n{headers}\n{signed}\n{}", seen.method, pairs.join("&"), sha(&seen.body));
+    let scope = format!("{}/{region}/{service}/aws4_request", &date[..8]);
+    let text = format!("AWS4-HMAC-SHA256\n{date}\n{scope}\n{}", sha(canonical.as_bytes()));
+    let mut key = format!("AWS4{secret}").into_bytes();
+    for part in [&date[..8], region, service, "aws4_request", &text] {
+        key = hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, &key), part.as_bytes()).as_ref().to_vec();
+    }
+    hex::encode(key)
+}
+
+#[test]
+fn aws_would_accept_the_signature() {
+    let (app, upstream) = (app(), Upstream::recording());
+    let secret = "wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY";
+    app.credential(
+        "aws",
+        "aws_sigv4",
+        &json!({
+            "base_url": upstream.url(), "access_key_id": "AKIDEXAMPLE", "secret_access_key": secret,
+            "session_token": "a/session+token=", "region": "eu-central-1", "service": "execute-api",
+        }),
+    );
+    for (method, target, body) in
+        [("GET", "stage/items?b=2&a=1&a=0", ""), ("POST", "stage/items", "{\"n\": 1}"), ("DELETE", "", "")]
+    {
+        let forged = [("x-amz-date", "20200101T000000Z"), ("x-amz-security-token", "forged")];
+        let answer = app.call(method, &format!("aws/{target}"), &forged, body.as_bytes());
+        assert_eq!(answer.status, 200, "{}", answer.text());
+        let seen = upstream.last();
+        assert_eq!(seen.header("x-amz-security-token"), "a/session+token=");
+        let authorization = seen.header("authorization");
+        assert!(authorization.starts_with("AWS4-HMAC-SHA256 Credential=AKIDEXAMPLE/"), "{authorization}");
+        let signature = authorization.split("Signature=").nth(1).unwrap();
+        assert_eq!(signature, sigv4(&seen, secret, "eu-central-1", "execute-api"), "{method} {target}");
+    }
+}
+
+#[test]
+fn a_client_certificate_is_shown() {
+    let authority = Authority::new();
+    let upstream = Upstream::with(Some(authority.server(&["http/1.1"], true)), |_| reply(200, "welcome"));
+    let setup = setup();
+    let ca = setup.folder().join("ca.pem");
+    std::fs::write(&ca, &authority.pem).unwrap();
+    let app = setup.set("LATCHSTRING_EXTRA_CA_FILE", ca.display().to_string()).start();
+    let (certificate, key, _, _) = authority.sign(&[], "a client");
+    let base = localhost(&upstream);
+    app.credential(
+        "mtls",
+        "mutual_tls",
+        &json!({"base_url": base, "certificate": certificate, "private_key": key}),
+    );
+    app.credential("plain", "none", &json!({"base_url": base}));
+    assert_eq!(app.get("mtls/x").text(), "welcome");
+    let refused = app.get("plain/x");
+    assert_eq!((refused.status, refused.header("latchstring-error")), (502, Some("upstream_unreachable")));
+    assert_eq!(upstream.count(), 1, "connections are not shared between identities");
+
+    let stranger = Authority::new();
+    let (certificate, key, _, _) = stranger.sign(&[], "a stranger");
+    app.credential(
+        "stranger",
+        "mutual_tls",
+        &json!({"base_url": base, "certificate": certificate, "private_key": key}),
+    );
+    assert_eq!(app.get("stranger/x").status, 502);
+    assert_eq!(app.get("mtls/x").text(), "welcome");
+}
+
+#[test]
+fn a_certificate_of_nobody_is_refused() {
+    let upstream =
+        Upstream::with(Some(Authority::new().server(&["http/1.1"], false)), |_| reply(200, "trap"));
+    let app = app();
+    app.credential("tls", "bearer", &json!({"base_url": localhost(&upstream), "token": "the-token-5"}));
+    assert_eq!(app.get("tls/x").status, 502);
+    assert_eq!(upstream.count(), 0);
+}
+
+#[test]
+fn custom_headers_query_and_cookies() {
+    let (app, upstream) = (app(), Upstream::recording());
+    app.credential(
+        "custom",
+        "custom",
+        &json!({
+            "base_url": upstream.url(), "auth_headers": {"X-App": "app-secret-1", "X-Sum": "{{ 'a' | sha256 }}"},
+            "auth_query": {"sig": "q&secret"}, "auth_cookies": {"a": "cookie-secret-1", "b": "cookie-secret-2"},
+            "headers": {"X-Fixed": "always"}, "query": {"v": "2"},
+        }),
+    );
+    let answer = app.call(
+        "GET",
+        "custom/p?sig=mine&v=1&z=1",
+        &[("x-app", "mine"), ("x-fixed", "mine"), ("cookie", "a=mine")],
+        b"",
+    );
+    assert_eq!(answer.status, 200, "{}", answer.text());
+    let seen = upstream.last();
+    assert_eq!(seen.header("x-app"), "app-secret-1");
+    assert_eq!(seen.header("x-sum"), hex::encode(digest::digest(&digest::SHA256, b"a")));
+    assert_eq!(seen.header("x-fixed"), "always");
+    assert_eq!(seen.header("cookie"), "a=cookie-secret-1; b=cookie-secret-2");
+    assert_eq!(seen.target, "/p?z=1&v=2&sig=q%26secret");
+}
+
+#[test]
+fn a_login_in_steps() {
+    let upstream = Upstream::start(|seen| {
+        let body: Value = serde_json::from_slice(&seen.body).unwrap_or_default();
+        match (seen.method.as_str(), seen.target.as_str()) {
+            ("POST", "/login") if body["password"] == "the-password-1" => {
+                let mut answer = json_reply(&json!({"data": {"token": "session-token-abc"}}));
+                answer.headers_mut().insert("set-cookie", "sid=session-cookie-abc; Path=/".parse().unwrap());
+                answer
+            }
+            ("POST", "/login") => reply(401, "{\"message\": \"wrong password\"}"),
+            _ => json_reply(&json!({})),
+        }
+    });
+    let app = app();
+    let values = |password: &str| {
+        json!({
+            "base_url": upstream.url(), "login_url": format!("{}/login", upstream.url()),
+            "login_body": {"user": "ada", "password": password},
+        })
+    };
+    let mut by_token = values("the-password-1");
+    by_token["token_path"] = json!("data.token");
+    by_token["token_header"] = json!("X-Session");
+    by_token["token_prefix"] = json!("Session");
+    app.credential("by-token", "steps", &by_token);
+    app.credential("by-cookie", "steps", &values("the-password-1"));
+    app.credential("wrong", "steps", &values("another-password"));
+    for _ in 0..2 {
+        let answer = app.call("GET", "by-token/things", &[("x-session", "mine")], b"");
+        assert_eq!(answer.status, 200, "{}", answer.text());
+        assert_eq!(upstream.last().header("x-session"), "Session session-token-abc");
+    }
+    assert_eq!(app.get("by-cookie/things").status, 200);
+    assert_eq!(upstream.last().header("cookie"), "sid=session-cookie-abc");
+    let logins = |upstream: &Upstream| upstream.seen().iter().filter(|seen| seen.target == "/login").count();
+    assert_eq!(logins(&upstream), 2);
+    let before = upstream.count();
+    let refused = app.get("wrong/things");
+    assert_eq!((refused.status, refused.header("latchstring-error")), (502, Some("token_endpoint_error")));
+    assert_eq!(upstream.count(), before + 1, "only the login was asked");
+    assert!(!refused.text().contains("another-password"), "{}", refused.text());
+}
+
+#[test]
+fn raw_objects_are_sent_as_their_request_says() {
+    let (app, upstream) = (app(), Upstream::recording());
+    app.credential_of(
+        "raw",
+        "raw",
+        "custom",
+        &json!({
+            "baseUrl": upstream.url(), "apiKey": "raw-secret-1", "nested": {"id": "raw-secret-2"},
+            "request": {"headers": {"X-Key": "{{ apiKey }}"}, "query": {"id": "{{ nested.id }}"}},
+        }),
+    );
+    app.credential_of("raw", "kept", "custom", &json!({"apiKey": "raw-secret-3"}));
+    assert_eq!(app.get("raw/x").status, 200);
+    assert_eq!(upstream.last().header("x-key"), "raw-secret-1");
+    assert_eq!(upstream.last().target, "/x?id=raw-secret-2");
+    let kept = app.get("kept/x");
+    assert_eq!(kept.status, 422, "{}", kept.text());
+    assert_eq!(upstream.count(), 1);
+}
+
+#[test]
+fn templates_see_who_calls_and_a_missing_secret_sends_nothing() {
+    let (app, upstream) = (app(), Upstream::recording());
+    app.set_secret("shared_key", "the-shared-key-1");
+    app.credential(
+        "templated",
+        "custom",
+        &json!({
+            "base_url": upstream.url(),
+            "auth_headers": {"X-Key": "{{ get_secret('shared_key') }}", "X-Who": "{{ user.email }}", "X-Where": "{{ project.slug }}/{{ environment }}"},
+        }),
+    );
+    app.set_secret("short_lived", "the-short-lived-key");
+    app.credential(
+        "missing",
+        "custom",
+        &json!({"base_url": upstream.url(), "auth_headers": {"X-Key": "{{ get_secret('short_lived') }}"}}),
+    );
+    app.done("DELETE", "/projects/acme/environments/production/secrets/short_lived", &Value::Null, 204);
+    let at = [("latchstring-project", "acme"), ("latchstring-environment", "production")];
+    let answer = app.call_with(app.manage_key(), "GET", "templated/x", &at, b"");
+    assert_eq!(answer.status, 200, "{}", answer.text());
+    let seen = upstream.last();
+    assert_eq!(seen.header("x-key"), "the-shared-key-1");
+    assert_eq!(seen.header("x-who"), latchstring_testkit::app::EMAIL);
+    assert_eq!(seen.header("x-where"), "acme/production");
+    for (slug, code) in [("templated", "template_error"), ("missing", "secret_missing")] {
+        let refused = app.get(&format!("{slug}/x"));
+        assert_eq!(
+            (refused.status, refused.header("latchstring-error")),
+            (424, Some(code)),
+            "{}",
+            refused.text()
+        );
+    }
+    assert_eq!(upstream.count(), 1, "what could not be rendered was not sent");
+}

@@ -1,0 +1,360 @@
+//! Tokens: obtained once for everybody, renewed once, shared with nobody by accident.
+
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use http::Request;
+use http_body_util::{BodyExt, Full};
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use latchstring_testkit::jwt::KeyPair;
+use latchstring_testkit::postgres::Postgres;
+use latchstring_testkit::{AppSetup, OidcProvider, TestApp, figure, long};
+use serde_json::{Value, json};
+
+use crate::support::{Authority, Seen, Upstream, app, json_reply, localhost, reply, setup};
+
+fn client(oidc: &OidcProvider, base: &str) -> Value {
+    json!({
+        "base_url": base, "token_url": oidc.token_url(), "client_id": OidcProvider::CLIENT_ID,
+        "client_secret": OidcProvider::CLIENT_SECRET, "scope": "read",
+    })
+}
+
+/// So many calls at once, as streams of a few HTTP/2 connections to these servers in turn: how many were
+/// answered with each status.
+fn burst(apps: &[&TestApp], target: &str, calls: usize) -> Vec<(u16, usize)> {
+    const CONNECTIONS: usize = 8;
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+    let mut statuses = std::collections::BTreeMap::new();
+    runtime.block_on(async {
+        let mut senders = Vec::new();
+        for at in 0..CONNECTIONS {
+            let app = apps[at % apps.len()];
+            let stream = tokio::net::TcpStream::connect(app.authority()).await.unwrap();
+            let (sender, connection) = hyper::client::conn::http2::handshake::<_, _, Full<Bytes>>(
+                TokioExecutor::new(),
+                TokioIo::new(stream),
+            )
+            .await
+            .unwrap();
+            tokio::spawn(connection);
+            senders.push((sender, app));
+        }
+        let mut open = Vec::new();
+        for number in 0..calls {
+            let (sender, app) = &senders[number % CONNECTIONS];
+            let request = Request::get(format!("{}/proxy/{target}", app.url))
+                .header("latchstring-key", app.key())
+                .body(Full::new(Bytes::new()))
+                .unwrap();
+            let mut sender = sender.clone();
+            open.push(tokio::spawn(async move {
+                sender.ready().await.unwrap();
+                let answer = sender.send_request(request).await.unwrap();
+                let status = answer.status().as_u16();
+                answer.into_body().collect().await.unwrap();
+                status
+            }));
+        }
+        for call in open {
+            *statuses.entry(call.await.unwrap()).or_insert(0) += 1;
+        }
+    });
+    statuses.into_iter().collect()
+}
+
+/// An HTTP/2 upstream, so that a thousand calls need no thousand connections.
+fn busy_upstream(setup: AppSetup) -> (AppSetup, Upstream) {
+    let authority = Authority::new();
+    let upstream = Upstream::with(Some(authority.server(&["h2"], false)), |_| reply(200, "ok"));
+    let ca = setup.folder().join("ca.pem");
+    std::fs::write(&ca, &authority.pem).unwrap();
+    (setup.set("LATCHSTRING_EXTRA_CA_FILE", ca.display().to_string()), upstream)
+}
+
+const CALLS: usize = 1_000;
+
+fn single_flight(setup: AppSetup, two_servers: bool) {
+    let oidc = OidcProvider::with(&json!({"settings": {"delay_ms": 300}}));
+    let (setup, upstream) = busy_upstream(setup);
+    let app = setup.start();
+    let other = two_servers.then(|| app.beside().start());
+    let apps: Vec<&TestApp> = [Some(&app), other.as_ref()].into_iter().flatten().collect();
+    let rounds = if long() { 20 } else { 1 };
+    for round in 0..rounds {
+        let slug = format!("cold-{round}");
+        app.credential(&slug, "oauth2_client_credentials", &client(&oidc, &localhost(&upstream)));
+        oidc.reset_counts();
+        assert_eq!(burst(&apps, &format!("{slug}/x"), CALLS), [(200, CALLS)], "cold");
+        assert_eq!(oidc.token_requests(), 1, "a cold token is asked for once");
+
+        let slug = format!("expired-{round}");
+        app.credential(&slug, "oauth2_client_credentials", &client(&oidc, &localhost(&upstream)));
+        oidc.set(&json!({"access_token_ttl": 1}));
+        for app in &apps {
+            assert_eq!(app.get(&format!("{slug}/x")).status, 200);
+        }
+        oidc.set(&json!({"access_token_ttl": 3600}));
+        std::thread::sleep(Duration::from_millis(1_100));
+        oidc.reset_counts();
+        assert_eq!(burst(&apps, &format!("{slug}/x"), CALLS), [(200, CALLS)], "expired");
+        assert_eq!(oidc.token_requests(), 1, "an expired token is renewed once");
+    }
+    figure("rounds of 1,000 calls on a cold and on an expired token, one token request each", rounds * 2);
+    let per_round = 2 * CALLS + apps.len();
+    assert_eq!(upstream.count(), rounds * per_round);
+    let mut tokens: Vec<String> =
+        upstream.seen().iter().map(|seen| seen.header("authorization").to_owned()).collect();
+    tokens.sort();
+    tokens.dedup();
+    // The short-lived one may have run out between the two servers' first calls.
+    assert!((3 * rounds..=4 * rounds).contains(&tokens.len()), "{} tokens", tokens.len());
+    if let Some(other) = other {
+        other.stop();
+    }
+    app.stop();
+}
+
+#[test]
+fn a_thousand_calls_make_one_token_request_on_sqlite() {
+    single_flight(setup(), false);
+}
+
+#[test]
+fn a_thousand_calls_on_two_servers_make_one_token_request() {
+    single_flight(setup().database(&Postgres::shared().fresh_database()), true);
+}
+
+/// An upstream that refuses one token, or every token.
+struct Picky {
+    upstream: Upstream,
+    refused: Arc<Mutex<Vec<String>>>,
+}
+
+impl Picky {
+    fn start() -> Self {
+        let refused: Arc<Mutex<Vec<String>>> = Arc::default();
+        let list = Arc::clone(&refused);
+        let upstream = Upstream::start(move |seen: &Seen| {
+            let sent = seen.header("authorization");
+            if list.lock().unwrap().iter().any(|bad| bad == "all" || bad == sent) {
+                reply(401, "no")
+            } else {
+                json_reply(&json!({"length": seen.body.len()}))
+            }
+        });
+        Self { upstream, refused }
+    }
+
+    /// From now on the token of the newest request is refused.
+    fn refuse_last(&self) {
+        self.refused.lock().unwrap().push(self.upstream.last().header("authorization").to_owned());
+    }
+}
+
+#[test]
+fn a_401_is_followed_by_one_refresh_and_one_replay() {
+    let (app, oidc, picky) = (app(), OidcProvider::start(), Picky::start());
+    for (slug, method, length) in [("none", "GET", 0), ("small", "POST", 10), ("limit", "PUT", 64 * 1024)] {
+        app.credential(slug, "oauth2_client_credentials", &client(&oidc, &picky.upstream.url()));
+        oidc.reset_counts();
+        assert_eq!(app.get(&format!("{slug}/warm")).status, 200);
+        picky.refuse_last();
+        let before = picky.upstream.count();
+        let body: Vec<u8> = (0..length).map(|at| u8::try_from(at % 251).unwrap()).collect();
+        let answer = app.call(method, &format!("{slug}/x?a=b"), &[("x-mine", "1")], &body);
+        assert_eq!((answer.status, &answer.json()["length"]), (200, &json!(length)), "{slug}");
+        assert_eq!((picky.upstream.count() - before, oidc.token_requests()), (2, 2), "{slug}");
+        let seen = picky.upstream.seen();
+        let [first, again] = &seen[before..] else { panic!("two requests") };
+        assert_eq!((&first.method, &first.target, &first.body), (&again.method, &again.target, &again.body));
+        assert_ne!(first.header("authorization"), again.header("authorization"));
+        assert_eq!(again.header("x-mine"), "1");
+        assert_eq!(again.body, body);
+    }
+    app.stop();
+}
+
+#[test]
+fn a_larger_body_is_not_sent_twice_but_the_token_is_renewed() {
+    let (app, oidc, picky) = (app(), OidcProvider::start(), Picky::start());
+    app.credential("large", "oauth2_client_credentials", &client(&oidc, &picky.upstream.url()));
+    assert_eq!(app.get("large/warm").status, 200);
+    picky.refuse_last();
+    let body = vec![7; 64 * 1024 + 1];
+    let answer = app.call("POST", "large/x", &[], &body);
+    assert_eq!((answer.status, answer.text().as_str()), (401, "no"), "the upstream's own answer");
+    assert_eq!(picky.upstream.count(), 2, "what was not kept is not sent again");
+    latchstring_testkit::eventually("a renewed token", || (oidc.token_requests() == 2).then_some(()));
+    let answer = latchstring_testkit::eventually("a call with the new token", || {
+        Some(app.call("POST", "large/x", &[], &body)).filter(|answer| answer.status == 200)
+    });
+    assert_eq!(answer.json()["length"], body.len());
+    assert_eq!(oidc.token_requests(), 2);
+}
+
+#[test]
+fn a_refresh_is_forced_once_in_a_while_and_not_by_every_401() {
+    let (app, oidc, picky) = (app(), OidcProvider::start(), Picky::start());
+    app.credential("up", "oauth2_client_credentials", &client(&oidc, &picky.upstream.url()));
+    assert_eq!(app.get("up/warm").status, 200);
+    picky.refused.lock().unwrap().push("all".into());
+    for _ in 0..10 {
+        let answer = app.get("up/x");
+        assert_eq!((answer.status, answer.text().as_str()), (401, "no"));
+        assert!(answer.header("latchstring-error").is_none());
+    }
+    assert_eq!(oidc.token_requests(), 2, "one to begin with, one forced");
+    assert_eq!(picky.upstream.count(), 1 + 10 + 1, "one replay");
+}
+
+#[test]
+fn a_bearer_that_is_refused_is_not_tried_again() {
+    let (app, picky) = (app(), Picky::start());
+    picky.refused.lock().unwrap().push("all".into());
+    app.credential("up", "bearer", &json!({"base_url": picky.upstream.url(), "token": "the-token-5"}));
+    assert_eq!(app.get("up/x").status, 401);
+    assert_eq!(picky.upstream.count(), 1);
+}
+
+#[test]
+fn a_token_is_renewed_before_it_expires() {
+    // Six seconds of life, of which a tenth is the margin: no call may be sent with an expired one.
+    let oidc = OidcProvider::with(&json!({"settings": {"access_token_ttl": 6}}));
+    let app = app();
+    app.credential("up", "oauth2_client_credentials", &client(&oidc, &oidc.issuer()));
+    let (began, mut calls) = (Instant::now(), 0);
+    while began.elapsed() < Duration::from_secs(8) {
+        assert_eq!(app.get("up/resource").status, 200);
+        calls += 1;
+        std::thread::sleep(Duration::from_millis(40));
+    }
+    let counts = oidc.counts();
+    assert_eq!(counts["GET /resource"], calls, "none was refused and sent again");
+    assert_eq!(oidc.token_requests(), 2);
+}
+
+#[test]
+fn token_endpoints_that_misbehave_are_told_in_words() {
+    let answers: [(u16, &str, &str); 5] = [
+        (200, "text/html", "<html>sign in, please</html>"),
+        (
+            200,
+            "application/json",
+            "{\"error\": \"invalid_client\", \"error_description\": \"the-planted-secret-1 is wrong\"}",
+        ),
+        (200, "application/json", ""),
+        (500, "text/plain", "oops"),
+        (302, "text/plain", ""),
+    ];
+    let app = app();
+    for (number, (status, kind, body)) in answers.into_iter().enumerate() {
+        let upstream = Upstream::start(move |_| {
+            let mut answer = reply(status, body);
+            answer.headers_mut().insert("content-type", kind.parse().unwrap());
+            answer.headers_mut().insert("location", "http://127.0.0.1:1/".parse().unwrap());
+            answer
+        });
+        let slug = format!("up-{number}");
+        app.credential(
+            &slug,
+            "oauth2_client_credentials",
+            &json!({
+                "base_url": upstream.url(), "token_url": format!("{}/token", upstream.url()), "client_id": "me",
+                "client_secret": "the-planted-secret-1",
+            }),
+        );
+        for _ in 0..3 {
+            let answer = app.get(&format!("{slug}/x"));
+            assert_eq!(
+                (answer.status, answer.header("latchstring-error")),
+                (502, Some("token_endpoint_error")),
+                "{body}"
+            );
+            assert!(!answer.text().contains("the-planted-secret-1"), "{}", answer.text());
+            assert!(answer.json()["hint"].is_string(), "{}", answer.text());
+        }
+        assert_eq!(
+            upstream.count(),
+            1,
+            "after a refusal the endpoint is left alone for a while; nothing else is asked"
+        );
+    }
+}
+
+#[test]
+fn people_and_projects_with_templated_token_fields_never_share_a_token() {
+    let keys = KeyPair::generate("ES256");
+    let oidc = OidcProvider::with(&json!({
+        "settings": {"delay_ms": 100},
+        "clients": [{
+            "client_id": "robot", "token_endpoint_auth_method": "none",
+            "grant_types": ["urn:ietf:params:oauth:grant-type:jwt-bearer"], "redirect_uris": [], "response_types": [],
+            "jwks": {"keys": [keys.public_jwk]},
+        }],
+    }));
+    let app = app();
+    let grace = app.person("grace@example.com", "editor");
+    app.done(
+        "POST",
+        "/projects",
+        &json!({"slug": "other", "name": "Other", "environments": ["production"]}),
+        201,
+    );
+    for (slug, subject) in [("by-user", "{{ user.email }}"), ("by-project", "{{ project.slug }}")] {
+        app.done(
+            "POST",
+            "/credentials",
+            &json!({
+                "name": slug, "connector": "http", "auth_method": "oauth2_jwt_bearer", "verify": "skip",
+                "values": {"production": {
+                    "base_url": oidc.issuer(), "token_url": oidc.token_url(), "client_id": "robot", "subject": subject,
+                    "audience": oidc.issuer(), "private_key": keys.private_pem, "algorithm": "ES256",
+                }},
+                "shares": [
+                    {"project": "acme", "slug": slug, "grants": {"production": "production"}},
+                    {"project": "other", "slug": slug, "grants": {"production": "production"}},
+                ],
+            }),
+            201,
+        );
+    }
+    let calls = [
+        (app.manage_key(), "acme", "by-user", latchstring_testkit::app::EMAIL),
+        (grace.as_str(), "acme", "by-user", "grace@example.com"),
+        (app.manage_key(), "acme", "by-project", "acme"),
+        (app.manage_key(), "other", "by-project", "other"),
+    ];
+    // All at once and again and again: in the cold, and warm.
+    std::thread::scope(|scope| {
+        for _ in 0..4 {
+            for (key, project, slug, subject) in calls {
+                let app = &app;
+                scope.spawn(move || {
+                    let at = [("latchstring-project", project), ("latchstring-environment", "production")];
+                    for _ in 0..5 {
+                        let answer = app.call_with(key, "GET", &format!("{slug}/resource"), &at, b"");
+                        assert_eq!(answer.status, 200, "{}", answer.text());
+                        assert_eq!(answer.json()["sub"], subject);
+                    }
+                });
+            }
+        }
+    });
+    assert_eq!(oidc.token_requests(), 4, "one for each");
+    app.stop();
+}
+
+#[test]
+fn a_token_outlives_a_restart_and_a_kill() {
+    let oidc = OidcProvider::start();
+    let app = app();
+    app.credential("up", "oauth2_client_credentials", &client(&oidc, &oidc.issuer()));
+    assert_eq!(app.get("up/resource").status, 200);
+    let app = app.stop().start();
+    assert_eq!(app.get("up/resource").status, 200);
+    let app = app.kill().start();
+    assert_eq!(app.get("up/resource").status, 200);
+    assert_eq!(oidc.token_requests(), 1, "it was stored");
+}
