@@ -126,6 +126,22 @@ pub struct HostPattern {
     pub(crate) port: Option<u16>,
 }
 
+impl std::fmt::Display for HostPattern {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        if self.any {
+            return f.write_str("*");
+        }
+        if self.subdomains {
+            f.write_str("*.")?;
+        }
+        f.write_str(&self.host)?;
+        match self.port {
+            Some(port) => write!(f, ":{port}"),
+            None => Ok(()),
+        }
+    }
+}
+
 impl HostPattern {
     pub fn parse(text: &str) -> Result<Self, String> {
         let wrong = || {
@@ -280,6 +296,21 @@ pub struct ErrorRule {
     pub(crate) explanation: String,
 }
 
+impl ErrorRule {
+    pub fn explanation(&self) -> &str {
+        &self.explanation
+    }
+
+    /// `404`, `500-599`, or the text that is looked for.
+    pub fn when_text(&self) -> String {
+        match &self.when {
+            ErrorWhen::Status(range) if range.from == range.to => range.from.to_string(),
+            ErrorWhen::Status(range) => format!("{}-{}", range.from, range.to),
+            ErrorWhen::Text(text) => text.clone(),
+        }
+    }
+}
+
 #[derive(Clone, Debug)]
 pub(crate) enum ErrorWhen {
     Status(StatusRange),
@@ -298,6 +329,18 @@ pub struct Operation {
     pub(crate) filter: Option<Filter>,
     pub(crate) shape: Option<Shape>,
     pub(crate) select: Option<Select>,
+}
+
+impl Operation {
+    /// Whether a part of the answer is kept from the caller.
+    pub fn keeps_back(&self) -> bool {
+        self.filter.is_some() || self.shape.is_some()
+    }
+
+    /// Whether the answer is turned into a list of choices.
+    pub fn selects(&self) -> bool {
+        self.select.is_some()
+    }
 }
 
 /// Which items of an answer the caller may see.

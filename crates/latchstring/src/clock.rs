@@ -17,12 +17,14 @@ impl Clock for SystemClock {
     }
 }
 
+/// AWS-LC's generator, seeded by the operating system: every call needs some bytes, and a system call for each
+/// would cost as much as the look-up of its route.
 pub struct OsEntropy;
 
 impl Entropy for OsEntropy {
     fn fill(&self, bytes: &mut [u8]) {
         // Without randomness no id, key or nonce may be made: there is nothing sensible to go on with.
-        if getrandom::fill(bytes).is_err() {
+        if aws_lc_rs::rand::fill(bytes).is_err() {
             std::process::abort();
         }
     }

@@ -70,6 +70,8 @@ codes! {
     Internal = "internal", 500, "Something went wrong inside Latchstring";
     UpgradeNotSupported = "upgrade_not_supported", 501, "Upgrades are not supported";
     TokenEndpointError = "token_endpoint_error", 502, "The token endpoint did not give a token";
+    /// It did, and not as the operation expects.
+    UpstreamError = "upstream_error", 502, "The API did not do what it was asked";
     UpstreamUnreachable = "upstream_unreachable", 502, "The API could not be reached";
     Busy = "busy", 503, "Busy";
     Unavailable = "unavailable", 503, "Unavailable";

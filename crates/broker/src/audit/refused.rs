@@ -272,6 +272,36 @@ impl Broker {
         });
     }
 
+    /// An operation was refused, before or on a known route. Never waits.
+    pub(crate) fn refused_operation(
+        &self,
+        actor: &Actor,
+        route: Option<&Route>,
+        credential: &str,
+        path: &str,
+        problem: &Problem,
+    ) {
+        let unknown = IpAddr::from([0, 0, 0, 0]);
+        // Whose project it is that a person names is known only on a route.
+        let own = match &actor.who {
+            Who::Service { project, .. } => Some(project.clone()),
+            _ => None,
+        };
+        self.refusals_noted.note(|| Noted {
+            by: By::Known(Box::new(KnownCaller {
+                actor: actor.clone(),
+                project: route.map(|route| route.caller.project.id.clone()).or(own),
+                credential: route.map(|route| route.credential.clone()),
+                environment: route.map(|route| route.caller.environment.name.clone()),
+            })),
+            credential: cut(route.map_or(credential, |route| route.credential.as_str())),
+            client: actor.address.unwrap_or(unknown),
+            method: String::new(),
+            path: cut(path),
+            code: problem.code,
+        });
+    }
+
     /// Writes down what was refused since the last time. How many events.
     pub(crate) async fn write_refusals(&self) -> Result<usize, StoreError> {
         let mut groups: HashMap<Alike, (Noted, u64)> = HashMap::new();

@@ -199,7 +199,7 @@ pub async fn place(
     ))
 }
 
-async fn acted_for(
+pub(crate) async fn acted_for(
     tx: &mut ReadTx,
     limits: &KeyLimits,
     project: &ProjectId,

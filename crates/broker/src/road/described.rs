@@ -8,7 +8,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, header};
 use latchstring_connectors::{OwnRequest, To};
 use latchstring_journal::Purpose;
 use latchstring_model::address::Address;
-use latchstring_model::id::{CredentialId, ProjectId};
+use latchstring_model::id::{CallId, CredentialId, ProjectId};
 use latchstring_model::problem::Refused;
 use latchstring_model::{Code, PinPurpose, Problem, SecretBytes};
 use latchstring_schemes::wire::{Outgoing, WireAnswer, WireRequest};
@@ -48,6 +48,8 @@ pub struct Described {
     pub answer: WireAnswer,
     pub masker: Masker,
     pub request: ShownRequest,
+    /// Under which it is recorded.
+    pub call: CallId,
 }
 
 /// The same without an answer.
@@ -124,9 +126,10 @@ impl Broker {
                 max_body: behalf.max_body,
                 within: behalf.within,
             };
-            match self.fetch(own, wire).await {
+            let call = CallId::new(self.now(), &*self.parts.entropy);
+            match self.fetch_as(call.clone(), own, wire).await {
                 Ok(answer) if tries == 1 && plan.prepared.challenge(answer.status, &answer.headers) => {}
-                Ok(answer) => return Ok(Described { answer, masker, request: shown }),
+                Ok(answer) => return Ok(Described { answer, masker, request: shown, call }),
                 Err(failure) => return Err(Undelivered { failure, request: Some(shown) }),
             }
         }

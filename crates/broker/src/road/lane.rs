@@ -4,6 +4,7 @@
 //! as one [`Route`]) → limits of the key → bind → record → sign → forward → return.
 
 use std::collections::HashMap;
+use std::hash::{BuildHasherDefault, Hasher};
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -15,7 +16,6 @@ use http_body_util::{BodyExt, Limited};
 use hyper::body::Incoming;
 use latchstring_egress::{EgressError, Pool, RequestBody, ResponseBody};
 use latchstring_journal::{Purpose, Writer};
-use latchstring_model::address::Address;
 use latchstring_model::id::CallId;
 use latchstring_model::problem::Refused;
 use latchstring_model::{CallTicket, Code, PinPurpose, Problem, SecretString, Timestamp};
@@ -31,6 +31,7 @@ use super::record::{self, About, Noted};
 use super::route::Route;
 use super::{bind, headers};
 use crate::Broker;
+use crate::metrics::CallCounts;
 use crate::refusals;
 use crate::tokens::LiveToken;
 
@@ -50,8 +51,28 @@ pub struct Peer {
 /// A bounded cache that forgets what was not used since it last filled up.
 #[derive(Default)]
 struct Routes {
-    young: HashMap<RouteId, Arc<Route>>,
-    old: HashMap<RouteId, Arc<Route>>,
+    young: HashMap<RouteId, Arc<Route>, BuildHasherDefault<FirstBytes>>,
+    old: HashMap<RouteId, Arc<Route>, BuildHasherDefault<FirstBytes>>,
+}
+
+/// A route's id is a SHA-256 already: its first bytes are as good as any hash of it, and callers who could
+/// choose them would have to break SHA-256.
+#[derive(Default)]
+struct FirstBytes(u64);
+
+impl Hasher for FirstBytes {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        if let Some(first) = bytes.first_chunk::<8>() {
+            self.0 ^= u64::from_le_bytes(*first);
+        }
+    }
+
+    /// The length of the array, which is the same for all.
+    fn write_usize(&mut self, _: usize) {}
 }
 
 impl Routes {
@@ -82,6 +103,7 @@ pub struct Lane {
     pool: Pool,
     journal: Writer,
     routes: Mutex<Routes>,
+    counts: Arc<CallCounts>,
 }
 
 /// What one call is made of once its route is known.
@@ -102,10 +124,12 @@ struct Asked {
 
 impl Lane {
     /// Opens a core's part; runs on that core's runtime.
-    pub fn open(broker: &Arc<Broker>, _core: usize) -> Result<Self, std::io::Error> {
+    pub fn open(broker: &Arc<Broker>, core: usize) -> Result<Self, std::io::Error> {
+        let pool = Pool::new(Arc::clone(&broker.parts.egress));
         Ok(Self {
+            counts: broker.metrics.core(core, &pool),
             broker: Arc::clone(broker),
-            pool: Pool::new(Arc::clone(&broker.parts.egress)),
+            pool,
             journal: broker.parts.journal.writer(),
             routes: Mutex::default(),
         })
@@ -125,7 +149,10 @@ impl Lane {
         let call = CallId::new(now, &*self.broker.parts.entropy);
         let mut answer = match self.carry(&call, now, request, peer).await {
             Ok(answer) => answer,
-            Err(problem) => refusal(&problem),
+            Err(problem) => {
+                self.counts.refused(problem.code);
+                refusal(&problem)
+            }
         };
         if let Ok(value) = HeaderValue::from_str(call.as_str()) {
             answer.headers_mut().insert(CALL_ID, value);
@@ -151,7 +178,13 @@ impl Lane {
                 .hint("WebSocket and other upgrades cannot go through /proxy. With curl, --http2 asks for one on plain http: use --http2-prior-knowledge.")
                 .into());
         }
-        let ask = accept::ask(&head.headers, credential)?;
+        let ask = match accept::ask(&head.headers, credential) {
+            Ok(ask) => ask,
+            Err(problem) => {
+                self.broker.refused_stranger(credential, peer, &head.method, &format!("/{rest}"), &problem);
+                return Err(problem);
+            }
+        };
         let route = match self.route(&ask, now).await {
             Ok(route) => route,
             Err(problem) => {
@@ -234,12 +267,10 @@ impl Lane {
         body: Incoming,
         peer: Peer,
     ) -> Refused<Response<AnswerBody>> {
-        let address = Address {
-            origin: ready.plan.base.origin.clone(),
-            path: asked.target.get(..asked.path_length).unwrap_or_default().to_owned(),
-            query: None,
-        };
-        if let Err(problem) = bind::check_pins(&ready.plan.pins, PinPurpose::Call, &address) {
+        let path = asked.target.get(..asked.path_length).unwrap_or_default();
+        if let Err(problem) =
+            bind::check_pins(&ready.plan.pins, PinPurpose::Call, &ready.plan.base.origin, path)
+        {
             self.broker.refused_route(&ready.route, peer, &asked.method, &about_path, &problem);
             return Err(problem);
         }
@@ -254,13 +285,14 @@ impl Lane {
             environment: &route.credential_environment,
             purpose: Purpose::Call,
             method: asked.method.as_str(),
-            host: &address.origin.authority(),
+            host: &ready.plan.authority,
             path: &about_path,
             client: Some(&client),
         };
         let ticket = record::intent(&self.journal, &about, Arc::clone(&ready.plan.pins)).await?;
         let mut noted =
-            Noted::new(self.journal.clone(), call.clone(), Arc::clone(&self.broker.parts.clock), now);
+            Noted::new(self.journal.clone(), call.clone(), Arc::clone(&self.broker.parts.clock), now)
+                .counted(&self.counts, Purpose::Call);
         headers::strip_request(&mut asked.headers);
 
         let (body, memory, held) = match self.body(&ready, &asked, body).await {

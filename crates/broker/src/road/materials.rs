@@ -48,6 +48,7 @@ impl Broker {
         let mut names = Names::default();
         for kind in [SecretKind::Secret, SecretKind::Variable] {
             for row in secrets::list(tx, project, environment, kind).await.map_err(refusals::store)? {
+                self.ensure_data_key(&row.data_key).await?;
                 let aad = secret_aad(project, environment, kind, &row.name, row.version);
                 let bytes = self.open(ticket, &aad, &row.sealed)?;
                 let text = std::str::from_utf8(bytes.expose())

@@ -44,25 +44,38 @@ pub struct OwnCall<'a> {
 pub struct OwnFailure {
     pub problem: Box<Problem>,
     pub maybe_processed: bool,
+    /// Under which the try is recorded, if it came so far.
+    pub call: Option<CallId>,
 }
 
 impl From<Box<Problem>> for OwnFailure {
     fn from(problem: Box<Problem>) -> Self {
-        Self { problem, maybe_processed: false }
+        Self { problem, maybe_processed: false, call: None }
     }
 }
 
 impl From<&EgressError> for OwnFailure {
     fn from(error: &EgressError) -> Self {
         tracing::info!(reason = %error.operator_reason(), "a request of our own did not get an answer");
-        Self { problem: Box::new(Problem::from(error)), maybe_processed: error.maybe_processed() }
+        Self { problem: Box::new(Problem::from(error)), maybe_processed: error.maybe_processed(), call: None }
     }
 }
 
 impl Broker {
     /// Sends one request of our own and reads the answer.
     pub async fn fetch(&self, own: OwnCall<'_>, request: WireRequest) -> Result<WireAnswer, OwnFailure> {
-        bind::check_pins(own.pins, own.pin, &request.address)?;
+        let call = CallId::new(self.now(), &*self.parts.entropy);
+        self.fetch_as(call, own, request).await
+    }
+
+    /// The same under an id that the caller is told.
+    pub async fn fetch_as(
+        &self,
+        call: CallId,
+        own: OwnCall<'_>,
+        request: WireRequest,
+    ) -> Result<WireAnswer, OwnFailure> {
+        bind::check_pins(own.pins, own.pin, &request.address.origin, &request.address.path)?;
         let uri: Uri = request.address.target().parse().map_err(|_| {
             OwnFailure::from(Box::new(
                 Problem::new(
@@ -73,7 +86,6 @@ impl Broker {
             ))
         })?;
         let now = self.now();
-        let call = CallId::new(now, &*self.parts.entropy);
         let client = own.actor.address.map(|address| address.to_string());
         let about = About {
             call: &call,
@@ -93,7 +105,8 @@ impl Broker {
             .get()
             .ok_or_else(|| refusals::internal(&"the control runtime's way out is not open"))?;
         let ticket = record::intent(&way.journal, &about, Arc::clone(own.pins)).await?;
-        let mut noted = Noted::new(way.journal.clone(), call, Arc::clone(&self.parts.clock), now);
+        let mut noted = Noted::new(way.journal.clone(), call.clone(), Arc::clone(&self.parts.clock), now)
+            .counted(self.metrics.own(), own.purpose);
         let mut sent = Request::new(bytes::Bytes::copy_from_slice(request.body.expose()));
         *sent.method_mut() = request.method.clone();
         *sent.uri_mut() = uri;
@@ -115,7 +128,7 @@ impl Broker {
                 })
             }
             Err(error) => {
-                let failure = OwnFailure::from(&error);
+                let failure = OwnFailure { call: Some(call), ..OwnFailure::from(&error) };
                 noted.failed(failure.problem.code);
                 Err(failure)
             }

@@ -28,6 +28,8 @@ struct FixedHeader {
 pub struct Plan {
     pub prepared: Prepared,
     pub base: Address,
+    /// As records and the `Host` header have it.
+    pub authority: String,
     pub pins: Arc<[Pin]>,
     pub mask: Arc<MaskSet>,
     pub identity: Option<Identity>,
@@ -138,7 +140,7 @@ impl Plan {
             );
             pins.into()
         } else {
-            bind::check_pins(stored, PinPurpose::Call, &base)?;
+            bind::check_pins(stored, PinPurpose::Call, &base.origin, &base.path)?;
             Arc::clone(stored)
         };
         check_restricted(&resolved.uses, &pins)?;
@@ -155,6 +157,7 @@ impl Plan {
         Ok(Self {
             mask: Arc::new(MaskSet::new(&secrets)),
             prepared,
+            authority: base.origin.authority(),
             base,
             pins,
             identity,

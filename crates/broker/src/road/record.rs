@@ -14,6 +14,7 @@ use latchstring_model::problem::Refused;
 use latchstring_model::{CallTicket, Clock, Code, Pin, Problem, Timestamp};
 
 use crate::actor::{Actor, Who};
+use crate::metrics::CallCounts;
 
 /// Everything about a call that is written down before it is made.
 pub struct About<'a> {
@@ -83,11 +84,19 @@ pub struct Noted {
     bytes: u64,
     code: Option<&'static str>,
     open: bool,
+    counts: Option<(Arc<CallCounts>, Purpose)>,
 }
 
 impl Noted {
     pub fn new(journal: Writer, call: CallId, clock: Arc<dyn Clock>, began: Timestamp) -> Self {
-        Self { journal, call, clock, began, status: None, bytes: 0, code: None, open: true }
+        Self { journal, call, clock, began, status: None, bytes: 0, code: None, open: true, counts: None }
+    }
+
+    /// Counted among the metrics of its core when it ends.
+    #[must_use]
+    pub fn counted(mut self, counts: &Arc<CallCounts>, purpose: Purpose) -> Self {
+        self.counts = Some((Arc::clone(counts), purpose));
+        self
     }
 
     pub fn status(&mut self, status: u16) {
@@ -120,6 +129,9 @@ impl Noted {
             return;
         }
         let at = self.clock.now();
+        if let Some((counts, purpose)) = &self.counts {
+            counts.ended(*purpose, self.status, self.code, at.millis() - self.began.millis());
+        }
         let record = Record::Result(CallResult {
             call_id: Cow::Borrowed(&self.call),
             at,

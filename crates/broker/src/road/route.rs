@@ -98,6 +98,12 @@ impl RouteBook {
         routes.insert(id, Arc::downgrade(route));
     }
 
+    /// Routes that some core still has.
+    pub fn living(&self) -> usize {
+        let routes = self.routes.lock().unwrap_or_else(PoisonError::into_inner);
+        routes.values().filter(|route| route.strong_count() > 0).count()
+    }
+
     fn usage(&self, key: &latchstring_model::id::KeyId) -> Arc<AtomicI64> {
         Arc::clone(self.used.lock().unwrap_or_else(PoisonError::into_inner).entry(key.clone()).or_default())
     }
@@ -157,6 +163,7 @@ impl Broker {
         }
         let names = self.names(tx, &ticket, &caller.project.id, &caller.environment.id).await?;
         let aad = values_aad(&credential.id, &credential.owner, &values.environment, values.version);
+        self.ensure_data_key(&values.data_key).await?;
         let opened = self.open_json(&ticket, &aad, &values.sealed)?;
         let method = found.definition.method(&credential.auth_method);
         let method = method.ok_or_else(|| connector_changed(&found.definition.name))?;
@@ -184,7 +191,7 @@ impl Broker {
             _ => None,
         };
         let Some(valid) = self.freshness.watch(&basis) else { return Ok(None) };
-        Ok(Some(Arc::new(Route {
+        let route = Arc::new(Route {
             base_from_token: bare.needs_token && bare.base_url.is_none(),
             reads_token: bare.needs_token && (bare.uses.token || !bare.complete),
             per_call: bare.uses.time,
@@ -198,7 +205,11 @@ impl Broker {
             plan: ArcSwapOption::empty(),
             valid,
             used: key.map_or_else(Arc::default, |key| self.routes.usage(&key)),
-        })))
+        });
+        if let Some(slot) = &route.token {
+            slot.belongs_to(&route);
+        }
+        Ok(Some(route))
     }
 }
 

@@ -13,9 +13,11 @@ use latchstring_schemes::token::TokenSet;
 use latchstring_store::tokens::{self, TokenKey};
 use tokio::sync::watch;
 
+use super::background::Rebuilt;
 use super::driver::{Held, answer_of, life_of, row_of, shown};
 use super::source::{AskFailure, Obtained, TokenSource, reuse};
-use super::{Landing, LiveToken, TokenSlot};
+use super::{Flight, Landing, LiveToken, TokenSlot};
+use crate::actor::Actor;
 use crate::road::authorise;
 use crate::road::route::Route;
 use crate::sealing::token_aad;
@@ -32,6 +34,42 @@ fn busy() -> Box<Problem> {
     .hint("Try again in a few seconds; if it stays so, the provider's token endpoint is slow.")
     .retry_after(5)
     .into()
+}
+
+/// What a token is asked for with: a caller's route, or what was put together without one.
+pub(super) enum Behind {
+    Caller(Arc<Route>),
+    /// In the background: on nobody's behalf, with a living route's materials.
+    Route(Arc<Route>, Box<Actor>),
+    Rebuilt(Box<Rebuilt>),
+}
+
+impl Behind {
+    pub(super) fn source<'a>(&'a self, current: Option<&'a TokenSet>) -> TokenSource<'a> {
+        match self {
+            Behind::Caller(route) | Behind::Route(route, _) => TokenSource {
+                materials: &route.materials,
+                pins: &route.pins,
+                actor: match self {
+                    Behind::Route(_, actor) => actor,
+                    _ => &route.caller.actor,
+                },
+                project: Some(&route.caller.project.id),
+                credential: &route.credential,
+                environment: &route.credential_environment,
+                current,
+            },
+            Behind::Rebuilt(rebuilt) => TokenSource {
+                materials: &rebuilt.materials,
+                pins: &rebuilt.pins,
+                actor: &rebuilt.actor,
+                project: rebuilt.project.as_ref(),
+                credential: &rebuilt.credential,
+                environment: &rebuilt.environment,
+                current,
+            },
+        }
+    }
 }
 
 /// What one attempt learned, beside what the machine says.
@@ -51,33 +89,54 @@ impl Broker {
         let Some(slot) = route.token.clone() else {
             return Err(refusals::internal(&"a token was asked for that the method does not have"));
         };
-        let landing = {
-            let mut flight = slot.flight.lock().unwrap_or_else(PoisonError::into_inner);
-            match flight.as_ref() {
-                Some(under_way) => under_way.clone(),
-                None => {
-                    // Between our look and this lock somebody may have landed.
-                    if rejected.is_none()
-                        && let Some(live) = slot.fresh(self.now())
-                    {
-                        return Ok(live);
-                    }
-                    let (sender, receiver) = watch::channel(None);
-                    *flight = Some(receiver.clone());
-                    let (broker, route, slot) = (Arc::clone(self), Arc::clone(route), Arc::clone(&slot));
-                    let task = async move {
-                        let landed = broker.refresh(&route, &slot, rejected).await;
-                        // First the slot is free again, then those who wait are told.
-                        *slot.flight.lock().unwrap_or_else(PoisonError::into_inner) = None;
-                        // Nobody may be waiting any more.
-                        let _ = sender.send(Some(landed));
-                    };
-                    self.parts.control.spawn(task);
-                    receiver
-                }
+        let need = rejected.map_or(Need::Usable, |version| Need::Rejected { version });
+        // A renewal ahead of need may fail while the token that is there would still do.
+        for _ in 0..2 {
+            if rejected.is_none()
+                && let Some(live) = slot.fresh(self.now())
+            {
+                return Ok(live);
             }
-        };
-        wait(landing).await
+            let flight = self.fly(&slot, need, || Behind::Caller(Arc::clone(route)));
+            let landed = wait(flight.landing).await;
+            if landed.is_ok() || !flight.ahead {
+                return landed;
+            }
+        }
+        Err(busy())
+    }
+
+    /// The attempt that is under way, or a new one. The work is a task of its own.
+    pub(super) fn fly(
+        self: &Arc<Self>,
+        slot: &Arc<TokenSlot>,
+        need: Need,
+        behind: impl FnOnce() -> Behind,
+    ) -> Flight {
+        let mut flight = slot.flight.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(under_way) = flight.as_ref() {
+            return under_way.clone();
+        }
+        let (sender, receiver) = watch::channel(None);
+        // Between the caller's look and this lock somebody may have landed.
+        if need == Need::Usable
+            && let Some(live) = slot.current(self.now())
+        {
+            // The receiver is here: it cannot be gone.
+            let _ = sender.send(Some(Ok(live)));
+            return Flight { landing: receiver, ahead: false };
+        }
+        let begun = Flight { landing: receiver, ahead: matches!(need, Need::Ahead { .. }) };
+        *flight = Some(begun.clone());
+        let (broker, slot, behind) = (Arc::clone(self), Arc::clone(slot), behind());
+        self.parts.control.spawn(async move {
+            let landed = broker.refresh(&behind, &slot, need).await;
+            // First the slot is free again, then those who wait are told.
+            *slot.flight.lock().unwrap_or_else(PoisonError::into_inner) = None;
+            // Nobody may be waiting any more.
+            let _ = sender.send(Some(landed));
+        });
+        begun
     }
 
     /// After a 401: another token, if there is reason to think that one helps.
@@ -110,9 +169,9 @@ impl Broker {
 
     async fn refresh(
         self: &Arc<Self>,
-        route: &Arc<Route>,
+        behind: &Behind,
         slot: &Arc<TokenSlot>,
-        rejected: Option<i64>,
+        need: Need,
     ) -> Refused<Arc<LiveToken>> {
         let key = TokenKey {
             id: slot.id.clone(),
@@ -121,8 +180,7 @@ impl Broker {
             values_version: slot.values_version,
             name: "default".into(),
         };
-        let need = rejected.map_or(Need::Usable, |version| Need::Rejected { version });
-        let bare = route.materials.resolve(None, self.now(), &*self.parts.entropy)?;
+        let bare = behind.source(None).materials.resolve(None, self.now(), &*self.parts.entropy)?;
         let policy = bare.policy.clone();
         let prepared = bare.scheme.prepare().map_err(|error| crate::credentials::scheme_problem(&error))?;
         let mut machine = Machine::new(
@@ -150,7 +208,7 @@ impl Broker {
                     };
                     Event::Ran(self.run_step(&step, &held).await)
                 }
-                Command::Ask => Event::Answered(self.ask(route, slot, &machine, &key, &mut learned).await),
+                Command::Ask => Event::Answered(self.ask(behind, slot, &machine, &key, &mut learned).await),
                 Command::Sleep { ms } => {
                     tokio::time::sleep(Duration::from_millis(u64::try_from(ms).unwrap_or(0))).await;
                     Event::Woke
@@ -198,7 +256,7 @@ impl Broker {
     /// Asks the provider, and keeps the lease alive meanwhile.
     async fn ask(
         &self,
-        route: &Route,
+        behind: &Behind,
         slot: &TokenSlot,
         machine: &Machine,
         key: &TokenKey,
@@ -215,15 +273,7 @@ impl Broker {
                 return Answer::Failed { retry_after_ms: 0 };
             }
         };
-        let source = TokenSource {
-            materials: &route.materials,
-            pins: &route.pins,
-            actor: &route.caller.actor,
-            project: Some(&route.caller.project.id),
-            credential: &route.credential,
-            environment: &route.credential_environment,
-            current: current.as_ref(),
-        };
+        let source = behind.source(current.as_ref());
         let asking = self.ask_for_token(&source);
         tokio::pin!(asking);
         let mut beat = tokio::time::interval(Duration::from_millis(HEARTBEAT_MS as u64));
@@ -257,7 +307,8 @@ impl Broker {
         let Some((row, _)) = self.read_token(&slot.id).await.map_err(refusals::store)? else {
             return Ok(None);
         };
-        let Some((sealed, _)) = &row.sealed else { return Ok(None) };
+        let Some((sealed, data_key)) = &row.sealed else { return Ok(None) };
+        self.ensure_data_key(data_key).await?;
         let ticket: OpenTicket = authorise::token_opens();
         let aad = token_aad(&slot.id, &slot.environment, row.version);
         let bytes = self.open(&ticket, &aad, sealed)?;

@@ -89,6 +89,12 @@ pub fn reuse(prepared: Option<&Prepared>, policy: &TokenPolicy) -> Reuse {
 impl Broker {
     /// Asks once. The journal has the intent of every request before it is sent.
     pub(crate) async fn ask_for_token(&self, source: &TokenSource<'_>) -> Result<Obtained, AskFailure> {
+        let asked = self.ask_once(source).await;
+        self.metrics.token_request(asked.as_ref().err().map(|failure| failure.class));
+        asked
+    }
+
+    async fn ask_once(&self, source: &TokenSource<'_>) -> Result<Obtained, AskFailure> {
         let now = self.now();
         let resolved =
             source.materials.resolve(source.current, now, &*self.parts.entropy).map_err(not_sent)?;

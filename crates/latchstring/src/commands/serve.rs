@@ -15,7 +15,7 @@ use tower::ServiceExt;
 use super::{on_runtime, print, stopped};
 use crate::settings::{Raw, SettingError, Settings, refuse_unknown_variables};
 use crate::start::{self, Opened};
-use crate::{Config, Ending, telemetry};
+use crate::{Config, Ending, root_key, telemetry};
 
 #[derive(clap::Args)]
 pub struct Serve {
@@ -141,7 +141,16 @@ async fn listen(mut settings: Settings, sandbox: bool) -> Result<Ending, Setting
     broker.learn_allowed_projects().await.map_err(|error| SettingError(error.to_string()))?;
     tokio::spawn(Arc::clone(&broker).keep_allowed_projects());
     let (stop, stopping) = watch::channel(false);
-    let jobs = broker.start_jobs(stopping);
+    let mut jobs = broker.start_jobs(stopping.clone());
+    let key_file = settings.root_key_file.clone();
+    jobs.watch_key_file(
+        move || match root_key::read(&key_file) {
+            Ok(Some(ring)) => Ok(ring),
+            Ok(None) => Err(format!("the root key file {} is gone", key_file.display())),
+            Err(error) => Err(error.0),
+        },
+        stopping,
+    );
     let api = api(&broker);
     let gateway = latchstring_gateway::start(
         listener,
