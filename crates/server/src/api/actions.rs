@@ -32,6 +32,15 @@ const ACTIONS: &[(Method, &str, &str)] = &[
         "/api/v1/projects/{project}/environments/{environment}/variables/{name}",
         "variable.delete",
     ),
+    (Method::POST, "/api/v1/projects/{project}/connectors", "connector.create"),
+    (Method::PUT, "/api/v1/projects/{project}/connectors/{id}", "connector.update"),
+    (Method::DELETE, "/api/v1/projects/{project}/connectors/{id}", "connector.delete"),
+    // Refused calls are noted like those of /proxy.
+    (
+        Method::POST,
+        "/api/v1/projects/{project}/environments/{environment}/credentials/{credential}/call/{operation}",
+        "",
+    ),
     (Method::POST, "/api/v1/credentials", "credential.create"),
 ];
 

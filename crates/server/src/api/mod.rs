@@ -19,6 +19,7 @@
 pub mod actions;
 pub mod api_keys;
 pub mod audit;
+pub mod connectors;
 pub mod credentials;
 pub mod health;
 pub mod invites;
@@ -28,6 +29,7 @@ pub mod me_password;
 pub mod me_sessions;
 pub mod members;
 pub mod openapi;
+pub mod operations;
 pub mod projects;
 pub mod secrets;
 pub mod session;
@@ -57,5 +59,7 @@ pub fn router() -> OpenApiRouter<App> {
         .merge(audit::router())
         .merge(secrets::router())
         .merge(variables::router())
+        .merge(connectors::router())
         .merge(credentials::router())
+        .merge(operations::router())
 }

@@ -2,6 +2,9 @@
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 mod app;
+mod background;
+mod calling;
+mod connectors;
 mod conventions;
 mod cross_origin;
 mod entrance;
@@ -11,7 +14,9 @@ mod isolation;
 mod keys;
 mod me;
 mod members;
+mod metrics;
 mod openapi;
+mod operations;
 mod pages;
 mod projects;
 mod service_keys;
