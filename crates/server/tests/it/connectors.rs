@@ -150,8 +150,16 @@ both_worlds! {
 
     async fn a_changed_destination_waits_for_the_owner(world) {
         world.upload("acme", &crm()).await;
-        world.credential("acme", "crm", "key", "main").await;
-        assert_eq!(world.proxy_as_ada("main/v1/me").await.status, 200);
+        // Shared with another project, too, of which nothing changes.
+        world.app.project(&world.ada, "beta").await;
+        let grants = json!({"staging": "production"});
+        let body = json!({"name": "main", "connector": "crm", "auth_method": "key", "verify": "skip",
+            "values": {"production": {"base_url": world.api, "key": latchstring_sandbox::DEMO.api_key}},
+            "shares": [{"project": "acme", "grants": grants}, {"project": "beta", "grants": grants}]});
+        let credential = world.app.post("/api/v1/credentials", body).key(&world.ada.key).is(201).await.json();
+        let beta = world.app.service_key(&world.ada, "beta", json!({})).await["key"].as_str().unwrap().to_owned();
+        let from_beta = async || world.proxy("main/v1/me", &[("latchstring-key", &beta)]).await.status;
+        assert_eq!((world.proxy_as_ada("main/v1/me").await.status, from_beta().await), (200, 200));
         // Labels and help texts change nothing.
         let put = world.put("acme", "crm", &definition("Another name", "X-API-Key", "")).is(200).await.json();
         assert_eq!((&put["destinations_changed"], &put["credentials_waiting"]), (&json!(false), &json!(0)));
@@ -161,13 +169,24 @@ both_worlds! {
         assert_eq!((&put["destinations_changed"], &put["credentials_waiting"]), (&json!(true), &json!(1)));
         let refused = world.proxy_as_ada("main/v1/me").await;
         assert_eq!((refused.status, code(&refused).as_str()), (409, "connector_changed"));
+        assert_eq!(from_beta().await, 409);
         let operation = world.operation("main", "anything", json!({})).key(&world.ada.key).is(409).await;
         assert_eq!(operation.code(), "connector_changed");
         // What was approved once holds again.
         world.put("acme", "crm", &crm()).is(200).await;
-        assert_eq!(world.proxy_as_ada("main/v1/me").await.status, 200);
+        assert_eq!((world.proxy_as_ada("main/v1/me").await.status, from_beta().await), (200, 200));
+        // And so does what its owner approves; nobody else does that.
+        world.put("acme", "crm", &definition("CRM", "Authorization", "")).is(200).await;
+        assert_eq!((world.proxy_as_ada("main/v1/me").await.status, from_beta().await), (409, 409));
+        let approve = format!("/api/v1/credentials/{}/approve", credential["id"].as_str().unwrap());
+        let bob = world.app.person("bob@example.org").await;
+        world.app.member(&world.ada, "acme", &bob, "admin").await;
+        let refused = world.app.post(&approve, json!({})).key(&bob.key).send().await;
+        assert!(matches!(refused.status, 403 | 404), "{}", refused.text);
+        world.app.post(&approve, json!({})).key(&world.ada.key).is(200).await;
+        assert_eq!((world.proxy_as_ada("main/v1/me").await.status, from_beta().await), (401, 401), "sent, to where it was approved");
         let actions: Vec<String> = world.app.audit(&world.acme).await.into_iter().filter(|item| item.record.action.starts_with("connector.")).map(|item| item.record.action).collect();
-        assert_eq!(actions, ["connector.update", "connector.update", "connector.update", "connector.create"]);
+        assert_eq!(actions, ["connector.update", "connector.update", "connector.update", "connector.update", "connector.create"]);
     }
 
     async fn one_in_use_is_not_deleted(world) {
