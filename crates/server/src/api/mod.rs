@@ -21,6 +21,10 @@ pub mod api_keys;
 pub mod audit;
 pub mod connectors;
 pub mod credentials;
+mod credentials_change;
+mod credentials_check;
+mod credentials_history;
+mod credentials_life;
 pub mod health;
 pub mod invites;
 pub mod me;
@@ -61,5 +65,9 @@ pub fn router() -> OpenApiRouter<App> {
         .merge(variables::router())
         .merge(connectors::router())
         .merge(credentials::router())
+        .merge(credentials_change::router())
+        .merge(credentials_check::router())
+        .merge(credentials_life::router())
+        .merge(credentials_history::router())
         .merge(operations::router())
 }

@@ -27,7 +27,11 @@ async fn stored(shop: &Shop, credential: &Value) -> Vec<values::ValuesRow> {
 
 fn share(view: &Value, project: &str) -> Value {
     let shares = view["shares"].as_array().unwrap();
-    shares.iter().find(|share| share["project"] == project).unwrap_or_else(|| panic!("{project}: {view}")).clone()
+    shares
+        .iter()
+        .find(|share| share["project"] == project)
+        .unwrap_or_else(|| panic!("{project}: {view}"))
+        .clone()
 }
 
 both_shops! {
@@ -407,7 +411,8 @@ both_shops! {
     }
 
     async fn the_owner_approves_a_changed_connector(shop) {
-        let definition = |base: &str| format!("id: shop\nname: Shop\nallow_http: true\nbase_url: {base}\nauth_methods:\n  key:\n    label: Key\n    fields:\n      token: {{type: text, secret: true}}\n    scheme: {{type: bearer, token: '{{{{ token }}}}'}}\nverify: {{get: /me}}\n");
+        // The second one would make the token a field that is shown.
+        let definition = |base: &str| { let secret = base == shop.up.url; format!("id: shop\nname: Shop\nallow_http: true\nbase_url: {base}\nauth_methods:\n  key:\n    label: Key\n    fields:\n      token: {{type: text, secret: {secret}}}\n    scheme: {{type: bearer, token: '{{{{ token }}}}'}}\nverify: {{get: /me}}\n") };
         let upload = |method: axum::http::Method, path: &str, base: &str| {
             shop.app.call(method, path).header("content-type", "application/yaml").body(definition(base)).key(&shop.ada.key)
         };
@@ -440,6 +445,9 @@ both_shops! {
         assert_eq!(done["credential"]["environments"]["production"]["destinations"], look["after"]["destinations"]["production"]);
         assert_eq!(done["credential"]["environments"]["production"]["version"], 1, "the values are the same");
         assert_eq!(elsewhere.seen("/me").last().unwrap().headers["authorization"], "Bearer planted-shop-token");
+        let public = shop.patch(&made, json!({"values": {"production": {"token": "planted-other-token"}}})).is(200).await;
+        assert_eq!(public.json()["environments"]["production"]["secret_fields"], json!(["token"]), "secrecy only rises");
+        assert!(!public.text.contains("planted-"), "{}", public.text);
         shop.verify(&made, "production").is(200).await;
         let actions: Vec<String> = shop.app.audit(&shop.acme).await.into_iter().map(|item| item.record.action).collect();
         assert!(actions.contains(&"credential.approve".to_owned()), "{actions:?}");

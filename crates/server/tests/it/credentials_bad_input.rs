@@ -22,28 +22,70 @@ fn wrong(shop: &Shop) -> Vec<(Value, &'static str, &'static str)> {
     let key = latchstring_sandbox::DEMO.private_key;
     let public = latchstring_sandbox::DEMO.public_key;
     let certificate = "-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----\n";
-    let jwt = |key: &str, algorithm: &str| http("jwt", json!({"private_key": key, "algorithm": algorithm, "claims": {"iss": "x"}}));
+    let jwt = |key: &str, algorithm: &str| {
+        http("jwt", json!({"private_key": key, "algorithm": algorithm, "claims": {"iss": "x"}}))
+    };
     vec![
         (with(good(), "/connector", "salesfroce".into()), "/connector", "did you mean `salesforce`?"),
         (with(good(), "/connector", "no-such-thing-at-all".into()), "/connector", "there is no connector"),
         (with(good(), "/auth_method", "beaer".into()), "/auth_method", "did you mean `bearer`?"),
         (with(good(), "/auth_method", "x".into()), "/auth_method", "it has none, api_key"),
-        (with(good(), "/values/production/tokn", "x".into()), "/values/production/tokn", "did you mean `token`?"),
+        (
+            with(good(), "/values/production/tokn", "x".into()),
+            "/values/production/tokn",
+            "did you mean `token`?",
+        ),
         (with(good(), "/values/production/token", "".into()), "/values/production/token", "Token is missing"),
-        (with(good(), "/values/production/token", json!(["x"])), "/values/production/token", "a text is needed"),
+        (
+            with(good(), "/values/production/token", json!(["x"])),
+            "/values/production/token",
+            "a text is needed",
+        ),
         (with(good(), "/values", json!({})), "/values", "no environment"),
         (with(good(), "/name", "".into()), "/name", "is empty"),
         (with(good(), "/external_id", "7".into()), "/external_id", "belongs to a share"),
         (with(good(), "/oauth_client", "oac_x".into()), "/oauth_client", "no such OAuth client"),
         (with(good(), "/token", json!({"production": {}})), "/token", "cannot be brought along"),
-        (with(good(), "/values/production/base_url", "api.example.com".into()), "/values/production/base_url", "write it whole"),
-        (with(good(), "/values/production/base_url", "ftp://example.com".into()), "/values/production/base_url", "https"),
-        (with(good(), "/values/production/base_url", "https://me:pw@example.com".into()), "/values/production/base_url", "user name and password"),
-        (with(good(), "/values/production/base_url", "https://example.com/?a=b".into()), "/values/production/base_url", "no `?`"),
-        (with(good(), "/values/production/token", "{{ get_secret('x' }}".into()), "/values/production/token", "template"),
-        (with(good(), "/values/production/token", "{{ nothing }}".into()), "/values/production/token", "nothing"),
-        (with(good(), "/values/production/token", "line\nend".into()), "/values/production/token", "line end"),
-        (with(good(), "/values/production/token", "Bearer abcdefghijkl".into()), "/values/production/token", "already"),
+        (
+            with(good(), "/values/production/base_url", "api.example.com".into()),
+            "/values/production/base_url",
+            "write it whole",
+        ),
+        (
+            with(good(), "/values/production/base_url", "ftp://example.com".into()),
+            "/values/production/base_url",
+            "https",
+        ),
+        (
+            with(good(), "/values/production/base_url", "https://me:pw@example.com".into()),
+            "/values/production/base_url",
+            "user name and password",
+        ),
+        (
+            with(good(), "/values/production/base_url", "https://example.com/?a=b".into()),
+            "/values/production/base_url",
+            "no `?`",
+        ),
+        (
+            with(good(), "/values/production/token", "{{ get_secret('x' }}".into()),
+            "/values/production/token",
+            "template",
+        ),
+        (
+            with(good(), "/values/production/token", "{{ nothing }}".into()),
+            "/values/production/token",
+            "nothing",
+        ),
+        (
+            with(good(), "/values/production/token", "line\nend".into()),
+            "/values/production/token",
+            "line end",
+        ),
+        (
+            with(good(), "/values/production/token", "Bearer abcdefghijkl".into()),
+            "/values/production/token",
+            "already",
+        ),
         (jwt("no key at all", "RS256"), "/values/production/private_key", ""),
         (jwt(certificate, "RS256"), "/values/production/private_key", "this is a certificate"),
         (jwt(public, "RS256"), "/values/production/private_key", "this is a public key"),
