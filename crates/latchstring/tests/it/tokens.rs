@@ -77,7 +77,8 @@ const CALLS: usize = 1_000;
 
 fn single_flight(setup: AppSetup, two_servers: bool) {
     let oidc = OidcProvider::with(&json!({"settings": {"delay_ms": 300}}));
-    let (setup, upstream) = busy_upstream(setup);
+    // Only calls renew: the count shall show what they do.
+    let (setup, upstream) = busy_upstream(setup.set("LATCHSTRING_BACKGROUND_REFRESH", "off"));
     let app = setup.start();
     let other = two_servers.then(|| app.beside().start());
     let apps: Vec<&TestApp> = [Some(&app), other.as_ref()].into_iter().flatten().collect();
@@ -222,7 +223,7 @@ fn a_bearer_that_is_refused_is_not_tried_again() {
 fn a_token_is_renewed_before_it_expires() {
     // Six seconds of life, of which a tenth is the margin: no call may be sent with an expired one.
     let oidc = OidcProvider::with(&json!({"settings": {"access_token_ttl": 6}}));
-    let app = app();
+    let app = setup().set("LATCHSTRING_BACKGROUND_REFRESH", "off").start();
     app.credential("up", "oauth2_client_credentials", &client(&oidc, &oidc.issuer()));
     let (began, mut calls) = (Instant::now(), 0);
     while began.elapsed() < Duration::from_secs(8) {
