@@ -217,9 +217,9 @@ fn refuse_not_yet(raw: &Raw) -> Result<(), SettingError> {
         (&raw.audit_checkpoints, "LATCHSTRING_AUDIT_CHECKPOINTS", "checkpoints are not written"),
     ];
     match known.iter().find(|(value, _, _)| value.is_some()) {
-        Some((_, env, what)) => {
-            Err(SettingError(format!("{env} is set, but in this version {what}; unset it, so that nobody relies on it")))
-        }
+        Some((_, env, what)) => Err(SettingError(format!(
+            "{env} is set, but in this version {what}; unset it, so that nobody relies on it"
+        ))),
         None => Ok(()),
     }
 }
@@ -233,7 +233,10 @@ fn file(named: Option<&Path>) -> Result<Raw, SettingError> {
             return Ok(Raw::default());
         }
         Err(error) => {
-            return Err(SettingError(format!("the settings file {} cannot be read: {error}", path.display())));
+            return Err(SettingError(format!(
+                "the settings file {} cannot be read: {error}",
+                path.display()
+            )));
         }
     };
     toml::from_str(&text).map_err(|error| {

@@ -14,7 +14,9 @@ fn blocks(text: &str) -> Vec<Block> {
     let mut blocks = Vec::new();
     let mut lines = text.lines();
     while let Some(line) = lines.next() {
-        let Some(mark) = line.strip_prefix("<!-- tour").and_then(|rest| rest.strip_suffix(" -->")) else { continue };
+        let Some(mark) = line.strip_prefix("<!-- tour").and_then(|rest| rest.strip_suffix(" -->")) else {
+            continue;
+        };
         assert_eq!(lines.next(), Some("```sh"), "a tour mark stands right above a sh block");
         let script: Vec<&str> = lines.by_ref().take_while(|line| *line != "```").collect();
         blocks.push(Block { wanted: mark.strip_prefix(": ").map(str::to_owned), script: script.join("\n") });
@@ -62,7 +64,10 @@ fn the_tour_of_the_readme_works_as_it_stands() {
             .replace("http://127.0.0.1:5282", &listen)
             .replace("$PWD/target/release", &binary.parent().unwrap().display().to_string())
             // The connector's default is the sandbox beside the default port.
-            .replace("\"values\": {\"production\": {", &format!("\"values\": {{\"production\": {{\"base_url\": \"{sandbox}\", "));
+            .replace(
+                "\"values\": {\"production\": {",
+                &format!("\"values\": {{\"production\": {{\"base_url\": \"{sandbox}\", "),
+            );
         script.push_str(&here);
         script.push_str(&format!("\necho '{CUT}'\n"));
     }
@@ -76,7 +81,11 @@ fn the_tour_of_the_readme_works_as_it_stands() {
     let outputs: Vec<&str> = out.split(CUT).collect();
     for (block, output) in blocks.iter().zip(outputs) {
         if let Some(wanted) = &block.wanted {
-            assert!(output.contains(wanted.as_str()), "wanted {wanted} of\n{}\n{output}\n{err}", block.script);
+            assert!(
+                output.contains(wanted.as_str()),
+                "wanted {wanted} of\n{}\n{output}\n{err}",
+                block.script
+            );
         }
     }
 }
