@@ -214,11 +214,18 @@ async fn stored(store: &Store) -> Vec<(Fact, String)> {
 }
 
 /// Every item of a project's list, in pages of `limit`; and how many pages there were.
-async fn listed(store: &Store, project: &ProjectId, filter: &AuditFilter, limit: u32) -> (Vec<AuditItem>, usize) {
+async fn listed(
+    store: &Store,
+    project: &ProjectId,
+    filter: &AuditFilter,
+    limit: u32,
+) -> (Vec<AuditItem>, usize) {
     let mut reader = store.read().await.unwrap();
     let (mut all, mut pages, mut cursor) = (Vec::new(), 0, None);
     loop {
-        let page = rows::list_of_project(&mut reader, project, filter, &Paging::new(cursor, Some(limit))).await.unwrap();
+        let page = rows::list_of_project(&mut reader, project, filter, &Paging::new(cursor, Some(limit)))
+            .await
+            .unwrap();
         assert!(page.items.len() <= limit as usize);
         pages += 1;
         all.extend(page.items);
@@ -228,7 +235,10 @@ async fn listed(store: &Store, project: &ProjectId, filter: &AuditFilter, limit:
         }
     }
     assert!(all.windows(2).all(|two| two[0].seq > two[1].seq), "newest first, each once");
-    assert!(all.iter().all(|item| body::columns(&item.record.body).are_of(&item.record)), "as with a row of its own");
+    assert!(
+        all.iter().all(|item| body::columns(&item.record.body).are_of(&item.record)),
+        "as with a row of its own"
+    );
     (all, pages)
 }
 
