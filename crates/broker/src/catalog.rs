@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use aws_lc_rs::digest::{SHA256, digest};
 use latchstring_connectors::{Definition, HostVerdict};
 use latchstring_model::id::ProjectId;
 use latchstring_model::problem::Refused;
@@ -17,11 +18,14 @@ pub const BUILTIN: &str = "builtin/";
 /// Definitions of projects that were parsed, by uid; the digest of their source tells whether they still hold.
 const PARSED: usize = 1024;
 
+/// The digest of the source that was read, and what it says.
+type Parsed = (Vec<u8>, Arc<Definition>);
+
 #[derive(Default)]
 pub struct Catalog {
     builtin: HashMap<String, Arc<Definition>>,
     order: Vec<Arc<Definition>>,
-    parsed: Mutex<HashMap<String, (i64, Arc<Definition>)>>,
+    parsed: Mutex<HashMap<String, Parsed>>,
 }
 
 impl Catalog {
@@ -45,9 +49,11 @@ impl Catalog {
     }
 
     fn parse(&self, row: &connectors::ConnectorRow) -> Refused<Arc<Definition>> {
+        // Not the version: one that was deleted and made again begins at 1 once more.
+        let source = digest(&SHA256, row.source.as_bytes()).as_ref().to_vec();
         let mut parsed = self.parsed.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some((version, definition)) = parsed.get(&row.uid)
-            && *version == row.version
+        if let Some((known, definition)) = parsed.get(&row.uid)
+            && *known == source
         {
             return Ok(Arc::clone(definition));
         }
@@ -66,7 +72,7 @@ impl Catalog {
         if parsed.len() >= PARSED {
             parsed.clear();
         }
-        parsed.insert(row.uid.clone(), (row.version, Arc::clone(&definition)));
+        parsed.insert(row.uid.clone(), (source, Arc::clone(&definition)));
         Ok(definition)
     }
 }

@@ -37,27 +37,3 @@ impl Broker {
         vec![("database", database), ("key", key), ("migrations", migrations), ("journal", journal)]
     }
 }
-
-impl Broker {
-    /// All metrics, as Prometheus text (format 0.0.4).
-    pub fn metrics(&self) -> String {
-        let pool = self.own_way.get().map(|way| way.pool.stats());
-        let mut text = String::new();
-        let mut gauge = |name: &str, help: &str, value: u64| {
-            text.push_str(&format!("# HELP {name} {help}\n# TYPE {name} gauge\n{name} {value}\n"));
-        };
-        gauge(
-            "latchstring_journal_unshipped_bytes",
-            "Bytes of records that are not in the database yet.",
-            self.parts.journal.unshipped(),
-        );
-        if let Some(stats) = pool {
-            gauge(
-                "latchstring_own_connections_idle",
-                "Idle upstream connections of the control runtime.",
-                stats.idle,
-            );
-        }
-        text
-    }
-}

@@ -6,10 +6,13 @@ mod allowed_projects;
 pub mod audit;
 pub mod catalog;
 pub mod credentials;
+pub mod definitions;
 pub mod freshness;
 mod health;
 pub mod jobs;
 pub mod keys;
+pub mod metrics;
+pub mod operations;
 pub mod passwords;
 pub mod people;
 pub mod projects;
@@ -73,6 +76,8 @@ pub struct Broker {
     pub(crate) tokens: tokens::TokenBook,
     pub(crate) own_way: OnceLock<road::own::OwnWay>,
     pub(crate) refusals_noted: audit::Refusals,
+    pub(crate) metrics: metrics::Metrics,
+    pub(crate) turns: tokens::background::Turns,
 }
 
 impl Broker {
@@ -82,6 +87,7 @@ impl Broker {
         let heard = Arc::clone(&freshness);
         parts.store.on_change(move |changes| heard.changed(changes));
         let sandbox = settings.sandbox.is_some();
+        let metrics = metrics::Metrics::new(parts.clock.now());
         Arc::new(Self {
             parts,
             settings,
@@ -91,6 +97,8 @@ impl Broker {
             tokens: tokens::TokenBook::default(),
             own_way: OnceLock::new(),
             refusals_noted: audit::Refusals::default(),
+            metrics,
+            turns: tokens::background::Turns::default(),
         })
     }
 

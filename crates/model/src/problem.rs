@@ -205,4 +205,13 @@ mod tests {
         assert_eq!(body["hint"], "yes");
         assert!(body.get("errors").is_none());
     }
+
+    #[test]
+    fn every_code_is_explained_in_the_docs() {
+        let page = include_str!("../../../docs/errors.md");
+        for code in Code::ALL {
+            let row = format!("`{}` | {} | {} |", code.as_str(), code.status(), code.title());
+            assert!(page.contains(&row), "docs/errors.md lacks the row: {row}");
+        }
+    }
 }

@@ -79,6 +79,15 @@ statements! {
         LEFT JOIN scopes s ON s.id = COALESCE(k.user_id, k.project_id)
         WHERE k.secret_hash = $1 AND k.ended_at IS NULL AND (k.expires_at IS NULL OR k.expires_at > $2)
         AND ((k.kind = 'personal' AND u.active = 1) OR (k.kind = 'service' AND e.id IS NOT NULL))");
+    BY_ID = concat!("SELECT ", columns!(), ",
+        u.email, u.username, u.name, u.first_name, u.last_name, u.superuser, p.slug, p.name, e.name, s.epoch
+        FROM api_keys k
+        LEFT JOIN users u ON u.id = k.user_id
+        LEFT JOIN projects p ON p.id = k.project_id
+        LEFT JOIN environments e ON e.id = k.environment_id AND e.project_id = k.project_id
+        LEFT JOIN scopes s ON s.id = COALESCE(k.user_id, k.project_id)
+        WHERE k.id = $1 AND k.ended_at IS NULL AND (k.expires_at IS NULL OR k.expires_at > $2)
+        AND ((k.kind = 'personal' AND u.active = 1) OR (k.kind = 'service' AND e.id IS NOT NULL))");
     LIST_OF_USER = concat!("SELECT ", columns!(), " FROM api_keys k
         WHERE k.user_id = $1 AND k.ended_at IS NULL AND k.id > $2 ORDER BY k.id LIMIT $3");
     LIST_OF_PROJECT = concat!("SELECT ", columns!(), " FROM api_keys k
@@ -176,6 +185,11 @@ pub async fn by_secret_hash(
     now: Timestamp,
 ) -> Result<Option<KeyCaller>> {
     BY_SECRET.on(tx).bind(secret_hash).bind(now).optional(read_caller).await
+}
+
+/// The same for a key that the entrance has recognised: still living, and its limits.
+pub async fn by_id(tx: &mut impl Tx, id: &KeyId, now: Timestamp) -> Result<Option<KeyCaller>> {
+    BY_ID.on(tx).bind(id).bind(now).optional(read_caller).await
 }
 
 pub async fn list_of_user(tx: &mut impl Tx, user: &UserId, paging: &Paging) -> Result<Page<ApiKeyRow>> {

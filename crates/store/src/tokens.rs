@@ -149,7 +149,8 @@ statements! {
     DUE = concat!("SELECT ", columns!(), " FROM tokens t JOIN credentials c ON c.id = t.credential_id
         JOIN credential_values v ON v.credential_id = t.credential_id AND v.environment = t.environment
             AND v.version = t.values_version
-        WHERE t.state = 'live' AND t.fresh_until <= $1 AND (t.retry_at IS NULL OR t.retry_at <= $2)
+        WHERE t.state = 'live' AND t.fresh_until <= $1 AND (t.fresh_until > $4 OR (t.fresh_until = $4 AND t.id > $5))
+        AND (t.retry_at IS NULL OR t.retry_at <= $2)
         AND t.lease_until <= $2 AND c.disabled = 0 AND c.deletes_at IS NULL
         ORDER BY t.fresh_until, t.id LIMIT $3");
     IDLE = concat!("SELECT ", columns!(), " FROM tokens t JOIN credentials c ON c.id = t.credential_id
@@ -365,15 +366,16 @@ pub async fn orphan(tx: &mut WriteTx, id: &str, seen_fence: i64, version: i64, e
     Ok(ORPHAN.on(tx).bind(error).bind(now).bind(id).bind(seen_fence).bind(version).run().await? == 1)
 }
 
-/// Live tokens of usable credentials that should be refreshed before `fresh_before`, the most urgent first.
-/// Both times are the database's clock.
+/// Live tokens of usable credentials that should be refreshed before `fresh_before`, the most urgent first, from
+/// behind `after` (when, id) on. `db_now` is the database's clock; the others are what `fresh_until` was set by.
 pub async fn due(
     tx: &mut impl Tx,
+    after: (Timestamp, &str),
     fresh_before: Timestamp,
     db_now: Timestamp,
     limit: i64,
 ) -> Result<Vec<TokenRow>> {
-    DUE.on(tx).bind(fresh_before).bind(db_now).bind(limit).all(read).await
+    DUE.on(tx).bind(fresh_before).bind(db_now).bind(limit).bind(after.0).bind(after.1).all(read).await
 }
 
 /// Live tokens that were obtained before `obtained_before`, for keeping idle grants alive.

@@ -106,8 +106,9 @@ impl Broker {
         let next_cursor = match &wanted.project {
             Some(name) => {
                 let member = access::look(&mut tx, actor, name).await?;
-                filter.connector =
-                    self.uid_of(&mut tx, &[member.project.id.clone()], wanted.connector.as_deref()).await?;
+                filter.connector = self
+                    .uid_of(&mut tx, std::slice::from_ref(&member.project.id), wanted.connector.as_deref())
+                    .await?;
                 let page = rows::list_of_project(&mut tx, &member.project.id, &filter, paging)
                     .await
                     .map_err(refusals::store)?;

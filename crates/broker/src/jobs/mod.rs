@@ -158,6 +158,21 @@ impl Broker {
             async move { broker.delete_due_credentials().await.map_err(|error| error.to_string()) }
         }));
 
+        if self.settings.background_refresh {
+            let broker = Arc::clone(self);
+            start(Job::new("tokens", Duration::from_secs(5), move || {
+                let broker = Arc::clone(&broker);
+                async move {
+                    // Renewals go on by themselves.
+                    broker
+                        .refresh_due_tokens()
+                        .await
+                        .map(|_| Again::Later)
+                        .map_err(|problem| problem.to_string())
+                }
+            }));
+        }
+
         Jobs { broker: Arc::clone(self), tasks }
     }
 }

@@ -356,10 +356,15 @@ impl Lane {
             headers: &mut headers,
         };
         if let BodyNeed::Held { max } = ready.plan.prepared.body_need(&out) {
-            let held = Limited::new(body, max).collect().await.map_err(|_| {
+            let too_long = || {
                 Problem::new(Code::BodyTooLarge, format!("This credential signs the body, so it must be held in memory, and it is longer than {max} bytes (or broke off)."))
                     .hint("Send a smaller body; if the API offers uploads in parts, use those.")
-            })?;
+            };
+            // Said before it is sent: a client that waits for `100 Continue` need not send it at all.
+            if body.size_hint().lower() > max as u64 {
+                return Err(too_long().into());
+            }
+            let held = Limited::new(body, max).collect().await.map_err(|_| too_long())?;
             let bytes = held.to_bytes();
             return Ok((RequestBody::full(bytes.clone()), Replay::Whole(bytes.clone()), Some(bytes)));
         }

@@ -3,12 +3,14 @@
 //! A [`TokenSlot`] is one token in this process; all cores share it, and a warm call only reads it. Obtaining
 //! is single-flight here, and across servers by the lease of the refresh protocol (`schemes::refresh`).
 
+pub mod background;
 mod driver;
 mod key;
 mod obtain;
 mod source;
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use arc_swap::ArcSwapOption;
@@ -19,6 +21,7 @@ use latchstring_schemes::token::TokenSet;
 use tokio::sync::watch;
 
 use crate::road::mask::MaskSet;
+use crate::road::route::Route;
 
 pub use key::{id_of, token_id};
 pub(crate) use source::excerpt;
@@ -45,6 +48,21 @@ impl LiveToken {
 /// How an attempt to get a token ended, for everybody who waits for it.
 type Landing = watch::Receiver<Option<Refused<Arc<LiveToken>>>>;
 
+/// An attempt that is under way.
+#[derive(Clone)]
+struct Flight {
+    landing: Landing,
+    /// Begun in the background, ahead of need: its failure is nobody's yet.
+    ahead: bool,
+}
+
+/// How exactly uses are noted, in milliseconds: a store per call would have all cores write to one line.
+const USE_NOTED_EVERY: i64 = 10_000;
+/// A token that operations used is kept opened for so long after its last use, in milliseconds.
+const KEPT_FOR: i64 = 3_600_000;
+/// Tokens that are kept for operations.
+const MOST_KEPT: usize = 4096;
+
 /// One token of one credential: by its key, which no two people or projects share by accident.
 pub struct TokenSlot {
     pub id: String,
@@ -53,18 +71,44 @@ pub struct TokenSlot {
     pub environment: String,
     pub values_version: i64,
     live: ArcSwapOption<LiveToken>,
-    flight: Mutex<Option<Landing>>,
+    flight: Mutex<Option<Flight>>,
+    /// When a call last wanted it, to [`USE_NOTED_EVERY`].
+    used: AtomicI64,
+    /// The route that was built last: it knows how the token is asked for.
+    route: Mutex<Weak<Route>>,
 }
 
 impl TokenSlot {
     /// The token, if it is good for a call now.
     pub fn fresh(&self, now: Timestamp) -> Option<Arc<LiveToken>> {
+        if now.millis() - self.used.load(Ordering::Relaxed) >= USE_NOTED_EVERY {
+            self.used.store(now.millis(), Ordering::Relaxed);
+        }
+        self.current(now)
+    }
+
+    /// The same for whoever is no call.
+    fn current(&self, now: Timestamp) -> Option<Arc<LiveToken>> {
         self.live.load_full().filter(|live| live.fresh_until.is_none_or(|until| now < until))
     }
 
     /// Whatever is here, fresh or not.
     pub fn any(&self) -> Option<Arc<LiveToken>> {
         self.live.load_full()
+    }
+
+    /// Whether a call of this process wanted it since then.
+    fn used_since(&self, at: Timestamp) -> bool {
+        self.used.load(Ordering::Relaxed) >= at.plus_millis(-USE_NOTED_EVERY).millis()
+    }
+
+    /// Told by each new route of it.
+    pub(crate) fn belongs_to(&self, route: &Arc<Route>) {
+        *self.route.lock().unwrap_or_else(PoisonError::into_inner) = Arc::downgrade(route);
+    }
+
+    fn route(&self) -> Option<Arc<Route>> {
+        self.route.lock().unwrap_or_else(PoisonError::into_inner).upgrade()
     }
 
     fn keep(&self, live: Arc<LiveToken>) {
@@ -84,6 +128,8 @@ impl TokenSlot {
 #[derive(Default)]
 pub struct TokenBook {
     slots: Mutex<HashMap<String, Weak<TokenSlot>>>,
+    /// Those that no data core holds: operations build a route for each call.
+    kept: Mutex<HashMap<String, Arc<TokenSlot>>>,
 }
 
 impl TokenBook {
@@ -108,8 +154,35 @@ impl TokenBook {
             values_version,
             live: ArcSwapOption::empty(),
             flight: Mutex::new(None),
+            used: AtomicI64::new(i64::MIN / 2),
+            route: Mutex::new(Weak::new()),
         });
         slots.insert(id.to_owned(), Arc::downgrade(&slot));
         slot
+    }
+
+    fn find(&self, id: &str) -> Option<Arc<TokenSlot>> {
+        self.slots.lock().unwrap_or_else(PoisonError::into_inner).get(id).and_then(Weak::upgrade)
+    }
+
+    /// Keeps the token of a call whose route ends with it.
+    pub(crate) fn keep(&self, slot: &Arc<TokenSlot>) {
+        let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        if kept.len() >= MOST_KEPT && !kept.contains_key(&slot.id) {
+            kept.clear();
+        }
+        kept.insert(slot.id.clone(), Arc::clone(slot));
+    }
+
+    /// Lets go of what nobody has used for long.
+    fn sweep(&self, now: Timestamp) {
+        let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        kept.retain(|_, slot| slot.used_since(now.plus_millis(-KEPT_FOR)));
+    }
+
+    /// Slots that somebody holds.
+    pub fn living(&self) -> usize {
+        let slots = self.slots.lock().unwrap_or_else(PoisonError::into_inner);
+        slots.values().filter(|slot| slot.strong_count() > 0).count()
     }
 }

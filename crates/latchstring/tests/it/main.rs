@@ -8,6 +8,7 @@ mod freshness;
 mod logs;
 mod masking;
 mod process;
+mod readme;
 mod records;
 mod schemes;
 mod streaming;

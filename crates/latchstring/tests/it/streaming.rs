@@ -199,3 +199,54 @@ fn an_answer_that_breaks_off_breaks_off_for_the_caller_too() {
     });
     assert_eq!(item["call"]["status"], 200);
 }
+
+/// What the upstream reads after the head, until the other side is done or gone.
+fn upload(more: &str, sent: &[u8]) -> Vec<u8> {
+    let (sender, receiver) = mpsc::channel();
+    let raw = RawServer::start(move |_, stream| {
+        let mut body = Vec::new();
+        // A reset ends it as well as a close.
+        let _ = stream.read_to_end(&mut body);
+        sender.send(body).unwrap();
+    });
+    let app = app();
+    app.credential("up", "bearer", &json!({"base_url": raw.url(), "token": "the-token-5"}));
+    let mut stream = connect(&app);
+    stream.write_all(&[&head(&app, "POST", "up/x", more), sent].concat()).unwrap();
+    latchstring_testkit::eventually("the request at the upstream", || {
+        (!raw.heads().is_empty()).then_some(())
+    });
+    drop(stream);
+    let body = receiver.recv_timeout(std::time::Duration::from_secs(60)).unwrap();
+    app.stop();
+    body
+}
+
+#[test]
+fn an_upload_that_breaks_off_is_not_completed() {
+    let body = upload("transfer-encoding: chunked\r\n", b"5\r\nhello\r\n64\r\nonly a part");
+    assert!(!body.ends_with(b"0\r\n\r\n"), "{}", String::from_utf8_lossy(&body));
+    let body = upload("content-length: 100\r\n", b"only a part");
+    assert!(body.len() < 100, "{}", String::from_utf8_lossy(&body));
+}
+
+#[test]
+fn an_answer_that_comes_before_the_body_is_read_is_handed_over() {
+    let raw = RawServer::start(|_, stream| {
+        let _ = stream.write_all(b"HTTP/1.1 413 Too Large\r\ncontent-length: 3\r\nx-early: 1\r\n\r\nbig");
+        let mut rest = Vec::new();
+        // Whatever still comes.
+        let _ = stream.read_to_end(&mut rest);
+    });
+    let app = app();
+    app.credential("up", "bearer", &json!({"base_url": raw.url(), "token": "the-token-5"}));
+    let mut stream = connect(&app);
+    // No more than the first bytes of what was announced: the answer does not wait for the rest.
+    let begun = head(&app, "POST", "up/x", "content-length: 100000000\r\n");
+    stream.write_all(&[&begun, b"first".as_slice()].concat()).unwrap();
+    let answer = String::from_utf8(read_head(&mut stream)).unwrap();
+    assert!(answer.starts_with("HTTP/1.1 413") && answer.contains("x-early: 1"), "{answer}");
+    let mut body = [0; 3];
+    stream.read_exact(&mut body).unwrap();
+    assert_eq!(&body, b"big");
+}

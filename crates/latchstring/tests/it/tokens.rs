@@ -358,3 +358,66 @@ fn a_token_outlives_a_restart_and_a_kill() {
     assert_eq!(app.get("up/resource").status, 200);
     assert_eq!(oidc.token_requests(), 1, "it was stored");
 }
+
+#[test]
+fn a_caller_that_hangs_up_cancels_no_refresh() {
+    let oidc = OidcProvider::with(&json!({"settings": {"delay_ms": 1000}}));
+    let app = app();
+    app.credential("up", "oauth2_client_credentials", &client(&oidc, &oidc.issuer()));
+    let mut stream = crate::support::connect(&app);
+    let request = crate::support::head(&app, "GET", "up/resource", "");
+    std::io::Write::write_all(&mut stream, &request).unwrap();
+    latchstring_testkit::eventually("the token request", || (oidc.token_requests() == 1).then_some(()));
+    drop(stream);
+    assert_eq!(app.get("up/resource").status, 200);
+    assert_eq!(oidc.token_requests(), 1, "the one that was under way served the next caller");
+}
+
+#[test]
+fn a_lost_token_answer_is_not_asked_for_again_and_again() {
+    let oidc = OidcProvider::with(&json!({"settings": {"lose_next": 100}}));
+    let app = app();
+    app.credential("up", "oauth2_client_credentials", &client(&oidc, &oidc.issuer()));
+    for _ in 0..5 {
+        let answer = app.get("up/resource");
+        assert_eq!((answer.status, answer.header("latchstring-error")), (502, Some("token_endpoint_error")));
+        assert!(answer.json()["hint"].is_string());
+    }
+    assert_eq!(oidc.token_requests(), 1, "after a lost answer the provider is left alone for a while");
+}
+
+#[test]
+fn a_server_that_dies_while_it_asks_leaves_a_token_that_can_be_had_again() {
+    if !long() {
+        // The dead server's lease has to run out: a minute.
+        return;
+    }
+    let oidc = OidcProvider::with(&json!({"settings": {"delay_ms": 5000}}));
+    let app = setup().database(&Postgres::shared().fresh_database()).start();
+    app.credential("up", "oauth2_client_credentials", &client(&oidc, &oidc.issuer()));
+    let mut stream = crate::support::connect(&app);
+    let request = crate::support::head(&app, "GET", "up/resource", "");
+    std::io::Write::write_all(&mut stream, &request).unwrap();
+    latchstring_testkit::eventually("the token request", || (oidc.token_requests() == 1).then_some(()));
+    let app = app.kill().start();
+    oidc.set(&json!({"delay_ms": 0}));
+    let began = Instant::now();
+    loop {
+        let answer = app.get("up/resource");
+        if answer.status == 200 {
+            break;
+        }
+        assert_eq!(
+            (answer.status, answer.header("latchstring-error")),
+            (503, Some("busy")),
+            "{}",
+            answer.text()
+        );
+        assert!(began.elapsed() < Duration::from_secs(180), "the lease does not run out");
+    }
+    assert_eq!(oidc.token_requests(), 2);
+    figure(
+        "seconds until a token can be had again after kill -9 in the middle of asking",
+        began.elapsed().as_secs(),
+    );
+}

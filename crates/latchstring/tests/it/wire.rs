@@ -543,3 +543,69 @@ fn https_in_with_both_versions() {
     server.wait().unwrap();
     assert_eq!(upstream.count(), 2);
 }
+
+#[test]
+fn requests_beyond_the_limits_are_refused_and_the_next_one_is_served() {
+    let (app, upstream) = (app(), Upstream::recording());
+    with_bearer(&app, &upstream.url());
+    let many: String = (0..200).map(|number| format!("x-{number}: 1\r\n")).collect();
+    let large = format!("x-large: {}\r\n", "a".repeat(100 * 1024));
+    for more in [&many, &large] {
+        let mut stream = connect(&app);
+        // The server may hang up before it has read all.
+        let _ = stream.write_all(&head(&app, "GET", "up/x", more));
+        let answer = String::from_utf8(read_head(&mut stream)).unwrap();
+        assert!(answer.is_empty() || answer.starts_with("HTTP/1.1 4"), "{answer}");
+    }
+    for broken in [
+        "GET\r\n\r\n",
+        "\x16\x03\x01\x02\x00 a TLS hello\r\n\r\n",
+        "GET / HTTP/9.9\r\n\r\n",
+        "GET /proxy/up/x HTTP/1.1\r\nbad header\r\n\r\n",
+    ] {
+        let answer = exchange(&app, broken.as_bytes());
+        assert!(
+            answer.is_empty() || answer.starts_with(b"HTTP/1.1 400"),
+            "{}",
+            String::from_utf8_lossy(&answer)
+        );
+    }
+    assert_eq!(upstream.count(), 0);
+    assert_eq!(app.get("up/x").status, 200);
+    app.stop();
+}
+
+#[test]
+fn a_body_that_has_to_be_signed_may_not_be_larger_than_what_is_held() {
+    let (app, upstream) = (app(), Upstream::recording());
+    app.credential(
+        "hmac",
+        "hmac",
+        &json!({"base_url": upstream.url(), "signing_key": "a shared signing key", "sign": ["{body}"]}),
+    );
+    assert_eq!(app.call("POST", "hmac/x", &[], &vec![b'a'; 1 << 20]).status, 200);
+    // Announced: refused before a byte of it is sent.
+    let mut stream = connect(&app);
+    stream
+        .write_all(&head(&app, "POST", "hmac/x", "content-length: 1000000000\r\nexpect: 100-continue\r\n"))
+        .unwrap();
+    let answer = String::from_utf8(read_head(&mut stream)).unwrap();
+    assert!(
+        answer.starts_with("HTTP/1.1 413") && answer.contains("latchstring-error: body_too_large"),
+        "{answer}"
+    );
+    // Not announced: refused when it has become too much.
+    let mut stream = connect(&app);
+    stream.write_all(&head(&app, "POST", "hmac/x", "transfer-encoding: chunked\r\n")).unwrap();
+    let mut writer = stream.try_clone().unwrap();
+    let pouring = std::thread::spawn(move || {
+        let chunk = [b"100000\r\n".as_slice(), &vec![b'a'; 1 << 20], b"\r\n"].concat();
+        // It hangs up some time; a gigabyte would be all that there is.
+        (0..1024).take_while(|_| writer.write_all(&chunk).is_ok()).count()
+    });
+    let answer = String::from_utf8(read_head(&mut stream)).unwrap();
+    assert!(answer.starts_with("HTTP/1.1 413"), "{answer}");
+    drop(stream);
+    assert!(pouring.join().unwrap() < 1024);
+    assert_eq!(upstream.count(), 1);
+}

@@ -32,7 +32,26 @@ const ACTIONS: &[(Method, &str, &str)] = &[
         "/api/v1/projects/{project}/environments/{environment}/variables/{name}",
         "variable.delete",
     ),
+    (Method::POST, "/api/v1/projects/{project}/connectors", "connector.create"),
+    (Method::PUT, "/api/v1/projects/{project}/connectors/{id}", "connector.update"),
+    (Method::DELETE, "/api/v1/projects/{project}/connectors/{id}", "connector.delete"),
+    // Refused calls are noted like those of /proxy.
+    (
+        Method::POST,
+        "/api/v1/projects/{project}/environments/{environment}/credentials/{credential}/call/{operation}",
+        "",
+    ),
     (Method::POST, "/api/v1/credentials", "credential.create"),
+    (Method::PATCH, "/api/v1/credentials/{id}", "credential.update"),
+    (Method::DELETE, "/api/v1/credentials/{id}", "credential.delete"),
+    (Method::POST, "/api/v1/credentials/{id}/approve", "credential.approve"),
+    (Method::POST, "/api/v1/credentials/{id}/verify", "credential.verify"),
+    (Method::POST, "/api/v1/credentials/{id}/disable", "credential.disable"),
+    (Method::POST, "/api/v1/credentials/{id}/enable", "credential.enable"),
+    (Method::POST, "/api/v1/credentials/{id}/restore", "credential.restore"),
+    (Method::POST, "/api/v1/credentials/{id}/versions/{version}/restore", "credential.update"),
+    (Method::DELETE, "/api/v1/projects/{project}/credentials/{id}", "credential.share"),
+    (Method::POST, "/api/v1/projects/{project}/credentials/{id}/accept", "credential.accept"),
 ];
 
 /// For the refusals that the entrance records.

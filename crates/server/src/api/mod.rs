@@ -19,7 +19,12 @@
 pub mod actions;
 pub mod api_keys;
 pub mod audit;
+pub mod connectors;
 pub mod credentials;
+mod credentials_change;
+mod credentials_check;
+mod credentials_history;
+mod credentials_life;
 pub mod health;
 pub mod invites;
 pub mod me;
@@ -28,6 +33,7 @@ pub mod me_password;
 pub mod me_sessions;
 pub mod members;
 pub mod openapi;
+pub mod operations;
 pub mod projects;
 pub mod secrets;
 pub mod session;
@@ -57,5 +63,11 @@ pub fn router() -> OpenApiRouter<App> {
         .merge(audit::router())
         .merge(secrets::router())
         .merge(variables::router())
+        .merge(connectors::router())
         .merge(credentials::router())
+        .merge(credentials_change::router())
+        .merge(credentials_check::router())
+        .merge(credentials_life::router())
+        .merge(credentials_history::router())
+        .merge(operations::router())
 }

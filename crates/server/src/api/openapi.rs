@@ -54,6 +54,8 @@ impl Modify for Ways {
         (name = "Users", description = "For superusers"),
         (name = "Projects", description = "Projects, members, service keys"),
         (name = "Secrets and variables", description = "Named values for templates, per environment"),
+        (name = "Connectors", description = "What can be connected to, and how"),
+        (name = "Calls", description = "Operations and metadata; any other request goes through /proxy"),
         (name = "Audit", description = "What happened, and who did it"),
     ),
 )]

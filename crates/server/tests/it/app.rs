@@ -14,7 +14,7 @@ use latchstring_broker::people::operator::OperatorKey;
 use latchstring_broker::people::users::NewUser;
 use latchstring_broker::road::Peer;
 use latchstring_broker::{Actor, Broker, Parts, Settings};
-use latchstring_egress::{Egress, Limits};
+use latchstring_egress::{AllowRule, Egress, Limits};
 use latchstring_journal::Journal;
 use latchstring_model::id::{DataKeyId, ServerId};
 use latchstring_model::{Clock, Entropy};
@@ -87,6 +87,17 @@ impl TestApp {
     }
 
     pub async fn at(db: Db, public_url: &str) -> Self {
+        Self::built(db, public_url, FakeClock::default(), Vec::new(), |_| ()).await
+    }
+
+    /// With a clock of one's own, networks that calls may reach, and other settings.
+    pub async fn built(
+        db: Db,
+        public_url: &str,
+        clock: FakeClock,
+        allow: Vec<AllowRule>,
+        change: impl FnOnce(&mut Settings),
+    ) -> Self {
         static NEXT: AtomicU32 = AtomicU32::new(0);
         let number = NEXT.fetch_add(1, Ordering::Relaxed);
         let folder = std::env::temp_dir().join(format!("latchstring-server-{}-{number}", std::process::id()));
@@ -100,7 +111,6 @@ impl TestApp {
         let store =
             Store::open(&url, OpenOptions { connections: 4, ..OpenOptions::default() }).await.unwrap();
         store.migrate().await.unwrap();
-        let clock = FakeClock::default();
         let entropy: Arc<dyn Entropy> = Arc::new(SeededEntropy::new(u64::from(number) + 1));
         let vault = Vault::new(KeyRing::generate(clock.now(), entropy.as_ref()));
         let data_key =
@@ -109,7 +119,7 @@ impl TestApp {
         vault.set_active(&data_key.id).unwrap();
         let server = ServerId::new(clock.now(), entropy.as_ref());
         let egress = latchstring_egress::Settings {
-            allow: Vec::new(),
+            allow,
             extra_ca_pem: None,
             proxy: None,
             limits: Limits::default(),
@@ -127,7 +137,7 @@ impl TestApp {
             server,
             control: tokio::runtime::Handle::current(),
         };
-        let settings = Settings {
+        let mut settings = Settings {
             public_url: public_url.to_owned(),
             stale_limit: Duration::from_secs(60),
             delete_after: Duration::from_secs(7 * 86_400),
@@ -135,6 +145,7 @@ impl TestApp {
             sandbox: None,
             extra_hosts: Vec::new(),
         };
+        change(&mut settings);
         let broker = Broker::new(parts, settings);
         let options = Options {
             ready: Arc::new(|| Box::pin(async { vec![Check { name: "database", trouble: None }] })),

@@ -2,7 +2,15 @@
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 mod app;
+mod background;
+mod calling;
+mod connectors;
 mod conventions;
+mod credentials;
+mod credentials_bad_input;
+mod credentials_life;
+mod credentials_secrets;
+mod credentials_upstream;
 mod cross_origin;
 mod entrance;
 mod idempotency;
@@ -11,7 +19,9 @@ mod isolation;
 mod keys;
 mod me;
 mod members;
+mod metrics;
 mod openapi;
+mod operations;
 mod pages;
 mod projects;
 mod service_keys;

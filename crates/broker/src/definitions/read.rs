@@ -1,0 +1,111 @@
+//! Looking at connectors.
+
+use std::collections::HashMap;
+
+use latchstring_model::entity::Principal;
+use latchstring_model::id::{ProjectId, UserId};
+use latchstring_model::problem::Refused;
+use latchstring_model::{Code, Problem};
+use latchstring_store::credentials::{self, CredentialFilter};
+use latchstring_store::{Paging, Tx, connectors};
+
+use super::Connector;
+use crate::actor::Actor;
+use crate::projects::access;
+use crate::{Broker, refusals};
+
+pub(super) fn no_such_connector() -> Box<Problem> {
+    Problem::new(Code::NotFound, "There is no such connector.")
+        .hint("GET /api/v1/connectors?project={project} lists the built-in ones and the project's own. `http` serves any API that has none yet.")
+        .into()
+}
+
+/// How many credentials of each connector a person owns.
+async fn counts_of_person(tx: &mut impl Tx, person: &UserId) -> Refused<HashMap<String, i64>> {
+    let owner = Principal::User(person.clone());
+    let mut counts = HashMap::new();
+    let mut cursor = None;
+    loop {
+        let paging = Paging::new(cursor, Some(Paging::MAX_LIMIT));
+        let page = credentials::list_of_owner(tx, &owner, &CredentialFilter::default(), &paging)
+            .await
+            .map_err(refusals::store)?;
+        for row in page.items {
+            *counts.entry(row.connector).or_default() += 1;
+        }
+        match page.next_cursor {
+            Some(next) => cursor = Some(next),
+            None => return Ok(counts),
+        }
+    }
+}
+
+async fn counts(
+    tx: &mut impl Tx,
+    person: &UserId,
+    project: Option<&ProjectId>,
+) -> Refused<HashMap<String, i64>> {
+    match project {
+        Some(project) => Ok(credentials::count_per_connector(tx, project)
+            .await
+            .map_err(refusals::store)?
+            .into_iter()
+            .collect()),
+        None => counts_of_person(tx, person).await,
+    }
+}
+
+impl Broker {
+    /// The built-in ones and the project's own, by name.
+    pub async fn connectors(&self, actor: &Actor, project: Option<&str>) -> Refused<Vec<Connector>> {
+        let person = actor.person()?.id.clone();
+        let mut tx = self.parts.store.begin_read().await.map_err(refusals::store)?;
+        let project = match project {
+            Some(named) => Some(access::look(&mut tx, actor, named).await?.project.id),
+            None => None,
+        };
+        let mut all: Vec<Connector> = self.catalog.all_builtin().iter().map(Connector::builtin).collect();
+        if let Some(project) = &project {
+            for row in connectors::list(&mut tx, project).await.map_err(refusals::store)? {
+                let (uid, id) = (row.uid.clone(), row.id.clone());
+                // One that this version cannot read is told when it is asked for; it must not hide the others.
+                match self.definition_by_uid(&mut tx, &uid).await {
+                    Ok(found) => all.push(Connector::of(found)),
+                    Err(problem) => {
+                        tracing::warn!(connector = %id, problem = %problem, "a connector is not listed");
+                    }
+                }
+            }
+        }
+        let counts = counts(&mut tx, &person, project.as_ref()).await?;
+        for connector in &mut all {
+            connector.credentials = counts.get(&connector.uid).copied().unwrap_or(0);
+        }
+        all.sort_by_cached_key(|connector| {
+            (connector.definition.name.to_lowercase(), connector.definition.id.clone())
+        });
+        Ok(all)
+    }
+
+    /// One connector, by its id; a project's own only with the project.
+    pub async fn connector(&self, actor: &Actor, project: Option<&str>, id: &str) -> Refused<Connector> {
+        let person = actor.person()?.id.clone();
+        let mut tx = self.parts.store.begin_read().await.map_err(refusals::store)?;
+        let project = match project {
+            Some(named) => Some(access::look(&mut tx, actor, named).await?.project.id),
+            None => None,
+        };
+        let mut found = match (self.catalog.builtin(id), &project) {
+            (Some(definition), _) => Connector::builtin(&definition),
+            (None, None) => return Err(no_such_connector()),
+            (None, Some(project)) => {
+                let row = connectors::by_id(&mut tx, project, id).await.map_err(refusals::store)?;
+                let row = row.ok_or_else(no_such_connector)?;
+                Connector::of(self.definition_by_uid(&mut tx, &row.uid).await?)
+            }
+        };
+        let counts = counts(&mut tx, &person, project.as_ref()).await?;
+        found.credentials = counts.get(&found.uid).copied().unwrap_or(0);
+        Ok(found)
+    }
+}

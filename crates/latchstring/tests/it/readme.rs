@@ -1,0 +1,82 @@
+//! The README's tour, run as it stands: the blocks behind `<!-- tour -->`, in one shell, against a fresh server
+//! with a sandbox. A block can say what its output has to hold: `<!-- tour: text -->`.
+
+use std::io::{BufRead, BufReader};
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+struct Block {
+    wanted: Option<String>,
+    script: String,
+}
+
+fn blocks(text: &str) -> Vec<Block> {
+    let mut blocks = Vec::new();
+    let mut lines = text.lines();
+    while let Some(line) = lines.next() {
+        let Some(mark) = line.strip_prefix("<!-- tour").and_then(|rest| rest.strip_suffix(" -->")) else { continue };
+        assert_eq!(lines.next(), Some("```sh"), "a tour mark stands right above a sh block");
+        let script: Vec<&str> = lines.by_ref().take_while(|line| *line != "```").collect();
+        blocks.push(Block { wanted: mark.strip_prefix(": ").map(str::to_owned), script: script.join("\n") });
+    }
+    blocks
+}
+
+#[test]
+fn the_tour_of_the_readme_works_as_it_stands() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+    let text = std::fs::read_to_string(root.join("README.md")).unwrap();
+    let blocks = blocks(&text);
+    assert!(blocks.len() >= 6, "the tour is there");
+
+    let folder = std::env::temp_dir().join(format!("latchstring-tour-{}", std::process::id()));
+    std::fs::create_dir_all(&folder).unwrap();
+    let binary = Path::new(env!("CARGO_BIN_EXE_latchstring"));
+    let mut server = Command::new(binary)
+        .args(["serve", "--sandbox", "--listen", "127.0.0.1:0"])
+        .current_dir(&folder)
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    let mut greeting = BufReader::new(server.stdout.take().unwrap()).lines();
+    let mut listen = None;
+    let mut sandbox = None;
+    while let Some(Ok(line)) = greeting.next() {
+        if let Some((_, url)) = line.split_once(" listens on ") {
+            let slot = if line.starts_with("Latchstring") { &mut listen } else { &mut sandbox };
+            *slot = Some(url.trim().to_owned());
+        }
+        if line.contains("curl") {
+            break;
+        }
+    }
+    let (listen, sandbox) = (listen.unwrap(), sandbox.unwrap());
+
+    // A line between the blocks' outputs, so that each can be looked at alone.
+    const CUT: &str = "-----the next block-----";
+    let mut script = String::from("set -e\n");
+    for block in &blocks {
+        let here = block
+            .script
+            .replace("http://127.0.0.1:5282", &listen)
+            .replace("$PWD/target/release", &binary.parent().unwrap().display().to_string())
+            // The connector's default is the sandbox beside the default port.
+            .replace("\"values\": {\"production\": {", &format!("\"values\": {{\"production\": {{\"base_url\": \"{sandbox}\", "));
+        script.push_str(&here);
+        script.push_str(&format!("\necho '{CUT}'\n"));
+    }
+    let run = Command::new("bash").arg("-c").arg(&script).current_dir(&folder).output().unwrap();
+    server.kill().unwrap();
+    server.wait().unwrap();
+    std::fs::remove_dir_all(&folder).unwrap();
+
+    let (out, err) = (String::from_utf8_lossy(&run.stdout), String::from_utf8_lossy(&run.stderr));
+    assert!(run.status.success(), "{out}\n{err}");
+    let outputs: Vec<&str> = out.split(CUT).collect();
+    for (block, output) in blocks.iter().zip(outputs) {
+        if let Some(wanted) = &block.wanted {
+            assert!(output.contains(wanted.as_str()), "wanted {wanted} of\n{}\n{output}\n{err}", block.script);
+        }
+    }
+}

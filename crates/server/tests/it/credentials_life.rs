@@ -1,0 +1,208 @@
+//! Disabled, deleted, restored, purged, withdrawn; older versions; who uses it.
+
+use axum::http::Method;
+use latchstring_store::{credentials as rows, tokens, values};
+use serde_json::{Value, json};
+
+use crate::calling::both_worlds;
+use crate::credentials_upstream::{Shop, both_shops};
+
+both_shops! {
+    async fn a_disabled_credential_is_sent_nowhere(shop) {
+        let made = shop.create(shop.bearer("API", "planted-bearer-token-1")).is(201).await.json();
+        let post = |what: &str| shop.app.post(&shop.at(&made, what), json!({})).key(&shop.ada.key);
+        let off = post("/disable").is(200).await;
+        assert_eq!((off.header("etag"), off.json()["disabled"].as_bool()), ("\"2\"", Some(true)));
+        assert_eq!(off.json()["environments"]["production"]["status"], "disabled");
+        assert_eq!(post("/disable").is(200).await.header("etag"), "\"2\"", "twice is no change");
+        let asked = shop.up.asked();
+        assert_eq!(shop.verify(&made, "production").is(409).await.code(), "credential_disabled");
+        assert_eq!(shop.up.asked(), asked);
+        assert_eq!(post("/enable").header("if-match", "\"1\"").is(412).await.code(), "precondition_failed");
+        let on = post("/enable").is(200).await.json();
+        assert_eq!(on["environments"]["production"]["status"], "verified");
+        let actions: Vec<String> = shop.app.audit(&shop.acme).await.into_iter().map(|item| item.record.action).collect();
+        for action in ["credential.disable", "credential.enable"] {
+            assert_eq!(actions.iter().filter(|known| *known == action).count(), 1, "{actions:?}");
+        }
+    }
+
+    async fn a_deletion_waits_and_can_be_taken_back(shop) {
+        let made = shop.create(shop.bearer("API", "planted-bearer-token-1")).is(201).await.json();
+        let delete = || shop.app.delete(&shop.at(&made, "")).key(&shop.ada.key);
+        assert_eq!(shop.app.post(&shop.at(&made, "/restore"), json!({})).key(&shop.ada.key).is(409).await.code(), "conflict");
+        let scheduled = delete().is(200).await.json();
+        assert_eq!(scheduled["deletes_at"], shop.app.broker.now().plus_secs(7 * 86_400).to_rfc3339());
+        shop.app.clock.advance_secs(3600);
+        assert_eq!(delete().is(200).await.json(), scheduled, "the day does not move");
+        for refused in [shop.verify(&made, "production"), shop.patch(&made, json!({"name": "x"})),
+            shop.app.post(&shop.at(&made, "/enable"), json!({})).key(&shop.ada.key)] {
+            let refused = refused.is(409).await;
+            assert_eq!(refused.code(), "credential_disabled");
+            assert!(refused.json()["hint"].as_str().unwrap().contains("/restore"));
+        }
+        let back = shop.app.post(&shop.at(&made, "/restore"), json!({})).key(&shop.ada.key).is(200).await.json();
+        assert!(back["deletes_at"].is_null());
+        assert_eq!(back["shares"], made["shares"]);
+        assert_eq!(shop.verify(&made, "production").is(200).await.json()["status"], "verified");
+    }
+
+    async fn a_purge_leaves_nothing_to_open(shop) {
+        let made = shop.create(shop.tokened("API", "read")).is(201).await.json();
+        let id = made["id"].as_str().unwrap().parse().unwrap();
+        let row = {
+            let mut tx = shop.app.store.read().await.unwrap();
+            rows::for_upkeep(&mut tx, &id).await.unwrap().unwrap()
+        };
+        // In a browser that signed in long ago: sign in again.
+        shop.app.clock.advance_secs(3600);
+        let purge = shop.at(&made, "?purge=true");
+        let old = shop.app.delete(&purge).cookie(&shop.ada.cookie).send().await;
+        assert_eq!(old.status, 403, "{}", old.text);
+        assert_eq!(shop.app.delete(&purge).key(&shop.ada.key).is(204).await.text, "");
+        let mut tx = shop.app.store.read().await.unwrap();
+        assert!(rows::for_upkeep(&mut tx, &id).await.unwrap().is_none());
+        assert!(values::list(&mut tx, &row).await.unwrap().is_empty());
+        assert!(values::versions(&mut tx, &row).await.unwrap().is_empty());
+        assert!(tokens::list_of_credential(&mut tx, &row).await.unwrap().is_empty());
+        drop(tx);
+        assert_eq!(shop.app.get(&shop.at(&made, "")).key(&shop.ada.key).is(404).await.code(), "not_found");
+        let told = shop.app.audit(&shop.acme).await;
+        assert!(told.iter().any(|item| item.record.action == "credential.delete" && item.record.body.contains("purged")), "the trail stays");
+    }
+
+    async fn an_admin_withdraws_a_share(shop) {
+        let bob = shop.app.person("bob@example.org").await;
+        shop.app.member(&shop.ada, "acme", &bob, "editor").await;
+        let made = shop.app.post("/api/v1/credentials", shop.bearer("Bobs API", "planted-bearer-token-1")).key(&bob.key).is(201).await.json();
+        let path = "/api/v1/projects/acme/credentials/bobs-api";
+        assert_eq!(shop.app.delete(path).key(&bob.key).is(403).await.code(), "forbidden");
+        assert_eq!(shop.app.delete("/api/v1/projects/acme/credentials/nothing").key(&shop.ada.key).is(404).await.code(), "not_found");
+        shop.app.delete(path).key(&shop.ada.key).is(204).await;
+        shop.app.delete(path).key(&shop.ada.key).is(404).await;
+        assert_eq!(shop.app.get(&shop.at(&made, "")).key(&shop.ada.key).is(404).await.code(), "not_found");
+        let his = shop.app.get(&shop.at(&made, "")).key(&bob.key).is(200).await.json();
+        assert_eq!(his["shares"], json!([]));
+    }
+
+    async fn older_values_come_back_as_new_ones(shop) {
+        let mut body = shop.bearer("API", "planted-bearer-token-1");
+        body["values"]["test"] = json!({"base_url": shop.up.url, "token": "planted-test-token"});
+        let made = shop.create(body).is(201).await.json();
+        let versions = || shop.app.get(&shop.at(&made, "/versions")).key(&shop.ada.key).is(200);
+        for number in 2..=12 {
+            shop.app.clock.advance_secs(1);
+            shop.patch(&made, json!({"values": {"production": {"token": format!("planted-bearer-token-{number}")}}})).is(200).await;
+        }
+        let listed = versions().await;
+        assert!(!listed.text.contains("planted-bearer"), "{}", listed.text);
+        let items = listed.json()["items"].as_array().unwrap().clone();
+        let of = |number: i64| items.iter().find(|item| item["environment"] == "production" && item["version"] == number).unwrap().clone();
+        assert_eq!(items.len(), 13);
+        assert_eq!((of(12)["current"].as_bool(), of(12)["changed_fields"].clone()), (Some(true), json!(["token"])));
+        assert_eq!((of(3)["restorable"].as_bool(), of(2)["restorable"].as_bool()), (Some(true), Some(false)), "ten are kept");
+        assert_eq!(of(3)["set_by_email"], "ada@example.org");
+        let restore = |number: i64, body: Value| shop.app.post(&shop.at(&made, &format!("/versions/{number}/restore")), body).key(&shop.ada.key);
+        assert_eq!(restore(1, json!({})).is(422).await.pointers(), ["/environment"], "two environments have one");
+        assert_eq!(restore(1, json!({"environment": "production"})).is(410).await.code(), "gone");
+        assert_eq!(restore(12, json!({})).is(409).await.code(), "conflict");
+        assert_eq!(restore(99, json!({})).is(404).await.code(), "not_found");
+        let before = shop.read(&made).await;
+        shop.up.json("/me", 401, json!({}));
+        assert_eq!(restore(5, json!({})).is(422).await.code(), "verification_failed");
+        Shop::same(&before, &shop.read(&made).await);
+        shop.up.json("/me", 200, json!({}));
+        let back = restore(5, json!({})).is(200).await.json();
+        assert_eq!(back["environments"]["production"]["version"], 13);
+        assert_eq!(shop.up.seen("/me").last().unwrap().headers["authorization"], "Bearer planted-bearer-token-5");
+    }
+
+    async fn what_is_another_persons_is_missing(shop) {
+        let made = shop.create(shop.bearer("API", "planted-bearer-token-1")).is(201).await.json();
+        let eve = shop.app.person("eve@example.org").await;
+        let bob = shop.app.person("bob@example.org").await;
+        shop.app.member(&shop.ada, "acme", &bob, "admin").await;
+        let missing = json!({"id": "crd_0000000001zzzzzzzzzzzzzzzz"});
+        for (method, rest, body) in [
+            (Method::GET, "", Value::Null),
+            (Method::PATCH, "", json!({"name": "mine"})),
+            (Method::DELETE, "", Value::Null),
+            (Method::DELETE, "?purge=true", Value::Null),
+            (Method::POST, "/disable", Value::Null),
+            (Method::POST, "/enable", Value::Null),
+            (Method::POST, "/restore", Value::Null),
+            (Method::POST, "/approve", json!({})),
+            (Method::POST, "/verify", json!({"environment": "production"})),
+            (Method::GET, "/versions", Value::Null),
+            (Method::POST, "/versions/1/restore", json!({})),
+            (Method::GET, "/usage", Value::Null),
+        ] {
+            let ask = |credential: &Value, key: &str| {
+                let call = shop.app.call(method.clone(), &shop.at(credential, rest)).key(key);
+                if body.is_null() { call } else { call.json(body.clone()) }
+            };
+            let foreign = ask(&made, &eve.key).is(404).await;
+            let none = ask(&missing, &eve.key).is(404).await;
+            assert_eq!(foreign.code(), "not_found");
+            assert_eq!(foreign.text, none.text, "{method} {rest}");
+            let nonsense = shop.app.call(method.clone(), &format!("/api/v1/credentials/nonsense{rest}")).key(&eve.key).json(json!({"environment": "x"})).send().await;
+            assert!(matches!(nonsense.status, 404 | 422), "{method} {rest}: {}", nonsense.text);
+            // A member who uses it does not own it.
+            let member = ask(&made, &bob.key).send().await;
+            let may = (method == Method::GET && rest.is_empty()) || rest == "/verify";
+            assert_eq!(member.status == 200, may, "{method} {rest}: {}", member.text);
+            assert!(!member.text.contains("planted-bearer") && member.json().get("fields").is_none());
+        }
+        assert_eq!(shop.read(&made).await.json()["environments"]["production"]["status"], "verified");
+    }
+
+    async fn a_projects_credential_is_edited_by_its_admins(shop) {
+        let bob = shop.app.person("bob@example.org").await;
+        let carol = shop.app.person("carol@example.org").await;
+        shop.app.member(&shop.ada, "acme", &bob, "admin").await;
+        shop.app.member(&shop.ada, "acme", &carol, "editor").await;
+        shop.app.project(&shop.ada, "beta").await;
+        let mut body = shop.bearer("Team", "planted-bearer-token-1");
+        body["owner_project"] = "acme".into();
+        let elsewhere = {
+            let mut body = body.clone();
+            body["shares"][0]["project"] = "beta".into();
+            body
+        };
+        assert_eq!(shop.create(elsewhere).is(422).await.pointers(), ["/shares/0/project"]);
+        let made = shop.create(body).is(201).await.json();
+        assert_eq!(made["owner"], json!({"type": "project", "id": shop.acme["id"]}));
+        let patch = |key: &str| shop.app.patch(&shop.at(&made, ""), json!({"values": {"production": {"token": "planted-bearer-token-2"}}})).key(key);
+        assert_eq!(patch(&carol.key).is(404).await.code(), "not_found");
+        patch(&bob.key).is(200).await;
+        assert_eq!(shop.read(&made).await.json()["environments"]["production"]["version"], 2);
+    }
+}
+
+both_worlds! {
+    async fn the_owner_sees_who_uses_it(world) {
+        let mut world = world;
+        world.run_jobs();
+        let app = &world.app;
+        let made = world.credential("acme", "sandbox", "api_key", "Robot").await;
+        let id = made["id"].as_str().unwrap().to_owned();
+        let key = app.service_key(&world.ada, "acme", json!({"credentials": [id]})).await;
+        let path = format!("/api/v1/credentials/{id}/usage");
+        let fresh = app.get(&path).key(&world.ada.key).is(200).await.json();
+        assert_eq!((fresh["calls"].clone(), fresh["workflows"].clone()), (json!([]), json!([])));
+        assert_eq!((fresh["api_keys"][0]["name"].as_str(), fresh["api_keys"][0]["calls"].as_u64()), (Some("robot"), Some(0)), "made for it: {fresh}");
+        world.operation("robot", "people", json!({})).key(key["key"].as_str().unwrap()).is(200).await;
+        let mut usage = Value::Null;
+        for _ in 0..100 {
+            usage = app.get(&path).key(&world.ada.key).is(200).await.json();
+            if usage["calls"].as_array().is_some_and(|calls| !calls.is_empty()) {
+                break;
+            }
+            tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+        }
+        assert_eq!(usage["calls"][0]["actor_id"], key["id"], "{usage}");
+        assert_eq!((usage["calls"][0]["method"].as_str(), usage["calls"][0]["environment"].as_str()), (Some("GET"), Some("production")));
+        assert_eq!((usage["api_keys"][0]["id"].clone(), usage["api_keys"][0]["calls"].as_u64()), (key["id"].clone(), Some(1)));
+        assert_eq!(usage["api_keys"][0]["project"], "acme");
+    }
+}
