@@ -343,7 +343,8 @@ both! {
         let writer = journal.writer();
         let (one, other) = (ProjectId::new(NOW, entropy()), ProjectId::new(NOW, entropy()));
         let (crm, erp) = (CredentialId::new(NOW, entropy()), CredentialId::new(NOW, entropy()));
-        let mut made: Vec<(Option<&ProjectId>, &CredentialId, &str, CallId)> = Vec::new();
+        type Made<'a> = (Option<&'a ProjectId>, &'a CredentialId, &'a str, CallId);
+        let mut made: Vec<Made<'_>> = Vec::new();
         let mut shipper = shipper(&store, &journal, &id);
         for number in 0..60 {
             let project = [Some(&one), Some(&other), None][number % 3];
@@ -359,7 +360,7 @@ both! {
         let mut reader = store.read().await.unwrap();
         assert_eq!(rows::count(&mut reader).await.unwrap(), 3, "a batch each");
         let all = AuditFilter::default();
-        let expected = |wanted: &dyn Fn(&(Option<&ProjectId>, &CredentialId, &str, CallId)) -> bool| {
+        let expected = |wanted: &dyn Fn(&Made<'_>) -> bool| {
             made.iter().filter(|call| wanted(call)).map(|call| call.3.to_string()).collect::<Vec<_>>()
         };
         for project in [&one, &other] {
