@@ -77,8 +77,9 @@ words! {
     /// How an audited action ended.
     Outcome { Ok = "ok", Refused = "refused", Failed = "failed" }
 
-    /// The two immutable facts of a call, and everything else that is recorded.
-    Fact { Event = "event", Intent = "intent", Result = "result" }
+    /// The two immutable facts of a call, and everything else that is recorded. A `batch` is a row of the
+    /// database that holds many intents and results.
+    Fact { Event = "event", Intent = "intent", Result = "result", Batch = "batch" }
 }
 
 impl Role {

@@ -269,13 +269,15 @@ CREATE INDEX tokens_fresh ON tokens (state, fresh_until);
 CREATE INDEX tokens_obtained ON tokens (state, obtained_at);
 CREATE INDEX tokens_key ON tokens (data_key);
 
--- The audit trail. A chain per writer (server start); `seq` is a cursor, not a proof.
+-- The audit trail. A chain per writer (server start); `seq` is a cursor, not a proof. A batch is one row with
+-- the intents and results of many calls, a line each, as their journal had them: a row per fact would cost
+-- more than the calls themselves.
 CREATE TABLE audit (
     seq SEQUENCE_KEY,
     writer TEXT NOT NULL,
     number BIGINT NOT NULL,
     at BIGINT NOT NULL,
-    fact TEXT NOT NULL,                        -- event | intent | result
+    fact TEXT NOT NULL,                        -- event | intent | result | batch
     call_id TEXT,
     project_id TEXT,
     credential_id TEXT,
@@ -294,6 +296,13 @@ CREATE TABLE audit (
 CREATE INDEX audit_project ON audit (project_id, seq);
 CREATE INDEX audit_credential ON audit (credential_id, seq);
 CREATE INDEX audit_call ON audit (call_id);
+
+-- The projects and credentials that occur in a batch. It follows from the batch's body.
+CREATE TABLE audit_batch_scopes (
+    scope_id TEXT NOT NULL,                    -- prj_…, crd_…
+    seq BIGINT NOT NULL,
+    PRIMARY KEY (scope_id, seq)
+);
 
 -- The head of each writer's chain, and how far its journal has been shipped: moved in the transaction
 -- that inserts its records.

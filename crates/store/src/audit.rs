@@ -1,4 +1,12 @@
 //! The audit trail: a hash chain per writer, shipped from journals or written with a change.
+//!
+//! An event is a row. Calls lie many in a row, a batch ([`batch`]); a result whose intent is in an earlier row
+//! has a row of its own, which is found by its call. Lists take all of these apart again: there a call is one
+//! item with both of its facts.
+
+pub mod batch;
+
+use std::collections::HashMap;
 
 use latchstring_model::Timestamp;
 use latchstring_model::entity::{Fact, Outcome};
@@ -7,8 +15,9 @@ use latchstring_model::id::{CallId, CredentialId, ProjectId};
 use crate::credentials::CredentialRow;
 use crate::error::{Result, StoreError};
 use crate::page::{Page, Paging};
-use crate::sql::{Columns, statements};
+use crate::sql::{Columns, Run, statements};
 use crate::tx::{Tx, WriteTx};
+use batch::Wanted;
 
 /// One record. `body` is the canonical text that is hashed; the other columns repeat parts of it for searching.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -32,10 +41,19 @@ pub struct AuditRecord {
     pub hash: Vec<u8>,
 }
 
+/// A record with the projects and credentials that a batch is found by; a row of its own has none of these.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Shipped {
+    pub record: AuditRecord,
+    pub scopes: Vec<String>,
+}
+
 /// An event, or a call with both of its facts.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AuditItem {
+    /// The row's `seq` times [`batch::SLOTS`], and the place in the row.
     pub seq: i64,
+    /// Of a call in a batch: number, previous and hash are the batch's, everything else is the intent's own.
     pub record: AuditRecord,
     /// How the call ended; `None` for events, for calls that have not ended, and for those whose server died.
     pub result: Option<CallEnd>,
@@ -86,6 +104,20 @@ macro_rules! items {
     };
 }
 
+/// Batches that are read for one page. A filter that finds little in them gives a short page and a cursor.
+const BATCHES_A_PAGE: usize = 10;
+
+macro_rules! insert {
+    () => {
+        "INSERT INTO audit (writer, number, at, fact, call_id, project_id, credential_id, actor_type, actor_id,
+        actor_email, action, target, environment, outcome, body, previous, hash)
+        VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17)"
+    };
+}
+
+/// How many values the statements with a list of them take; a shorter list repeats its last value.
+const LISTED: usize = 8;
+
 statements! {
     ORDER = "INSERT INTO instance (name, value) VALUES ('audit_order', '')
         ON CONFLICT (name) DO UPDATE SET value = excluded.value";
@@ -93,9 +125,20 @@ statements! {
         ON CONFLICT (writer) DO UPDATE SET number = journals.number RETURNING writer, segment, shipped, number, head";
     MOVE_HEAD = "UPDATE journals SET segment = $1, shipped = $2, number = $3, head = $4 WHERE writer = $5 AND number = $6";
     JOURNALS = "SELECT writer, segment, shipped, number, head FROM journals ORDER BY writer";
-    INSERT = "INSERT INTO audit (writer, number, at, fact, call_id, project_id, credential_id, actor_type, actor_id,
-        actor_email, action, target, environment, outcome, body, previous, hash)
-        VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17)";
+    INSERT = insert!();
+    INSERT_BATCH = concat!(insert!(), " RETURNING seq");
+    INSERT_SCOPES = "INSERT INTO audit_batch_scopes (seq, scope_id) VALUES ($1, $2), ($1, $3), ($1, $4), ($1, $5),
+        ($1, $6), ($1, $7), ($1, $8), ($1, $9) ON CONFLICT (scope_id, seq) DO NOTHING";
+    COUNT_SCOPES_OF = "SELECT COUNT(*) FROM audit a JOIN audit_batch_scopes s ON s.seq = a.seq
+        WHERE a.writer = $1 AND a.number = $2 AND s.scope_id IN ($3, $4, $5, $6, $7, $8, $9, $10)";
+    COUNT_SCOPES = "SELECT COUNT(*) FROM audit_batch_scopes";
+    BATCHES = "SELECT s.seq FROM audit_batch_scopes s WHERE s.scope_id = $1 AND s.seq < $2
+        ORDER BY s.seq DESC LIMIT $3";
+    BATCHES_OF_BOTH = "SELECT s.seq FROM audit_batch_scopes s JOIN audit_batch_scopes p ON p.seq = s.seq
+        AND p.scope_id = $4 WHERE s.scope_id = $1 AND s.seq < $2 ORDER BY s.seq DESC LIMIT $3";
+    BATCH = concat!("SELECT ", record_columns!(), " FROM audit a WHERE a.seq = $1 AND a.fact = 'batch'");
+    RESULTS = "SELECT r.call_id, r.at, r.outcome, r.body FROM audit r
+        WHERE r.fact = 'result' AND r.call_id IN ($1, $2, $3, $4, $5, $6, $7, $8)";
     LIST_OF_PROJECT = concat!(items!(), "WHERE a.project_id = $1 AND a.seq < $2 AND a.fact <> 'result'
         AND (a.credential_id = $3 OR CAST($3 AS TEXT) IS NULL)
         AND (a.actor_id = $4 OR a.actor_email = $4 OR CAST($4 AS TEXT) IS NULL)
@@ -107,7 +150,7 @@ statements! {
     COUNT = "SELECT COUNT(*) FROM audit";
 }
 
-fn read(row: &mut Columns<'_>) -> Result<AuditRecord> {
+fn read_record(row: &mut Columns<'_>) -> Result<AuditRecord> {
     Ok(AuditRecord {
         writer: row.text()?,
         number: row.int()?,
@@ -130,8 +173,8 @@ fn read(row: &mut Columns<'_>) -> Result<AuditRecord> {
 }
 
 fn read_item(row: &mut Columns<'_>) -> Result<AuditItem> {
-    let seq = row.int()?;
-    let record = read(row)?;
+    let seq = row.int()?.saturating_mul(batch::SLOTS);
+    let record = read_record(row)?;
     let result = match (row.time_or()?, row.word_or(Outcome::parse)?, row.text_or()?) {
         (Some(at), Some(outcome), Some(body)) => Some(CallEnd { at, outcome, body }),
         _ => None,
@@ -166,36 +209,79 @@ pub async fn append(
     records: &[AuditRecord],
     to: &JournalRow,
 ) -> Result<()> {
+    follow(from, records.iter(), to)?;
+    for record in records {
+        values(INSERT.on(tx), record).run().await?;
+    }
+    move_head(tx, from, to).await
+}
+
+/// Like [`append`], with batches among the records.
+pub async fn append_shipped(
+    tx: &mut WriteTx,
+    from: &JournalRow,
+    shipped: &[Shipped],
+    to: &JournalRow,
+) -> Result<()> {
+    follow(from, shipped.iter().map(|one| &one.record), to)?;
+    for one in shipped {
+        if one.record.fact != Fact::Batch {
+            values(INSERT.on(tx), &one.record).run().await?;
+            continue;
+        }
+        let seq = values(INSERT_BATCH.on(tx), &one.record).one(|row| row.int()).await?;
+        for scopes in one.scopes.chunks(LISTED) {
+            listed(INSERT_SCOPES.on(tx).bind(seq), scopes.iter().map(String::as_str)).run().await?;
+        }
+    }
+    move_head(tx, from, to).await
+}
+
+fn follow<'a>(
+    from: &JournalRow,
+    records: impl ExactSizeIterator<Item = &'a AuditRecord>,
+    to: &JournalRow,
+) -> Result<()> {
+    let count = i64::try_from(records.len()).ok();
+    let ends = count.and_then(|count| from.number.checked_add(count)) == Some(to.number);
     let follows = (from.number + 1..)
         .zip(records)
         .all(|(number, record)| record.number == number && record.writer == from.writer);
-    let ends = i64::try_from(records.len()).is_ok_and(|count| to.number == from.number.saturating_add(count));
-    if !follows || !ends || to.writer != from.writer {
-        return Err(StoreError::Moved);
+    if follows && ends && to.writer == from.writer { Ok(()) } else { Err(StoreError::Moved) }
+}
+
+fn values<'a>(run: Run<'a>, record: &AuditRecord) -> Run<'a> {
+    run.bind(&record.writer)
+        .bind(record.number)
+        .bind(record.at)
+        .bind(record.fact)
+        .bind(record.call_id.as_ref())
+        .bind(record.project_id.as_ref())
+        .bind(record.credential_id.as_ref())
+        .bind(&record.actor_type)
+        .bind(record.actor_id.as_ref())
+        .bind(record.actor_email.as_ref())
+        .bind(&record.action)
+        .bind(record.target.as_ref())
+        .bind(record.environment.as_ref())
+        .bind(record.outcome)
+        .bind(&record.body)
+        .bind(&record.previous)
+        .bind(&record.hash)
+}
+
+/// Binds at most [`LISTED`] values to as many places.
+fn listed<'a, 'v>(mut run: Run<'a>, values: impl Iterator<Item = &'v str>) -> Run<'a> {
+    let mut last = "";
+    let mut values = values.take(LISTED);
+    for _ in 0..LISTED {
+        last = values.next().unwrap_or(last);
+        run = run.bind(last);
     }
-    for record in records {
-        INSERT
-            .on(tx)
-            .bind(&record.writer)
-            .bind(record.number)
-            .bind(record.at)
-            .bind(record.fact)
-            .bind(record.call_id.as_ref())
-            .bind(record.project_id.as_ref())
-            .bind(record.credential_id.as_ref())
-            .bind(&record.actor_type)
-            .bind(record.actor_id.as_ref())
-            .bind(record.actor_email.as_ref())
-            .bind(&record.action)
-            .bind(record.target.as_ref())
-            .bind(record.environment.as_ref())
-            .bind(record.outcome)
-            .bind(&record.body)
-            .bind(&record.previous)
-            .bind(&record.hash)
-            .run()
-            .await?;
-    }
+    run
+}
+
+async fn move_head(tx: &mut WriteTx, from: &JournalRow, to: &JournalRow) -> Result<()> {
     let moved = MOVE_HEAD
         .on(tx)
         .bind(to.segment)
@@ -214,54 +300,164 @@ pub async fn journals(tx: &mut impl Tx) -> Result<Vec<JournalRow>> {
     JOURNALS.on(tx).all(read_journal).await
 }
 
-fn before(paging: &Paging) -> Result<i64> {
-    match &paging.cursor {
-        Some(cursor) => cursor.parse().map_err(|_| StoreError::BadCursor),
-        None => Ok(i64::MAX),
-    }
+/// Where a page begins: before this `seq` of an item, and before this one of a row.
+struct Before {
+    item: i64,
+    row: i64,
 }
 
-/// Newest first. Calls come once, with how they ended.
+fn before(paging: &Paging) -> Result<Before> {
+    let item = match &paging.cursor {
+        Some(cursor) => cursor.parse().map_err(|_| StoreError::BadCursor)?,
+        None => i64::MAX,
+    };
+    // A page may have ended within a row, which then has more to give.
+    let within = i64::from(item.rem_euclid(batch::SLOTS) > 0);
+    Ok(Before { item, row: item.div_euclid(batch::SLOTS) + within })
+}
+
+/// Newest first. Calls come once, with how they ended. A page may be short, even empty, with a cursor: then
+/// the filter found little in as much as is read at once.
 pub async fn list_of_project(
     tx: &mut impl Tx,
     project: &ProjectId,
     filter: &AuditFilter,
     paging: &Paging,
 ) -> Result<Page<AuditItem>> {
-    let items = LIST_OF_PROJECT
+    let before = before(paging)?;
+    let rows = LIST_OF_PROJECT
         .on(tx)
         .bind(project)
-        .bind(before(paging)?)
+        .bind(before.row)
         .bind(filter.credential.as_ref())
         .bind(filter.actor.as_ref())
         .bind(filter.action.as_ref())
         .bind(paging.fetch())
         .all(read_item)
         .await?;
-    paging.page(items, |item| item.seq.to_string())
+    let batches = match &filter.credential {
+        None => BATCHES.on(tx).bind(project).bind(before.row).bind(LOOK_AHEAD),
+        Some(credential) => {
+            BATCHES_OF_BOTH.on(tx).bind(credential).bind(before.row).bind(LOOK_AHEAD).bind(project)
+        }
+    };
+    let batches = batches.all(|row| row.int()).await?;
+    let wanted = Wanted { project: Some(project), filter };
+    merge(tx, &wanted, &before, rows, &batches, paging).await
 }
 
-/// For the credential's owner: in whichever project it was used.
+/// For the credential's owner: in whichever project it was used. Pages are as in [`list_of_project`].
 pub async fn list_of_credential(
     tx: &mut impl Tx,
     credential: &CredentialRow,
     paging: &Paging,
 ) -> Result<Page<AuditItem>> {
-    let items = LIST_OF_CREDENTIAL
+    let before = before(paging)?;
+    let rows = LIST_OF_CREDENTIAL
         .on(tx)
         .bind(&credential.id)
-        .bind(before(paging)?)
+        .bind(before.row)
         .bind(paging.fetch())
         .all(read_item)
         .await?;
-    paging.page(items, |item| item.seq.to_string())
+    let batches = BATCHES.on(tx).bind(&credential.id).bind(before.row).bind(LOOK_AHEAD);
+    let batches = batches.all(|row| row.int()).await?;
+    let filter = AuditFilter { credential: Some(credential.id.clone()), ..AuditFilter::default() };
+    let wanted = Wanted { project: None, filter: &filter };
+    merge(tx, &wanted, &before, rows, &batches, paging).await
+}
+
+/// One more than is read tells where the next page has to begin.
+const LOOK_AHEAD: i64 = BATCHES_A_PAGE as i64 + 1;
+
+/// Rows of their own and the calls in batches, both newest first, in one order.
+async fn merge(
+    tx: &mut impl Tx,
+    wanted: &Wanted<'_>,
+    before: &Before,
+    rows: Vec<AuditItem>,
+    batches: &[i64],
+    paging: &Paging,
+) -> Result<Page<AuditItem>> {
+    let enough = paging.limit as usize + 1;
+    let mut items: Vec<AuditItem> = Vec::new();
+    let mut rows = rows.into_iter().peekable();
+    let mut goes_on = None;
+    for (read, &seq) in batches.iter().enumerate() {
+        let start = seq.saturating_mul(batch::SLOTS);
+        while items.len() < enough
+            && let Some(item) = rows.next_if(|row| row.seq > start)
+        {
+            items.push(item);
+        }
+        if items.len() >= enough {
+            break;
+        }
+        if read == BATCHES_A_PAGE {
+            goes_on = Some(start.saturating_add(batch::SLOTS).min(before.item));
+            break;
+        }
+        if let Some(row) = BATCH.on(tx).bind(seq).optional(read_record).await? {
+            items.extend(batch::newest_first(start, &row, wanted, before.item, enough - items.len()));
+        }
+    }
+    if goes_on.is_none() {
+        items.extend(rows.take(enough - items.len()));
+    }
+    items.retain(|item| item.seq < before.item);
+    let more = items.len() == enough;
+    items.truncate(enough - 1);
+    add_late_results(tx, &mut items).await?;
+    let next = if more { items.last().map(|item| item.seq) } else { goes_on };
+    Ok(Page { items, next_cursor: next.map(|seq| seq.to_string()) })
+}
+
+/// Calls that ended after their batch was stored.
+async fn add_late_results(tx: &mut impl Tx, items: &mut [AuditItem]) -> Result<()> {
+    let open: Vec<CallId> = items
+        .iter()
+        .filter(|item| item.record.fact == Fact::Intent && item.result.is_none())
+        .filter_map(|item| item.record.call_id.clone())
+        .collect();
+    let mut ends: HashMap<CallId, CallEnd> = HashMap::new();
+    for calls in open.chunks(LISTED) {
+        let found = listed(RESULTS.on(tx), calls.iter().map(CallId::as_str));
+        let found = found
+            .all(|row| {
+                Ok((
+                    row.id()?,
+                    CallEnd { at: row.time()?, outcome: row.word(Outcome::parse)?, body: row.text()? },
+                ))
+            })
+            .await?;
+        ends.extend(found);
+    }
+    for item in items.iter_mut().filter(|item| item.result.is_none()) {
+        item.result = item.record.call_id.as_ref().and_then(|call| ends.remove(call));
+    }
+    Ok(())
 }
 
 /// A writer's records after a number, in chain order, for verification.
 pub async fn chain(tx: &mut impl Tx, writer: &str, after: i64, limit: i64) -> Result<Vec<AuditRecord>> {
-    CHAIN.on(tx).bind(writer).bind(after).bind(limit).all(read).await
+    CHAIN.on(tx).bind(writer).bind(after).bind(limit).all(read_record).await
 }
 
 pub async fn count(tx: &mut impl Tx) -> Result<i64> {
     COUNT.on(tx).one(|row| row.int()).await
+}
+
+/// How many of these projects and credentials a batch is found by.
+pub async fn count_scopes_of(tx: &mut impl Tx, writer: &str, number: i64, scopes: &[&str]) -> Result<i64> {
+    let mut found = 0;
+    for some in scopes.chunks(LISTED) {
+        let counted = COUNT_SCOPES_OF.on(tx).bind(writer).bind(number);
+        found += listed(counted, some.iter().copied()).one(|row| row.int()).await?;
+    }
+    Ok(found)
+}
+
+/// Of all batches.
+pub async fn count_scopes(tx: &mut impl Tx) -> Result<i64> {
+    COUNT_SCOPES.on(tx).one(|row| row.int()).await
 }

@@ -11,6 +11,7 @@ use latchstring_model::Timestamp;
 use latchstring_model::entity::{Fact, Outcome};
 use latchstring_model::id::{CallId, CredentialId, ProjectId};
 use latchstring_store::audit::AuditRecord;
+use latchstring_store::audit::batch::{self, plain};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -118,13 +119,7 @@ pub(crate) fn read(text: &str) -> Known<'_> {
 
 /// What a secret left for, as an action.
 fn action(purpose: Purpose) -> &'static str {
-    match purpose {
-        Purpose::Call | Purpose::Metadata | Purpose::Operation | Purpose::Database => "credential.use",
-        Purpose::Verify => "credential.verify",
-        // A step obtains a session, which is a token like any other.
-        Purpose::Token | Purpose::Step => "token.refresh",
-        Purpose::Revoke => "token.revoke",
-    }
+    batch::action(purpose.as_str()).unwrap_or("credential.use")
 }
 
 /// Everything in a row that follows from its text.
@@ -144,13 +139,29 @@ pub(crate) struct Columns {
     pub outcome: Outcome,
 }
 
-/// PostgreSQL's TEXT cannot hold NUL; JSON writes it as an escape, a column needs another sign.
-fn plain(text: impl Into<String>) -> String {
-    let text = text.into();
-    if text.contains('\0') { text.replace('\0', "\u{fffd}") } else { text }
+/// A batch says no more of itself than when its first record was made: its calls are found by its scopes.
+fn of_batch(text: &str) -> Columns {
+    let first = text.split('\n').next().and_then(batch::peek);
+    Columns {
+        at: first.map_or(Timestamp(0), |first| first.at),
+        fact: Fact::Batch,
+        call_id: None,
+        project_id: None,
+        credential_id: None,
+        actor_type: ActorKind::Server.as_str().to_owned(),
+        actor_id: None,
+        actor_email: None,
+        action: "calls".to_owned(),
+        target: None,
+        environment: None,
+        outcome: Outcome::Ok,
+    }
 }
 
 pub(crate) fn columns(text: &str) -> Columns {
+    if batch::is_batch(text) {
+        return of_batch(text);
+    }
     match read(text) {
         Known::Event(event) => Columns {
             at: event.at,
@@ -259,5 +270,17 @@ impl Columns {
             outcome: record.outcome,
         };
         *self == columns
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_purpose_is_an_action() {
+        for purpose in Purpose::ALL {
+            assert!(batch::action(purpose.as_str()).is_some(), "{}", purpose.as_str());
+        }
     }
 }

@@ -27,6 +27,8 @@ pub struct Filter {
 
 #[derive(Clone, Debug, PartialEq)]
 pub struct Item {
+    /// Grows in the order in which rows were stored; several calls lie in one row and have numbers that follow
+    /// each other.
     pub seq: i64,
     pub at: Timestamp,
     pub actor: ItemActor,
@@ -40,7 +42,7 @@ pub struct Item {
     pub client: Option<String>,
     /// More about an event: names, never values; the code of a refusal.
     pub detail: Map<String, Value>,
-    /// Of the record in its writer's chain; hexadecimal.
+    /// Of the record in its writer's chain, hexadecimal; for a call, of the batch in which it was stored.
     pub hash: String,
 }
 

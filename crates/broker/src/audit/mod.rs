@@ -2,7 +2,8 @@
 //!
 //! * [`events`]: an event is written in the same transaction as the change it tells of, so that neither exists
 //!   without the other.
-//! * [`ship`]: calls come from the journals of the data cores, with the bytes that they were recorded with.
+//! * [`ship`]: calls come from the journals of the data cores, with the bytes that they were recorded with, many
+//!   in a row of the database.
 //! * [`refused`]: calls that were refused before they had a record of their own; bounded and summarised.
 //! * [`list`]: what the members of a project, and the owner of a credential, get to see.
 //! * [`verify`]: whether the trail still is what was written.
@@ -13,6 +14,7 @@
 mod body;
 pub mod events;
 pub mod list;
+mod pack;
 pub mod refused;
 pub mod ship;
 pub mod verify;

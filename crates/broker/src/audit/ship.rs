@@ -5,6 +5,8 @@
 //! transaction left; a writer whose row is not where we thought has been shipped by somebody else, and is read
 //! again from there. So a crash between the commit and [`Journal::shipped`] repeats nothing.
 //!
+//! Many records become one row ([`super::pack`]).
+//!
 //! An intent is stored with the outcome `ok`: it says that the use was recorded. How the call ended stands in
 //! its result, which the list joins by the call's id; without one the call goes on, or its server died.
 
@@ -17,14 +19,16 @@ use latchstring_journal::{Journal, ReadError, Reader, Segment, SegmentId, Step, 
 use latchstring_model::Clock;
 use latchstring_model::entity::Outcome;
 use latchstring_model::id::ServerId;
-use latchstring_store::audit::{self, AuditRecord, JournalRow};
+use latchstring_store::audit::{self, JournalRow, Shipped};
 use latchstring_store::{Store, StoreError};
 
 use super::events::{self, Event, Linker};
+use super::pack::pack;
 use crate::actor::Actor;
 
-/// Records in one transaction: SQLite has one writer, and people wait for it.
-const BATCH: usize = 500;
+/// Records in one transaction: SQLite has one writer, and people wait for it. A few rows, mostly; if every one
+/// needs a row of its own, still far less than a write may last.
+const BATCH: usize = 4_000;
 const SMALLEST_BATCH: usize = 8;
 /// Bytes of bodies in one transaction.
 const BATCH_BYTES: usize = 1 << 20;
@@ -64,7 +68,9 @@ struct Part {
     segment: Segment,
     from: u64,
     end: u64,
-    bodies: Vec<String>,
+    /// The records, one behind the other, and where each ends.
+    text: String,
+    ends: Vec<usize>,
     /// Bytes that are no record: from, to.
     torn: Vec<(u64, u64)>,
     /// Segments of this writer that should lie before this one and do not.
@@ -80,6 +86,11 @@ enum Stop {
 }
 
 impl Part {
+    fn records(&self) -> impl Iterator<Item = &str> {
+        let starts = std::iter::once(0).chain(self.ends.iter().copied());
+        starts.zip(&self.ends).filter_map(|(start, end)| self.text.get(start..*end))
+    }
+
     fn has_news(&self) -> bool {
         self.end > self.from || self.missing.is_some()
     }
@@ -96,7 +107,7 @@ impl Shipper {
         let segments = tokio::task::spawn_blocking(move || journal.segments()).await??;
         self.learn(&segments).await?;
         let (parts, finished, more) = self.read(&segments).await?;
-        let records = parts.iter().map(|part| part.bodies.len()).sum();
+        let records = parts.iter().map(|part| part.ends.len()).sum();
         let stored = if parts.is_empty() { true } else { self.store_parts(&parts).await? };
         if !stored {
             return Ok(Round { records: 0, more: true });
@@ -176,8 +187,8 @@ impl Shipper {
                 Err(error) => return Err(error.into()),
             };
             part.missing = missing;
-            rows = rows.saturating_sub(part.bodies.len());
-            bytes = bytes.saturating_sub(part.bodies.iter().map(String::len).sum());
+            rows = rows.saturating_sub(part.ends.len());
+            bytes = bytes.saturating_sub(part.text.len());
             let full = part.stop == Stop::Full;
             if part.has_news() {
                 parts.push(part);
@@ -210,32 +221,36 @@ impl Shipper {
     }
 
     async fn try_store(&mut self, parts: &[Part]) -> Result<bool, StoreError> {
-        let mut tx = self.store.begin_upkeep().await?;
-        let mut moved: Vec<(WriterId, JournalRow)> = Vec::new();
+        // Packed and hashed before the database is locked: others wait for that.
+        let mut of_writers = Vec::new();
         for of_writer in parts.chunk_by(|one, other| one.segment.id.writer == other.segment.id.writer) {
             let (Some(first), Some(last)) = (of_writer.first(), of_writer.last()) else { continue };
             let writer = &first.segment.id.writer;
-            let name = writer.to_string();
-            let row = audit::lock_head(&mut tx, &name, &Head::START.hash).await?;
-            if self.known.get(writer) != Some(&row) {
-                tx.rollback().await?;
-                self.known.remove(writer);
-                return Ok(false);
-            }
-            let mut link = Linker::after(&row)?;
-            let mut records: Vec<AuditRecord> = Vec::new();
-            for body in of_writer.iter().flat_map(|part| &part.bodies) {
-                records.push(link.next(&name, body.clone())?);
+            let Some(from) = self.known.get(writer) else { return Ok(false) };
+            let mut link = Linker::after(from)?;
+            let mut shipped = Vec::new();
+            for packed in pack(of_writer.iter().flat_map(Part::records)) {
+                let record = link.next(&from.writer, packed.body)?;
+                shipped.push(Shipped { record, scopes: packed.scopes });
             }
             let to = JournalRow {
-                writer: name,
+                writer: from.writer.clone(),
                 segment: i64::try_from(last.segment.id.number).unwrap_or(i64::MAX),
                 shipped: i64::try_from(last.end).unwrap_or(i64::MAX),
                 number: link.number(),
                 head: link.hash(),
             };
-            audit::append(&mut tx, &row, &records, &to).await?;
-            moved.push((writer.clone(), to));
+            of_writers.push((writer, shipped, to));
+        }
+        let mut tx = self.store.begin_upkeep().await?;
+        for (writer, shipped, to) in &of_writers {
+            let from = audit::lock_head(&mut tx, &to.writer, &Head::START.hash).await?;
+            if self.known.get(*writer) != Some(&from) {
+                tx.rollback().await?;
+                self.known.remove(*writer);
+                return Ok(false);
+            }
+            audit::append_shipped(&mut tx, &from, shipped, to).await?;
         }
         let actor = Actor::operator();
         let damage: Vec<Event> = parts.iter().flat_map(damage).collect();
@@ -243,7 +258,7 @@ impl Shipper {
         events::append(&mut tx, &self.server, self.clock.now(), &events).await?;
         tx.commit().await?;
 
-        self.known.extend(moved);
+        self.known.extend(of_writers.into_iter().map(|(writer, _, to)| (writer.clone(), to)));
         for part in parts {
             self.journal.shipped(&part.segment.id, part.end);
             for (from, end) in &part.torn {
@@ -313,22 +328,22 @@ fn read_segment(segment: Segment, from: u64, rows: usize, bytes: usize) -> Resul
         segment,
         from,
         end: from,
-        bodies: Vec::new(),
+        text: String::new(),
+        ends: Vec::new(),
         torn: Vec::new(),
         missing: None,
         stop: Stop::Full,
     };
-    let mut taken = 0;
-    while part.bodies.len() < rows && taken < bytes {
+    while part.ends.len() < rows && part.text.len() < bytes {
         match reader.step()? {
             Step::Record { body, end } => {
                 match std::str::from_utf8(body) {
-                    Ok(text) => {
-                        taken += text.len();
-                        part.bodies.push(text.to_owned());
+                    Ok(text) if !text.contains(['\n', '\0']) => {
+                        part.text.push_str(text);
+                        part.ends.push(part.text.len());
                     }
-                    // The checksum fits, and yet it is no text: not ours.
-                    Err(_) => part.torn.push((part.end, end)),
+                    // The checksum fits, and yet it is not one line of text: not ours.
+                    _ => part.torn.push((part.end, end)),
                 }
                 part.end = end;
             }

@@ -20,6 +20,7 @@ use latchstring_model::id::{
 };
 use latchstring_model::{Code, Entropy, Problem, SecretString, Timestamp};
 use latchstring_store::api_keys::{ApiKeyRow, KeyBelongs};
+use latchstring_store::audit::{AuditFilter, AuditItem};
 use latchstring_store::users::UserFields;
 use latchstring_store::{
     OpenOptions, Paging, Store, api_keys, audit as rows, environments, instance, members, projects, users,
@@ -28,6 +29,7 @@ use latchstring_testkit::postgres::Postgres;
 use latchstring_testkit::{FakeClock, SeededEntropy};
 use latchstring_vault::{KeyRing, Vault};
 
+use super::body;
 use super::events::{self, Event};
 use super::list::Filter;
 use super::ship::Shipper;
@@ -152,16 +154,16 @@ fn shipper(store: &Store, journal: &Arc<Journal>, server: &ServerId) -> Shipper 
     Shipper::new(store.clone(), Arc::clone(journal), server.clone(), Arc::new(FakeClock::at(NOW)))
 }
 
-async fn call(writer: &Writer, credential: &CredentialId) -> CallId {
+async fn begin(writer: &Writer, project: Option<&ProjectId>, credential: &CredentialId, by: &str) -> CallId {
     let call = CallId::new(NOW, entropy());
     let intent = Record::Intent(Intent {
         call_id: Cow::Borrowed(&call),
         at: NOW,
-        project_id: None,
+        project_id: project.map(Cow::Borrowed),
         credential_id: Cow::Borrowed(credential),
         actor: JournalActor {
             kind: ActorKind::User,
-            id: Some("usr_x".into()),
+            id: Some(by.into()),
             email: Some("a\0da@example.com".into()),
         },
         environment: "production".into(),
@@ -172,16 +174,24 @@ async fn call(writer: &Writer, credential: &CredentialId) -> CallId {
         client: Some("192.0.2.1".into()),
     });
     writer.append(&intent).await.unwrap();
-    let result = Record::Result(CallResult {
-        call_id: Cow::Borrowed(&call),
+    call
+}
+
+fn result(call: &CallId) -> Record<'_> {
+    Record::Result(CallResult {
+        call_id: Cow::Borrowed(call),
         at: NOW.plus_millis(5),
         outcome: Outcome::Ok,
         status: Some(200),
         duration_ms: 5,
         bytes: Some(3),
         code: None,
-    });
-    writer.append_later(&result).unwrap();
+    })
+}
+
+async fn call(writer: &Writer, credential: &CredentialId) -> CallId {
+    let call = begin(writer, None, credential, "usr_x").await;
+    writer.append_later(&result(&call)).unwrap();
     call
 }
 
@@ -191,12 +201,49 @@ async fn stored(store: &Store) -> Vec<(Fact, String)> {
     let mut all = Vec::new();
     for row in rows::journals(&mut reader).await.unwrap() {
         for record in rows::chain(&mut reader, &row.writer, 0, 100_000).await.unwrap() {
-            if let Some(call) = record.call_id {
-                all.push((record.fact, call.to_string()));
+            for line in record.body.split('\n') {
+                match Record::parse(line.as_bytes()) {
+                    Ok(Record::Intent(intent)) => all.push((Fact::Intent, intent.call_id.to_string())),
+                    Ok(Record::Result(result)) => all.push((Fact::Result, result.call_id.to_string())),
+                    Err(_) => assert_eq!(record.fact, Fact::Event, "{line}"),
+                }
             }
         }
     }
     all
+}
+
+/// Every item of a project's list, in pages of `limit`; and how many pages there were.
+async fn listed(
+    store: &Store,
+    project: &ProjectId,
+    filter: &AuditFilter,
+    limit: u32,
+) -> (Vec<AuditItem>, usize) {
+    let mut reader = store.read().await.unwrap();
+    let (mut all, mut pages, mut cursor) = (Vec::new(), 0, None);
+    loop {
+        let page = rows::list_of_project(&mut reader, project, filter, &Paging::new(cursor, Some(limit)))
+            .await
+            .unwrap();
+        assert!(page.items.len() <= limit as usize);
+        pages += 1;
+        all.extend(page.items);
+        match page.next_cursor {
+            Some(next) => cursor = Some(next),
+            None => break,
+        }
+    }
+    assert!(all.windows(2).all(|two| two[0].seq > two[1].seq), "newest first, each once");
+    assert!(
+        all.iter().all(|item| body::columns(&item.record.body).are_of(&item.record)),
+        "as with a row of its own"
+    );
+    (all, pages)
+}
+
+fn calls_of(items: &[AuditItem]) -> Vec<&str> {
+    items.iter().rev().map(|item| item.record.call_id.as_ref().unwrap().as_str()).collect()
 }
 
 async fn drain(shipper: &mut Shipper) -> usize {
@@ -246,12 +293,166 @@ both! {
         }
         let report = verify_audit(&store).await.unwrap();
         assert_eq!((report.records, report.heads.len()), (400, 2));
-        // A columns' text cannot hold a NUL, the hashed one keeps its escape.
+        assert!(report.rows < 40, "{report:?}");
+    }
+
+    async fn calls_take_few_rows(home) {
+        let (store, id) = (home.store().await, server());
+        let journal = journal(&home, &id, 16 << 20);
+        let writer = journal.writer();
+        let (project, credential) = (ProjectId::new(NOW, entropy()), CredentialId::new(NOW, entropy()));
+        for _ in 0..10_000 {
+            let call = CallId::new(NOW, entropy());
+            let intent = Record::Intent(Intent {
+                call_id: Cow::Borrowed(&call),
+                at: NOW,
+                project_id: Some(Cow::Borrowed(&project)),
+                credential_id: Cow::Borrowed(&credential),
+                actor: JournalActor { kind: ActorKind::Key, id: Some("key_01k9x0000000000000000000zz".into()), email: None },
+                environment: "production".into(),
+                purpose: Purpose::Call,
+                method: "GET".into(),
+                host: "api.example.com".into(),
+                path: "/v1/customers/cus_1234567890".into(),
+                client: Some("192.0.2.1".into()),
+            });
+            writer.append_later(&intent).unwrap();
+            writer.append_later(&result(&call)).unwrap();
+        }
+        wait_for_writes(&journal).await;
+        let mut shipper = shipper(&store, &journal, &id);
+        let (mut records, mut transactions) = (0, 0);
+        while records < 20_000 {
+            records += shipper.round().await.unwrap().records;
+            transactions += 1;
+        }
+        assert!(transactions <= 8, "{transactions}");
         let mut reader = store.read().await.unwrap();
-        let chain = rows::chain(&mut reader, &report.heads[0].writer, 0, 1).await.unwrap();
-        assert_eq!(chain[0].actor_email.as_deref(), Some("a\u{fffd}da@example.com"));
-        assert!(chain[0].body.contains("a\\u0000da"));
-        assert_eq!((chain[0].action.as_str(), chain[0].outcome), ("credential.use", Outcome::Ok));
+        let rows = rows::count(&mut reader).await.unwrap();
+        let scopes = rows::count_scopes(&mut reader).await.unwrap();
+        assert!((10..=60).contains(&rows) && scopes <= 2 * rows, "{rows} rows, {scopes} entries");
+        let round = shipper.round().await.unwrap();
+        assert_eq!((round.records, round.more), (0, false));
+        let report = verify_audit(&store).await.unwrap();
+        assert_eq!((report.records, report.rows), (20_000, rows as u64));
+    }
+
+    async fn projects_see_their_own_calls_of_a_batch(home) {
+        let (store, id) = (home.store().await, server());
+        let journal = journal(&home, &id, 16 << 20);
+        let writer = journal.writer();
+        let (one, other) = (ProjectId::new(NOW, entropy()), ProjectId::new(NOW, entropy()));
+        let (crm, erp) = (CredentialId::new(NOW, entropy()), CredentialId::new(NOW, entropy()));
+        type Made<'a> = (Option<&'a ProjectId>, &'a CredentialId, &'a str, CallId);
+        let mut made: Vec<Made<'_>> = Vec::new();
+        let mut shipper = shipper(&store, &journal, &id);
+        for number in 0..60 {
+            let project = [Some(&one), Some(&other), None][number % 3];
+            let credential = if number % 2 == 0 { &crm } else { &erp };
+            let by = if number % 5 == 0 { "usr_a" } else { "usr_b" };
+            let call = begin(&writer, project, credential, by).await;
+            writer.append(&result(&call)).await.unwrap();
+            made.push((project, credential, by, call));
+            if number % 20 == 19 {
+                assert_eq!(drain(&mut shipper).await, 40);
+            }
+        }
+        let mut reader = store.read().await.unwrap();
+        assert_eq!(rows::count(&mut reader).await.unwrap(), 3, "a batch each");
+        let all = AuditFilter::default();
+        let expected = |wanted: &dyn Fn(&Made<'_>) -> bool| {
+            made.iter().filter(|call| wanted(call)).map(|call| call.3.to_string()).collect::<Vec<_>>()
+        };
+        for project in [&one, &other] {
+            for limit in [1, 7, 200] {
+                let (items, _) = listed(&store, project, &all, limit).await;
+                assert_eq!(calls_of(&items), expected(&|call| call.0 == Some(project)));
+                assert!(items.iter().all(|item| item.record.project_id.as_ref() == Some(project)));
+                assert!(items.iter().all(|item| item.result.as_ref().is_some_and(|end| end.body.contains("\"status\":200"))));
+                // The text of an item is its own, not the batch's.
+                assert!(items.iter().all(|item| !item.record.body.contains('\n') && item.record.body.contains("a\\u0000da")));
+                assert!(items.iter().all(|item| item.record.actor_email.as_deref() == Some("a\u{fffd}da@example.com")));
+
+                let filter = AuditFilter { credential: Some(crm.clone()), ..all.clone() };
+                let (items, _) = listed(&store, project, &filter, limit).await;
+                assert_eq!(calls_of(&items), expected(&|call| call.0 == Some(project) && call.1 == &crm));
+                let filter = AuditFilter { actor: Some("usr_a".into()), action: Some("credential.use".into()), ..all.clone() };
+                let (items, _) = listed(&store, project, &filter, limit).await;
+                assert_eq!(calls_of(&items), expected(&|call| call.0 == Some(project) && call.2 == "usr_a"));
+                let filter = AuditFilter { action: Some("credential.verify".into()), ..all.clone() };
+                assert!(listed(&store, project, &filter, limit).await.0.is_empty());
+            }
+        }
+        let nobody = ProjectId::new(NOW, entropy());
+        assert!(listed(&store, &nobody, &all, 50).await.0.is_empty());
+        let filter = AuditFilter { credential: Some(CredentialId::new(NOW, entropy())), ..all };
+        assert!(listed(&store, &one, &filter, 50).await.0.is_empty());
+    }
+
+    async fn a_long_call_is_open_and_then_done(home) {
+        let (store, id) = (home.store().await, server());
+        let journal = journal(&home, &id, 16 << 20);
+        let writer = journal.writer();
+        let (project, credential) = (ProjectId::new(NOW, entropy()), CredentialId::new(NOW, entropy()));
+        let mut shipper = shipper(&store, &journal, &id);
+        let short = begin(&writer, Some(&project), &credential, "usr_x").await;
+        writer.append(&result(&short)).await.unwrap();
+        let mut long = Vec::new();
+        for _ in 0..10 {
+            long.push(begin(&writer, Some(&project), &credential, "usr_x").await);
+        }
+        drain(&mut shipper).await;
+        let all = AuditFilter::default();
+        let (items, _) = listed(&store, &project, &all, 50).await;
+        assert_eq!(items.iter().filter(|item| item.result.is_none()).count(), 10);
+        assert!(items[10].result.is_some());
+        for call in &long[..9] {
+            writer.append(&result(call)).await.unwrap();
+        }
+        let next = begin(&writer, Some(&project), &credential, "usr_x").await;
+        drain(&mut shipper).await;
+        let (items, _) = listed(&store, &project, &all, 50).await;
+        assert_eq!(items.len(), 12);
+        let open: Vec<&AuditItem> = items.iter().filter(|item| item.result.is_none()).collect();
+        assert_eq!(open.len(), 2);
+        assert_eq!((open[0].record.call_id.as_ref(), open[1].record.call_id.as_ref()), (Some(&next), Some(&long[9])));
+        verify_audit(&store).await.unwrap();
+    }
+
+    /// Little is found in many batches: pages stay small in work, and together give all.
+    async fn a_selective_filter_reads_few_batches_at_once(home) {
+        let (store, id) = (home.store().await, server());
+        let journal = journal(&home, &id, 16 << 20);
+        let writer = journal.writer();
+        let (project, credential) = (ProjectId::new(NOW, entropy()), CredentialId::new(NOW, entropy()));
+        let mut shipper = shipper(&store, &journal, &id);
+        let mut wanted = Vec::new();
+        for number in 0..35 {
+            let by = if [2, 3, 30].contains(&number) { "usr_rare" } else { "usr_x" };
+            for _ in 0..2 {
+                let call = begin(&writer, Some(&project), &credential, by).await;
+                writer.append(&result(&call)).await.unwrap();
+                if by == "usr_rare" {
+                    wanted.push(call.to_string());
+                }
+            }
+            drain(&mut shipper).await;
+            if number == 15 {
+                let mut tx = store.begin_upkeep().await.unwrap();
+                let event = Event::new("member.set").project(&project);
+                events::append(&mut tx, &id, NOW, &[(&Actor::operator(), event)]).await.unwrap();
+                tx.commit().await.unwrap();
+            }
+        }
+        let filter = AuditFilter { actor: Some("usr_rare".into()), ..AuditFilter::default() };
+        let (items, pages) = listed(&store, &project, &filter, 50).await;
+        assert_eq!(calls_of(&items), wanted);
+        assert_eq!(pages, 4, "35 batches, ten a page");
+        for limit in [1, 3, 50, 200] {
+            let (items, _) = listed(&store, &project, &AuditFilter::default(), limit).await;
+            assert_eq!(items.len(), 71, "pages of {limit}");
+            assert_eq!(items.iter().position(|item| item.record.fact == Fact::Event), Some(38));
+        }
     }
 
     /// Killed at every point where it can wait, then started anew: everything is there once.
@@ -435,6 +636,50 @@ both! {
         home.tamper("DELETE FROM audit WHERE number > 4; UPDATE journals SET number = 4, head = (SELECT hash FROM audit WHERE number = 4)").await;
         let after = verify_audit(&store).await.unwrap();
         assert!(after.heads[0].number < before.heads[0].number);
+    }
+
+    async fn verification_looks_into_batches(home) {
+        let (store, id) = (home.store().await, server());
+        let journal = journal(&home, &id, 16 << 20);
+        let writer = journal.writer();
+        let credential = CredentialId::new(NOW, entropy());
+        let mut shipper = shipper(&store, &journal, &id);
+        let projects = [ProjectId::new(NOW, entropy()), ProjectId::new(NOW, entropy())];
+        for _ in 0..4 {
+            for project in &projects {
+                let call = begin(&writer, Some(project), &credential, "usr_x").await;
+                writer.append(&result(&call)).await.unwrap();
+            }
+            drain(&mut shipper).await;
+        }
+        let whole = verify_audit(&store).await.unwrap();
+        assert_eq!((whole.records, whole.rows), (16, 4));
+        home.tamper("CREATE TABLE good AS SELECT * FROM audit; CREATE TABLE good_scopes AS SELECT * FROM audit_batch_scopes").await;
+        type Found = fn(&VerifyError) -> bool;
+        let broken: Found = |error| matches!(error, VerifyError::Chain { .. });
+        let columns: Found = |error| matches!(error, VerifyError::Columns { number: 2, .. });
+        let unlisted: Found = |error| matches!(error, VerifyError::Unlisted { number: 2, .. });
+        let entry = "SELECT MIN(seq) + 1 FROM good";
+        let attacks: [(&str, String, Found); 11] = [
+            ("edit a call", "UPDATE audit SET body = REPLACE(body, '/a', '/b') WHERE number = 3".into(), broken),
+            ("edit a result", "UPDATE audit SET body = REPLACE(body, '200', '404') WHERE number = 3".into(), broken),
+            ("cut a batch", "UPDATE audit SET body = SUBSTR(body, 1, 700) WHERE number = 2".into(), broken),
+            ("swap bodies", "UPDATE audit SET body = (SELECT body FROM good WHERE number = 3) WHERE number = 2".into(), broken),
+            ("delete", "DELETE FROM audit WHERE number = 2".into(), broken),
+            ("hide as an event", "UPDATE audit SET fact = 'event', action = 'record.unknown' WHERE number = 2".into(), columns),
+            ("edit the time", "UPDATE audit SET at = 0 WHERE number = 2".into(), columns),
+            ("hide from a project", format!("DELETE FROM audit_batch_scopes WHERE seq = ({entry}) AND scope_id = '{}'", projects[0]), unlisted),
+            ("hide from an owner", format!("UPDATE audit_batch_scopes SET scope_id = 'crd_x' WHERE seq = ({entry}) AND scope_id = '{credential}'"), unlisted),
+            ("hide from all", format!("DELETE FROM audit_batch_scopes WHERE seq = ({entry})"), unlisted),
+            ("list elsewhere", format!("INSERT INTO audit_batch_scopes (scope_id, seq) SELECT 'prj_x', seq FROM audit WHERE seq = ({entry})"), |e| matches!(e, VerifyError::StrayEntries { expected: 12, found: 13 })),
+        ];
+        for (what, sql, expected) in attacks {
+            home.tamper(&sql).await;
+            let error = verify_audit(&store).await.expect_err(what);
+            assert!(expected(&error) && error.is_broken(), "{what}: {error}");
+            home.tamper("DELETE FROM audit; INSERT INTO audit OVERRIDING SYSTEM VALUE SELECT * FROM good; DELETE FROM audit_batch_scopes; INSERT INTO audit_batch_scopes SELECT * FROM good_scopes").await;
+            assert_eq!(verify_audit(&store).await.unwrap(), whole, "{what}: put right again");
+        }
     }
 
     async fn verification_runs_beside_a_live_server(home) {

@@ -153,7 +153,8 @@ fn a_changed_record_is_found() {
         &url,
         "UPDATE audit SET body = replace(body, '/a/path', '/b/path') WHERE body LIKE '%/a/path%' RETURNING 1",
     );
-    assert!(changed.lines().count() >= 20, "{changed}");
+    // Many calls lie in one row.
+    assert!(changed.lines().count() >= 1, "{changed}");
     let broken = verify(&app);
     assert_eq!(broken.status.code(), Some(1), "{}", String::from_utf8_lossy(&broken.stdout));
     let report: Value = serde_json::from_slice(&broken.stdout).unwrap();

@@ -2,7 +2,7 @@
 
 use latchstring_model::Timestamp;
 use latchstring_model::entity::{Fact, Outcome};
-use latchstring_store::audit::{self, AuditFilter, AuditRecord, JournalRow};
+use latchstring_store::audit::{self, AuditFilter, AuditRecord, JournalRow, Shipped};
 use latchstring_store::connectors::{self, ConnectorRow};
 use latchstring_store::data_keys::{self, SealedPlace};
 use latchstring_store::idempotency::{self, AnswerRow};
@@ -257,6 +257,54 @@ both! {
         let bad = audit::list_of_project(&mut reader, &acme, &all, &Paging::new(Some("x".into()), None)).await;
         assert!(matches!(bad, Err(StoreError::BadCursor)));
         assert_eq!(audit::count(&mut reader).await.unwrap(), 5);
+    }
+
+    async fn a_batch_is_found_by_each_of_its_projects_and_credentials(store, home) {
+        let people: Vec<_> = (0..20).map(|_| project_id()).collect();
+        let row = credential_row(latchstring_model::entity::Principal::User(user_id()), "c");
+        let calls: Vec<_> = people.iter().map(|_| call_id()).collect();
+        let intent = |at: usize| format!(
+            r#"{{"fact":"intent","call_id":"{}","at":{at},"project_id":"{}","credential_id":"{}","actor":{{"type":"key","id":"key_{at}"}},"environment":"live","purpose":"verify","method":"GET","host":"h","path":"/"}}"#,
+            calls[at], people[at], row.id);
+        let result = |at: usize| format!(r#"{{"fact":"result","call_id":"{}","at":99,"outcome":"failed","duration_ms":1}}"#, calls[at]);
+        // Of the last call, the result is a row of its own; a line that nobody knows is nobody's.
+        let mut lines: Vec<String> = (0..20).map(intent).collect();
+        lines.push(r#"{"fact":"intent","call_id":"x","at":1,"purpose":"new"}"#.into());
+        lines.extend((0..19).map(result));
+        let batch = AuditRecord { body: lines.join("\n"), actor_id: None, actor_email: None, action: "calls".into(), ..record("srv_1.0", 1, Fact::Batch) };
+        let scopes: Vec<String> = audit::batch::scopes(&batch.body).into_iter().map(str::to_owned).collect();
+        assert_eq!(scopes.len(), 21);
+        let late = AuditRecord { call_id: Some(calls[19].clone()), body: result(19), outcome: Outcome::Failed, ..record("srv_1.0", 2, Fact::Result) };
+        let rows = [Shipped { record: batch, scopes: scopes.clone() }, Shipped { record: late, scopes: vec![] }];
+        let mut tx = store.begin_upkeep().await.unwrap();
+        let from = audit::lock_head(&mut tx, "srv_1.0", &[0; 32]).await.unwrap();
+        let to = JournalRow { number: 2, ..from.clone() };
+        let short = JournalRow { number: 1, ..from.clone() };
+        assert!(matches!(audit::append_shipped(&mut tx, &from, &rows, &short).await, Err(StoreError::Moved)));
+        audit::append_shipped(&mut tx, &from, &rows, &to).await.unwrap();
+        tx.commit().await.unwrap();
+
+        let mut reader = store.read().await.unwrap();
+        let every: Vec<&str> = scopes.iter().map(String::as_str).collect();
+        assert_eq!(audit::count_scopes_of(&mut reader, "srv_1.0", 1, &every).await.unwrap(), 21);
+        assert_eq!(audit::count_scopes_of(&mut reader, "srv_1.0", 2, &every).await.unwrap(), 0);
+        assert_eq!(audit::count_scopes(&mut reader).await.unwrap(), 21);
+        for (at, project) in people.iter().enumerate() {
+            let page = audit::list_of_project(&mut reader, project, &AuditFilter::default(), &Paging::first()).await.unwrap();
+            let [item] = page.items.as_slice() else { panic!("{page:?}") };
+            assert_eq!((item.record.fact, item.record.call_id.as_ref(), item.record.at), (Fact::Intent, Some(&calls[at]), Timestamp(at as i64)));
+            assert_eq!((item.record.action.as_str(), item.seq % audit::batch::SLOTS), ("credential.verify", at as i64));
+            assert_eq!(item.result.as_ref().map(|end| (end.outcome, end.body.clone())), Some((Outcome::Failed, result(at))));
+        }
+        let whole = audit::list_of_credential(&mut reader, &row, &Paging::first()).await.unwrap().items;
+        assert_eq!(whole.len(), 20);
+        let first = audit::list_of_credential(&mut reader, &row, &Paging::new(None, Some(7))).await.unwrap();
+        let rest = audit::list_of_credential(&mut reader, &row, &Paging::new(first.next_cursor, Some(50))).await.unwrap();
+        assert_eq!([first.items, rest.items].concat(), whole);
+        for cursor in ["-1", "-4097", "0", "9223372036854775807", "-9223372036854775808"] {
+            let page = audit::list_of_credential(&mut reader, &row, &Paging::new(Some(cursor.into()), None)).await.unwrap();
+            assert_eq!(page.items.len(), if cursor.len() == 19 { 20 } else { 0 }, "{cursor}");
+        }
     }
 
     async fn chains_grow_without_gaps_whoever_writes(store, home) {
