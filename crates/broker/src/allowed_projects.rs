@@ -14,7 +14,7 @@ impl Broker {
     /// Once at the start, before anything is served.
     pub async fn learn_allowed_projects(&self) -> Result<(), StoreError> {
         let rules = self.parts.egress.rules();
-        let names: Vec<String> = rules.project_slugs().into_iter().map(Into::into).collect();
+        let names: Vec<String> = rules.project_slugs().map(Into::into).collect();
         if names.is_empty() {
             return Ok(());
         }
