@@ -104,8 +104,8 @@ fn of<'r>(results: &'r Results, group: &str, connections: u32) -> Vec<&'r Cell> 
 }
 
 fn calls(page: &mut String, results: &Results, group: &str, connections: u32) -> std::fmt::Result {
-    page.push_str("| | requests/s | (rounds) | p50 ms | p99 ms | CPU-s per 10,000 | requests/s ÷ nginx | CPU ÷ nginx | requests/s ÷ Envoy | MiB/s | memory MiB |\n");
-    page.push_str("| --- | ---: | --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: |\n");
+    page.push_str("| | requests/s | (rounds) | p50 ms | p99 ms | CPU-s per 10,000 | (afterwards) | requests/s ÷ nginx | CPU ÷ nginx | requests/s ÷ Envoy | MiB/s | memory MiB |\n");
+    page.push_str("| --- | ---: | --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: |\n");
     #[allow(clippy::cast_precision_loss, reason = "bodies are far shorter than 2^52")]
     let length =
         BODIES.iter().find(|(name, ..)| *name == group).map_or(nginx::SMALL, |(_, length, _)| *length) as f64;
@@ -117,13 +117,14 @@ fn calls(page: &mut String, results: &Results, group: &str, connections: u32) ->
         };
         writeln!(
             page,
-            "| {} | {:.0} | {} | {:.2} | {:.2} | {:.3} | {} | {} | {} | {:.0} | {:.0} |",
+            "| {} | {:.0} | {} | {:.2} | {:.2} | {:.3} | {:.3} | {} | {} | {} | {:.0} | {:.0} |",
             name(cell),
             cell.median(Sample::rate),
             range(cell),
             cell.median(|sample| sample.p50),
             cell.median(|sample| sample.p99),
             cell.median(Sample::cpu_per_10k),
+            cell.median(Sample::after_per_10k),
             against(NGINX, Sample::rate),
             against(NGINX, Sample::cpu_per_10k),
             against(ENVOY, Sample::rate),
@@ -150,20 +151,21 @@ fn stored(page: &mut String, results: &Results) -> std::fmt::Result {
         let each = f64::from(count) / seconds;
         writeln!(page, "Storing {count} through the API took {seconds:.0} s ({each:.0} a second).")?;
     }
-    page.push_str("\n| | requests/s | (rounds) | p50 ms | p99 ms | CPU-s per 10,000 | requests/s ÷ few | CPU ÷ few | memory MiB |\n");
-    page.push_str("| --- | ---: | --- | ---: | ---: | ---: | ---: | ---: | ---: |\n");
+    page.push_str("\n| | requests/s | (rounds) | p50 ms | p99 ms | CPU-s per 10,000 | (afterwards) | requests/s ÷ few | CPU ÷ few | memory MiB |\n");
+    page.push_str("| --- | ---: | --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: |\n");
     let cells = of(results, STORED, connections);
     for cell in &cells {
         let few = cells.first().unwrap_or(cell);
         writeln!(
             page,
-            "| {} | {:.0} | {} | {:.2} | {:.2} | {:.3} | {:.2} | {:.2} | {:.0} |",
+            "| {} | {:.0} | {} | {:.2} | {:.2} | {:.3} | {:.3} | {:.2} | {:.2} | {:.0} |",
             name(cell),
             cell.median(Sample::rate),
             range(cell),
             cell.median(|sample| sample.p50),
             cell.median(|sample| sample.p99),
             cell.median(Sample::cpu_per_10k),
+            cell.median(Sample::after_per_10k),
             cell.ratio(few, Sample::rate),
             cell.ratio(few, Sample::cpu_per_10k),
             cell.median(|sample| sample.resident) / MIB,
@@ -216,8 +218,10 @@ ratios within each round. Upstream, proxy and wrk share the machine's cores, and
   nothing else. With RS256 it signs a fresh JWT for every call with aws-lc-rs, its key parsed once.
 - **Latchstring**: a release build with its defaults and two data cores: the caller's key checked, pins,
   address filter, two journal records for each call, masking of what comes back.
-- CPU is that of the proxy's own processes. Memory is resident memory afterwards, summed over processes
-  (what nginx's processes share counts more than once).
+- CPU is that of the proxy's own processes, until they are quiet again: (afterwards) is the part of it that
+  came when wrk had stopped, such as shipping the records of the calls into the database.
+- Memory is resident memory afterwards, summed over processes (what nginx's processes share counts more
+  than once).
 ";
 
 #[cfg(test)]

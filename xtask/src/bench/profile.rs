@@ -42,7 +42,8 @@ pub fn run(place: &Place<'_>, sides: &super::suites::Sides) -> Done {
                 .args(more);
             run::output(&mut report)
         };
-        println!("by object:\n{}", report(&["--no-children", "--sort", "dso"])?.trim());
+        println!("by thread:\n{}", report(&["--no-children", "--sort", "comm"])?.trim());
+        println!("\nby thread and object:\n{}", report(&["--no-children", "--sort", "comm,dso"])?.trim());
         for (what, children) in [("its own time", "--no-children"), ("with all it calls", "--children")] {
             let text = report(&[children, "--sort", "symbol"])?;
             let lines: Vec<&str> = text.lines().filter(|line| !line.trim().is_empty()).take(LINES).collect();

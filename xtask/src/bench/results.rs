@@ -10,8 +10,12 @@ pub struct Sample {
     /// Milliseconds
     pub p50: f64,
     pub p99: f64,
-    /// Seconds of the proxy's processes.
+    /// Seconds of the proxy's processes, while they were asked.
     pub cpu: f64,
+    /// And what they still had to do when they were asked no more.
+    pub cpu_after: f64,
+    /// Seconds until they were quiet.
+    pub quiet_after: f64,
     /// Answers that were not 2xx or 3xx, and connections that failed.
     pub errors: f64,
     /// Bytes, afterwards.
@@ -23,9 +27,13 @@ impl Sample {
         self.requests / self.seconds
     }
 
-    /// CPU seconds for 10,000 calls.
+    /// CPU seconds for 10,000 calls, with all that they leave to be done.
     pub fn cpu_per_10k(&self) -> f64 {
-        self.cpu / self.requests * 10_000.0
+        (self.cpu + self.cpu_after) / self.requests * 10_000.0
+    }
+
+    pub fn after_per_10k(&self) -> f64 {
+        self.cpu_after / self.requests * 10_000.0
     }
 }
 
@@ -120,5 +128,7 @@ mod tests {
         let (ours, theirs) = (cell(&[50.0, 5.0, 60.0]), cell(&[100.0, 10.0, 100.0]));
         assert_eq!(ours.ratio(&theirs, Sample::rate), 0.5);
         assert_eq!(cell(&[20_000.0]).median(Sample::cpu_per_10k), 0.5);
+        let later = Sample { requests: 10_000.0, cpu: 1.0, cpu_after: 0.5, ..Sample::default() };
+        assert!((later.cpu_per_10k() - 1.5).abs() < 1e-9, "what is left to be done belongs to the calls");
     }
 }

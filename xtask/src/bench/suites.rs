@@ -122,12 +122,14 @@ fn interleaved(
         for (subject, cell) in subjects.iter().zip(&mut cells) {
             let sample = measure(place.folder, subject, connections, place.options.seconds)?;
             println!(
-                "{group:24} {connections:>4} connections  round {round}  {:34} {:>9.0} req/s  p50 {:>8.3} ms  p99 {:>8.3} ms  {:.3} CPU-s/10k{}",
+                "{group:24} {connections:>4} connections  round {round}  {:34} {:>9.0} req/s  p50 {:>8.3} ms  p99 {:>8.3} ms  {:.3} CPU-s/10k ({:.3} of it in {:.1} s afterwards){}",
                 subject.name,
                 sample.rate(),
                 sample.p50,
                 sample.p99,
                 sample.cpu_per_10k(),
+                sample.after_per_10k(),
+                sample.quiet_after,
                 if sample.errors > 0.0 { format!("  {} ERRORS", sample.errors) } else { String::new() },
             );
             cell.rounds.push(sample);

@@ -1,13 +1,19 @@
 //! One run of wrk against one subject, and the CPU that the subject used meanwhile.
 
 use std::process::Command;
+use std::time::{Duration, Instant};
 
 use super::results::Sample;
-use super::sides::keeper::Folder;
+use super::sides::keeper::{Folder, Server};
 use super::sides::{WORKERS, usage};
 use super::suites::Subject;
 use crate::Done;
 use crate::run;
+
+/// A server that uses less than this part of a core has nothing left to do.
+const QUIET: f64 = 0.1;
+const LOOK: Duration = Duration::from_millis(250);
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// What is asked, over and over.
 pub struct Load {
@@ -76,6 +82,7 @@ pub fn measure(folder: &Folder, subject: &Subject<'_>, connections: u32, seconds
     let before = server.usage();
     let text = run::output(&mut wrk)?;
     let after = server.usage();
+    let (rest, quiet_after) = settle(server, after.cpu);
     if !usage::alive(server.pid()) {
         return Err(format!("{} has ended; it said:\n{}", subject.name, server.said()));
     }
@@ -90,11 +97,28 @@ pub fn measure(folder: &Folder, subject: &Subject<'_>, connections: u32, seconds
         ));
     }
     sample.cpu = after.cpu - before.cpu;
+    sample.cpu_after = rest;
+    sample.quiet_after = quiet_after;
     #[allow(clippy::cast_precision_loss, reason = "memory sizes are far below 2^52")]
     {
         sample.resident = after.resident as f64;
     }
     Ok(sample)
+}
+
+/// Waits until the server has done what the calls left behind (records to ship, buffers to write), so that it
+/// is counted, and not in the next one's time. What it used meanwhile, and how long it took; both in seconds.
+fn settle(server: &Server, used: f64) -> (f64, f64) {
+    let began = Instant::now();
+    let mut last = used;
+    loop {
+        std::thread::sleep(LOOK);
+        let now = server.usage().cpu;
+        if now - last <= QUIET * LOOK.as_secs_f64() || began.elapsed() > PATIENCE {
+            return (now - used, began.elapsed().as_secs_f64());
+        }
+        last = now;
+    }
 }
 
 fn read(text: &str) -> Option<Sample> {

@@ -86,5 +86,9 @@ pub fn run(place: &Place<'_>, sides: &Sides, results: &mut Results) -> Done {
 /// What `--profile` looks at.
 pub fn profiled(sides: &Sides) -> Vec<Subject<'_>> {
     let Some(server) = &sides.latchstring else { return Vec::new() };
-    vec![sides.get(BEARER, server, "/proxy/bearer/small"), sides.get(RS256, server, "/proxy/rs256/small")]
+    vec![
+        sides.get(BEARER, server, "/proxy/bearer/small"),
+        sides.get(RS256, server, "/proxy/rs256/small"),
+        sides.get("Latchstring, bearer, 64 KiB down", server, "/proxy/bearer/middle"),
+    ]
 }
