@@ -104,74 +104,72 @@ fn of<'r>(results: &'r Results, group: &str, connections: u32) -> Vec<&'r Cell> 
 }
 
 fn calls(page: &mut String, results: &Results, group: &str, connections: u32) -> std::fmt::Result {
-    page.push_str("| | requests/s | (rounds) | p50 ms | p99 ms | CPU-s per 10,000 | (afterwards) | requests/s ÷ nginx | CPU ÷ nginx | requests/s ÷ Envoy | MiB/s | memory MiB |\n");
-    page.push_str("| --- | ---: | --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: |\n");
+    head(page, &["requests/s ÷ nginx", "CPU ÷ nginx", "requests/s ÷ Envoy", "MiB/s"])?;
     #[allow(clippy::cast_precision_loss, reason = "bodies are far shorter than 2^52")]
     let length =
         BODIES.iter().find(|(name, ..)| *name == group).map_or(nginx::SMALL, |(_, length, _)| *length) as f64;
     for cell in of(results, group, connections) {
         let against = |name: &str, figure: fn(&Sample) -> f64| {
-            results
-                .cell(group, name, connections)
-                .map_or_else(|| "–".to_owned(), |other| format!("{:.2}", cell.ratio(other, figure)))
+            let other = results.cell(group, name, connections);
+            shown(other.map_or(f64::NAN, |other| cell.ratio(other, figure)), 2)
         };
-        writeln!(
-            page,
-            "| {} | {:.0} | {} | {:.2} | {:.2} | {:.3} | {:.3} | {} | {} | {} | {:.0} | {:.0} |",
-            name(cell),
-            cell.median(Sample::rate),
-            range(cell),
-            cell.median(|sample| sample.p50),
-            cell.median(|sample| sample.p99),
-            cell.median(Sample::cpu_per_10k),
-            cell.median(Sample::after_per_10k),
+        let more = [
             against(NGINX, Sample::rate),
             against(NGINX, Sample::cpu_per_10k),
             against(ENVOY, Sample::rate),
-            cell.median(Sample::rate) * length / MIB,
-            cell.median(|sample| sample.resident) / MIB,
-        )?;
+            shown(cell.median(Sample::rate) * length / MIB, 0),
+        ];
+        row(page, cell, &more)?;
     }
     Ok(())
 }
 
 fn stored(page: &mut String, results: &Results) -> std::fmt::Result {
-    let Some(connections) =
-        results.cells.iter().find(|cell| cell.group == STORED).map(|cell| cell.connections)
-    else {
-        return Ok(());
-    };
+    let of_suite = results.cells.iter().find(|cell| cell.group == STORED);
+    let Some(connections) = of_suite.map(|cell| cell.connections) else { return Ok(()) };
     writeln!(page, "\n## Stored credentials, {connections} connections\n")?;
-    writeln!(
-        page,
-        "Bearer, answers of {SMALL}; few: 10, many: {}. Each call picks one at random.",
-        results.many
-    )?;
+    writeln!(page, "Bearer, answers of {SMALL}; few: 10, many: {}.", results.many)?;
+    writeln!(page, "Each call picks one at random.")?;
     if let Some((count, seconds)) = results.stored {
         let each = f64::from(count) / seconds;
         writeln!(page, "Storing {count} through the API took {seconds:.0} s ({each:.0} a second).")?;
     }
-    page.push_str("\n| | requests/s | (rounds) | p50 ms | p99 ms | CPU-s per 10,000 | (afterwards) | requests/s ÷ few | CPU ÷ few | memory MiB |\n");
-    page.push_str("| --- | ---: | --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: |\n");
+    page.push('\n');
+    head(page, &["requests/s ÷ few", "CPU ÷ few"])?;
     let cells = of(results, STORED, connections);
     for cell in &cells {
         let few = cells.first().unwrap_or(cell);
-        writeln!(
-            page,
-            "| {} | {:.0} | {} | {:.2} | {:.2} | {:.3} | {:.3} | {:.2} | {:.2} | {:.0} |",
-            name(cell),
-            cell.median(Sample::rate),
-            range(cell),
-            cell.median(|sample| sample.p50),
-            cell.median(|sample| sample.p99),
-            cell.median(Sample::cpu_per_10k),
-            cell.median(Sample::after_per_10k),
-            cell.ratio(few, Sample::rate),
-            cell.ratio(few, Sample::cpu_per_10k),
-            cell.median(|sample| sample.resident) / MIB,
-        )?;
+        let ratio = |figure: fn(&Sample) -> f64| shown(cell.ratio(few, figure), 2);
+        row(page, cell, &[ratio(Sample::rate), ratio(Sample::cpu_per_10k)])?;
     }
     Ok(())
+}
+
+/// The columns that all tables of calls have, around those of one.
+fn head(page: &mut String, more: &[&str]) -> std::fmt::Result {
+    let columns = ["", "requests/s", "(rounds)", "p50 ms", "p99 ms", "CPU-s per 10,000", "(afterwards)"];
+    let columns = [&columns, more, &["memory MiB"]].concat();
+    writeln!(page, "| {} |", columns.join(" | "))?;
+    writeln!(page, "| --- |{}", " ---: |".repeat(columns.len() - 1))
+}
+
+fn row(page: &mut String, cell: &Cell, more: &[String]) -> std::fmt::Result {
+    let common = [
+        name(cell),
+        shown(cell.median(Sample::rate), 0),
+        range(cell),
+        shown(cell.median(|sample| sample.p50), 2),
+        shown(cell.median(|sample| sample.p99), 2),
+        shown(cell.median(Sample::cpu_per_10k), 3),
+        shown(cell.median(Sample::after_per_10k), 3),
+    ];
+    let memory = [shown(cell.median(|sample| sample.resident) / MIB, 0)];
+    writeln!(page, "| {} |", [&common, more, &memory].concat().join(" | "))
+}
+
+/// What could not be had (a ratio to nothing, CPU for no calls) is a dash.
+fn shown(value: f64, digits: usize) -> String {
+    if value.is_finite() { format!("{value:.digits$}") } else { "–".to_owned() }
 }
 
 fn starts(page: &mut String, results: &Results) -> std::fmt::Result {

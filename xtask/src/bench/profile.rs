@@ -12,6 +12,8 @@ use crate::run;
 /// Lines of the report that are worth a look.
 const LINES: usize = 70;
 const CONNECTIONS: u32 = 64;
+/// Threads beside the data cores, as the kernel shortens their names.
+const OTHERS: &str = "latchstring,tokio-rt-worker,sqlx-sqlite-wor";
 
 pub fn run(place: &Place<'_>, sides: &super::suites::Sides) -> Done {
     for subject in profiled(sides) {
@@ -37,15 +39,20 @@ pub fn run(place: &Place<'_>, sides: &super::suites::Sides) -> Done {
         let report = |more: &[&str]| {
             let mut report = Command::new("perf");
             report
-                .args(["report", "--stdio", "-q", "-g", "none", "--percent-limit", "0.4", "-i"])
+                .args(["report", "--stdio", "-q", "-g", "none", "--percent-limit", "0.25", "-i"])
                 .arg(&data)
                 .args(more);
             run::output(&mut report)
         };
         println!("by thread:\n{}", report(&["--no-children", "--sort", "comm"])?.trim());
         println!("\nby thread and object:\n{}", report(&["--no-children", "--sort", "comm,dso"])?.trim());
-        for (what, children) in [("its own time", "--no-children"), ("with all it calls", "--children")] {
-            let text = report(&[children, "--sort", "symbol"])?;
+        let views: [(&str, &[&str]); 3] = [
+            ("its own time, on the data cores", &["--no-children", "--comms", "data-core-0,data-core-1"]),
+            ("its own time, on other threads", &["--no-children", "--comms", OTHERS]),
+            ("with all it calls", &["--children"]),
+        ];
+        for (what, view) in views {
+            let text = report(&[view, &["--sort", "comm,symbol"]].concat())?;
             let lines: Vec<&str> = text.lines().filter(|line| !line.trim().is_empty()).take(LINES).collect();
             println!("\nby function, {what}:\n{}", lines.join("\n"));
         }

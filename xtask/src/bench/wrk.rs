@@ -87,7 +87,8 @@ pub fn measure(folder: &Folder, subject: &Subject<'_>, connections: u32, seconds
         return Err(format!("{} has ended; it said:\n{}", subject.name, server.said()));
     }
     let mut sample = read(&text).ok_or_else(|| format!("wrk said something else than expected:\n{text}"))?;
-    if sample.requests < 1.0 || sample.errors > sample.requests / 100.0 {
+    // None at all is a result too, where bodies are large and the proxy is slow.
+    if sample.errors > sample.requests / 100.0 {
         return Err(format!(
             "{}: {} answers, {} errors; it said:\n{}",
             subject.name,
