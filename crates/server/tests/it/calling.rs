@@ -64,6 +64,11 @@ impl World {
     }
 
     pub async fn with(db: Db, background_refresh: bool) -> Self {
+        Self::reaching(db, background_refresh, &[]).await
+    }
+
+    /// Calls may reach more than the sandbox.
+    pub async fn reaching(db: Db, background_refresh: bool, more: &[SocketAddr]) -> Self {
         let clock = clock();
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let at = listener.local_addr().unwrap();
@@ -76,7 +81,7 @@ impl World {
             db,
             "http://127.0.0.1:5282",
             clock,
-            vec![AllowRule::exactly(at)],
+            more.iter().chain([&at]).map(|at| AllowRule::exactly(*at)).collect(),
             move |settings| {
                 settings.background_refresh = background_refresh;
                 settings.sandbox = Some(SandboxAt { base_url });
