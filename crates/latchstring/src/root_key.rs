@@ -67,6 +67,33 @@ pub fn write(path: &Path, ring: &KeyRing) -> Result<(), SettingError> {
     File::open(folder).and_then(|folder| folder.sync_all()).map_err(fail)
 }
 
+/// Publishes the first ring of an installation: fails when there is a file already, whoever made it, so that two
+/// first starts on one folder cannot write over each other's key.
+pub fn write_first(path: &Path, ring: &KeyRing) -> Result<(), SettingError> {
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let temporary = path.with_extension(format!("new-{}", std::process::id()));
+    let fail = |error: io::Error| {
+        wrong(path, format!("cannot be written: {error}; if another server was just making it, start again"))
+    };
+    let mut file =
+        OpenOptions::new().write(true).create_new(true).mode(0o600).open(&temporary).map_err(fail)?;
+    let written = file.write_all(ring.to_bytes().expose()).and_then(|()| file.sync_all());
+    // A link is made or not, and never over a file that is there.
+    let linked = written.and_then(|()| fs::hard_link(&temporary, path));
+    fs::remove_file(&temporary).and(linked).map_err(fail)?;
+    File::open(folder).and_then(|folder| folder.sync_all()).map_err(fail)
+}
+
+/// Takes back a key that nothing was ever sealed with, and no other: the file must still hold it.
+pub fn take_back(path: &Path, ring: &KeyRing) {
+    let same = fs::read(path)
+        .is_ok_and(|bytes| zeroize::Zeroizing::new(bytes).as_slice() == ring.to_bytes().expose());
+    if same {
+        // If it stays, it is unused: the next start compares it with the data and says so.
+        let _ = fs::remove_file(path);
+    }
+}
+
 pub fn generate(clock: &dyn Clock, entropy: &dyn Entropy) -> KeyRing {
     KeyRing::generate(clock.now(), entropy)
 }

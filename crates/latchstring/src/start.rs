@@ -102,7 +102,7 @@ pub async fn open(settings: &Settings, migrate: bool) -> Result<Opened, SettingE
         (None, None) if migrate => {
             make_data_dir(&settings.data_dir)?;
             let ring = root_key::generate(&*clock, &*entropy);
-            root_key::write(&settings.root_key_file, &ring)?;
+            root_key::write_first(&settings.root_key_file, &ring)?;
             (ring, true)
         }
         (None, None) => return Err(stop("there is no data yet; start `latchstring serve` once")),
@@ -116,8 +116,7 @@ pub async fn open(settings: &Settings, migrate: bool) -> Result<Opened, SettingE
     // Of several first starts on one database one wins; the others have the wrong key and say so.
     if let Err(error) = prepare_vault(&store, &vault, &ring, clock.now(), &*entropy).await {
         if made {
-            // Nothing was ever sealed with it.
-            std::fs::remove_file(&settings.root_key_file).map_err(stop)?;
+            root_key::take_back(&settings.root_key_file, &ring);
         }
         return Err(stop(format!("the root key file {}: {error}", settings.root_key_file.display())));
     }

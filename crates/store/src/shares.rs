@@ -72,6 +72,7 @@ statements! {
         SELECT $1, e.id, $2, $3, $4 FROM environments e WHERE e.id = $5 AND e.project_id = $6";
     CLAIM = "INSERT INTO claimed_names (project_id, kind, name, credential_id) VALUES ($1, $2, $3, $4)
         ON CONFLICT (project_id, kind, name) DO UPDATE SET credential_id = excluded.credential_id";
+    EVER_CLAIMED = "SELECT COUNT(*) FROM claimed_names WHERE project_id = $1 AND credential_id = $2";
     CLAIMED_BY = "SELECT credential_id FROM claimed_names WHERE project_id = $1 AND kind = $2 AND name = $3";
 }
 
@@ -218,6 +219,11 @@ impl NameKind {
             NameKind::ExternalId => "external_id",
         }
     }
+}
+
+/// Whether a credential was shared with the project before: its names stay claimed when a share is removed.
+pub async fn was_shared(tx: &mut impl Tx, project: &ProjectId, credential: &CredentialId) -> Result<bool> {
+    Ok(EVER_CLAIMED.on(tx).bind(project).bind(credential).one(|row| row.int()).await? > 0)
 }
 
 /// Which credential had that name here last. Another one may take it only through an admin.

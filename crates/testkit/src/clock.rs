@@ -49,7 +49,7 @@ mod tests {
         let clock = FakeClock::default();
         let other = clock.clone();
         clock.advance_secs(90);
-        assert_eq!(other.now().to_rfc3339(), "2026-01-01T00:01:30Z");
+        assert_eq!(other.now().to_rfc3339(), "2026-01-01T00:01:30.000Z");
         other.set(Timestamp(5));
         assert_eq!(clock.now(), Timestamp(5));
     }

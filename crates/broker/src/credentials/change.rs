@@ -725,9 +725,10 @@ fn changed_row(loaded: &Loaded, edit: &Edit) -> (CredentialRow, Vec<&'static str
 /// administers the project accepts it by doing it.
 fn leads_elsewhere(place: &Placed, loaded: &Loaded, steps: &[Step]) -> bool {
     let Some(existing) = &place.existing else { return false };
-    if existing.grants.is_empty() || place.may_administer() {
+    if place.may_administer() {
         return false;
     }
+    // Without grants nothing was reachable: what is granted now is new to the project.
     let before: BTreeSet<&Origin> = existing
         .grants
         .iter()

@@ -121,6 +121,10 @@ impl Broker {
         let mut scopes: Vec<&str> = project_ids.iter().map(ProjectId::as_str).collect();
         scopes.extend([id.as_str(), owner.id()]);
         let mut tx = self.parts.store.begin_write(&scopes).await.map_err(refusals::store)?;
+        // The role may have changed while the API was asked.
+        if self.owner_of(&mut tx, actor, new.owner_project.as_deref()).await? != owner {
+            return Err(refusals::internal(&"the owner of a new credential changed while it was made"));
+        }
         rows::create(&mut tx, &row).await.map_err(refusals::store)?;
         for one in &ready {
             let changed: Vec<String> = one.values.names().map(str::to_owned).collect();

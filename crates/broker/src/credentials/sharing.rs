@@ -294,13 +294,16 @@ impl Broker {
                 row
             }
             None => {
+                // Taken away and shared again it could lead elsewhere by now, past an admin who never accepted that.
+                let again = !placed.may_administer()
+                    && shares::was_shared(tx, project, credential).await.map_err(refusals::store)?;
                 let row = ShareRow {
                     id: ShareId::new(now, &*self.parts.entropy),
                     credential_id: credential.clone(),
                     project_id: project.clone(),
                     slug: placed.slug.clone(),
                     external_id: placed.external_id.clone(),
-                    suspended: suspend,
+                    suspended: suspend || again,
                     created_by: actor.signature(),
                     created_at: now,
                 };

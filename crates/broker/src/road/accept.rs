@@ -96,8 +96,10 @@ impl Ask<'_> {
     pub fn id(&self) -> RouteId {
         use aws_lc_rs::digest::{Context, SHA256};
         let mut context = Context::new(&SHA256);
+        // Addresses are compared in any case: spellings of one must not multiply routes.
+        let user = self.user.map(str::to_lowercase);
         let parts =
-            [Some(self.key.expose()), self.project, self.environment, self.user, Some(self.credential)];
+            [Some(self.key.expose()), self.project, self.environment, user.as_deref(), Some(self.credential)];
         for part in parts {
             // Lengths keep the parts apart; an absent part differs from an empty one.
             context.update(

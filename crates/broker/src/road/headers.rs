@@ -16,6 +16,24 @@ static HOP_BY_HOP: [HeaderName; 8] = [
     HeaderName::from_static("proxy-connection"),
 ];
 
+/// Headers by which some servers take another method or path than the request line says: with a key that is
+/// limited to methods or paths they do not pass.
+static OVERRIDES: [HeaderName; 6] = [
+    HeaderName::from_static("x-http-method-override"),
+    HeaderName::from_static("x-http-method"),
+    HeaderName::from_static("x-method-override"),
+    HeaderName::from_static("x-original-url"),
+    HeaderName::from_static("x-rewrite-url"),
+    HeaderName::from_static("x-original-uri"),
+];
+
+/// For keys that are limited to methods or paths.
+pub fn strip_overrides(headers: &mut HeaderMap) {
+    for name in &OVERRIDES {
+        headers.remove(name);
+    }
+}
+
 /// What the caller sent for us or about itself; the upstream gets none of it.
 static NOT_FORWARDED: [HeaderName; 6] = [
     header::AUTHORIZATION,
@@ -156,6 +174,14 @@ mod tests {
         ]);
         strip_request(&mut headers);
         assert_eq!(names(&headers), ["accept", "accept-encoding", "content-length", "x-request-id"]);
+    }
+
+    #[test]
+    fn a_limited_key_cannot_go_round_its_limits_by_a_header() {
+        let mut headers =
+            map(&[("x-http-method-override", "DELETE"), ("x-original-url", "/admin"), ("accept", "*/*")]);
+        strip_overrides(&mut headers);
+        assert_eq!(names(&headers), ["accept"]);
     }
 
     #[test]

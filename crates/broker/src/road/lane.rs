@@ -294,6 +294,9 @@ impl Lane {
             Noted::new(self.journal.clone(), call.clone(), Arc::clone(&self.broker.parts.clock), now)
                 .counted(&self.counts, Purpose::Call);
         headers::strip_request(&mut asked.headers);
+        if route.caller.limits.methods.is_some() || route.caller.limits.path_prefixes.is_some() {
+            headers::strip_overrides(&mut asked.headers);
+        }
 
         let (body, memory, held) = match self.body(&ready, &asked, body).await {
             Ok(body) => body,

@@ -36,7 +36,7 @@ fn a_ring_is_written_and_read() {
     assert_eq!(again.keys()[1].created_at(), Timestamp(NOW.millis() + 5));
     let json: serde_json::Value = serde_json::from_str(&file).unwrap();
     assert_eq!(json["format"], "latchstring-key-ring/1");
-    assert_eq!(json["keys"][0]["created_at"], "2023-11-14T22:13:20Z");
+    assert_eq!(json["keys"][0]["created_at"], "2023-11-14T22:13:20.000Z");
     assert!(file.ends_with("}\n"));
 }
 
