@@ -21,9 +21,10 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::watch;
 
 use crate::peer::TrustedProxies;
+use crate::version::Version;
 
-/// How long a client may take to send a request's headers.
-const HEADER_TIME: Duration = Duration::from_secs(30);
+/// How long a client may take to send a request's headers, and to say anything at all.
+pub const HEADER_TIME: Duration = Duration::from_secs(30);
 /// Request headers: at most this many bytes and this many of them.
 const HEADER_BYTES: usize = 64 * 1024;
 const HEADER_COUNT: usize = 128;
@@ -68,11 +69,15 @@ async fn answer(
 }
 
 /// Serves until the client leaves, or until the server stops and open requests are done.
-pub async fn serve<IO>(shared: Rc<Shared>, io: IO, address: SocketAddr)
+pub async fn serve<IO>(shared: Rc<Shared>, io: IO, version: Version, address: SocketAddr)
 where
     IO: AsyncRead + AsyncWrite + Unpin + 'static,
 {
-    let mut builder = auto::Builder::new(OnThisCore);
+    let builder = auto::Builder::new(OnThisCore);
+    let mut builder = match version {
+        Version::Http1 => builder.http1_only(),
+        Version::Http2 => builder.http2_only(),
+    };
     builder
         .http1()
         .timer(TokioTimer::new())

@@ -15,8 +15,9 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::LocalSet;
 use tokio_rustls::TlsAcceptor;
 
-use crate::connection::{ApiHandler, Shared, serve};
+use crate::connection::{ApiHandler, HEADER_TIME, Shared, serve};
 use crate::peer::TrustedProxies;
+use crate::version;
 
 pub struct GatewaySettings {
     pub cores: usize,
@@ -142,12 +143,23 @@ async fn run(
                 return;
             }
             match tls {
-                None => serve(shared, stream, address).await,
+                None => {
+                    let mut stop = shared.stop.clone();
+                    let version = tokio::select! {
+                        version = version::of_first_bytes(&stream, HEADER_TIME) => version,
+                        _ = stop.wait_for(|stop| *stop) => None,
+                    };
+                    let Some(version) = version else { return };
+                    serve(shared, stream, version, address).await;
+                }
                 Some(acceptor) => {
                     match tokio::time::timeout(std::time::Duration::from_secs(10), acceptor.accept(stream))
                         .await
                     {
-                        Ok(Ok(stream)) => serve(shared, stream, address).await,
+                        Ok(Ok(stream)) => {
+                            let version = version::of_alpn(stream.get_ref().1.alpn_protocol());
+                            serve(shared, stream, version, address).await;
+                        }
                         Ok(Err(error)) => tracing::debug!(error = %error, "a TLS handshake failed"),
                         Err(_) => tracing::debug!("a TLS handshake took longer than 10 s"),
                     }

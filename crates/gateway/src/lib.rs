@@ -4,6 +4,7 @@
 mod connection;
 mod cores;
 mod peer;
+mod version;
 
 pub use connection::{ApiBody, ApiHandler};
 pub use cores::{Gateway, GatewaySettings, start};
