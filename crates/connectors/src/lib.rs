@@ -10,6 +10,7 @@ mod digest;
 mod error;
 mod field;
 mod read;
+mod reads;
 mod render;
 mod resolve;
 mod scene;

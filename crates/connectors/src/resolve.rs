@@ -34,7 +34,8 @@ pub struct Resolved {
     pub policy: TokenPolicy,
     /// What all of it read.
     pub uses: Uses,
-    /// What the scheme alone read: with [`Uses::fingerprint`] a part of a token's key.
+    /// What the scheme and the connection's certificates read, and all that the steps of a login could
+    /// read: with [`Uses::fingerprint`] a part of a token's key.
     pub token_uses: Uses,
     pub destinations: Vec<Destination>,
     /// Secret values of four bytes and more that were read.
@@ -138,6 +139,15 @@ impl Definition {
 
         // The scheme first, so that what it read is known apart from the rest.
         let rendered = render::scheme(&scene, &mut complete, &mut destinations)?;
+        crate::reads::login(&scene, self)?;
+        let mut ca_certificate = None;
+        let mut scheme = rendered.scheme;
+        // A token is obtained over this connection, and may be bound to its certificate (RFC 8705 §3).
+        if !method.tls.is_empty() {
+            let tls = render::Keys::new(&scene, &method.tls, "tls");
+            ca_certificate = tls.text("ca_certificate")?;
+            scheme = render::with_client_certificate(scheme, &tls)?;
+        }
         let token_uses = scene.uses.borrow().clone();
 
         let base_url = self.base(method, &scene, &mut complete)?;
@@ -151,13 +161,6 @@ impl Definition {
             }
             None => None,
         };
-        let mut ca_certificate = None;
-        let mut scheme = rendered.scheme;
-        if !method.tls.is_empty() {
-            let tls = render::Keys::new(&scene, &method.tls, "tls");
-            ca_certificate = tls.text("ca_certificate")?;
-            scheme = render::with_client_certificate(scheme, &tls)?;
-        }
         let mask = scene.mask.take();
         if let Some(base) = &base_url {
             destinations.push(Destination {

@@ -184,7 +184,7 @@ impl<'a> Scene<'a> {
         Ok(val)
     }
 
-    fn visible(&self, name: &str) -> bool {
+    pub fn visible(&self, name: &str) -> bool {
         let Some(field) = self.method.field(name) else { return true };
         field.visible_when.iter().all(|(other, wanted)| {
             let given = match self.ctx.values.get(other) {
@@ -251,14 +251,14 @@ impl<'a> Scene<'a> {
         }
     }
 
-    fn mask_text(&self, text: &str) {
+    pub fn mask_text(&self, text: &str) {
         let mut mask = self.mask.borrow_mut();
         if text.len() >= 4 && !mask.iter().any(|known| known.expose() == text) {
             mask.push(SecretString::new(text));
         }
     }
 
-    fn mask_json(&self, value: &Value) {
+    pub fn mask_json(&self, value: &Value) {
         match value {
             Value::String(text) => self.mask_text(text),
             Value::Array(items) => items.iter().for_each(|item| self.mask_json(item)),

@@ -34,6 +34,8 @@ pub enum StepsNext {
 #[error("{step}: {detail}")]
 pub struct StepsFailed {
     pub step: String,
+    /// May hold the API's own words, whole: they may repeat what was sent. To be masked
+    /// ([`StepsRun::mask`]) and only then cut, since half a secret would not be found.
     pub detail: String,
     /// Status of the answer, if there was one.
     pub status: Option<u16>,
@@ -47,11 +49,22 @@ pub struct StepsRun {
     extracted: Map<String, Value>,
     started: Timestamp,
     sent: bool,
+    mask: Vec<SecretString>,
 }
 
 impl StepsRun {
     pub fn new(now: Timestamp) -> Self {
-        Self { at: 0, extracted: Map::new(), started: now, sent: false }
+        Self { at: 0, extracted: Map::new(), started: now, sent: false, mask: Vec::new() }
+    }
+
+    /// Secrets that the requests so far were made of, and texts that their answers brought: what must not
+    /// be shown of [`StepsFailed`].
+    pub fn mask(&self) -> Vec<SecretString> {
+        let mut mask = self.mask.clone();
+        for value in self.extracted.values() {
+            texts(value, &mut mask);
+        }
+        mask
     }
 
     /// The next request, or the end.
@@ -71,6 +84,7 @@ impl StepsRun {
             return Err(RenderError::template("the URL is left out").at(&step.name));
         };
         let wire = wire(def, method, &scene, own, &step.name)?;
+        self.mask.extend(scene.mask.take());
         self.sent = true;
         Ok(StepsNext::Send(wire))
     }
@@ -98,7 +112,7 @@ impl StepsRun {
                 Value::Number(number) => Some(number.to_string()),
                 _ => None,
             })
-            .map(|text| format!(": {}", text.chars().take(200).collect::<String>()))
+            .map(|text| format!(": {text}"))
             .unwrap_or_default();
         if !step.request.expect.status_fits(answer.status) {
             let refused = matches!(answer.status, 400 | 401 | 403 | 422);
@@ -319,6 +333,16 @@ fn read(extract: &Extract, answer: &WireAnswer, json: Option<&Value>) -> Option<
         Value::Null => None,
         Value::String(text) if text.is_empty() => None,
         _ => Some(cut),
+    }
+}
+
+/// Texts of four bytes and more.
+fn texts(value: &Value, out: &mut Vec<SecretString>) {
+    match value {
+        Value::String(text) if text.len() >= 4 => out.push(SecretString::new(text)),
+        Value::Array(items) => items.iter().for_each(|item| texts(item, out)),
+        Value::Object(map) => map.values().for_each(|item| texts(item, out)),
+        _ => {}
     }
 }
 

@@ -161,7 +161,6 @@ impl Broker {
         mask: &[SecretString],
         now: Timestamp,
     ) -> Result<TokenSet, AskFailure> {
-        let masker = Masker::new(Some(Arc::new(MaskSet::new(mask))), None);
         let mut run = StepsRun::new(now);
         let method = source.materials.auth_method().map_err(not_sent)?;
         let mut last = None;
@@ -172,10 +171,12 @@ impl Broker {
                 .map_err(|error| not_sent(render_problem(&error)))?;
             let request = match next {
                 StepsNext::Done(set) => return Ok(*set),
-                StepsNext::Failed(failed) => return Err(steps_failed(source, &failed, last, "")),
+                StepsNext::Failed(failed) => {
+                    return Err(steps_failed(source, &failed, &steps_masker(mask, &run), last, ""));
+                }
                 StepsNext::Send(request) => request,
             };
-            let url = masker.mask_text(&request.address.to_string());
+            let url = steps_masker(mask, &run).mask_text(&request.address.to_string());
             let verb = request.method.to_string();
             let own = own(source, Purpose::Step, PinPurpose::Step, identity, "(login step)");
             let answer = match self.fetch(own, request).await {
@@ -191,7 +192,7 @@ impl Broker {
             last = Some(Exchange { method: verb, url, status: Some(answer.status), body: String::new() });
             if let Some(failed) = run.answered(method, &answer) {
                 let text = String::from_utf8_lossy(&answer.body).into_owned();
-                return Err(steps_failed(source, &failed, last, &text));
+                return Err(steps_failed(source, &failed, &steps_masker(mask, &run), last, &text));
             }
         }
     }
@@ -274,9 +275,28 @@ fn oauth(error: OAuthError, exchange: Option<Exchange>) -> AskFailure {
     AskFailure { class, problem: Box::new(error.to_problem()), exchange }
 }
 
+/// Knows what the login was resolved with, what its requests were made of, and what came back.
+fn steps_masker(mask: &[SecretString], run: &StepsRun) -> Masker {
+    let mut secrets = run.mask();
+    secrets.extend(mask.iter().cloned());
+    Masker::new(Some(Arc::new(MaskSet::new(&secrets))), None)
+}
+
+/// Masked whole before it is cut: a cut secret would not be found.
+fn shown(masker: &Masker, text: &str) -> String {
+    /// Characters of an API's own words that are shown.
+    const SHOWN: usize = 300;
+    let masked = masker.mask_text(text);
+    match masked.char_indices().nth(SHOWN) {
+        Some((at, _)) => format!("{}…", masked.get(..at).unwrap_or_default()),
+        None => masked,
+    }
+}
+
 fn steps_failed(
     source: &TokenSource<'_>,
     failed: &latchstring_connectors::StepsFailed,
+    masker: &Masker,
     exchange: Option<Exchange>,
     body: &str,
 ) -> AskFailure {
@@ -289,14 +309,12 @@ fn steps_failed(
     let hint = explained.unwrap_or_else(|| {
         "Compare the credential's fields with what the API's documentation asks for.".to_owned()
     });
+    let said = shown(masker, &failed.to_string());
     AskFailure {
         class: if failed.refused { AskClass::Refused } else { AskClass::Failed { retry_after_ms: 0 } },
         problem: Box::new(
-            Problem::new(
-                Code::TokenEndpointError,
-                format!("The login did not get through at step {failed}."),
-            )
-            .hint(hint),
+            Problem::new(Code::TokenEndpointError, format!("The login did not get through at step {said}."))
+                .hint(hint),
         ),
         exchange,
     }

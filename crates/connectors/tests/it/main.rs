@@ -11,5 +11,6 @@ mod language;
 mod login;
 mod reference;
 mod resolving;
+mod session_key;
 mod values;
 mod world;
