@@ -25,8 +25,11 @@ use governor::nanos::Nanos;
 use governor::state::keyed::DashMapStateStore;
 use governor::{Quota, RateLimiter};
 use latchstring_model::problem::Refused;
-use latchstring_model::{Clock, Code, Problem};
+use latchstring_model::{Clock, Code, FieldError, Problem};
 
+/// Bytes of an address that somebody could sign in with, generously (RFC 5321 §4.5.3.1: 64 + 1 + 255). Longer
+/// ones are not counted: they would fill the memory.
+const LONGEST_ACCOUNT: usize = 320;
 /// Counters beyond this many are swept of those that have filled up again.
 const MANY: usize = 10_000;
 
@@ -109,6 +112,10 @@ impl Limits {
 
     /// Before any password is looked at, whether or not the account exists.
     pub fn password(&self, address: Option<IpAddr>, account: &str) -> Refused<()> {
+        if account.len() > LONGEST_ACCOUNT {
+            let text = format!("an e-mail address has at most {LONGEST_ACCOUNT} bytes");
+            return Err(Problem::invalid(vec![FieldError::new("/email", text)]).into());
+        }
         let (address, account) = (network(address), account.to_owned());
         self.address
             .count(&address)
@@ -181,6 +188,17 @@ mod tests {
         let (limits, _) = limits();
         let tries = (0..100).filter(|n| limits.password(from("192.0.2.1"), &n.to_string()).is_ok()).count();
         assert_eq!(tries, 60);
+    }
+
+    #[test]
+    fn what_is_too_long_for_an_address_is_refused_uncounted() {
+        let (limits, _) = limits();
+        for _ in 0..100 {
+            let problem = limits.password(from("192.0.2.1"), &"x".repeat(321)).unwrap_err();
+            assert_eq!(problem.code, Code::Invalid);
+        }
+        assert_eq!((limits.address.limiter.len(), limits.account.limiter.len()), (0, 0));
+        assert!(limits.password(from("192.0.2.1"), &"x".repeat(320)).is_ok());
     }
 
     #[test]

@@ -6,14 +6,21 @@
 //! changed anything cannot be known here, and is not guessed.
 //!
 //! Answers that show a key are not kept: in their place a refusal that says so is.
+//!
+//! What a request was is kept as its SHA-256, sealed: a body may hold a password or an API's key, and a plain
+//! hash of it would let whoever has the database try guesses. Where it cannot be opened any more, because its
+//! data key has been rotated away, nothing is compared and nothing is answered again.
 
 use latchstring_model::problem::Refused;
 use latchstring_model::{Code, Problem};
 use latchstring_store::idempotency::{self, AnswerRow};
 use latchstring_store::{StoreError, Taken};
+use latchstring_vault::{Aad, OpenError, Purpose};
+use zeroize::Zeroizing;
 
 use crate::actor::{Actor, Who};
 use crate::people::random;
+use crate::road::authorise::owner_opens;
 use crate::{Broker, refusals};
 
 /// Milliseconds that an answer is kept at least: a day.
@@ -30,7 +37,6 @@ const FREED: u16 = 0;
 pub struct Attempt {
     actor: String,
     name: String,
-    hash: Vec<u8>,
 }
 
 pub enum Repeat {
@@ -47,8 +53,37 @@ fn busy() -> Box<Problem> {
         .into()
 }
 
+fn hash_aad(owner: &str, name: &str) -> Aad {
+    Aad {
+        purpose: Purpose::Setting,
+        object: format!("idempotency/{owner}/{name}"),
+        environment: None,
+        version: 0,
+        project: None,
+    }
+}
+
 impl Broker {
-    /// `request` is everything that makes the request this one: method, path, body.
+    /// Whether the sealed hash is this one.
+    async fn is_same_request(&self, aad: &Aad, sealed: &[u8], hash: &[u8]) -> Refused<bool> {
+        let open = || self.parts.vault.open(&owner_opens(), aad, sealed);
+        let mut opened = open();
+        if matches!(opened, Err(OpenError::UnknownDataKey { .. })) {
+            // Another server has made a new one.
+            if let Err(error) = self.reload_data_keys().await {
+                tracing::warn!(error = %error, "the data keys could not be loaded");
+            }
+            opened = open();
+        }
+        opened.map(|opened| opened.expose() == hash).map_err(|error| {
+            tracing::warn!(error = %error, "the hash kept for an Idempotency-Key does not open");
+            Problem::new(Code::Conflict, "This Idempotency-Key was used before, and what came with it can no longer be compared: the data keys were changed meanwhile.")
+                .hint("Look whether what you wanted is there; if not, send the request with a new key.")
+                .into()
+        })
+    }
+
+    /// `request` is everything that makes the request this one: path, body, headers that change its meaning.
     pub async fn begin_attempt(&self, actor: &Actor, key: &str, request: &[&[u8]]) -> Refused<Repeat> {
         if key.is_empty() || key.len() > LONGEST || !key.bytes().all(|b| b.is_ascii_graphic()) {
             return Err(Problem::new(
@@ -62,21 +97,25 @@ impl Broker {
             Who::Anonymous | Who::Operator => return Err(refusals::internal(&"an attempt of nobody")),
             Who::Person { .. } | Who::Service { .. } => actor.signature(),
         };
-        let mut joined = Vec::new();
+        // Made as large as it gets, so that no copy of it is left behind by growing.
+        let mut joined = Zeroizing::new(Vec::with_capacity(
+            request.iter().map(|part| part.len() + size_of::<u64>()).sum(),
+        ));
         for part in request {
             joined.extend_from_slice(&(part.len() as u64).to_be_bytes());
             joined.extend_from_slice(part);
         }
-        let hash = random::hash_bytes(&joined).to_vec();
+        let hash = random::hash_bytes(&joined);
         let now = self.now();
         for number in 1..=MOST {
             let name = format!("{key} {number}");
             let opening = format!("{name} open");
+            let aad = hash_aad(&owner, &opening);
             let mut tx = self.parts.store.begin_upkeep().await.map_err(refusals::store)?;
             let begun = idempotency::get(&mut tx, &owner, &opening).await.map_err(refusals::store)?;
             let Some(begun) = begun else {
                 let row = AnswerRow {
-                    request_hash: hash.clone(),
+                    request_hash: self.seal(&aad, &hash)?.bytes,
                     status: FREED,
                     body: String::new(),
                     created_at: now,
@@ -84,13 +123,15 @@ impl Broker {
                 return match idempotency::put(&mut tx, &owner, &opening, &row).await {
                     Ok(()) => {
                         tx.commit().await.map_err(refusals::store)?;
-                        Ok(Repeat::New(Attempt { actor: owner, name, hash }))
+                        Ok(Repeat::New(Attempt { actor: owner, name }))
                     }
                     Err(StoreError::Taken(Taken::IdempotencyKey)) => Err(busy()),
                     Err(error) => Err(refusals::store(error)),
                 };
             };
-            if begun.request_hash != hash {
+            let ended = idempotency::get(&mut tx, &owner, &name).await.map_err(refusals::store)?;
+            drop(tx);
+            if !self.is_same_request(&aad, &begun.request_hash, &hash).await? {
                 return Err(Problem::new(
                     Code::IdempotencyMismatch,
                     "This Idempotency-Key came with another request before.",
@@ -98,7 +139,7 @@ impl Broker {
                 .hint("Use a new key for a new request; send a repeated one unchanged.")
                 .into());
             }
-            match idempotency::get(&mut tx, &owner, &name).await.map_err(refusals::store)? {
+            match ended {
                 Some(ended) if ended.status == FREED => {}
                 Some(ended) => return Ok(Repeat::Answered(ended.status, ended.body)),
                 None if now.millis() - begun.created_at.millis() < WORKING => return Err(busy()),
@@ -118,7 +159,8 @@ impl Broker {
     /// Keeps the answer, or frees the key (`None`).
     pub async fn end_attempt(&self, attempt: Attempt, answer: Option<(u16, String)>) -> Refused<()> {
         let (status, body) = answer.unwrap_or((FREED, String::new()));
-        let row = AnswerRow { request_hash: attempt.hash, status, body, created_at: self.now() };
+        // The row that opened the attempt says what the request was.
+        let row = AnswerRow { request_hash: Vec::new(), status, body, created_at: self.now() };
         let mut tx = self.parts.store.begin_upkeep().await.map_err(refusals::store)?;
         idempotency::put(&mut tx, &attempt.actor, &attempt.name, &row).await.map_err(refusals::store)?;
         tx.commit().await.map_err(refusals::store)?;

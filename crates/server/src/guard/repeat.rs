@@ -1,9 +1,14 @@
 //! `Idempotency-Key` on POST: see [`latchstring_broker::people::repeats`].
 //!
 //! The handler runs in a task of its own: a caller that hangs up must not leave an attempt half-way.
+//!
+//! Not every answer is kept: what an operation's call answers is the API's own and belongs to whoever may call
+//! at that moment, what is shown once is shown once, and a large answer is not worth its room. In their place a
+//! 409 is kept that says what the first request came to.
 
-use axum::body::{Body, Bytes, to_bytes};
+use axum::body::{Body, Bytes, HttpBody as _, to_bytes};
 use axum::extract::{Request, State};
+use axum::http::request::Parts;
 use axum::http::{HeaderName, HeaderValue, Method, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
@@ -17,6 +22,10 @@ use crate::problem::{ApiError, MEDIA_TYPE};
 
 const KEY: HeaderName = HeaderName::from_static("idempotency-key");
 const REPLAYED: HeaderName = HeaderName::from_static("idempotency-replayed");
+/// Headers that make it another request: who it is for, and what it builds on.
+const TELLING: [&str; 2] = ["latchstring-user", "if-match"];
+/// Bytes of the largest answer that is kept.
+const MOST_KEPT: usize = 64 * 1024;
 
 /// Marks an answer that shows something once; it is not kept. The text names what was made.
 #[derive(Clone)]
@@ -45,14 +54,14 @@ async fn with_key(app: App, request: Request, next: Next) -> Result<Response, Ap
     let key = key.to_str().unwrap_or_default().to_owned();
     let (parts, rest) = request.into_parts();
     let bytes = body::read(Request::from_parts(parts.clone(), rest), &()).await?;
-    let target = parts.uri.path_and_query().map_or("", |target| target.as_str());
-    let attempt = match app.broker().begin_attempt(&actor, &key, &[target.as_bytes(), &bytes]).await? {
+    let is_call = is_call(parts.uri.path());
+    let attempt = match app.broker().begin_attempt(&actor, &key, &telling(&parts, &bytes)).await? {
         Repeat::New(attempt) => attempt,
         Repeat::Answered(status, body) => return Ok(replayed(status, body)),
     };
     let request = Request::from_parts(parts, Body::from(bytes));
     let task = tokio::spawn(async move {
-        let (response, kept) = keepable(next.run(request).await).await;
+        let (response, kept) = keepable(next.run(request).await, is_call).await;
         if let Err(problem) = app.broker().end_attempt(attempt, kept).await {
             // What was asked for is done; only its repetition will not be recognised.
             tracing::error!(problem = %problem, "an answer could not be kept for its Idempotency-Key");
@@ -67,8 +76,30 @@ async fn with_key(app: App, request: Request, next: Next) -> Result<Response, Ap
     })
 }
 
+/// `…/credentials/{credential}/call/{operation}`, and whatever may come below it.
+fn is_call(path: &str) -> bool {
+    path.split_once("/credentials/").is_some_and(|(_, rest)| rest.contains("/call/"))
+}
+
+/// All that makes the request this one.
+fn telling<'a>(parts: &'a Parts, body: &'a [u8]) -> Vec<&'a [u8]> {
+    let target = parts.uri.path_and_query().map_or("", |target| target.as_str());
+    let mut telling = vec![target.as_bytes(), body];
+    for name in TELLING {
+        for value in parts.headers.get_all(name) {
+            telling.extend([name.as_bytes(), value.as_bytes()]);
+        }
+    }
+    telling
+}
+
+fn done_not_kept(detail: String, hint: &'static str) -> (u16, String) {
+    let problem = Problem::new(Code::Conflict, detail).hint(hint);
+    (problem.code.status(), problem.to_json().to_string())
+}
+
 /// The answer, and what of it is kept: nothing of refusals that may pass.
-async fn keepable(response: Response) -> (Response, Option<(u16, String)>) {
+async fn keepable(response: Response, is_call: bool) -> (Response, Option<(u16, String)>) {
     let status = response.status();
     if status.is_server_error()
         || status == StatusCode::TOO_MANY_REQUESTS
@@ -76,18 +107,47 @@ async fn keepable(response: Response) -> (Response, Option<(u16, String)>) {
     {
         return (response, None);
     }
+    if is_call {
+        let kept = done_not_kept(
+            format!(
+                "The first request with this Idempotency-Key was done and answered with {}; what a call answers is not kept.",
+                status.as_u16()
+            ),
+            "If you need the answer, make the call again with a new Idempotency-Key.",
+        );
+        return (response, Some(kept));
+    }
     let shown = response.extensions().get::<ShownOnce>().cloned();
+    if let Some(ShownOnce(what)) = shown {
+        let kept = done_not_kept(
+            format!(
+                "{what} was made by the first request with this Idempotency-Key, and was shown then; it is not kept anywhere."
+            ),
+            "If you do not have it, end it and make another one with a new Idempotency-Key.",
+        );
+        return (response, Some(kept));
+    }
+    if response.body().size_hint().lower() > MOST_KEPT as u64 {
+        return (response, Some(too_large(status)));
+    }
     let (parts, body) = response.into_parts();
     let bytes = to_bytes(body, 16 * LIMIT).await.unwrap_or_else(|_| Bytes::new());
-    let kept = match shown {
-        Some(ShownOnce(what)) => {
-            let problem = Problem::new(Code::Conflict, format!("{what} was made by the first request with this Idempotency-Key, and was shown then; it is not kept anywhere."))
-                .hint("If you do not have it, end it and make another one with a new Idempotency-Key.");
-            (problem.code.status(), problem.to_json().to_string())
-        }
-        None => (status.as_u16(), String::from_utf8_lossy(&bytes).into_owned()),
+    let kept = if bytes.len() > MOST_KEPT {
+        too_large(status)
+    } else {
+        (status.as_u16(), String::from_utf8_lossy(&bytes).into_owned())
     };
     (Response::from_parts(parts, Body::from(bytes)), Some(kept))
+}
+
+fn too_large(status: StatusCode) -> (u16, String) {
+    done_not_kept(
+        format!(
+            "The first request with this Idempotency-Key was done and answered with {}; that answer was too large to be kept.",
+            status.as_u16()
+        ),
+        "Read what it made or changed; send the request with a new Idempotency-Key only if it shall be done once more.",
+    )
 }
 
 fn replayed(status: u16, body: String) -> Response {
@@ -103,4 +163,28 @@ fn replayed(status: u16, body: String) -> Response {
     }
     headers.insert(REPLAYED, HeaderValue::from_static("true"));
     response
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_calls_of_operations_are_calls() {
+        let staging = "/api/v1/projects/acme/environments/staging/credentials";
+        assert!(is_call(&format!("{staging}/main/call/greet")));
+        assert!(!is_call(&format!("{staging}/main/verify")));
+        assert!(!is_call("/api/v1/projects/call/members"));
+    }
+
+    #[tokio::test]
+    async fn a_large_answer_is_given_but_not_kept() {
+        let answer = |len: usize| (StatusCode::CREATED, "x".repeat(len)).into_response();
+        let (given, kept) = keepable(answer(MOST_KEPT), false).await;
+        assert_eq!(to_bytes(given.into_body(), usize::MAX).await.map(|b| b.len()).ok(), Some(MOST_KEPT));
+        assert_eq!(kept.map(|(status, body)| (status, body.len())), Some((201, MOST_KEPT)));
+        let (given, kept) = keepable(answer(MOST_KEPT + 1), false).await;
+        assert_eq!(to_bytes(given.into_body(), usize::MAX).await.map(|b| b.len()).ok(), Some(MOST_KEPT + 1));
+        assert!(kept.is_some_and(|(status, body)| status == 409 && body.len() < 1024));
+    }
 }

@@ -1,6 +1,8 @@
 use serde_json::json;
 
 use crate::app::both;
+use crate::calling::both_worlds;
+use crate::connectors::definition;
 
 both! {
     async fn the_same_request_is_done_once(app) {
@@ -26,6 +28,44 @@ both! {
         for bad in ["", " ", "a b", long.as_str()] {
             app.post("/api/v1/projects", json!({"slug": "four", "name": "x"})).key(&ada.key).header("idempotency-key", bad).is(400).await;
         }
+    }
+
+    async fn for_somebody_else_or_on_another_base_it_is_another_request(app) {
+        let ada = app.person("ada@example.org").await;
+        let make = || app.post("/api/v1/projects", json!({"slug": "acme", "name": "Acme"})).key(&ada.key).header("idempotency-key", "k-1");
+        make().header("latchstring-user", "bob@example.org").is(201).await;
+        assert_eq!(make().header("latchstring-user", "eve@example.org").is(422).await.code(), "idempotency_mismatch");
+        assert_eq!(make().is(422).await.code(), "idempotency_mismatch");
+        assert_eq!(make().header("latchstring-user", "bob@example.org").header("if-match", "\"1\"").is(422).await.code(), "idempotency_mismatch");
+        let again = make().header("latchstring-user", "bob@example.org").is(201).await;
+        assert_eq!(again.header("idempotency-replayed"), "true");
+    }
+
+    async fn what_is_kept_of_a_request_cannot_be_guessed_at(app) {
+        let ada = app.person("ada@example.org").await;
+        let actor = {
+            let mut headers = axum::http::HeaderMap::new();
+            headers.insert("authorization", format!("Bearer {}", ada.key).parse().unwrap());
+            latchstring_broker::people::entry::Door::new(app.broker.clone()).enter(&headers, None).await.unwrap()
+        };
+        app.broker.begin_attempt(&actor, "k", &[b"/path", b"hunter2"]).await.unwrap();
+        let mut joined = Vec::new();
+        for part in [b"/path".as_slice(), b"hunter2"] {
+            joined.extend((part.len() as u64).to_be_bytes());
+            joined.extend(part);
+        }
+        let plain = latchstring_broker::people::random::hash_bytes(&joined);
+        let mut reader = app.store.read().await.unwrap();
+        let kept = latchstring_store::idempotency::get(&mut reader, &ada.id, "k 1 open").await.unwrap().unwrap();
+        assert!(kept.request_hash.len() > plain.len());
+        assert!(!kept.request_hash.windows(plain.len()).any(|bytes| bytes == plain));
+        // Rotated away, or not ours: nothing is guessed.
+        let mut tx = app.store.begin_upkeep().await.unwrap();
+        let foreign = latchstring_store::idempotency::AnswerRow { request_hash: kept.request_hash.clone(), ..kept };
+        latchstring_store::idempotency::put(&mut tx, &ada.id, "other 1 open", &foreign).await.unwrap();
+        tx.commit().await.unwrap();
+        let refused = app.broker.begin_attempt(&actor, "other", &[b"/path", b"hunter2"]).await.err().unwrap();
+        assert!(refused.detail.contains("no longer be compared"), "{refused}");
     }
 
     async fn a_refusal_is_answered_again_too(app) {
@@ -86,5 +126,24 @@ both! {
         let Ok(Repeat::New(attempt)) = begin().await else { panic!() };
         app.broker.end_attempt(attempt, None).await.unwrap();
         assert!(matches!(begin().await, Ok(Repeat::New(_))), "freed by a refusal that passes");
+    }
+}
+
+both_worlds! {
+    async fn what_a_call_answered_is_not_kept(world) {
+        let more = "operations:\n  echo: {get: /echo/here, query: {said: \"{{ input.said }}\"}, input: {said: {type: text, default: nothing}}}\n";
+        world.upload("acme", &definition("CRM", "X-API-Key", more)).await;
+        world.credential("acme", "crm", "key", "main").await;
+        let ask = || world.operation("main", "echo", json!({"said": "for-ada-alone"})).key(&world.ada.key).header("idempotency-key", "k-1");
+        let first = ask().is(200).await;
+        assert!(first.text.contains("for-ada-alone"), "{}", first.text);
+        let again = ask().is(409).await;
+        assert_eq!((again.code().as_str(), again.header("idempotency-replayed")), ("conflict", "true"));
+        assert!(again.json()["detail"].as_str().unwrap().contains("answered with 200"), "{}", again.text);
+        assert!(!again.text.contains("for-ada-alone"), "{}", again.text);
+        let mut reader = world.app.store.read().await.unwrap();
+        let kept = latchstring_store::idempotency::get(&mut reader, &world.ada.id, "k-1 1").await.unwrap().unwrap();
+        assert_eq!(kept.status, 409);
+        assert!(!kept.body.contains("for-ada-alone"));
     }
 }
