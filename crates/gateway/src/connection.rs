@@ -16,7 +16,8 @@ use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
-use latchstring_broker::road::{AnswerBody, Lane, Peer};
+use latchstring_broker::road::{AnswerBody, Lane, Peer, refusal};
+use latchstring_model::{Code, Problem};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::watch;
 
@@ -61,6 +62,17 @@ async fn answer(
     request: Request<Incoming>,
     address: SocketAddr,
 ) -> Result<Response<Either<AnswerBody, ApiBody>>, Infallible> {
+    // hyper's own limit bounds what it reads at once; a head that came whole can be longer.
+    let head: usize =
+        request.headers().iter().map(|(name, value)| name.as_str().len() + value.len() + 4).sum();
+    if head > HEADER_BYTES {
+        let problem = Problem::new(
+            Code::BadRequest,
+            format!("The request's headers are longer than {HEADER_BYTES} bytes."),
+        )
+        .hint("Send less in headers; large values belong into the body.");
+        return Ok(refusal(&problem).map(Either::Left));
+    }
     let peer = Peer { address: shared.trusted.client(address.ip(), request.headers()), tls: shared.tls };
     if request.uri().path().starts_with("/proxy/") {
         return Ok(shared.lane.proxy(request, peer).await.map(Either::Left));

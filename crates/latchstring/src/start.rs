@@ -91,7 +91,26 @@ pub async fn open(settings: &Settings, migrate: bool) -> Result<Opened, SettingE
         }
     };
     let store = Store::open(&url, OpenOptions::default()).await.map_err(stop)?;
-    let check = stored_check(&store).await?;
+    match prepare(settings, migrate, found, &store, clock, entropy).await {
+        Ok(opened) => Ok(opened),
+        Err(error) => {
+            // A start that is refused leaves the database's files as they were.
+            store.close().await;
+            Err(error)
+        }
+    }
+}
+
+/// Everything behind an open database: does the key fit, is the schema there, which data keys are there.
+async fn prepare(
+    settings: &Settings,
+    migrate: bool,
+    found: Option<KeyRing>,
+    store: &Store,
+    clock: Arc<dyn Clock>,
+    entropy: Arc<dyn Entropy>,
+) -> Result<Opened, SettingError> {
+    let check = stored_check(store).await?;
     let (ring, made) = match (found, &check) {
         (Some(ring), Some(check)) => {
             fits(&ring, check, &settings.root_key_file)?;
@@ -114,13 +133,13 @@ pub async fn open(settings: &Settings, migrate: bool) -> Result<Opened, SettingE
     }
     let vault = Arc::new(Vault::new(ring.clone()));
     // Of several first starts on one database one wins; the others have the wrong key and say so.
-    if let Err(error) = prepare_vault(&store, &vault, &ring, clock.now(), &*entropy).await {
+    if let Err(error) = prepare_vault(store, &vault, &ring, clock.now(), &*entropy).await {
         if made {
             root_key::take_back(&settings.root_key_file, &ring);
         }
         return Err(stop(format!("the root key file {}: {error}", settings.root_key_file.display())));
     }
-    Ok(Opened { store, vault, clock, entropy, fresh: check.is_none() })
+    Ok(Opened { store: store.clone(), vault, clock, entropy, fresh: check.is_none() })
 }
 
 fn no_key(path: &Path) -> SettingError {

@@ -501,7 +501,7 @@ fn returned(answer: Response<ResponseBody>, masker: Masker, noted: Noted) -> Res
 }
 
 /// An error of our own, as RFC 9457 and with its code in a header, so that it is not taken for the API's.
-fn refusal(problem: &Problem) -> Response<AnswerBody> {
+pub fn refusal(problem: &Problem) -> Response<AnswerBody> {
     let mut answer = Response::new(AnswerBody::own(problem.to_json().to_string()));
     *answer.status_mut() =
         StatusCode::from_u16(problem.code.status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);

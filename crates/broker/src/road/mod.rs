@@ -17,4 +17,4 @@ pub mod record;
 pub mod route;
 
 pub use answer::{AnswerBody, BoxError};
-pub use lane::{Lane, Peer};
+pub use lane::{Lane, Peer, refusal};
