@@ -3,6 +3,7 @@
 
 pub mod answer;
 mod catalog;
+mod client;
 mod context;
 mod definition;
 mod diagnostic;
@@ -22,6 +23,7 @@ mod values;
 mod yaml;
 
 pub use catalog::{FILES, builtin};
+pub use client::{ClientAuthMethod, ClientKey, OAuthClient, OAuthEndpoints};
 pub use context::{
     Context, Lookup, LookupUnavailable, NoLookup, ProjectContext, SecretValue, UserContext, Uses,
 };
