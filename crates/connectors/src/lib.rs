@@ -4,6 +4,7 @@
 pub mod answer;
 mod catalog;
 mod client;
+mod consent;
 mod context;
 mod definition;
 mod diagnostic;
@@ -24,6 +25,7 @@ mod yaml;
 
 pub use catalog::{FILES, builtin};
 pub use client::{ClientAuthMethod, ClientKey, OAuthClient, OAuthEndpoints};
+pub use consent::NamedEndpoint;
 pub use context::{
     Context, Lookup, LookupUnavailable, NoLookup, ProjectContext, SecretValue, UserContext, Uses,
 };
