@@ -20,6 +20,8 @@ mod keys;
 mod me;
 mod members;
 mod metrics;
+mod oauth_clients;
+mod oauth_clients_issuer;
 mod openapi;
 mod operations;
 mod pages;
