@@ -4,7 +4,6 @@
 
 use std::io;
 use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread::JoinHandle;
@@ -12,7 +11,6 @@ use std::thread::JoinHandle;
 use latchstring_broker::Broker;
 use latchstring_broker::road::Lane;
 use tokio::sync::{mpsc, watch};
-use tokio::task::LocalSet;
 use tokio_rustls::TlsAcceptor;
 
 use crate::connection::{ApiHandler, HEADER_TIME, Shared, serve};
@@ -64,15 +62,14 @@ pub fn start(
         let (tls, stopped) = (settings.tls.clone(), stopped.clone());
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         threads.push(std::thread::Builder::new().name(format!("data-core-{index}")).spawn(move || {
-            let local = LocalSet::new();
-            local.block_on(&runtime, async move {
+            runtime.block_on(async move {
                 let lane = match Lane::open(&broker, index) {
-                    Ok(lane) => Rc::new(lane),
+                    Ok(lane) => lane,
                     Err(error) => {
                         return tracing::error!(core = index, error = %error, "a data core could not start");
                     }
                 };
-                let shared = Rc::new(Shared { lane, api, trusted, stop: stopped, tls: tls.is_some() });
+                let shared = Arc::new(Shared { lane, api, trusted, stop: stopped, tls: tls.is_some() });
                 run(shared, receiver, open, tls.map(TlsAcceptor::from)).await;
             });
         })?);
@@ -120,7 +117,7 @@ async fn accept(listener: tokio::net::TcpListener, cores: Vec<Core>, mut stop: w
 }
 
 async fn run(
-    shared: Rc<Shared>,
+    shared: Arc<Shared>,
     mut connections: mpsc::UnboundedReceiver<(TcpStream, SocketAddr)>,
     open: Arc<AtomicUsize>,
     tls: Option<TlsAcceptor>,
@@ -135,8 +132,8 @@ async fn run(
             Some(_) = tasks.join_next(), if !tasks.is_empty() => continue,
         };
         let counted = Open(Arc::clone(&open));
-        let (shared, tls) = (Rc::clone(&shared), tls.clone());
-        tasks.spawn_local(async move {
+        let (shared, tls) = (Arc::clone(&shared), tls.clone());
+        tasks.spawn(async move {
             let _counted = counted;
             let Ok(stream) = tokio::net::TcpStream::from_std(stream) else { return };
             if stream.set_nodelay(true).is_err() {

@@ -338,7 +338,7 @@ fn read_segment(segment: Segment, from: u64, rows: usize, bytes: usize) -> Resul
         match reader.step()? {
             Step::Record { body, end } => {
                 match std::str::from_utf8(body) {
-                    Ok(text) if !text.contains(['\n', '\0']) => {
+                    Ok(text) if memchr::memchr2(b'\n', 0, body).is_none() => {
                         part.text.push_str(text);
                         part.ends.push(part.text.len());
                     }

@@ -144,30 +144,39 @@ impl Lane {
     }
 
     /// Carries one `/proxy` request. Whatever goes wrong is an answer.
-    pub async fn proxy(&self, request: Request<Incoming>, peer: Peer) -> Response<AnswerBody> {
+    pub fn proxy(
+        &self,
+        request: Request<Incoming>,
+        peer: Peer,
+    ) -> impl Future<Output = Response<AnswerBody>> + Send {
         let now = self.broker.now();
         let call = CallId::new(now, &*self.broker.parts.entropy);
-        let mut answer = match self.carry(&call, now, request, peer).await {
-            Ok(answer) => answer,
-            Err(problem) => {
-                self.counts.refused(problem.code);
-                refusal(&problem)
+        // Not `async fn`s, here and below, and what is rare is boxed: this future is moved about for every call,
+        // and an `async fn` keeps its arguments twice.
+        let (mut head, body) = request.into_parts();
+        async move {
+            let mut answer = match self.carry(&call, now, &mut head, body, peer).await {
+                Ok(answer) => answer,
+                Err(problem) => {
+                    self.counts.refused(problem.code);
+                    refusal(&problem)
+                }
+            };
+            if let Ok(value) = HeaderValue::from_str(call.as_str()) {
+                answer.headers_mut().insert(CALL_ID, value);
             }
-        };
-        if let Ok(value) = HeaderValue::from_str(call.as_str()) {
-            answer.headers_mut().insert(CALL_ID, value);
+            answer
         }
-        answer
     }
 
     async fn carry(
         &self,
         call: &CallId,
         now: Timestamp,
-        request: Request<Incoming>,
+        head: &mut http::request::Parts,
+        body: Incoming,
         peer: Peer,
     ) -> Refused<Response<AnswerBody>> {
-        let (head, body) = request.into_parts();
         let Some((credential, rest)) = accept::split_path(head.uri.path()) else {
             return Err(Problem::new(Code::NotFound, "The path names no credential.")
                 .hint("Call /proxy/{credential}/{path of the API}.")
@@ -206,14 +215,13 @@ impl Lane {
         let target = bind::join(&plan.base, rest, head.uri.query())?;
         let target = plan.place_query(target);
         let asked = Asked {
-            method: head.method,
+            method: head.method.clone(),
             path_length: target.find('?').unwrap_or(target.len()),
             target,
-            headers: head.headers,
+            headers: std::mem::take(&mut head.headers),
         };
-        let about_path = format!("/{rest}");
-        let ready = Ready { route, plan, token };
-        self.forward(call, now, ready, asked, about_path, body, peer).await
+        let mut ready = Ready { route, plan, token };
+        self.forward(call, now, &mut ready, asked, rest, body, peer).await
     }
 
     /// Steps 1 to 3: from this core's memory, or from the control runtime.
@@ -227,12 +235,16 @@ impl Lane {
             }
             self.lock().remove(&id);
         }
-        let broker = Arc::clone(&self.broker);
-        let owned = ask.to_owned();
-        let route = self.on_control(async move { broker.route(id, &owned).await }).await?;
+        let route = Box::pin(self.look_up(id, ask)).await?;
         route.touch(now);
         self.lock().put(id, Arc::clone(&route));
         Ok(route)
+    }
+
+    async fn look_up(&self, id: RouteId, ask: &Ask<'_>) -> Refused<Arc<Route>> {
+        let broker = Arc::clone(&self.broker);
+        let owned = ask.to_owned();
+        self.on_control(async move { broker.route(id, &owned).await }).await
     }
 
     async fn on_control<T: Send + 'static>(
@@ -248,7 +260,7 @@ impl Lane {
             return Ok(Some(live));
         }
         let (broker, route) = (Arc::clone(&self.broker), Arc::clone(route));
-        self.on_control(async move { broker.obtain_token(&route, None).await }).await.map(Some)
+        Box::pin(self.on_control(async move { broker.obtain_token(&route, None).await })).await.map(Some)
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, Routes> {
@@ -261,9 +273,9 @@ impl Lane {
         &self,
         call: &CallId,
         now: Timestamp,
-        mut ready: Ready,
+        ready: &mut Ready,
         mut asked: Asked,
-        about_path: String,
+        rest: &str,
         body: Incoming,
         peer: Peer,
     ) -> Refused<Response<AnswerBody>> {
@@ -271,34 +283,21 @@ impl Lane {
         if let Err(problem) =
             bind::check_pins(&ready.plan.pins, PinPurpose::Call, &ready.plan.base.origin, path)
         {
-            self.broker.refused_route(&ready.route, peer, &asked.method, &about_path, &problem);
+            self.broker.refused_route(&ready.route, peer, &asked.method, &format!("/{rest}"), &problem);
             return Err(problem);
         }
-        let route = Arc::clone(&ready.route);
-        let client = peer.address.to_string();
-        let about = About {
-            call,
-            at: now,
-            project: Some(&route.caller.project.id),
-            credential: &route.credential,
-            actor: &route.caller.actor,
-            environment: &route.credential_environment,
-            purpose: Purpose::Call,
-            method: asked.method.as_str(),
-            host: &ready.plan.authority,
-            path: &about_path,
-            client: Some(&client),
-        };
-        let ticket = record::intent(&self.journal, &about, Arc::clone(&ready.plan.pins)).await?;
+        let written = self.intent(call, now, ready, &asked.method, rest, peer);
+        let ticket = written.await?;
         let mut noted =
             Noted::new(self.journal.clone(), call.clone(), Arc::clone(&self.broker.parts.clock), now)
                 .counted(&self.counts, Purpose::Call);
         headers::strip_request(&mut asked.headers);
-        if route.caller.limits.methods.is_some() || route.caller.limits.path_prefixes.is_some() {
+        let limits = &ready.route.caller.limits;
+        if limits.methods.is_some() || limits.path_prefixes.is_some() {
             headers::strip_overrides(&mut asked.headers);
         }
 
-        let (body, memory, held) = match self.body(&ready, &asked, body).await {
+        let (body, memory, held) = match self.body(ready, &asked, body).await {
             Ok(body) => body,
             Err(problem) => {
                 noted.failed(problem.code);
@@ -307,7 +306,7 @@ impl Lane {
         };
         let spare =
             ready.may_replay().then(|| (asked.method.clone(), asked.target.clone(), asked.headers.clone()));
-        let first = self.send(&ticket, &ready, asked, body, held.as_deref(), now).await;
+        let first = self.send(&ticket, ready, asked, body, held.as_deref(), now).await;
         let (mut answer, mut masker) = match first {
             Ok(sent) => sent,
             Err(problem) => {
@@ -319,15 +318,14 @@ impl Lane {
         if refused
             && let Some((method, target, headers)) = spare
             && let Some(again) = memory.whole()
-            && self.renewed(&mut ready, &answer, now).await
+            && Box::pin(self.renewed(ready, &answer, now)).await
         {
             // The pins and the base are the same: a token that moved the base made another plan, and its pins were checked.
             let asked = Asked { method, path_length: 0, target, headers };
             let held = held.is_some().then(|| again.clone());
-            match self
-                .send(&ticket, &ready, asked, RequestBody::full(again), held.as_deref(), self.broker.now())
-                .await
-            {
+            let now = self.broker.now();
+            let again = RequestBody::full(again);
+            match Box::pin(self.send(&ticket, ready, asked, again, held.as_deref(), now)).await {
                 Ok(second) => (answer, masker) = second,
                 Err(problem) => {
                     noted.failed(problem.code);
@@ -335,10 +333,41 @@ impl Lane {
                 }
             }
         } else if refused && memory.whole().is_none() {
-            self.renew_for_the_next(&ready, now);
+            self.renew_for_the_next(ready, now);
         }
         noted.status(answer.status().as_u16());
         Ok(returned(answer, masker, noted))
+    }
+
+    /// Step 5. Everything that it reads is read at once.
+    fn intent(
+        &self,
+        call: &CallId,
+        now: Timestamp,
+        ready: &Ready,
+        method: &Method,
+        rest: &str,
+        peer: Peer,
+    ) -> impl Future<Output = Refused<CallTicket>> + Send + use<> {
+        let route = &ready.route;
+        let client = peer.address.to_string();
+        let mut path = String::with_capacity(rest.len() + 1);
+        path.push('/');
+        path.push_str(rest);
+        let about = About {
+            call,
+            at: now,
+            project: Some(&route.caller.project.id),
+            credential: &route.credential,
+            actor: &route.caller.actor,
+            environment: &route.credential_environment,
+            purpose: Purpose::Call,
+            method: method.as_str(),
+            host: &ready.plan.authority,
+            path: &path,
+            client: Some(&client),
+        };
+        record::intent(&self.journal, &about, Arc::clone(&ready.plan.pins))
     }
 
     /// The body as it will be sent: streamed, streamed and remembered, or held for a signature.
@@ -367,7 +396,7 @@ impl Lane {
             if body.size_hint().lower() > max as u64 {
                 return Err(too_long().into());
             }
-            let held = Limited::new(body, max).collect().await.map_err(|_| too_long())?;
+            let held = Box::pin(Limited::new(body, max).collect()).await.map_err(|_| too_long())?;
             let bytes = held.to_bytes();
             return Ok((RequestBody::full(bytes.clone()), Replay::Whole(bytes.clone()), Some(bytes)));
         }
@@ -380,15 +409,35 @@ impl Lane {
     }
 
     /// Step 6 and 7: sign and send.
-    async fn send(
+    fn send<'a>(
+        &'a self,
+        ticket: &'a CallTicket,
+        ready: &'a Ready,
+        asked: Asked,
+        body: RequestBody,
+        held: Option<&[u8]>,
+        now: Timestamp,
+    ) -> impl Future<Output = Refused<(Response<ResponseBody>, Masker)>> + Send + use<'a> {
+        let plan = &ready.plan;
+        let signed = self.signed(ready, asked, body, held, now);
+        async move {
+            let (request, masker) = signed?;
+            match self.pool.send(ticket, plan.identity.as_ref(), &plan.base.origin, request).await {
+                Ok(answer) => Ok((answer, masker)),
+                Err(error) => Err(egress_problem(&error)),
+            }
+        }
+    }
+
+    /// Step 6.
+    fn signed(
         &self,
-        ticket: &CallTicket,
         ready: &Ready,
         mut asked: Asked,
         body: RequestBody,
         held: Option<&[u8]>,
         now: Timestamp,
-    ) -> Refused<(Response<ResponseBody>, Masker)> {
+    ) -> Refused<(Request<RequestBody>, Masker)> {
         let plan = &ready.plan;
         plan.place_headers(&mut asked.headers);
         let mut out = Outgoing {
@@ -411,10 +460,7 @@ impl Lane {
         *request.method_mut() = asked.method;
         *request.uri_mut() = uri;
         *request.headers_mut() = asked.headers;
-        match self.pool.send(ticket, plan.identity.as_ref(), &plan.base.origin, request).await {
-            Ok(answer) => Ok((answer, masker)),
-            Err(error) => Err(egress_problem(&error)),
-        }
+        Ok((request, masker))
     }
 
     /// A request that cannot be sent again has its 401 handed over. Its token is renewed all the same, or a
@@ -518,4 +564,21 @@ pub fn refusal(problem: &Problem) -> Response<AnswerBody> {
         headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer realm=\"latchstring\""));
     }
     answer
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn size_of_answer<A, F>(_: impl Fn(A) -> F) -> usize {
+        size_of::<F>()
+    }
+
+    /// hyper moves the future of every request about: what is rare is boxed.
+    #[test]
+    fn a_calls_future_is_small() {
+        type Given = (&'static Lane, Request<Incoming>, Peer);
+        let size = size_of_answer(|(lane, request, peer): Given| lane.proxy(request, peer));
+        assert!(size <= 4_352, "{size} bytes");
+    }
 }
