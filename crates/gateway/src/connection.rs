@@ -22,6 +22,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::watch;
 
 use crate::peer::TrustedProxies;
+use crate::unreadable::Explained;
 use crate::version::Version;
 
 /// How long a client may take to send a request's headers, and to say anything at all.
@@ -106,6 +107,7 @@ where
         .keep_alive_interval(Duration::from_secs(30));
     let mut stop = shared.stop.clone();
     let service = service_fn(|request| answer(Rc::clone(&shared), request, address));
+    let io = Explained::new(io, Rc::clone(&shared.lane));
     let connection = builder.serve_connection(TokioIo::new(io), service);
     tokio::pin!(connection);
     tokio::select! {

@@ -29,7 +29,7 @@ use super::mask::{self, Masker, StreamMask};
 use super::plan::Plan;
 use super::record::{self, About, Noted};
 use super::route::Route;
-use super::{bind, headers};
+use super::{bind, coded, headers};
 use crate::Broker;
 use crate::metrics::CallCounts;
 use crate::refusals;
@@ -143,6 +143,11 @@ impl Lane {
         &self.journal
     }
 
+    /// The name of another call.
+    pub fn new_call(&self) -> CallId {
+        CallId::new(self.broker.now(), &*self.broker.parts.entropy)
+    }
+
     /// Carries one `/proxy` request. Whatever goes wrong is an answer.
     pub async fn proxy(&self, request: Request<Incoming>, peer: Peer) -> Response<AnswerBody> {
         let now = self.broker.now();
@@ -168,11 +173,12 @@ impl Lane {
         peer: Peer,
     ) -> Refused<Response<AnswerBody>> {
         let (head, body) = request.into_parts();
-        let Some((credential, rest)) = accept::split_path(head.uri.path()) else {
+        let Some((credential, path)) = accept::split_path(head.uri.path()) else {
             return Err(Problem::new(Code::NotFound, "The path names no credential.")
                 .hint("Call /proxy/{credential}/{path of the API}.")
                 .into());
         };
+        let rest = path.strip_prefix('/').unwrap_or(path);
         if headers::wants_upgrade(&head.headers) || head.method == Method::CONNECT {
             return Err(Problem::new(Code::UpgradeNotSupported, "Latchstring carries requests and answers; it does not switch protocols.")
                 .hint("WebSocket and other upgrades cannot go through /proxy. With curl, --http2 asks for one on plain http: use --http2-prior-knowledge.")
@@ -203,7 +209,7 @@ impl Lane {
         }
         let token = self.token(&route, now).await?;
         let plan = route.plan(&self.broker, token.as_deref(), now)?;
-        let target = bind::join(&plan.base, rest, head.uri.query())?;
+        let target = bind::join(&plan.base, path, head.uri.query())?;
         let target = plan.place_query(target);
         let asked = Asked {
             method: head.method,
@@ -338,7 +344,7 @@ impl Lane {
             self.renew_for_the_next(&ready, now);
         }
         noted.status(answer.status().as_u16());
-        Ok(returned(answer, masker, noted))
+        returned(answer, masker, noted).await
     }
 
     /// The body as it will be sent: streamed, streamed and remembered, or held for a signature.
@@ -484,7 +490,11 @@ pub(crate) fn egress_problem(error: &EgressError) -> Box<Problem> {
 }
 
 /// Step 8.
-fn returned(answer: Response<ResponseBody>, masker: Masker, noted: Noted) -> Response<AnswerBody> {
+async fn returned(
+    answer: Response<ResponseBody>,
+    masker: Masker,
+    noted: Noted,
+) -> Refused<Response<AnswerBody>> {
     let (mut head, body) = answer.into_parts();
     headers::strip_response(&mut head.headers);
     let mut stream = None;
@@ -492,12 +502,14 @@ fn returned(answer: Response<ResponseBody>, masker: Masker, noted: Noted) -> Res
         for value in head.headers.values_mut() {
             masker.mask_header(value);
         }
-        let coded = head.headers.get(header::CONTENT_ENCODING).is_some_and(|value| value != "identity");
-        if !coded && mask::is_text(head.headers.get(header::CONTENT_TYPE)) {
+        if mask::is_text(head.headers.get(header::CONTENT_TYPE)) && !body.is_end_stream() {
+            if let Some(coding) = coded::coding_of(&head.headers, head.status) {
+                return Box::pin(coded::returned(head, body, masker, coding, noted)).await;
+            }
             stream = Some(StreamMask::new(masker));
         }
     }
-    Response::from_parts(head, AnswerBody::upstream(body, stream, noted))
+    Ok(Response::from_parts(head, AnswerBody::upstream(body, stream, noted)))
 }
 
 /// An error of our own, as RFC 9457 and with its code in a header, so that it is not taken for the API's.
