@@ -21,6 +21,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::watch;
 
 use crate::peer::TrustedProxies;
+use crate::unreadable::Explained;
 use crate::version::Version;
 
 /// How long a client may take to send a request's headers, and to say anything at all.
@@ -79,8 +80,8 @@ where
     IO: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     let stop = shared.stop.clone();
+    let io = TokioIo::new(Explained::new(io, Arc::clone(&shared)));
     let service = service_fn(move |request| answer(Arc::clone(&shared), request, address));
-    let io = TokioIo::new(io);
     match version {
         Version::Http1 => {
             let connection = http1::Builder::new()

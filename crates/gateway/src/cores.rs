@@ -13,6 +13,7 @@ use latchstring_broker::road::Lane;
 use tokio::sync::{mpsc, watch};
 use tokio_rustls::TlsAcceptor;
 
+use crate::bounds::{Bounds, Open};
 use crate::connection::{ApiHandler, HEADER_TIME, Shared, serve};
 use crate::peer::TrustedProxies;
 use crate::version;
@@ -21,10 +22,18 @@ pub struct GatewaySettings {
     pub cores: usize,
     pub tls: Option<Arc<rustls::ServerConfig>>,
     pub trusted: TrustedProxies,
+    /// Connections that are open at once; what is beyond is told so and closed.
+    pub max_connections: usize,
+}
+
+struct Accepted {
+    stream: TcpStream,
+    address: SocketAddr,
+    open: Open,
 }
 
 struct Core {
-    connections: mpsc::UnboundedSender<(TcpStream, SocketAddr)>,
+    connections: mpsc::UnboundedSender<Accepted>,
     open: Arc<AtomicUsize>,
 }
 
@@ -32,15 +41,6 @@ struct Core {
 pub struct Gateway {
     stop: watch::Sender<bool>,
     threads: Vec<JoinHandle<()>>,
-}
-
-/// Counts a connection as open for as long as it lives.
-struct Open(Arc<AtomicUsize>);
-
-impl Drop for Open {
-    fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::Relaxed);
-    }
 }
 
 /// Starts the cores and the acceptor; the acceptor runs on the calling runtime (the control runtime).
@@ -56,8 +56,7 @@ pub fn start(
     let mut threads = Vec::new();
     for index in 0..settings.cores.max(1) {
         let (sender, receiver) = mpsc::unbounded_channel();
-        let open = Arc::new(AtomicUsize::new(0));
-        cores.push(Core { connections: sender, open: Arc::clone(&open) });
+        cores.push(Core { connections: sender, open: Arc::default() });
         let (broker, api, trusted) = (Arc::clone(broker), Arc::clone(api), settings.trusted.clone());
         let (tls, stopped) = (settings.tls.clone(), stopped.clone());
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
@@ -70,12 +69,13 @@ pub fn start(
                     }
                 };
                 let shared = Arc::new(Shared { lane, api, trusted, stop: stopped, tls: tls.is_some() });
-                run(shared, receiver, open, tls.map(TlsAcceptor::from)).await;
+                run(shared, receiver, tls.map(TlsAcceptor::from)).await;
             });
         })?);
     }
     let listener = tokio::net::TcpListener::from_std(listener)?;
-    tokio::spawn(accept(listener, cores, stopped));
+    let bounds = Bounds::new(settings.max_connections, settings.tls.is_some());
+    tokio::spawn(accept(listener, cores, bounds, stopped));
     Ok(Gateway { stop, threads })
 }
 
@@ -92,7 +92,12 @@ impl Gateway {
     }
 }
 
-async fn accept(listener: tokio::net::TcpListener, cores: Vec<Core>, mut stop: watch::Receiver<bool>) {
+async fn accept(
+    listener: tokio::net::TcpListener,
+    cores: Vec<Core>,
+    mut bounds: Bounds,
+    mut stop: watch::Receiver<bool>,
+) {
     loop {
         let accepted = tokio::select! {
             accepted = listener.accept() => accepted,
@@ -108,33 +113,34 @@ async fn accept(listener: tokio::net::TcpListener, cores: Vec<Core>, mut stop: w
             }
         };
         let Ok(stream) = stream.into_std() else { continue };
-        let Some(core) = cores.iter().min_by_key(|core| core.open.load(Ordering::Relaxed)) else { return };
-        core.open.fetch_add(1, Ordering::Relaxed);
-        if core.connections.send((stream, address)).is_err() {
-            core.open.fetch_sub(1, Ordering::Relaxed);
+        let open = |core: &Core| core.open.load(Ordering::Relaxed);
+        if !bounds.has_room(cores.iter().map(open).sum()) {
+            bounds.refuse(stream);
+            continue;
         }
+        let Some(core) = cores.iter().min_by_key(|core| open(core)) else { return };
+        // A core that has ended drops it, and the connection with it.
+        let _ = core.connections.send(Accepted { stream, address, open: Open::counted(&core.open) });
     }
 }
 
 async fn run(
     shared: Arc<Shared>,
-    mut connections: mpsc::UnboundedReceiver<(TcpStream, SocketAddr)>,
-    open: Arc<AtomicUsize>,
+    mut connections: mpsc::UnboundedReceiver<Accepted>,
     tls: Option<TlsAcceptor>,
 ) {
     let mut stop = shared.stop.clone();
     let mut tasks = tokio::task::JoinSet::new();
     loop {
-        let (stream, address) = tokio::select! {
+        let Accepted { stream, address, open } = tokio::select! {
             next = connections.recv() => match next { Some(next) => next, None => break },
             _ = stop.wait_for(|stop| *stop) => break,
             // Finished connections are reaped as they end.
             Some(_) = tasks.join_next(), if !tasks.is_empty() => continue,
         };
-        let counted = Open(Arc::clone(&open));
         let (shared, tls) = (Arc::clone(&shared), tls.clone());
         tasks.spawn(async move {
-            let _counted = counted;
+            let _open = open;
             let Ok(stream) = tokio::net::TcpStream::from_std(stream) else { return };
             if stream.set_nodelay(true).is_err() {
                 return;

@@ -7,7 +7,8 @@ use latchstring_connectors::{AuthMethod, Definition, Values};
 use latchstring_model::entity::{Principal, Role};
 use latchstring_model::id::{CredentialId, ProjectId};
 use latchstring_model::problem::Refused;
-use latchstring_model::{FieldError, Problem};
+use latchstring_model::{Code, FieldError, Problem};
+use latchstring_store::connectors;
 use latchstring_store::credentials::{self as rows, CredentialRow};
 use serde_json::{Map, Value, json};
 
@@ -120,10 +121,18 @@ impl Broker {
         };
         let mut scopes: Vec<&str> = project_ids.iter().map(ProjectId::as_str).collect();
         scopes.extend([id.as_str(), owner.id()]);
+        // With the connector's own scope held, nobody deletes or changes it between this look and the end.
+        scopes.extend(found.row.as_ref().map(|row| row.uid.as_str()));
         let mut tx = self.parts.store.begin_write(&scopes).await.map_err(refusals::store)?;
         // The role may have changed while the API was asked.
         if self.owner_of(&mut tx, actor, new.owner_project.as_deref()).await? != owner {
             return Err(refusals::internal(&"the owner of a new credential changed while it was made"));
+        }
+        if let Some(tried) = &found.row {
+            let now = connectors::by_uid(&mut tx, &tried.uid).await.map_err(refusals::store)?;
+            if now.is_none_or(|now| now.version != tried.version) {
+                return Err(changed_meanwhile(&found.definition.name));
+            }
         }
         rows::create(&mut tx, &row).await.map_err(refusals::store)?;
         for one in &ready {
@@ -158,6 +167,17 @@ impl Broker {
             }
         }
     }
+}
+
+fn changed_meanwhile(name: &str) -> Box<Problem> {
+    Problem::new(
+        Code::ConnectorChanged,
+        format!(
+            "The connector {name} was changed or deleted while the values were tried; nothing was saved."
+        ),
+    )
+    .hint("Look at the connector as it is now, and try again.")
+    .into()
 }
 
 fn wanted_method<'d>(definition: &'d Definition, named: &str) -> Refused<&'d AuthMethod> {

@@ -4,6 +4,8 @@
 use http::HeaderMap;
 use http::header::{self, HeaderName, HeaderValue};
 
+use super::decode;
+
 /// RFC 9110 §7.6.1, and the names that predate it.
 fn is_hop_by_hop(name: &str) -> bool {
     matches!(
@@ -128,6 +130,18 @@ fn strip_named_by_connection(headers: &mut HeaderMap) {
 pub fn strip_request(headers: &mut HeaderMap) {
     strip_named_by_connection(headers);
     remove_those(headers, |name| is_hop_by_hop(name) || is_not_forwarded(name));
+    // Answers are searched for echoes, so only codings are asked for that can be looked into.
+    let accepted = headers.get_all(header::ACCEPT_ENCODING);
+    if accepted.iter().any(|value| decode::readable_only(value).is_some()) {
+        let readable: Vec<HeaderValue> = accepted
+            .iter()
+            .map(|value| decode::readable_only(value).unwrap_or_else(|| value.clone()))
+            .collect();
+        headers.remove(header::ACCEPT_ENCODING);
+        for value in readable {
+            headers.append(header::ACCEPT_ENCODING, value);
+        }
+    }
 }
 
 const SANDBOX: HeaderValue = HeaderValue::from_static("sandbox");

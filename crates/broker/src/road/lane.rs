@@ -6,6 +6,7 @@
 use std::collections::HashMap;
 use std::hash::{BuildHasherDefault, Hasher};
 use std::net::IpAddr;
+use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
@@ -29,7 +30,7 @@ use super::mask::{self, Masker, StreamMask};
 use super::plan::Plan;
 use super::record::{self, About, Noted};
 use super::route::Route;
-use super::{bind, headers};
+use super::{bind, coded, headers};
 use crate::Broker;
 use crate::metrics::CallCounts;
 use crate::refusals;
@@ -143,6 +144,11 @@ impl Lane {
         &self.journal
     }
 
+    /// The name of another call.
+    pub fn new_call(&self) -> CallId {
+        CallId::new(self.broker.now(), &*self.broker.parts.entropy)
+    }
+
     /// Carries one `/proxy` request. Whatever goes wrong is an answer.
     pub fn proxy(
         &self,
@@ -177,11 +183,14 @@ impl Lane {
         body: Incoming,
         peer: Peer,
     ) -> Refused<Response<AnswerBody>> {
-        let Some((credential, rest)) = accept::split_path(head.uri.path()) else {
+        let Some((credential, path)) = accept::split_path(head.uri.path()) else {
             return Err(Problem::new(Code::NotFound, "The path names no credential.")
                 .hint("Call /proxy/{credential}/{path of the API}.")
                 .into());
         };
+        let rest = path.strip_prefix('/').unwrap_or(path);
+        // As records have it.
+        let shown = if path.is_empty() { "/" } else { path };
         if headers::wants_upgrade(&head.headers) || head.method == Method::CONNECT {
             return Err(Problem::new(Code::UpgradeNotSupported, "Latchstring carries requests and answers; it does not switch protocols.")
                 .hint("WebSocket and other upgrades cannot go through /proxy. With curl, --http2 asks for one on plain http: use --http2-prior-knowledge.")
@@ -190,14 +199,14 @@ impl Lane {
         let ask = match accept::ask(&head.headers, credential) {
             Ok(ask) => ask,
             Err(problem) => {
-                self.broker.refused_stranger(credential, peer, &head.method, &format!("/{rest}"), &problem);
+                self.broker.refused_stranger(credential, peer, &head.method, shown, &problem);
                 return Err(problem);
             }
         };
         let route = match self.route(&ask, now).await {
             Ok(route) => route,
             Err(problem) => {
-                self.broker.refused_call(&ask, peer, &head.method, &format!("/{rest}"), &problem);
+                self.broker.refused_call(&ask, peer, &head.method, shown, &problem);
                 return Err(problem);
             }
         };
@@ -207,12 +216,12 @@ impl Lane {
             .and_then(|()| bind::check_path(rest))
             .and_then(|()| limits.check_proxy(&head.method, rest));
         if let Err(problem) = allowed {
-            self.broker.refused_route(&route, peer, &head.method, &format!("/{rest}"), &problem);
+            self.broker.refused_route(&route, peer, &head.method, shown, &problem);
             return Err(problem);
         }
         let token = self.token(&route, now).await?;
         let plan = route.plan(&self.broker, token.as_deref(), now)?;
-        let target = bind::join(&plan.base, rest, head.uri.query())?;
+        let target = bind::join(&plan.base, path, head.uri.query())?;
         let target = plan.place_query(target);
         let asked = Asked {
             method: head.method.clone(),
@@ -221,7 +230,7 @@ impl Lane {
             headers: std::mem::take(&mut head.headers),
         };
         let mut ready = Ready { route, plan, token };
-        self.forward(call, now, &mut ready, asked, rest, body, peer).await
+        self.forward(call, now, &mut ready, asked, shown, body, peer).await
     }
 
     /// Steps 1 to 3: from this core's memory, or from the control runtime.
@@ -275,18 +284,18 @@ impl Lane {
         now: Timestamp,
         ready: &mut Ready,
         mut asked: Asked,
-        rest: &str,
+        path: &str,
         body: Incoming,
         peer: Peer,
     ) -> Refused<Response<AnswerBody>> {
-        let path = asked.target.get(..asked.path_length).unwrap_or_default();
+        let within = asked.target.get(..asked.path_length).unwrap_or_default();
         if let Err(problem) =
-            bind::check_pins(&ready.plan.pins, PinPurpose::Call, &ready.plan.base.origin, path)
+            bind::check_pins(&ready.plan.pins, PinPurpose::Call, &ready.plan.base.origin, within)
         {
-            self.broker.refused_route(&ready.route, peer, &asked.method, &format!("/{rest}"), &problem);
+            self.broker.refused_route(&ready.route, peer, &asked.method, path, &problem);
             return Err(problem);
         }
-        let written = self.intent(call, now, ready, &asked.method, rest, peer);
+        let written = self.intent(call, now, ready, &asked.method, path, peer);
         let ticket = written.await?;
         let mut noted =
             Noted::new(self.journal.clone(), call.clone(), Arc::clone(&self.broker.parts.clock), now)
@@ -336,7 +345,10 @@ impl Lane {
             self.renew_for_the_next(ready, now);
         }
         noted.status(answer.status().as_u16());
-        Ok(returned(answer, masker, noted))
+        match returned(answer, masker, noted) {
+            Returned::Ready(answer) => Ok(answer),
+            Returned::Coded(answer) => answer.await,
+        }
     }
 
     /// Step 5. Everything that it reads is read at once.
@@ -346,14 +358,11 @@ impl Lane {
         now: Timestamp,
         ready: &Ready,
         method: &Method,
-        rest: &str,
+        path: &str,
         peer: Peer,
     ) -> impl Future<Output = Refused<CallTicket>> + Send + use<> {
         let route = &ready.route;
         let client = peer.address.to_string();
-        let mut path = String::with_capacity(rest.len() + 1);
-        path.push('/');
-        path.push_str(rest);
         let about = About {
             call,
             at: now,
@@ -364,7 +373,7 @@ impl Lane {
             purpose: Purpose::Call,
             method: method.as_str(),
             host: &ready.plan.authority,
-            path: &path,
+            path,
             client: Some(&client),
         };
         record::intent(&self.journal, &about, Arc::clone(&ready.plan.pins))
@@ -529,8 +538,15 @@ pub(crate) fn egress_problem(error: &EgressError) -> Box<Problem> {
     Box::new(Problem::from(error))
 }
 
+#[allow(clippy::large_enum_variant, reason = "lives for a moment, and the large one is the usual one")]
+enum Returned {
+    Ready(Response<AnswerBody>),
+    /// A coded body is looked into before its head is passed on.
+    Coded(Pin<Box<dyn Future<Output = Refused<Response<AnswerBody>>> + Send>>),
+}
+
 /// Step 8.
-fn returned(answer: Response<ResponseBody>, masker: Masker, noted: Noted) -> Response<AnswerBody> {
+fn returned(answer: Response<ResponseBody>, masker: Masker, noted: Noted) -> Returned {
     let (mut head, body) = answer.into_parts();
     headers::strip_response(&mut head.headers);
     let mut stream = None;
@@ -538,12 +554,14 @@ fn returned(answer: Response<ResponseBody>, masker: Masker, noted: Noted) -> Res
         for value in head.headers.values_mut() {
             masker.mask_header(value);
         }
-        let coded = head.headers.get(header::CONTENT_ENCODING).is_some_and(|value| value != "identity");
-        if !coded && mask::is_text(head.headers.get(header::CONTENT_TYPE)) {
+        if mask::is_text(head.headers.get(header::CONTENT_TYPE)) && !body.is_end_stream() {
+            if let Some(coding) = coded::coding_of(&head.headers, head.status) {
+                return Returned::Coded(Box::pin(coded::returned(head, body, masker, coding, noted)));
+            }
             stream = Some(StreamMask::new(masker));
         }
     }
-    Response::from_parts(head, AnswerBody::upstream(body, stream, noted))
+    Returned::Ready(Response::from_parts(head, AnswerBody::upstream(body, stream, noted)))
 }
 
 /// An error of our own, as RFC 9457 and with its code in a header, so that it is not taken for the API's.
