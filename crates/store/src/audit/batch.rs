@@ -4,12 +4,13 @@
 //! [`peek`] reads of a line only what shipping needs, in about half a microsecond; lists read more of those
 //! lines that somebody is to see.
 
+use std::borrow::Cow;
 use std::collections::{BTreeSet, HashMap};
 
 use latchstring_model::Timestamp;
 use latchstring_model::entity::{Fact, Outcome};
 use latchstring_model::id::{CallId, CredentialId, ProjectId};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use super::{AuditFilter, AuditItem, AuditRecord, CallEnd};
 
@@ -97,12 +98,62 @@ pub fn is_batch(body: &str) -> bool {
     body.contains('\n')
 }
 
-/// The projects and credentials of a batch's calls.
-pub fn scopes(body: &str) -> BTreeSet<&str> {
-    body.split('\n')
-        .filter_map(peek)
-        .flat_map(|line| [line.project_id, line.credential_id])
-        .flatten()
+/// The last line of a batch that holds results of calls which lie in earlier batches: their numbers.
+#[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
+struct Follows {
+    fact: FollowsFact,
+    batches: Vec<i64>,
+}
+
+#[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum FollowsFact {
+    Follows,
+}
+
+/// The line that says which batches of the same writer this one has results for.
+pub fn follows_line(batches: impl IntoIterator<Item = i64>) -> String {
+    let line = Follows { fact: FollowsFact::Follows, batches: batches.into_iter().collect() };
+    // Numbers alone: nothing in it can fail.
+    serde_json::to_string(&line).unwrap_or_default()
+}
+
+fn follows(line: &str) -> Option<Vec<i64>> {
+    // A look at its beginning spares all other lines the parser.
+    line.starts_with(r#"{"fact":"follows""#)
+        .then(|| serde_json::from_str::<Follows>(line).ok())?
+        .map(|line| line.batches)
+}
+
+/// The records of a batch: its lines, less the one that says what it follows.
+pub fn records(body: &str) -> usize {
+    body.split('\n').filter(|line| follows(line).is_none()).count()
+}
+
+/// By what a batch with results of that batch's calls is found.
+pub fn follower_scope(writer: &str, number: i64) -> String {
+    format!("{writer}/{number}")
+}
+
+/// By what a batch is found: the projects and credentials of its calls, and the batches that it has results for.
+pub fn scopes<'a>(writer: &str, body: &'a str) -> BTreeSet<Cow<'a, str>> {
+    let mut scopes = BTreeSet::new();
+    for line in body.split('\n') {
+        if let Some(line) = peek(line) {
+            scopes.extend([line.project_id, line.credential_id].into_iter().flatten().map(Cow::Borrowed));
+        } else if let Some(batches) = follows(line) {
+            scopes.extend(batches.into_iter().map(|number| Cow::Owned(follower_scope(writer, number))));
+        }
+    }
+    scopes
+}
+
+/// Of a batch's results those that somebody looks for.
+pub(super) fn ends_of<'a>(body: &str, wanted: impl Fn(&str) -> Option<&'a CallId>) -> Vec<(CallId, CallEnd)> {
+    let lines = body.split('\n').filter_map(|line| Some((line, peek(line)?)));
+    lines
+        .filter(|(_, peeked)| peeked.fact == CallFact::Result)
+        .filter_map(|(line, peeked)| Some((wanted(peeked.call_id)?.clone(), end(line)?)))
         .collect()
 }
 
@@ -235,6 +286,16 @@ pub(super) fn newest_first(
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_batch_is_found_by_the_batches_that_it_follows() {
+        let result = r#"{"fact":"result","call_id":"cal_1","at":6,"outcome":"ok","duration_ms":1}"#;
+        let body = [result, &follows_line([3, 12])].join("\n");
+        let found: Vec<_> = scopes("srv_1.0", &body).into_iter().collect();
+        assert_eq!(found, ["srv_1.0/12", "srv_1.0/3"]);
+        assert_eq!(records(&body), 1);
+        assert_eq!(follows(r#"{"fact":"follows","batches":"x"}"#), None);
+    }
 
     #[test]
     fn the_short_way_reads_what_the_parser_reads() {
