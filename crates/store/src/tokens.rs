@@ -118,7 +118,7 @@ statements! {
     LOCK = "UPDATE tokens SET lease_fence = lease_fence WHERE id = $1";
     TAKE = "UPDATE tokens SET lease_fence = lease_fence + 1, lease_owner = $1, lease_until = $2,
         forced_at = CASE WHEN $3 = 1 THEN $4 ELSE forced_at END, updated_at = $4
-        WHERE id = $5 AND lease_fence = $6 AND version = $7 AND lease_until <= $4
+        WHERE id = $5 AND lease_fence = $6 AND version = $7 AND lease_until <= $9
         AND (intent IS NULL OR intent <> 'sent' OR $8 = 1)";
     RENEW = "UPDATE tokens SET lease_until = $1 WHERE id = $2 AND lease_fence = $3 AND lease_until > $4";
     PREPARE = "UPDATE tokens SET intent = 'prepared', intent_fence = $1, intent_until = NULL, updated_at = $2
@@ -258,6 +258,8 @@ pub struct Take<'a> {
     pub seen_fence: i64,
     pub version: i64,
     pub may_repeat: bool,
+    /// A lease that runs out within this is not waited for.
+    pub patience_ms: i64,
     pub forced: bool,
     pub lease_ms: i64,
 }
@@ -274,6 +276,7 @@ pub async fn take(tx: &mut WriteTx, id: &str, step: &Take<'_>) -> Result<bool> {
         .bind(step.seen_fence)
         .bind(step.version)
         .bind(step.may_repeat)
+        .bind(now.plus_millis(step.patience_ms))
         .run()
         .await?;
     Ok(changed == 1)

@@ -144,7 +144,7 @@ impl Broker {
             self.put_share(&mut tx, actor, &id, place, false).await?;
         }
         let view = self.credential_view(&mut tx, row.clone(), Sight::Owner { with_fields: true }).await?;
-        let mut events = vec![created(&row, &ready)];
+        let mut events = save::told(&row, &[], &created(&row, &ready));
         for place in &placed {
             events.push(save::shared(&row, &place.project.id).detail("grants", json!(place.granted())));
         }

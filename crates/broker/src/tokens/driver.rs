@@ -71,12 +71,13 @@ impl Broker {
             self.parts.store.begin_upkeep().await?
         };
         let done = match step {
-            Step::Take { owner, seen_fence, version, may_repeat, forced } => {
+            Step::Take { owner, seen_fence, version, may_repeat, patience_ms, forced } => {
                 let take = tokens::Take {
                     owner,
                     seen_fence: *seen_fence,
                     version: *version,
                     may_repeat: *may_repeat,
+                    patience_ms: *patience_ms,
                     forced: *forced,
                     lease_ms: LEASE_MS,
                 };

@@ -126,6 +126,37 @@ mod tests {
         }
     }
 
+    #[tokio::test(start_paused = true)]
+    async fn a_body_that_never_comes_is_not_waited_for() {
+        let never = axum::body::Body::new(Never);
+        let request = Request::builder().method("POST").body(never);
+        let problem = match request {
+            Ok(request) => read(request, &()).await.err().map(|error| error.0.code),
+            Err(error) => panic!("{error}"),
+        };
+        assert_eq!(problem, Some(Code::RequestTimeout));
+    }
+
+    /// A body of which a byte comes now and then, and never the last.
+    struct Never;
+
+    impl axum::body::HttpBody for Never {
+        type Data = Bytes;
+        type Error = std::convert::Infallible;
+
+        fn poll_frame(
+            self: std::pin::Pin<&mut Self>,
+            cx: &mut std::task::Context<'_>,
+        ) -> std::task::Poll<Option<Result<hyper::body::Frame<Bytes>, Self::Error>>> {
+            let waker = cx.waker().clone();
+            tokio::spawn(async move {
+                tokio::time::sleep(Duration::from_secs(1)).await;
+                waker.wake();
+            });
+            std::task::Poll::Pending
+        }
+    }
+
     #[test]
     fn problems_point_at_the_field() {
         let problem = refused(r#"{"name": "a", "list": [1, "hunter22"]}"#);
