@@ -3,6 +3,8 @@
 
 pub mod answer;
 mod catalog;
+mod client;
+mod consent;
 mod context;
 mod definition;
 mod diagnostic;
@@ -22,6 +24,8 @@ mod values;
 mod yaml;
 
 pub use catalog::{FILES, builtin};
+pub use client::{ClientAuthMethod, ClientKey, OAuthClient, OAuthEndpoints};
+pub use consent::Consent;
 pub use context::{
     Context, Lookup, LookupUnavailable, NoLookup, ProjectContext, SecretValue, UserContext, Uses,
 };

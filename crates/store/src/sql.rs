@@ -8,7 +8,7 @@ use std::str::FromStr;
 use latchstring_model::Timestamp;
 use latchstring_model::entity::{Fact, KeyKind, KeyScope, Outcome, Role, Status};
 use latchstring_model::id::{
-    CallId, CredentialId, DataKeyId, EnvironmentId, KeyId, OAuthClientId, ProjectId, ServerId, SessionId,
+    CallId, ConsentId, CredentialId, DataKeyId, EnvironmentId, KeyId, OAuthClientId, ProjectId, ServerId, SessionId,
     ShareId, UserId,
 };
 use serde::Serialize;
@@ -80,6 +80,7 @@ const MODULES: &[&[&Statement]] = &[
     crate::api_keys::ALL,
     crate::audit::ALL,
     crate::connectors::ALL,
+    crate::consents::ALL,
     crate::credentials::ALL,
     crate::data_keys::ALL,
     crate::environments::ALL,
@@ -341,6 +342,7 @@ bind! {
     &KeyId => String, v, v.as_str().to_owned();
     &CredentialId => String, v, v.as_str().to_owned();
     &ShareId => String, v, v.as_str().to_owned();
+    &ConsentId => String, v, v.as_str().to_owned();
     &OAuthClientId => String, v, v.as_str().to_owned();
     &CallId => String, v, v.as_str().to_owned();
     &ServerId => String, v, v.as_str().to_owned();

@@ -140,7 +140,7 @@ impl Broker {
             tokens::ensure(tx, &key).await.map_err(refusals::store)?;
             let Some(held) = tokens::locked(tx, &key.id).await.map_err(refusals::store)? else { continue };
             let new = self
-                .sealed_token(&key, &staged.set, held.version + 1, staged.margin_ms)
+                .sealed_token(&key, &staged.set, held.version + 1, &staged.policy)
                 .map_err(refusals::store)?;
             tokens::save(tx, &key.id, held.version, &new).await.map_err(refusals::store)?;
         }

@@ -198,18 +198,20 @@ impl Broker {
         if found.row.is_some() && found.definition.digest() != credential.digest {
             return Ok(None);
         }
-        let alone = self.materials_of(&credential, &values, &found, Names::default())?;
+        let ticket = authorise::token_opens();
+        let client = self.client_of(&mut tx, &ticket, &credential, &found).await?;
+        let client = client.map(|opened| Arc::new(opened.client));
+        let alone =
+            self.materials_of(&credential, &values, &found, Names::default())?.with_client(client.clone());
         if let Some(rebuilt) = self.fits(row, &credential, &values, alone, None) {
             return Ok(Some(rebuilt));
         }
         for (project, environment) in contexts(&mut tx, &credential, &values.environment).await? {
-            let ticket = authorise::token_opens();
             let names = self.names(&mut tx, &ticket, &project.id, &environment.id).await?;
-            let materials = self.materials_of(&credential, &values, &found, names)?.for_caller(
-                None,
-                &project,
-                &environment,
-            );
+            let materials = self
+                .materials_of(&credential, &values, &found, names)?
+                .with_client(client.clone())
+                .for_caller(None, &project, &environment);
             if let Some(rebuilt) = self.fits(row, &credential, &values, materials, Some(project.id)) {
                 return Ok(Some(rebuilt));
             }
@@ -242,7 +244,8 @@ impl Broker {
         project: Option<ProjectId>,
     ) -> Option<Rebuilt> {
         let bare = materials.resolve(None, self.now(), &*self.parts.entropy).ok()?;
-        (bare.needs_token && token_id(credential, values, &bare.token_uses) == row.key.id).then(|| Rebuilt {
+        let id = token_id(credential, values, materials.client.as_deref(), &bare.token_uses);
+        (bare.needs_token && id == row.key.id).then(|| Rebuilt {
             materials,
             pins: values.pins.clone().into(),
             actor: Actor::operator(),

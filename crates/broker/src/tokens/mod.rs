@@ -23,7 +23,7 @@ use tokio::sync::watch;
 use crate::road::mask::MaskSet;
 use crate::road::route::Route;
 
-pub use key::{id_of, token_id};
+pub use key::{bound_to, id_of, token_id};
 pub(crate) use source::excerpt;
 pub use source::{AskClass, AskFailure, Exchange, TokenSource};
 

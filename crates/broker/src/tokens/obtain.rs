@@ -290,7 +290,7 @@ impl Broker {
         };
         match answered {
             Ok(obtained) => {
-                let life = life_of(&obtained.set, obtained.policy.expiry_margin_ms);
+                let life = life_of(&obtained.set, &obtained.policy);
                 learned.obtained = Some(obtained);
                 Answer::Token(life)
             }
