@@ -12,6 +12,7 @@ mod health;
 pub mod jobs;
 pub mod keys;
 pub mod metrics;
+pub mod oauth_clients;
 pub mod operations;
 pub mod passwords;
 pub mod people;

@@ -57,6 +57,8 @@ codes! {
     CredentialDisabled = "credential_disabled", 409, "The credential is disabled";
     CredentialInUse = "credential_in_use", 409, "The credential is in use";
     OAuthClientInUse = "oauth_client_in_use", 409, "The OAuth client is in use";
+    /// A draft, or made for another connector than the credential's.
+    OAuthClientUnusable = "oauth_client_unusable", 409, "The OAuth client cannot be used";
     MemberOwnsCredentials = "member_owns_credentials", 409, "The member owns shared credentials";
     SetupDone = "setup_done", 409, "The set-up is already done";
     Gone = "gone", 410, "The link is no longer valid";

@@ -31,6 +31,7 @@ pub mod idempotency;
 pub mod instance;
 pub mod members;
 mod migrate;
+pub mod oauth_clients;
 mod page;
 mod pool;
 pub mod projects;

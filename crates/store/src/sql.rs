@@ -88,6 +88,7 @@ const MODULES: &[&[&Statement]] = &[
     crate::instance::ALL,
     crate::members::ALL,
     crate::migrate::ALL,
+    crate::oauth_clients::ALL,
     crate::projects::ALL,
     crate::resolve::ALL,
     crate::scopes::ALL,

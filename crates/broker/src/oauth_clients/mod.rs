@@ -1,0 +1,36 @@
+//! OAuth clients: our registrations with providers, made by superusers for all projects or for named ones.
+//!
+//! * [`open`]: a client opened for a scheme, for consent and for token requests.
+//! * [`usable`]: may this person's credential of this connector, shared with these projects, name it?
+//! * [`bound`]: what a grant is bound to; when that changes, consent has to be given again.
+
+#![expect(dead_code, reason = "the API and consent use it")]
+
+pub mod bound;
+mod open;
+mod secrets;
+mod usable;
+
+use latchstring_model::id::OAuthClientId;
+
+use crate::Broker;
+
+pub use open::Opened;
+pub(crate) use secrets::Secrets;
+
+/// Names of the endpoints, as requests, answers and discovery documents (RFC 8414 section 2) have them.
+pub const AUTHORIZATION: &str = "authorization_endpoint";
+pub const TOKEN: &str = "token_endpoint";
+pub const REVOCATION: &str = "revocation_endpoint";
+pub const USERINFO: &str = "userinfo_endpoint";
+pub const INTROSPECTION: &str = "introspection_endpoint";
+pub const DEVICE: &str = "device_authorization_endpoint";
+pub const ENDPOINTS: [&str; 6] = [AUTHORIZATION, TOKEN, REVOCATION, USERINFO, INTROSPECTION, DEVICE];
+
+impl Broker {
+    /// Where providers send people back to: one per client, so that the answer of one provider is never taken
+    /// for that of another.
+    pub fn redirect_uri(&self, client: &OAuthClientId) -> String {
+        format!("{}/oauth/callback/{client}", self.settings.public_url)
+    }
+}
