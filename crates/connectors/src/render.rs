@@ -25,7 +25,7 @@ use latchstring_schemes::scheme::OAuth2;
 use latchstring_schemes::{Placement, Scheme};
 use serde_json::{Map, Value};
 
-use crate::consent::{self, Consent};
+use crate::consented::{self, Consent};
 use crate::definition::{Conf, Config};
 use crate::error::RenderError;
 use crate::resolve::{Destination, RefreshReuse, TokenPolicy, address, find, pin};
@@ -357,12 +357,11 @@ pub(crate) fn scheme(
             oauth(&keys, Grant::TokenExchange(Box::new(grant)), &mut policy, destinations)?
         }
         SchemeType::Oauth2AuthorizationCode | SchemeType::Oauth2DeviceCode => {
-            let (grant, consent) = consent::grant(&keys, def.ty, scene.ctx.client, destinations)?;
+            let (grant, consent) = consented::grant(&keys, def.ty, scene.ctx.client, destinations)?;
             consented = Some(consent);
             oauth(&keys, grant, &mut policy, destinations)?
         }
-        SchemeType::Oauth1
-        | SchemeType::Database => {
+        SchemeType::Oauth1 | SchemeType::Database => {
             return Err(RenderError::NotUsable {
                 detail: format!(
                     "this version of Latchstring cannot use credentials of type `{}` yet; choose another method of this \

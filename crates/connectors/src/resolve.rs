@@ -7,7 +7,7 @@ use percent_encoding::utf8_percent_encode;
 use serde_json::Value;
 
 use crate::answer::{Path, retain};
-use crate::consent::Consent;
+use crate::consented::Consent;
 use crate::context::{Context, Uses};
 use crate::definition::{
     AuthMethod, BodySpec, Conf, Config, Definition, Expect, FixedSet, HostPattern, Operation, RequestSpec,

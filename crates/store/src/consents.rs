@@ -46,8 +46,7 @@ pub enum State {
 }
 
 impl State {
-    const ALL: [State; 5] =
-        [State::Begun, State::AtProvider, State::Exchanging, State::Done, State::Failed];
+    const ALL: [State; 5] = [State::Begun, State::AtProvider, State::Exchanging, State::Done, State::Failed];
 
     pub const fn as_str(self) -> &'static str {
         match self {

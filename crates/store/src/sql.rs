@@ -8,8 +8,8 @@ use std::str::FromStr;
 use latchstring_model::Timestamp;
 use latchstring_model::entity::{Fact, KeyKind, KeyScope, Outcome, Role, Status};
 use latchstring_model::id::{
-    CallId, ConsentId, CredentialId, DataKeyId, EnvironmentId, KeyId, OAuthClientId, ProjectId, ServerId, SessionId,
-    ShareId, UserId,
+    CallId, ConsentId, CredentialId, DataKeyId, EnvironmentId, KeyId, OAuthClientId, ProjectId, ServerId,
+    SessionId, ShareId, UserId,
 };
 use serde::Serialize;
 use serde::de::DeserializeOwned;

@@ -89,30 +89,11 @@ impl Broker {
         version: i64,
         places: &[&Place],
     ) -> Refused<Outcome> {
-        let person = attempt.actor.person()?;
         let spot = Spot { method: attempt.method, environment };
         let named = values.secrets_named();
         may_name(&spot, &named, places)?;
         let mut outcome = Outcome { tried: Tried::untried(self.now()), staged: Vec::new() };
-        let materials = |names: &Arc<Names>| {
-            Materials::new(
-                Arc::clone(attempt.definition),
-                &attempt.method.id,
-                values.clone(),
-                Arc::clone(names),
-            )
-            .with_client(attempt.client.clone())
-        };
-        let mut runs: Vec<(Option<&ProjectAt>, Materials)> = Vec::new();
-        if places.is_empty() {
-            let mut alone = materials(&Arc::default());
-            alone.user = Some(user_context(person));
-            runs.push((None, alone));
-        }
-        for place in places {
-            let here = materials(&place.names).for_caller(Some(person), &place.project, &place.environment);
-            runs.push((Some(&place.project), here));
-        }
+        let runs = contexts(attempt, values, places)?;
         let mut seen = BTreeSet::new();
         for (number, (project, materials)) in runs.iter().enumerate() {
             let method = materials.auth_method()?;
@@ -170,6 +151,29 @@ impl Broker {
         }
         Ok(outcome)
     }
+}
+
+/// What values are tried with: in each of these places, or alone where there is none.
+pub(crate) fn contexts<'p>(
+    attempt: &Attempt<'_>,
+    values: &Values,
+    places: &[&'p Place],
+) -> Refused<Vec<(Option<&'p ProjectAt>, Materials)>> {
+    let person = attempt.actor.person()?;
+    let materials = |names: &Arc<Names>| {
+        Materials::new(Arc::clone(attempt.definition), &attempt.method.id, values.clone(), Arc::clone(names))
+            .with_client(attempt.client.clone())
+    };
+    if places.is_empty() {
+        let mut alone = materials(&Arc::default());
+        alone.user = Some(user_context(person));
+        return Ok(vec![(None, alone)]);
+    }
+    let here = |place: &&'p Place| {
+        let materials = materials(&place.names).for_caller(Some(person), &place.project, &place.environment);
+        (Some(&place.project), materials)
+    };
+    Ok(places.iter().map(here).collect())
 }
 
 /// One consent, one grant: it cannot differ by who calls, where, or when.

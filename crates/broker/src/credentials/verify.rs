@@ -72,6 +72,8 @@ pub struct Tried {
     pub checked_at: Timestamp,
     pub pins: Vec<Pin>,
     pub account: Option<String>,
+    /// Of the grant.
+    pub scopes: Option<Vec<String>>,
     pub staged: Option<Staged>,
     pub shown: Option<Shown>,
 }
@@ -84,6 +86,7 @@ impl Tried {
             checked_at: now,
             pins: Vec::new(),
             account: None,
+            scopes: None,
             staged: None,
             shown: None,
         }
@@ -303,9 +306,9 @@ impl Broker {
         };
         let mut live = None;
         if let Some(granted) = trial.grant {
+            tried.scopes.clone_from(&granted.set.scopes);
             live = Some(LiveToken::new(granted.set.clone(), 1, bare.policy.expiry_margin_ms));
-            tried.staged =
-                Some(staged(granted.set.clone(), bare.policy.clone(), granted.stored.clone()));
+            tried.staged = Some(staged(granted.set.clone(), bare.policy.clone(), granted.stored.clone()));
         } else if !trial.ask || method.scheme.ty.needs_consent() {
             tried.pins = pins;
             return Ok(tried);

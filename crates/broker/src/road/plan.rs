@@ -158,9 +158,7 @@ impl Plan {
             }
             let mut pins: Vec<Pin> =
                 stored.iter().filter(|pin| pin.purpose != PinPurpose::Call).cloned().collect();
-            pins.extend(
-                resolved.destinations.iter().filter(calls).map(|place| place.pin.clone()),
-            );
+            pins.extend(resolved.destinations.iter().filter(calls).map(|place| place.pin.clone()));
             pins.into()
         } else {
             bind::check_pins(stored, PinPurpose::Call, &base.origin, &base.path)?;

@@ -186,13 +186,11 @@ impl Broker {
                 .for_caller(caller.user.as_ref(), &caller.project, &caller.environment);
         let bare = materials.resolve(None, self.now(), &*self.parts.entropy)?;
         let token = if bare.needs_token {
-            let id = crate::tokens::token_id(
-                &credential,
-                &values,
-                materials.client.as_deref(),
-                &bare.token_uses,
-            );
-            Some(self.tokens.slot(&id, &credential.id, &values.environment, values.version))
+            let id =
+                crate::tokens::token_id(&credential, &values, materials.client.as_deref(), &bare.token_uses);
+            let slot = self.tokens.slot(&id, &credential.id, &values.environment, values.version);
+            self.look_again(tx, &slot).await?;
+            Some(slot)
         } else {
             None
         };

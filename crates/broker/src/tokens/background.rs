@@ -63,7 +63,7 @@ impl Default for Turns {
 }
 
 /// What a token is asked for with, put together without a caller.
-pub(super) struct Rebuilt {
+pub(crate) struct Rebuilt {
     pub materials: Materials,
     pub pins: Arc<[Pin]>,
     pub actor: Actor,
@@ -182,7 +182,7 @@ impl Broker {
 
     /// The materials that give a token this id, without a caller: those of the credential alone, or in one of
     /// the environments that it is granted to.
-    async fn rebuilt(&self, row: &TokenRow) -> Refused<Option<Rebuilt>> {
+    pub(crate) async fn rebuilt(&self, row: &TokenRow) -> Refused<Option<Rebuilt>> {
         let mut tx = self.parts.store.begin_read().await.map_err(refusals::store)?;
         let Some(credential) =
             credentials::for_upkeep(&mut tx, &row.key.credential_id).await.map_err(refusals::store)?

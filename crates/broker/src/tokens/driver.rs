@@ -5,7 +5,7 @@ use latchstring_model::SecretString;
 use latchstring_schemes::refresh::{self, Intent, LEASE_MS, Lease, Life, Ran, Step, TokenRow, TokenState};
 use latchstring_schemes::token::TokenSet;
 use latchstring_store::tokens::{self, NewToken, TokenKey};
-use latchstring_store::{StoreError, tokens as rows};
+use latchstring_store::{StoreError, tokens as rows, values};
 
 use crate::Broker;
 use crate::sealing::token_aad;
@@ -117,6 +117,10 @@ impl Broker {
                 _ => false,
             },
         };
+        if done && let Step::Dead { .. } | Step::Orphan { .. } = step {
+            let key = held.key;
+            values::grant_ended(&mut tx, &key.credential_id, &key.environment, key.values_version).await?;
+        }
         if done {
             tx.commit().await?;
         } else {

@@ -23,6 +23,7 @@ pub mod connectors;
 pub mod credentials;
 mod credentials_change;
 mod credentials_check;
+mod credentials_consent;
 mod credentials_history;
 mod credentials_life;
 pub mod health;
@@ -67,6 +68,7 @@ pub fn router() -> OpenApiRouter<App> {
         .merge(credentials::router())
         .merge(credentials_change::router())
         .merge(credentials_check::router())
+        .merge(credentials_consent::router())
         .merge(credentials_life::router())
         .merge(credentials_history::router())
         .merge(operations::router())

@@ -8,7 +8,7 @@
 use latchstring_model::address::Address;
 use latchstring_model::{PinPurpose, SecretString};
 use latchstring_schemes::oauth2::{
-    AuthorizationCode, Client, DeviceCode, Grant, Paths, Refresh, Scope, TokenEndpoint,
+    AuthorizationCode, Client, ClientAuth, DeviceCode, Grant, Paths, Refresh, Scope, TokenEndpoint,
 };
 
 use crate::answer::Path;
@@ -99,6 +99,27 @@ fn union(first: Vec<String>, second: &[String]) -> Vec<String> {
     all
 }
 
+/// The client chose how it proves itself; a provider that takes nothing but its own way wins.
+fn as_the_provider_wants(
+    keys: &Keys<'_>,
+    registered: &OAuthClient,
+    mut client: Client,
+) -> Result<Client, RenderError> {
+    match (keys.word("client_auth")?.as_deref(), &registered.secret) {
+        (Some("basic_raw"), Some(secret)) => {
+            client.auth = ClientAuth::Basic { secret: secret.clone(), raw: true };
+        }
+        (Some("custom" | "tls"), _) => client.auth = ClientAuth::Silent,
+        _ => {}
+    }
+    if let (ClientAuth::PrivateKeyJwt(own), Some(audience)) =
+        (&mut client.auth, keys.word("assertion_audience")?)
+    {
+        own.audience = audience;
+    }
+    Ok(client)
+}
+
 /// What both kinds share.
 struct Common {
     endpoint: TokenEndpoint,
@@ -131,7 +152,7 @@ fn common(
     }
     let client = match registered {
         Some(registered) => match registered.prover(&endpoint.url) {
-            Some(client) => client,
+            Some(client) => as_the_provider_wants(keys, registered, client)?,
             None => {
                 return Err(RenderError::NotUsable {
                     detail: format!(
