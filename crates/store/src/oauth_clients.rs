@@ -138,6 +138,7 @@ statements! {
         issuer_in_callback = $16, endpoints = $17, mandatory_scopes = $18, optional_scopes = $19,
         scopes_doc_url = $20, authorize_params = $21, hosts = $22, pkce = $23, is_global = $24, digest = $25,
         version = version + 1, updated_at = $26 WHERE id = $27 AND version = $28";
+    COUNT = "SELECT COUNT(*) FROM oauth_clients";
     USED_BY = concat!(used!(), " WHERE c.oauth_client_id = $1 ORDER BY c.id LIMIT $2");
     COUNT_USES = "SELECT COUNT(*) FROM credentials WHERE oauth_client_id = $1";
     USED_OUTSIDE = concat!(used!(), " WHERE c.oauth_client_id = $1
@@ -286,6 +287,10 @@ pub async fn update(tx: &mut WriteTx, row: &OAuthClientRow, now: Timestamp) -> R
 /// Whoever asks: for superusers, and for credentials that name it. People come in through [`for_member`].
 pub async fn by_id(tx: &mut impl Tx, id: &OAuthClientId) -> Result<Option<OAuthClientRow>> {
     BY_ID.on(tx).bind(id).optional(read).await
+}
+
+pub async fn count(tx: &mut impl Tx) -> Result<i64> {
+    COUNT.on(tx).one(|row| row.int()).await
 }
 
 /// If it is global, or for a project that this person is a member of.

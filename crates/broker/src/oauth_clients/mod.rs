@@ -1,21 +1,30 @@
 //! OAuth clients: our registrations with providers, made by superusers for all projects or for named ones.
 //!
+//! * [`change`]: made, changed and deleted by superusers; [`settle`] brings together what they sent, what the
+//!   connector says and what the issuer's [`discovery`] document says. [`read`]: looked at.
 //! * [`open`]: a client opened for a scheme, for consent and for token requests.
 //! * [`usable`]: may this person's credential of this connector, shared with these projects, name it?
 //! * [`bound`]: what a grant is bound to; when that changes, consent has to be given again.
 
-#![expect(dead_code, reason = "the API and consent use it")]
-
 pub mod bound;
+mod change;
+mod discovery;
+mod endpoints;
+mod input;
+mod keys;
 mod open;
+mod read;
 mod secrets;
+mod settle;
 mod usable;
 
 use latchstring_model::id::OAuthClientId;
 
 use crate::Broker;
 
+pub use input::ClientInput;
 pub use open::Opened;
+pub use read::{ClientView, Owner, Whole};
 pub(crate) use secrets::Secrets;
 
 /// Names of the endpoints, as requests, answers and discovery documents (RFC 8414 section 2) have them.

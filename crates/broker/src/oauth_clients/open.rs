@@ -31,7 +31,7 @@ fn unusable(detail: String) -> Problem {
 impl Broker {
     /// Loads and opens the client that a credential names. `found`: the connector of that credential, which the
     /// client must serve, whatever was checked when the credential was made.
-    pub(crate) async fn open_client(
+    pub async fn open_client(
         &self,
         tx: &mut impl Tx,
         ticket: &OpenTicket,

@@ -9,9 +9,19 @@ use zeroize::Zeroizing;
 
 use crate::refusals;
 
-pub const CLIENT_SECRET: &str = "client_secret";
-pub const PRIVATE_KEY: &str = "private_key";
-pub const TOKEN_PARAMS: &str = "token_params";
+const CLIENT_SECRET: &str = "client_secret";
+const PRIVATE_KEY: &str = "private_key";
+const TOKEN_PARAMS: &str = "token_params.";
+
+/// Of the names of what is sealed, those of fields.
+pub(super) fn field_names(names: &[String]) -> Vec<String> {
+    names.iter().filter(|name| !name.starts_with(TOKEN_PARAMS)).cloned().collect()
+}
+
+/// Of the names of what is sealed, those of parameters.
+pub(super) fn token_param_names(names: &[String]) -> Vec<String> {
+    names.iter().filter_map(|name| name.strip_prefix(TOKEN_PARAMS)).map(str::to_owned).collect()
+}
 
 #[derive(Clone, Default, PartialEq, Eq)]
 pub(crate) struct Secrets {
@@ -42,17 +52,12 @@ struct Read {
 }
 
 impl Secrets {
-    /// Names of what is there.
+    /// Names of what is there: `client_secret`, `private_key`, `token_params.<name>`.
     pub fn names(&self) -> Vec<String> {
-        [
-            (CLIENT_SECRET, self.client_secret.is_some()),
-            (PRIVATE_KEY, self.private_key.is_some()),
-            (TOKEN_PARAMS, !self.token_params.is_empty()),
-        ]
-        .into_iter()
-        .filter(|(_, there)| *there)
-        .map(|(name, _)| name.to_owned())
-        .collect()
+        let fields =
+            [(CLIENT_SECRET, self.client_secret.is_some()), (PRIVATE_KEY, self.private_key.is_some())];
+        let fields = fields.into_iter().filter(|(_, there)| *there).map(|(name, _)| name.to_owned());
+        fields.chain(self.token_params.keys().map(|name| format!("{TOKEN_PARAMS}{name}"))).collect()
     }
 
     pub fn to_bytes(&self) -> Refused<Zeroizing<Vec<u8>>> {

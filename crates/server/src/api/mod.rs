@@ -33,6 +33,7 @@ pub mod me_keys;
 pub mod me_password;
 pub mod me_sessions;
 pub mod members;
+pub mod oauth_clients;
 pub mod openapi;
 pub mod operations;
 pub mod projects;
@@ -72,4 +73,5 @@ pub fn router() -> OpenApiRouter<App> {
         .merge(credentials_life::router())
         .merge(credentials_history::router())
         .merge(operations::router())
+        .merge(oauth_clients::router())
 }
