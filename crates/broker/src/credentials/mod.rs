@@ -7,15 +7,15 @@
 //! * [`versions`], [`usage`]: what was, and who uses it.
 //! * [`sharing`]: which project may use which values where.
 
-mod attempt;
+pub(crate) mod attempt;
 pub mod change;
 pub mod check;
 mod create;
 pub mod input;
 pub mod life;
-mod problems;
+pub(crate) mod problems;
 pub mod read;
-mod save;
+pub(crate) mod save;
 mod sharing;
 pub mod usage;
 pub mod verify;

@@ -153,10 +153,10 @@ impl Broker {
             return Ok(known);
         }
         let lookup = self.routes.lookup(&id);
-        lookup.get_or_init(|| self.look_up(id, ask)).await.clone()
+        lookup.get_or_init(|| self.find_route(id, ask)).await.clone()
     }
 
-    async fn look_up(self: &Arc<Self>, id: RouteId, ask: &RouteAsk) -> Refused<Arc<Route>> {
+    async fn find_route(self: &Arc<Self>, id: RouteId, ask: &RouteAsk) -> Refused<Arc<Route>> {
         self.metrics.route_looked_up();
         for _ in 0..TRIES {
             let mut tx = self.parts.store.begin_read().await.map_err(refusals::store)?;
@@ -203,13 +203,22 @@ impl Broker {
             .hint("Its owner edits the fields that are named and saves them again.")
             .errors(errors)
         })?;
+        let client = self.client_of(tx, &ticket, &credential, &found).await?;
+        if let Some(client) = &client {
+            basis.add(client.client.id.as_str(), client.epoch);
+        }
+        let client = client.map(|opened| Arc::new(opened.client));
         let materials =
             Materials::new(Arc::clone(&found.definition), &credential.auth_method, checked, Arc::new(names))
+                .with_client(client)
                 .for_caller(caller.user.as_ref(), &caller.project, &caller.environment);
         let bare = materials.resolve(None, self.now(), &*self.parts.entropy)?;
         let token = if bare.needs_token {
-            let id = crate::tokens::token_id(&credential, &values, &bare.token_uses);
-            Some(self.tokens.slot(&id, &credential.id, &values.environment, values.version))
+            let id =
+                crate::tokens::token_id(&credential, &values, materials.client.as_deref(), &bare.token_uses);
+            let slot = self.tokens.slot(&id, &credential.id, &values.environment, values.version);
+            self.look_again(tx, &slot).await?;
+            Some(slot)
         } else {
             None
         };

@@ -1,5 +1,6 @@
 //! The pages: plain HTML that works without a script. One file per page; templates in `templates/`.
 
+mod consent;
 mod docs;
 pub mod frame;
 mod invite;
@@ -29,6 +30,8 @@ pub fn router() -> Router<App> {
         .route("/sign-out", post(sign_in::leave))
         .route("/invite/{token}", get(invite::show).post(invite::send))
         .route("/keys", post(key::make))
+        .route("/oauth/start/{token}", get(consent::start))
+        .route("/oauth/callback/{client}", get(consent::callback))
 }
 
 /// What is read without an account.
