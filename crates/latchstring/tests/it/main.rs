@@ -5,6 +5,7 @@
 mod commands;
 mod egress;
 mod freshness;
+mod guides;
 mod logs;
 mod masking;
 mod process;
