@@ -265,12 +265,14 @@ impl Broker {
         &self,
         actor: &Actor,
         id: &str,
-        edit: Edit,
+        mut edit: Edit,
         if_match: Option<i64>,
     ) -> Refused<View> {
         let person = actor.manager()?.clone();
         let loaded = self.load_for_change(actor, id).await?;
         same_version(if_match, loaded.row.version)?;
+        let verify = edit.change.verify;
+        self.make_keys(&loaded.method, &loaded.row.name, verify, &mut edit.change.values).await?;
         let change = &edit.change;
         let errors = change.check();
         if !errors.is_empty() {

@@ -6,6 +6,7 @@ mod commands;
 mod egress;
 mod freshness;
 mod guides;
+mod keypairs;
 mod logs;
 mod masking;
 mod process;
