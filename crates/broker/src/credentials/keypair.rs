@@ -143,7 +143,8 @@ impl Broker {
         let Some((environment, field, _)) = orders.first() else { return Ok(()) };
         if verify == Verify::Required {
             let at = format!("/values/{}/{}", escape(environment), escape(field));
-            let detail = "the provider does not have the new key's certificate yet, so that it cannot be verified now";
+            let detail =
+                "the provider does not have the new key's certificate yet, so that it cannot be verified now";
             return Err(Problem::invalid(vec![FieldError::new(at, detail)])
                 .hint("Send `\"verify\": \"skip\"`, give the provider the certificate (GET /api/v1/credentials/{id}/certificate), then verify: POST /api/v1/credentials/{id}/verify.")
                 .into());

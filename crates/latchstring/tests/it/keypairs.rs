@@ -27,9 +27,7 @@ fn certificate(app: &TestApp, id: &str, more: &str) -> latchstring_testkit::http
 fn made_here(setup: AppSetup) {
     let upstream = Upstream::recording();
     let app = setup.start();
-    let values = |how: Value, algorithm: &str| {
-        json!({"base_url": upstream.url(), "private_key": how, "algorithm": algorithm, "claims": {"iss": "me"}})
-    };
+    let values = |how: Value, algorithm: &str| json!({"base_url": upstream.url(), "private_key": how, "algorithm": algorithm, "claims": {"iss": "me"}});
     let mut cases = Vec::new();
     for (slug, how, algorithm) in [
         ("rsa", json!({"generate": true}), "RS256"),
@@ -61,7 +59,9 @@ fn made_here(setup: AppSetup) {
         let refused = credential(&app, "refused", &values(how, "RS256"), verify, 422);
         refused["errors"][0]["detail"].as_str().unwrap().to_owned()
     };
-    assert!(refused(json!({"generate": true}), "required").contains("does not have the new key's certificate"));
+    assert!(
+        refused(json!({"generate": true}), "required").contains("does not have the new key's certificate")
+    );
     assert!(refused(json!({"generate": "random32"}), "skip").contains("cannot be generated here"));
     assert!(refused(json!({"generate": 5}), "skip").contains("is true, or one of"));
 
@@ -75,7 +75,8 @@ fn made_here(setup: AppSetup) {
     assert_ne!(first, second);
     assert_eq!(app.get("again").status, 200);
     let token = upstream.last().header("authorization").strip_prefix("Bearer ").unwrap().to_owned();
-    let judge = |pem: String| jose(&[Case { token: token.clone(), alg: "ES256".into(), key: Key::Public(pem) }]);
+    let judge =
+        |pem: String| jose(&[Case { token: token.clone(), alg: "ES256".into(), key: Key::Public(pem) }]);
     assert!(judge(second)[0].is_ok() && judge(first)[0].is_err());
 
     // Only its owner gets it, and what has none says so.
@@ -83,7 +84,8 @@ fn made_here(setup: AppSetup) {
     let path = format!("/credentials/{id}/certificate?environment=production");
     assert_eq!(app.api_as(&grace, "GET", &path, &Value::Null).status, 404);
     assert_eq!(certificate(&app, id, "&field=claims").status, 404);
-    let bearer = app.credential("bearer", "bearer", &json!({"base_url": upstream.url(), "token": "the-token-5"}));
+    let bearer =
+        app.credential("bearer", "bearer", &json!({"base_url": upstream.url(), "token": "the-token-5"}));
     let none = certificate(&app, bearer["id"].as_str().unwrap(), "");
     assert_eq!((none.status, none.text().contains("the-token-5")), (404, false), "{}", none.text());
     app.stop();

@@ -4,6 +4,7 @@
 mod opening;
 mod people;
 mod records;
+mod replay;
 mod sharing;
 mod support;
 mod tokens;
