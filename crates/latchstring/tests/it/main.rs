@@ -7,6 +7,7 @@ mod egress;
 mod freshness;
 mod guides;
 mod keypairs;
+mod kills;
 mod logs;
 mod masking;
 mod process;
