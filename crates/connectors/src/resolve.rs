@@ -7,9 +7,11 @@ use percent_encoding::utf8_percent_encode;
 use serde_json::Value;
 
 use crate::answer::{Path, retain};
+use crate::consented::Consent;
 use crate::context::{Context, Uses};
 use crate::definition::{
-    AuthMethod, BodySpec, Conf, Config, Definition, Expect, FixedSet, Operation, RequestSpec, Target,
+    AuthMethod, BodySpec, Conf, Config, Definition, Expect, FixedSet, HostPattern, Operation, RequestSpec,
+    Target,
 };
 use crate::error::RenderError;
 use crate::render;
@@ -32,6 +34,10 @@ pub struct Resolved {
     /// PEM: trusted beside the public authorities.
     pub ca_certificate: Option<SecretString>,
     pub policy: TokenPolicy,
+    /// What asking a person takes, for methods that need consent.
+    pub consent: Option<Consent>,
+    /// Of the OAuth client: where its tokens may go. Empty: wherever the definition says.
+    pub client_hosts: Vec<HostPattern>,
     /// What all of it read.
     pub uses: Uses,
     /// What the scheme and the connection's certificates read, and all that the steps of a login could
@@ -76,6 +82,8 @@ pub struct Destination {
     /// Which key of the definition says so.
     pub from: String,
     pub pin: Pin,
+    /// A superuser chose it with the OAuth client; the definition's `hosts` do not limit it.
+    pub of_client: bool,
 }
 
 /// A request that the definition describes, rendered.
@@ -166,10 +174,15 @@ impl Definition {
             destinations.push(Destination {
                 from: "base_url".into(),
                 pin: pin(PinPurpose::Call, &address(base.expose(), "base_url")?, &mask),
+                of_client: false,
             });
         }
         if let Some(OwnRequest { to: To::Url(url), .. }) = &verify {
-            destinations.push(Destination { from: "verify".into(), pin: pin(PinPurpose::Call, url, &mask) });
+            destinations.push(Destination {
+                from: "verify".into(),
+                pin: pin(PinPurpose::Call, url, &mask),
+                of_client: false,
+            });
         }
         Ok(Resolved {
             scheme,
@@ -181,6 +194,8 @@ impl Definition {
             verify,
             ca_certificate,
             policy: rendered.policy,
+            consent: rendered.consent,
+            client_hosts: ctx.client.map(|client| client.hosts.clone()).unwrap_or_default(),
             uses: scene.uses.take(),
             token_uses,
             destinations,

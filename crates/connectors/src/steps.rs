@@ -225,6 +225,7 @@ pub(crate) fn destinations(scene: &Scene<'_>, out: &mut Vec<Destination>) -> Res
                 out.push(Destination {
                     from: step.name.clone(),
                     pin: pin(PinPurpose::Step, &folder(url), &mask),
+                    of_client: false,
                 });
             }
         }

@@ -21,6 +21,7 @@
 pub mod api_keys;
 pub mod audit;
 pub mod connectors;
+pub mod consents;
 pub mod credentials;
 pub mod data_keys;
 pub mod dialect;
@@ -30,6 +31,7 @@ pub mod idempotency;
 pub mod instance;
 pub mod members;
 mod migrate;
+pub mod oauth_clients;
 mod page;
 mod pool;
 pub mod projects;

@@ -18,12 +18,26 @@ struct Migration {
     text: &'static str,
 }
 
-const MIGRATIONS: &[Migration] = &[Migration {
-    number: 1,
-    name: "first",
-    min_compatible: 1,
-    text: include_str!("../migrations/0001_first.sql"),
-}];
+const MIGRATIONS: &[Migration] = &[
+    Migration {
+        number: 1,
+        name: "first",
+        min_compatible: 1,
+        text: include_str!("../migrations/0001_first.sql"),
+    },
+    Migration {
+        number: 2,
+        name: "oauth_clients",
+        min_compatible: 1,
+        text: include_str!("../migrations/0002_oauth_clients.sql"),
+    },
+    Migration {
+        number: 3,
+        name: "consent",
+        min_compatible: 1,
+        text: include_str!("../migrations/0003_consent.sql"),
+    },
+];
 
 const TABLE: &str = "CREATE TABLE IF NOT EXISTS migrations (
     number BIGINT NOT NULL PRIMARY KEY,

@@ -2,12 +2,14 @@
 //! whole. One environment that fails saves none.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
-use latchstring_connectors::{AuthMethod, Definition, Values};
+use latchstring_connectors::{AuthMethod, Definition, OAuthClient, SchemeType, Values};
 use latchstring_model::entity::{Principal, Role};
 use latchstring_model::id::{CredentialId, ProjectId};
 use latchstring_model::problem::Refused;
 use latchstring_model::{FieldError, Problem};
+use latchstring_store::StoreError;
 use latchstring_store::credentials::{self as rows, CredentialRow};
 use serde_json::{Map, Value, json};
 
@@ -46,7 +48,7 @@ impl Broker {
         Err(unknown_connector(named, nearest))
     }
 
-    pub async fn create_credential(&self, actor: &Actor, mut new: NewCredential) -> Refused<View> {
+    pub async fn create_credential(self: &Arc<Self>, actor: &Actor, mut new: NewCredential) -> Refused<View> {
         let person = actor.manager()?.clone();
         let errors = new.check();
         if !errors.is_empty() {
@@ -77,6 +79,7 @@ impl Broker {
         let method = wanted_method(&found.definition, &new.auth_method)?.clone();
         let id = CredentialId::new(self.now(), &*self.parts.entropy);
         let places = self.places(&mut tx, &placed).await?;
+        let client = self.wanted_client(&mut tx, &person, &new, &found, &method, &project_ids).await?;
         drop(tx);
         let mut given =
             std::mem::take(&mut new.values).into_iter().map(|(name, one)| (name, Some(one))).collect();
@@ -91,14 +94,17 @@ impl Broker {
             method: &method,
             verify: new.verify,
             held: None,
+            client: client.clone().map(Arc::new),
+            grant: None,
         };
         let mut ready = Vec::with_capacity(checked.len());
         for (environment, values) in checked {
             let here: Vec<&Place> = places.iter().filter(|place| place.ours == environment).collect();
-            let outcome = self
-                .try_environment(&attempt, &environment, &values, 1, &here)
-                .await
-                .map_err(save::nothing_saved)?;
+            let outcome = match new.token.get(&environment) {
+                Some(brought) => self.try_brought(&attempt, &environment, &values, &here, brought).await,
+                None => self.try_environment(&attempt, &environment, &values, 1, &here).await,
+            }
+            .map_err(save::nothing_saved)?;
             let secret_fields = save::secret_fields(&method, &values, &[]);
             ready.push(Ready { environment, values, version: 1, secret_fields, outcome });
         }
@@ -110,7 +116,7 @@ impl Broker {
             connector: found.uid.clone(),
             auth_method: method.id.clone(),
             digest: found.definition.digest().to_owned(),
-            oauth_client_id: None,
+            oauth_client_id: client.as_ref().map(|client| client.id.clone()),
             name: new.name.trim().to_owned(),
             note: new.note,
             acts_as: new.acts_as,
@@ -129,6 +135,14 @@ impl Broker {
         if self.owner_of(&mut tx, actor, new.owner_project.as_deref()).await? != owner {
             return Err(refusals::internal(&"the owner of a new credential changed while it was made"));
         }
+        if let Some(client) = &client {
+            // The client may have been taken from the project, or changed, meanwhile.
+            let id = client.id.as_str();
+            let now = self.usable_client(&mut tx, &person, id, &found, &project_ids).await?;
+            if now.digest != client.digest {
+                return Err(refusals::store(StoreError::Moved));
+            }
+        }
         rows::create(&mut tx, &row).await.map_err(refusals::store)?;
         for one in &ready {
             let changed: Vec<String> = one.values.names().map(str::to_owned).collect();
@@ -146,6 +160,43 @@ impl Broker {
         self.record_all(&mut tx, actor, events).await?;
         tx.commit().await.map_err(refusals::store)?;
         Ok(view)
+    }
+
+    /// The OAuth client of a method that needs consent, opened.
+    async fn wanted_client(
+        &self,
+        tx: &mut impl latchstring_store::Tx,
+        person: &crate::Person,
+        new: &NewCredential,
+        found: &Found,
+        method: &AuthMethod,
+        projects: &[ProjectId],
+    ) -> Refused<Option<OAuthClient>> {
+        let wrong = |pointer: String, detail: &str| Problem::invalid(vec![FieldError::new(pointer, detail)]);
+        if !method.scheme.ty.needs_consent() {
+            if new.oauth_client.is_some() {
+                let detail = "this method needs nobody's consent, and so no OAuth client; leave it out";
+                return Err(wrong("/oauth_client".into(), detail).into());
+            }
+            if let Some(environment) = new.token.keys().next() {
+                let detail = "this method obtains its own tokens; leave `token` out";
+                return Err(wrong(format!("/token/{}", super::input::escape(environment)), detail).into());
+            }
+            return Ok(None);
+        }
+        let Some(named) = new.oauth_client.as_deref() else {
+            if method.scheme.ty == SchemeType::Oauth2DeviceCode {
+                // The connector itself may say who we are there.
+                return Ok(None);
+            }
+            let detail = "is missing: people consent to an OAuth client, our registration with the provider";
+            return Err(wrong("/oauth_client".into(), detail)
+                .hint("GET /api/v1/oauth-clients lists those that you may use; a superuser makes them.")
+                .into());
+        };
+        let row = self.usable_client(tx, person, named, found, projects).await?;
+        let ticket = crate::road::authorise::owner_opens();
+        Ok(Some(self.open_client(tx, &ticket, &row.id, found).await?.client))
     }
 
     async fn owner_of(

@@ -11,10 +11,12 @@ use latchstring_journal::{
 use latchstring_model::entity::Outcome;
 use latchstring_model::id::{CallId, CredentialId, ProjectId};
 use latchstring_model::problem::Refused;
-use latchstring_model::{CallTicket, Clock, Code, Pin, Problem, Timestamp};
+use latchstring_model::{CallTicket, Clock, Code, Origin, Pin, PinPurpose, Problem, Timestamp};
 
 use crate::actor::{Actor, Who};
+use crate::audit::Event;
 use crate::metrics::CallCounts;
+use crate::{Broker, refusals};
 
 /// Everything about a call that is written down before it is made.
 pub struct About<'a> {
@@ -71,6 +73,23 @@ pub async fn intent(journal: &Writer, about: &About<'_>, pins: Arc<[Pin]>) -> Re
     });
     journal.append(&record).await.map_err(|error| refused(&error))?;
     Ok(CallTicket::mint(about.call.clone(), about.project.cloned(), pins))
+}
+
+/// For reading what a provider publishes for everybody (RFC 8414): no credential is used and nothing secret is
+/// sent, so there is no call to record. The event that says who asked, and where, is in the audit trail first.
+pub async fn document(
+    broker: &Broker,
+    actor: &Actor,
+    event: Event,
+    origin: &Origin,
+    project: Option<&ProjectId>,
+) -> Refused<CallTicket> {
+    let mut tx = broker.parts.store.begin_upkeep().await.map_err(refusals::store)?;
+    broker.record(&mut tx, actor, event).await?;
+    tx.commit().await.map_err(refusals::store)?;
+    let call = CallId::new(broker.now(), &*broker.parts.entropy);
+    let pins = Arc::from([Pin::new(PinPurpose::Token, origin.clone(), "/")]);
+    Ok(CallTicket::mint(call, project.cloned(), pins))
 }
 
 /// The outcome of a call that has an intent. Written when it ends, however it ends: dropped early means

@@ -175,13 +175,22 @@ impl Broker {
             .hint("Its owner edits the fields that are named and saves them again.")
             .errors(errors)
         })?;
+        let client = self.client_of(tx, &ticket, &credential, &found).await?;
+        if let Some(client) = &client {
+            basis.add(client.client.id.as_str(), client.epoch);
+        }
+        let client = client.map(|opened| Arc::new(opened.client));
         let materials =
             Materials::new(Arc::clone(&found.definition), &credential.auth_method, checked, Arc::new(names))
+                .with_client(client)
                 .for_caller(caller.user.as_ref(), &caller.project, &caller.environment);
         let bare = materials.resolve(None, self.now(), &*self.parts.entropy)?;
         let token = if bare.needs_token {
-            let id = crate::tokens::token_id(&credential, &values, &bare.token_uses);
-            Some(self.tokens.slot(&id, &credential.id, &values.environment, values.version))
+            let id =
+                crate::tokens::token_id(&credential, &values, materials.client.as_deref(), &bare.token_uses);
+            let slot = self.tokens.slot(&id, &credential.id, &values.environment, values.version);
+            self.look_again(tx, &slot).await?;
+            Some(slot)
         } else {
             None
         };

@@ -1,10 +1,11 @@
 //! The refresh protocol's steps on the database: each command of the state machine is one transaction.
 
+use latchstring_connectors::TokenPolicy;
 use latchstring_model::SecretString;
 use latchstring_schemes::refresh::{self, Intent, LEASE_MS, Lease, Life, Ran, Step, TokenRow, TokenState};
 use latchstring_schemes::token::TokenSet;
 use latchstring_store::tokens::{self, NewToken, TokenKey};
-use latchstring_store::{StoreError, tokens as rows};
+use latchstring_store::{StoreError, tokens as rows, values};
 
 use crate::Broker;
 use crate::sealing::token_aad;
@@ -117,6 +118,10 @@ impl Broker {
                 _ => false,
             },
         };
+        if done && let Step::Dead { .. } | Step::Orphan { .. } = step {
+            let key = held.key;
+            values::grant_ended(&mut tx, &key.credential_id, &key.environment, key.values_version).await?;
+        }
         if done {
             tx.commit().await?;
         } else {
@@ -131,9 +136,9 @@ impl Broker {
         key: &TokenKey,
         set: &TokenSet,
         version: i64,
-        margin_ms: Option<i64>,
+        policy: &TokenPolicy,
     ) -> Result<NewToken, StoreError> {
-        self.sealed(key, set, version, life_of(set, margin_ms))
+        self.sealed(key, set, version, life_of(set, policy))
     }
 
     fn sealed(
@@ -183,10 +188,16 @@ impl Broker {
     }
 }
 
-pub(super) fn life_of(set: &TokenSet, own_margin_ms: Option<i64>) -> Life {
+/// A grant that dies when it is left alone is renewed in time, however long its access token lives.
+pub(super) fn life_of(set: &TokenSet, policy: &TokenPolicy) -> Life {
+    let fresh_until = set.fresh_until(policy.expiry_margin_ms);
+    let kept_alive = policy
+        .keep_alive_secs
+        .filter(|_| set.refresh_token.is_some())
+        .map(|secs| set.obtained_at.plus_secs(secs));
     Life {
         obtained_at: set.obtained_at,
-        fresh_until: set.fresh_until(own_margin_ms),
+        fresh_until: [fresh_until, kept_alive].into_iter().flatten().min(),
         expires_at: set.expires_at,
     }
 }

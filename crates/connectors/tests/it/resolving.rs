@@ -178,7 +178,10 @@ fn salesforce_finds_its_login_and_then_its_instance() {
         assert_eq!(definition.host_verdict(&Address::parse(url).unwrap().origin), verdict, "{url}");
     }
     let error = refusal(world.resolve(definition, "authorization_code", json!({})));
-    assert!(matches!(error, RenderError::NotUsable { .. }) && error.to_string().contains("yet"), "{error}");
+    assert!(
+        matches!(error, RenderError::NotUsable { .. }) && error.to_string().contains("OAuth client"),
+        "{error}"
+    );
     assert!(
         definition
             .explain(None, 400, "{\"error_description\":\"User hasn't approved this consumer\"}")

@@ -1,5 +1,6 @@
 //! The pages: plain HTML that works without a script. One file per page; templates in `templates/`.
 
+mod consent;
 pub mod frame;
 mod invite;
 mod key;
@@ -22,6 +23,8 @@ pub fn router() -> Router<App> {
         .route("/sign-out", post(sign_in::leave))
         .route("/invite/{token}", get(invite::show).post(invite::send))
         .route("/keys", post(key::make))
+        .route("/oauth/start/{token}", get(consent::start))
+        .route("/oauth/callback/{client}", get(consent::callback))
 }
 
 pub async fn style() -> impl IntoResponse {

@@ -9,7 +9,7 @@ use latchstring_store::idempotency::{self, AnswerRow};
 use latchstring_store::instance::{self, ServerRow};
 use latchstring_store::secrets::{self, SecretKind, SecretRow};
 use latchstring_store::tokens::{self, Life, NewToken, TokenKey};
-use latchstring_store::{Paging, Store, StoreError, Taken, credentials, users, values};
+use latchstring_store::{Paging, Store, StoreError, Taken, credentials, oauth_clients, users, values};
 
 use crate::support::*;
 
@@ -148,17 +148,23 @@ both! {
         let life = Life { obtained_at: NOW, fresh_until: None, expires_at: None };
         let token = NewToken { sealed: bytes(), data_key: old.clone(), life, grant_expires_at: None };
         assert!(tokens::save(&mut tx, "t", 0, &token).await.unwrap());
+        let mut client = crate::oauth_clients::client_row(&ada, "CRM");
+        client.sealed = Some((bytes(), old.clone()));
+        client.sealed_version = 3;
+        oauth_clients::create(&mut tx, &client).await.unwrap();
 
-        assert_eq!(data_keys::uses(&mut tx, &old).await.unwrap(), 4);
+        assert_eq!(data_keys::uses(&mut tx, &old).await.unwrap(), 5);
         assert!(matches!(data_keys::delete(&mut tx, &old).await, Err(StoreError::StillUsed)));
         let sealed = data_keys::sealed_under(&mut tx, &old, 100).await.unwrap();
-        assert_eq!(sealed.len(), 4);
+        assert_eq!(sealed.len(), 5);
+        assert!(sealed.iter().any(|s| s.place == SealedPlace::OAuthClient { id: client.id.clone() } && s.version == 3));
         assert!(sealed.iter().any(|s| matches!(&s.place, SealedPlace::Secret { project_id, .. } if *project_id == acme.id)));
         for row in &sealed {
             assert!(data_keys::reseal(&mut tx, row, b"again", &new).await.unwrap());
             assert!(!data_keys::reseal(&mut tx, row, b"late", &new).await.unwrap(), "it has changed");
         }
         assert_eq!(values::one(&mut tx, &row, "live").await.unwrap().unwrap().sealed, b"again");
+        assert_eq!(oauth_clients::by_id(&mut tx, &client.id).await.unwrap().unwrap().sealed, Some((b"again".to_vec(), new.clone())));
         data_keys::delete(&mut tx, &old).await.unwrap();
         assert!(matches!(data_keys::delete(&mut tx, &new).await, Err(StoreError::StillUsed)), "the active one");
         tx.commit().await.unwrap();

@@ -220,13 +220,11 @@ fn loop_of_kills(provider: Provider) {
 }
 
 #[test]
-#[ignore = "brings in an existing grant"]
 fn a_grant_is_lost_only_between_the_providers_commit_and_ours() {
     loop_of_kills(Provider::Strict);
 }
 
 #[test]
-#[ignore = "brings in an existing grant"]
 fn no_grant_is_lost_where_the_provider_allows_a_grace_period() {
     loop_of_kills(Provider::Grace);
 }
