@@ -146,6 +146,8 @@ statements! {
         retry_at = NULL, last_error = $1, updated_at = $2
         WHERE id = $3 AND lease_fence = $4 AND version = $5 AND lease_until <= $2
         AND intent = 'sent' AND intent_until <= $2";
+    BURY = "UPDATE tokens SET lease_fence = lease_fence + 1, lease_owner = NULL, lease_until = 0, intent = NULL,
+        intent_fence = NULL, intent_until = NULL, updated_at = $1 WHERE lease_owner = $2";
     DUE = concat!("SELECT ", columns!(), " FROM tokens t JOIN credentials c ON c.id = t.credential_id
         JOIN credential_values v ON v.credential_id = t.credential_id AND v.environment = t.environment
             AND v.version = t.values_version
@@ -367,6 +369,12 @@ pub async fn release(tx: &mut WriteTx, id: &str, fence: i64) -> Result<bool> {
 pub async fn orphan(tx: &mut WriteTx, id: &str, seen_fence: i64, version: i64, error: &str) -> Result<bool> {
     let now = lock(tx, id).await?;
     Ok(ORPHAN.on(tx).bind(error).bind(now).bind(id).bind(seen_fence).bind(version).run().await? == 1)
+}
+
+/// Clears every lease and open request of a process that has ended; how many.
+pub async fn bury(tx: &mut WriteTx, owner: &str) -> Result<u64> {
+    let now = tx.db_now();
+    BURY.on(tx).bind(now).bind(owner).run().await
 }
 
 /// Live tokens of usable credentials that should be refreshed before `fresh_before`, the most urgent first, from

@@ -274,12 +274,14 @@ impl Broker {
         self: &Arc<Self>,
         actor: &Actor,
         id: &str,
-        edit: Edit,
+        mut edit: Edit,
         if_match: Option<i64>,
     ) -> Refused<View> {
         actor.manager()?;
         let loaded = self.load_for_change(actor, id).await?;
         same_version(if_match, loaded.row.version)?;
+        let verify = edit.change.verify;
+        self.make_keys(&loaded.method, &loaded.row.name, verify, &mut edit.change.values).await?;
         self.edit_loaded(actor, loaded, edit).await
     }
 

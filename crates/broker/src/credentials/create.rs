@@ -48,7 +48,7 @@ impl Broker {
         Err(unknown_connector(named, nearest))
     }
 
-    pub async fn create_credential(self: &Arc<Self>, actor: &Actor, new: NewCredential) -> Refused<View> {
+    pub async fn create_credential(self: &Arc<Self>, actor: &Actor, mut new: NewCredential) -> Refused<View> {
         let person = actor.manager()?.clone();
         let errors = new.check();
         if !errors.is_empty() {
@@ -77,11 +77,15 @@ impl Broker {
         }
         let found = self.wanted_connector(&mut tx, &project_ids, &new.connector).await?;
         let method = wanted_method(&found.definition, &new.auth_method)?.clone();
-        let checked = check_values(&found.definition, &method, &new.values)?;
         let id = CredentialId::new(self.now(), &*self.parts.entropy);
         let places = self.places(&mut tx, &placed).await?;
         let client = self.wanted_client(&mut tx, &person, &new, &found, &method, &project_ids).await?;
         drop(tx);
+        let mut given =
+            std::mem::take(&mut new.values).into_iter().map(|(name, one)| (name, Some(one))).collect();
+        self.make_keys(&method, &new.name, new.verify, &mut given).await?;
+        new.values = given.into_iter().filter_map(|(name, one)| Some((name, one?))).collect();
+        let checked = check_values(&found.definition, &method, &new.values)?;
 
         let attempt = Attempt {
             actor,

@@ -18,6 +18,9 @@
 //! - A foreign intent that is `prepared` was never sent: go on. One that is `sent` may have spent the
 //!   refresh token: asking again is right only where that is harmless ([`Reuse`]), else the token
 //!   needs reconnecting. A late answer still saves then, and the token lives again.
+//! - A foreign process that is known to have ended (its journal's lock in our own folder is free) is buried:
+//!   its leases and intents are cleared at once. Nobody is left to get its answer, so that asking again costs
+//!   nothing; if the provider had committed, it says so now, and the grant is found dead.
 //! - When the holder itself gets no answer it knows that none can come any more, so it fails with
 //!   backoff and the token is asked for again: if the provider did commit, the old refresh token is
 //!   refused and the grant is found dead; if it did not, nothing was lost.

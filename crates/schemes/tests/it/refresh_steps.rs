@@ -249,3 +249,31 @@ fn without_consent_nothing_is_asked() {
     let later = TokenRow { retry_at: Some(NOW), ..failed };
     assert!(matches!(decided(&later, Need::Usable, Reuse::Repeatable), Decision::Take(_)));
 }
+
+#[test]
+fn what_a_dead_process_left_open_is_cleared_and_it_can_do_nothing_more() {
+    let bury = |owner: &str| Step::Bury { owner: owner.into() };
+    for row in [held(SENT), held(PREPARED), held(Intent::None), lapsed(held(SENT))] {
+        let row = done(&bury("a"), &row);
+        assert_eq!((row.fence, row.lease.clone(), row.intent), (6, None, Intent::None));
+        for step in [
+            Step::Renew { fence: 5 },
+            Step::Prepare { fence: 5, version: 1 },
+            Step::MarkSent { fence: 5, version: 1 },
+            Step::Fail { fence: 5, version: 1, retry_ms: 1 },
+            Step::Dead { fence: 5, version: 1 },
+            Step::Release { fence: 5 },
+        ] {
+            refused(&step, &row);
+        }
+        // It was not dead after all, and has the only living refresh token in hand.
+        done(&Step::Save { version: 1, life: life() }, &row);
+        // Asked for again at once, also where a refresh token is good only once.
+        assert!(matches!(
+            decide(&row, NOW, "b", Need::Usable, Reuse::SingleUse),
+            Decision::Take(Step::Take { seen_fence: 6, version: 1, may_repeat: false, .. })
+        ));
+    }
+    refused(&bury("b"), &held(SENT));
+    refused(&bury("a"), &idle());
+}
