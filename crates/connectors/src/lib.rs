@@ -5,6 +5,7 @@ pub mod answer;
 mod catalog;
 mod client;
 mod consent;
+mod consented;
 mod context;
 mod definition;
 mod diagnostic;
@@ -26,6 +27,7 @@ mod yaml;
 pub use catalog::{FILES, builtin};
 pub use client::{ClientAuthMethod, ClientKey, OAuthClient, OAuthEndpoints};
 pub use consent::NamedEndpoint;
+pub use consented::Consent;
 pub use context::{
     Context, Lookup, LookupUnavailable, NoLookup, ProjectContext, SecretValue, UserContext, Uses,
 };

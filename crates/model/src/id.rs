@@ -105,6 +105,8 @@ ids! {
     CredentialId = "crd_";
     ShareId = "shr_";
     OAuthClientId = "oac_";
+    /// A consent under way.
+    ConsentId = "con_";
     WorkflowId = "wfl_";
     RunId = "run_";
     /// One call through Latchstring; the caller sees it as `Latchstring-Call-Id`.

@@ -68,7 +68,8 @@ statements! {
     USES = "SELECT (SELECT COUNT(*) FROM credential_values WHERE data_key = $1)
         + (SELECT COUNT(*) FROM credential_versions WHERE data_key = $1)
         + (SELECT COUNT(*) FROM secrets WHERE data_key = $1) + (SELECT COUNT(*) FROM tokens WHERE data_key = $1)
-        + (SELECT COUNT(*) FROM oauth_clients WHERE data_key = $1)";
+        + (SELECT COUNT(*) FROM oauth_clients WHERE data_key = $1)
+        + (SELECT COUNT(*) FROM consents WHERE data_key = $1)";
     DELETE = "DELETE FROM data_keys WHERE id = $1 AND active = 0";
     VALUES_UNDER = "SELECT v.credential_id, c.owner_type, c.owner_id, v.environment, v.version, v.sealed, v.data_key
         FROM credential_values v JOIN credentials c ON c.id = v.credential_id

@@ -21,6 +21,7 @@
 pub mod api_keys;
 pub mod audit;
 pub mod connectors;
+pub mod consents;
 pub mod credentials;
 pub mod data_keys;
 pub mod dialect;

@@ -31,6 +31,12 @@ const MIGRATIONS: &[Migration] = &[
         min_compatible: 1,
         text: include_str!("../migrations/0002_oauth_clients.sql"),
     },
+    Migration {
+        number: 3,
+        name: "consent",
+        min_compatible: 1,
+        text: include_str!("../migrations/0003_consent.sql"),
+    },
 ];
 
 const TABLE: &str = "CREATE TABLE IF NOT EXISTS migrations (

@@ -37,6 +37,20 @@ pub const DEVICE: &str = "device_authorization_endpoint";
 pub const ENDPOINTS: [&str; 6] = [AUTHORIZATION, TOKEN, REVOCATION, USERINFO, INTROSPECTION, DEVICE];
 
 impl Broker {
+    /// The client that a credential names, opened; `None` for credentials without one.
+    pub(crate) async fn client_of(
+        &self,
+        tx: &mut impl latchstring_store::Tx,
+        ticket: &latchstring_model::OpenTicket,
+        credential: &latchstring_store::credentials::CredentialRow,
+        found: &crate::catalog::Found,
+    ) -> latchstring_model::problem::Refused<Option<Opened>> {
+        match &credential.oauth_client_id {
+            Some(id) => self.open_client(tx, ticket, id, found).await.map(Some),
+            None => Ok(None),
+        }
+    }
+
     /// Where providers send people back to: one per client, so that the answer of one provider is never taken
     /// for that of another.
     pub fn redirect_uri(&self, client: &OAuthClientId) -> String {

@@ -49,6 +49,7 @@ const ACTIONS: &[(Method, &str, &str)] = &[
     (Method::DELETE, "/api/v1/credentials/{id}", "credential.delete"),
     (Method::POST, "/api/v1/credentials/{id}/approve", "credential.approve"),
     (Method::POST, "/api/v1/credentials/{id}/verify", "credential.verify"),
+    (Method::POST, "/api/v1/credentials/{id}/authorize", "credential.authorize"),
     (Method::POST, "/api/v1/credentials/{id}/disable", "credential.disable"),
     (Method::POST, "/api/v1/credentials/{id}/enable", "credential.enable"),
     (Method::POST, "/api/v1/credentials/{id}/restore", "credential.restore"),
