@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::disallowed_methods)]
 
 mod commands;
+mod consent;
 mod egress;
 mod freshness;
 mod logs;
