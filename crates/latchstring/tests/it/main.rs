@@ -4,6 +4,7 @@
 
 mod coded;
 mod commands;
+mod consent;
 mod egress;
 mod freshness;
 mod guides;
