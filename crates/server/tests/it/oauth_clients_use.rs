@@ -99,6 +99,38 @@ both! {
         create(&eve, naming(&theirs, &["other"])).is(201).await;
     }
 
+    async fn a_connector_says_which_clients_there_are_or_whom_to_ask(app) {
+        let root = app.superuser("root@example.org").await;
+        let ada = app.person("ada@example.org").await;
+        for slug in ["acme", "beta"] {
+            app.project(&ada, slug).await;
+        }
+        let consent = async |connector: &str, query: &str| {
+            let found = app.get(&format!("/api/v1/connectors/{connector}{query}")).key(&ada.key).is(200).await.json();
+            let listed = app.get(&format!("/api/v1/connectors{query}")).key(&ada.key).is(200).await.json();
+            let listed = listed["items"].as_array().unwrap().iter().find(|item| item["id"] == connector).unwrap().clone();
+            assert_eq!(listed["auth_methods"], found["auth_methods"]);
+            let methods = found["auth_methods"].as_array().unwrap().clone();
+            assert!(methods.iter().any(|method| method["consent"].is_null()), "methods without consent say nothing");
+            methods.iter().find(|method| !method["consent"].is_null()).unwrap()["consent"].clone()
+        };
+        let me = app.get("/api/v1/me").key(&root.key).is(200).await.json();
+        let nobody = json!({"oauth_clients": [], "ask": [me["name"]]});
+        assert_eq!(consent("zoom", "?project=acme").await, nobody);
+        assert_eq!(consent("http", "?project=acme").await, nobody);
+        let zoom = json!({"name": "Zoom", "connector": "zoom", "client_id": "z", "client_secret": SECRET, "projects": ["acme"]});
+        let zoom = app.post(CLIENTS, zoom).key(&root.key).is(201).await.json();
+        app.clock.advance_millis(1);
+        app.post(CLIENTS, json!({"name": "draft", "connector": "zoom", "global": true})).key(&root.key).is(201).await;
+        let any = app.post(CLIENTS, with(any_server("CRM"), json!({"projects": ["beta"]}))).key(&root.key).is(201).await.json();
+        let offer = |client: &Value| json!({"oauth_clients": [{"id": client["id"], "name": client["name"]}], "ask": []});
+        assert_eq!(consent("zoom", "?project=acme").await, offer(&zoom));
+        assert_eq!(consent("zoom", "?project=beta").await, nobody);
+        assert_eq!(consent("http", "?project=beta").await, offer(&any));
+        assert_eq!(consent("http", "?project=acme").await, nobody);
+        assert_eq!((consent("zoom", "").await, consent("http", "").await), (offer(&zoom), offer(&any)));
+    }
+
     async fn sharing_on_needs_a_client_that_is_for_the_project(app) {
         let root = app.superuser("root@example.org").await;
         let ada = app.person("ada@example.org").await;
