@@ -240,6 +240,21 @@ both_shops! {
         app.post(CREDENTIALS, naming("acme")).key(&shop.ada.key).is(201).await;
     }
 
+    async fn a_client_whose_connector_is_gone_can_be_set_right(shop) {
+        let app = &shop.app;
+        let root = app.superuser("root@example.org").await;
+        app.call(Method::POST, "/api/v1/projects/acme/connectors").header("content-type", "application/yaml")
+            .body(connector("crm.example.com")).key(&shop.ada.key).is(201).await;
+        let body = json!({"name": "CRM", "connector": "crm", "client_id": "ours", "client_secret": SECRET, "projects": ["acme"]});
+        let client = app.post(CLIENTS, body).key(&root.key).is(201).await.json();
+        let path = format!("{CLIENTS}/{}", client["id"].as_str().unwrap());
+        app.delete("/api/v1/projects/acme/connectors/crm").key(&shop.ada.key).is(204).await;
+        assert_eq!(app.get(&path).key(&root.key).is(200).await.json()["token_endpoint"], Value::Null);
+        assert_eq!(app.patch(&path, json!({"name": "x"})).key(&root.key).is(422).await.pointers(), ["/connector"]);
+        app.patch(&path, json!({"connector": "zoom"})).key(&root.key).is(200).await;
+        app.delete(&path).key(&root.key).is(204).await;
+    }
+
     async fn a_client_for_any_server_stays_within_its_hosts(shop) {
         let app = &shop.app;
         let root = app.superuser("root@example.org").await;
