@@ -18,12 +18,20 @@ struct Migration {
     text: &'static str,
 }
 
-const MIGRATIONS: &[Migration] = &[Migration {
-    number: 1,
-    name: "first",
-    min_compatible: 1,
-    text: include_str!("../migrations/0001_first.sql"),
-}];
+const MIGRATIONS: &[Migration] = &[
+    Migration {
+        number: 1,
+        name: "first",
+        min_compatible: 1,
+        text: include_str!("../migrations/0001_first.sql"),
+    },
+    Migration {
+        number: 4,
+        name: "notifications",
+        min_compatible: 1,
+        text: include_str!("../migrations/0004_notifications.sql"),
+    },
+];
 
 const TABLE: &str = "CREATE TABLE IF NOT EXISTS migrations (
     number BIGINT NOT NULL PRIMARY KEY,

@@ -50,6 +50,8 @@ statements! {
     DELETE_SECRETS = "DELETE FROM secrets WHERE environment_id IN (SELECT id FROM environments WHERE project_id = $1)";
     DELETE_KEYS = "DELETE FROM api_keys WHERE project_id = $1";
     DELETE_CONNECTORS = "DELETE FROM connectors WHERE project_id = $1";
+    DELETE_DELIVERIES = "DELETE FROM deliveries WHERE target IN (SELECT id FROM webhooks WHERE project_id = $1)";
+    DELETE_WEBHOOKS = "DELETE FROM webhooks WHERE project_id = $1";
     DELETE_ENVIRONMENTS = "DELETE FROM environments WHERE project_id = $1";
     DELETE_MEMBERS = "DELETE FROM members WHERE project_id = $1";
     DELETE = "DELETE FROM projects WHERE id = $1";
@@ -124,6 +126,8 @@ pub async fn delete(tx: &mut WriteTx, id: &ProjectId) -> Result<bool> {
         &DELETE_SECRETS,
         &DELETE_KEYS,
         &DELETE_CONNECTORS,
+        &DELETE_DELIVERIES,
+        &DELETE_WEBHOOKS,
         &DELETE_ENVIRONMENTS,
         &DELETE_MEMBERS,
     ] {

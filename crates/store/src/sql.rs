@@ -8,8 +8,8 @@ use std::str::FromStr;
 use latchstring_model::Timestamp;
 use latchstring_model::entity::{Fact, KeyKind, KeyScope, Outcome, Role, Status};
 use latchstring_model::id::{
-    CallId, CredentialId, DataKeyId, EnvironmentId, KeyId, OAuthClientId, ProjectId, ServerId, SessionId,
-    ShareId, UserId,
+    CallId, CredentialId, DataKeyId, DeliveryId, EnvironmentId, KeyId, NoticeId, OAuthClientId, ProjectId,
+    ServerId, SessionId, ShareId, UserId, WebhookId,
 };
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -82,11 +82,13 @@ const MODULES: &[&[&Statement]] = &[
     crate::connectors::ALL,
     crate::credentials::ALL,
     crate::data_keys::ALL,
+    crate::deliveries::ALL,
     crate::environments::ALL,
     crate::idempotency::ALL,
     crate::instance::ALL,
     crate::members::ALL,
     crate::migrate::ALL,
+    crate::notices::ALL,
     crate::projects::ALL,
     crate::resolve::ALL,
     crate::scopes::ALL,
@@ -96,6 +98,7 @@ const MODULES: &[&[&Statement]] = &[
     crate::tokens::ALL,
     crate::users::ALL,
     crate::values::ALL,
+    crate::webhooks::ALL,
 ];
 
 /// Every statement of this crate that has one text, for the tests that prepare them.
@@ -345,6 +348,9 @@ bind! {
     &CallId => String, v, v.as_str().to_owned();
     &ServerId => String, v, v.as_str().to_owned();
     &DataKeyId => String, v, v.as_str().to_owned();
+    &WebhookId => String, v, v.as_str().to_owned();
+    &NoticeId => String, v, v.as_str().to_owned();
+    &DeliveryId => String, v, v.as_str().to_owned();
 }
 
 /// A list or map, stored as JSON text.

@@ -10,9 +10,9 @@ use super::{KeyError, load_data_keys};
 use crate::Broker;
 use crate::actor::Actor;
 use crate::audit::events::{self, Event};
-use crate::sealing::{secret_aad, token_aad, values_aad};
+use crate::sealing::{secret_aad, token_aad, values_aad, webhook_aad};
 
-/// Values (of each of four kinds) that are sealed anew in one transaction.
+/// Values (of each kind) that are sealed anew in one transaction.
 const BATCH: i64 = 25;
 
 /// A generation that the next one has replaced for so long, and under which nothing is sealed, is forgotten: a
@@ -39,6 +39,7 @@ fn aad(row: &SealedRow) -> Aad {
             secret_aad(project_id, environment_id, *kind, name, row.version)
         }
         SealedPlace::Token { id, environment, .. } => token_aad(id, environment, row.version),
+        SealedPlace::Webhook { id, project_id } => webhook_aad(project_id, id, row.version),
     }
 }
 
@@ -58,6 +59,7 @@ fn name(row: &SealedRow) -> String {
         SealedPlace::Token { credential_id, environment, .. } => {
             format!("a token of {credential_id} in {environment}")
         }
+        SealedPlace::Webhook { id, .. } => format!("the secret of {id}"),
     }
 }
 

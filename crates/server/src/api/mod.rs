@@ -40,6 +40,7 @@ pub mod session;
 pub mod setup;
 pub mod users;
 pub mod variables;
+pub mod webhooks;
 
 use utoipa::OpenApi as _;
 use utoipa_axum::router::OpenApiRouter;
@@ -70,4 +71,5 @@ pub fn router() -> OpenApiRouter<App> {
         .merge(credentials_life::router())
         .merge(credentials_history::router())
         .merge(operations::router())
+        .merge(webhooks::router())
 }
