@@ -8,6 +8,7 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use clap::Args;
+use latchstring_broker::notices::mail::MailSettings;
 use latchstring_egress::AllowRule;
 use latchstring_model::address::Address;
 use serde::Deserialize;
@@ -108,6 +109,12 @@ pub struct Tls {
     pub key: PathBuf,
 }
 
+/// The mail server, and in whose name mail is sent; understood, but not opened.
+pub struct Smtp {
+    url: String,
+    from: String,
+}
+
 /// When the journal is forced from the kernel to the disk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum JournalSync {
@@ -134,6 +141,7 @@ pub struct Settings {
     pub extra_ca_file: Option<PathBuf>,
     pub outbound_proxy: Option<String>,
     pub background_refresh: bool,
+    pub smtp: Option<Smtp>,
     pub stale_limit: Duration,
     pub log: String,
     pub log_json: bool,
@@ -233,11 +241,27 @@ fn switch(value: Option<String>, default: bool, env: &str) -> Result<bool, Setti
     }
 }
 
+/// Both or none. Values are not repeated: the URL may hold a password.
+fn smtp(url: Option<String>, from: Option<String>, public_url: &str) -> Result<Option<Smtp>, SettingError> {
+    match (url, from) {
+        (None, None) => Ok(None),
+        (Some(url), Some(from)) => {
+            MailSettings::read(&url, &from, public_url).map_err(|error| SettingError(error.to_string()))?;
+            Ok(Some(Smtp { url, from }))
+        }
+        (Some(_), None) => Err(SettingError(
+            "LATCHSTRING_MAIL_FROM is missing: with LATCHSTRING_SMTP_URL, say in whose name mail is sent"
+                .into(),
+        )),
+        (None, Some(_)) => Err(SettingError(
+            "LATCHSTRING_SMTP_URL is missing: with LATCHSTRING_MAIL_FROM, say where mail is handed in".into(),
+        )),
+    }
+}
+
 /// A setting that is known but does nothing yet would be believed in: it stops the start.
 fn refuse_not_yet(raw: &Raw) -> Result<(), SettingError> {
     let known = [
-        (&raw.smtp_url, "LATCHSTRING_SMTP_URL", "mail is not sent"),
-        (&raw.mail_from, "LATCHSTRING_MAIL_FROM", "mail is not sent"),
         (&raw.audit_retention, "LATCHSTRING_AUDIT_RETENTION", "audit records are kept for ever"),
         (&raw.audit_checkpoints, "LATCHSTRING_AUDIT_CHECKPOINTS", "checkpoints are not written"),
     ];
@@ -276,6 +300,14 @@ fn file(named: Option<&Path>) -> Result<Raw, SettingError> {
 }
 
 impl Settings {
+    /// The mail settings as the broker takes them.
+    pub fn mail(&self) -> Result<Option<MailSettings>, SettingError> {
+        let Some(Smtp { url, from }) = &self.smtp else { return Ok(None) };
+        MailSettings::read(url, from, &self.public_url)
+            .map(Some)
+            .map_err(|error| SettingError(error.to_string()))
+    }
+
     /// Flags and environment come in `raw` (clap has merged them); the file and the defaults fill the rest.
     pub fn read(raw: Raw, config: Option<&Path>) -> Result<Self, SettingError> {
         let raw = raw.or(file(config)?);
@@ -342,6 +374,7 @@ impl Settings {
                 .collect::<Result<_, _>>()?,
             extra_ca_file: raw.extra_ca_file.map(PathBuf::from),
             outbound_proxy: raw.outbound_proxy,
+            smtp: smtp(raw.smtp_url, raw.mail_from, &public_url)?,
             background_refresh: switch(raw.background_refresh, true, "LATCHSTRING_BACKGROUND_REFRESH")?,
             stale_limit: lasting(raw.stale_limit, "60s", "LATCHSTRING_STALE_LIMIT")?,
             log: raw.log.unwrap_or_else(|| "info".into()),

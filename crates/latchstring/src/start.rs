@@ -223,6 +223,7 @@ pub fn broker(
             stale_limit: settings.stale_limit,
             delete_after: settings.delete_after,
             background_refresh: settings.background_refresh,
+            mail: settings.mail()?,
             sandbox,
             extra_hosts,
         },
