@@ -2,12 +2,15 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::disallowed_methods)]
 
+mod bounds;
 mod coded;
 mod commands;
+mod disks;
 mod egress;
 mod freshness;
 mod logs;
 mod masking;
+mod operations;
 mod process;
 mod readme;
 mod records;
