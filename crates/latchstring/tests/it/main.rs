@@ -3,8 +3,10 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::disallowed_methods)]
 
 mod bound;
+mod bounds;
 mod coded;
 mod commands;
+mod disks;
 mod egress;
 mod freshness;
 mod guides;
@@ -12,6 +14,7 @@ mod keypairs;
 mod kills;
 mod logs;
 mod masking;
+mod operations;
 mod process;
 mod readme;
 mod records;
