@@ -5,6 +5,7 @@ mod app;
 mod background;
 mod calling;
 mod connectors;
+mod consent;
 mod conventions;
 mod credentials;
 mod credentials_bad_input;
