@@ -5,6 +5,7 @@
 //! * [`check`]: the same try with values that are stored, for their owner and for members who use them.
 //! * [`life`]: disabled, scheduled for deletion, restored, purged; shares withdrawn and accepted.
 //! * [`versions`], [`usage`]: what was, and who uses it.
+//! * [`keypair`]: keys made here, and their certificates.
 //! * [`sharing`]: which project may use which values where.
 
 pub(crate) mod attempt;
@@ -12,6 +13,7 @@ pub mod change;
 pub mod check;
 mod create;
 pub mod input;
+pub mod keypair;
 pub mod life;
 pub(crate) mod problems;
 pub mod read;

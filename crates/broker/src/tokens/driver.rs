@@ -74,12 +74,13 @@ impl Broker {
             self.parts.store.begin_upkeep().await?
         };
         let done = match step {
-            Step::Take { owner, seen_fence, version, may_repeat, forced } => {
+            Step::Take { owner, seen_fence, version, may_repeat, patience_ms, forced } => {
                 let take = tokens::Take {
                     owner,
                     seen_fence: *seen_fence,
                     version: *version,
                     may_repeat: *may_repeat,
+                    patience_ms: *patience_ms,
                     forced: *forced,
                     lease_ms: LEASE_MS,
                 };
@@ -106,6 +107,7 @@ impl Broker {
                 let why = "a token request was sent and its answer never arrived; the provider may have used up the refresh token";
                 tokens::orphan(&mut tx, id, *seen_fence, *version, why).await?
             }
+            Step::Bury { owner } => tokens::bury(&mut tx, owner).await? > 0,
             Step::Replace { life } => match (held.obtained, tokens::locked(&mut tx, id).await?) {
                 (Some(set), Some(row)) => {
                     tokens::save(
@@ -168,6 +170,18 @@ impl Broker {
             },
             grant_expires_at: set.grant_expires_at,
         })
+    }
+
+    /// Clears what processes that have ended left open, before this one begins: their tokens can be asked for at
+    /// once instead of when the leases run out. How many there were.
+    pub async fn bury_ended(&self) -> Result<u64, StoreError> {
+        let mut tx = self.parts.store.begin_upkeep().await?;
+        let mut cleared = 0;
+        for server in self.parts.journal.ended() {
+            cleared += tokens::bury(&mut tx, server.as_str()).await?;
+        }
+        tx.commit().await?;
+        Ok(cleared)
     }
 
     /// Reads a stored token: the row is the state machine's, the set is opened.

@@ -711,7 +711,7 @@ fn operations_and_metadata_render_with_the_least_and_with_everything() {
                 panic!("{id} {}: {}: {}", operation.name, errors[0].pointer, errors[0].detail)
             });
             world.input = Some(checked);
-            let (request, _) = definition
+            let (request, ..) = definition
                 .render_operation(operation, method, &world.context(&values))
                 .unwrap_or_else(|error| panic!("{id} {} {}: {error}", method.id, operation.name));
             let To::Path(path) = &request.to else { panic!("{id} {}: a path", operation.name) };

@@ -11,6 +11,7 @@ mod language;
 mod login;
 mod reference;
 mod resolving;
+mod salesforce;
 mod session_key;
 mod values;
 mod world;

@@ -356,7 +356,7 @@ fn operations_render_what_the_caller_gave_as_data() {
         let input = definition.check_input(operation, json!({"id": id}).as_object().unwrap()).unwrap();
         world.input = Some(input);
         match definition.render_operation(operation, method, &world.context(&values)) {
-            Ok((request, uses)) => {
+            Ok((request, uses, _)) => {
                 assert!(uses.input);
                 let To::Path(path) = request.to else { panic!("a path") };
                 let query = request
@@ -388,7 +388,7 @@ fn operations_render_what_the_caller_gave_as_data() {
             .check_input(operation, json!({"name": "{{ x }}", "tags": "a b"}).as_object().unwrap())
             .unwrap(),
     );
-    let (request, _) = definition.render_operation(operation, method, &world.context(&values)).ok().unwrap();
+    let (request, ..) = definition.render_operation(operation, method, &world.context(&values)).ok().unwrap();
     let body: Value = serde_json::from_slice(request.body.unwrap().bytes.expose()).unwrap();
     assert_eq!(body, json!({"name": "{{ x }}", "tags": ["a", "b"], "fixed": 1}));
 }

@@ -2,10 +2,14 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::disallowed_methods)]
 
+mod coded;
 mod commands;
 mod consent;
 mod egress;
 mod freshness;
+mod guides;
+mod keypairs;
+mod kills;
 mod logs;
 mod masking;
 mod process;

@@ -21,6 +21,7 @@ pub mod api_keys;
 pub mod audit;
 pub mod connectors;
 pub mod credentials;
+mod credentials_certificate;
 mod credentials_change;
 mod credentials_check;
 mod credentials_consent;
@@ -68,6 +69,7 @@ pub fn router() -> OpenApiRouter<App> {
         .merge(connectors::router())
         .merge(credentials::router())
         .merge(credentials_change::router())
+        .merge(credentials_certificate::router())
         .merge(credentials_check::router())
         .merge(credentials_consent::router())
         .merge(credentials_life::router())

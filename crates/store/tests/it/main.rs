@@ -5,6 +5,7 @@ mod oauth_clients;
 mod opening;
 mod people;
 mod records;
+mod replay;
 mod sharing;
 mod support;
 mod tokens;
