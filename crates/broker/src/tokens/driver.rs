@@ -20,6 +20,8 @@ pub(super) struct Held<'a> {
     pub obtained: Option<&'a TokenSet>,
     /// What went wrong, masked, for people; stored by `Fail` and `Dead`.
     pub error: &'a str,
+    /// The API has refused the token that is there: with a dead grant it is worth nothing any more.
+    pub rejected: bool,
 }
 
 pub(super) fn row_of(row: &rows::TokenRow) -> TokenRow {
@@ -124,6 +126,9 @@ impl Broker {
         if done && let Step::Dead { .. } | Step::Orphan { .. } = step {
             let key = held.key;
             values::grant_ended(&mut tx, &key.credential_id, &key.environment, key.values_version).await?;
+            if held.rejected {
+                tokens::spent(&mut tx, id).await?;
+            }
         }
         if done {
             // Told in the same transaction: neither is there without the other.

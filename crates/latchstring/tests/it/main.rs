@@ -6,6 +6,7 @@ mod bound;
 mod bounds;
 mod coded;
 mod commands;
+mod consent;
 mod disks;
 mod egress;
 mod freshness;

@@ -57,6 +57,7 @@ impl Modify for Ways {
         (name = "Projects", description = "Projects, members, service keys"),
         (name = "Secrets and variables", description = "Named values for templates, per environment"),
         (name = "Connectors", description = "What can be connected to, and how"),
+        (name = "OAuth clients", description = "Our registrations with providers; superusers make them"),
         (name = "Calls", description = "Operations and metadata; any other request goes through /proxy"),
         (name = "Audit", description = "What happened, and who did it"),
     ),
