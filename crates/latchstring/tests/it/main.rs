@@ -13,6 +13,7 @@ mod masking;
 mod process;
 mod readme;
 mod records;
+mod rotation;
 mod schemes;
 mod streaming;
 mod support;

@@ -23,7 +23,7 @@ fn client(oidc: &OidcProvider, base: &str) -> Value {
 
 /// So many calls at once, as streams of a few HTTP/2 connections to these servers in turn: how many were
 /// answered with each status.
-fn burst(apps: &[&TestApp], target: &str, calls: usize) -> Vec<(u16, usize)> {
+pub(crate) fn burst(apps: &[&TestApp], target: &str, calls: usize) -> Vec<(u16, usize)> {
     const CONNECTIONS: usize = 8;
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
     let mut statuses = std::collections::BTreeMap::new();
@@ -65,7 +65,7 @@ fn burst(apps: &[&TestApp], target: &str, calls: usize) -> Vec<(u16, usize)> {
 }
 
 /// An HTTP/2 upstream, so that a thousand calls need no thousand connections.
-fn busy_upstream(setup: AppSetup) -> (AppSetup, Upstream) {
+pub(crate) fn busy_upstream(setup: AppSetup) -> (AppSetup, Upstream) {
     let authority = Authority::new();
     let upstream = Upstream::with(Some(authority.server(&["h2"], false)), |_| reply(200, "ok"));
     let ca = setup.folder().join("ca.pem");
