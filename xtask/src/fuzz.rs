@@ -29,8 +29,7 @@ const COVERAGE: &str = "-Cpasses=sancov-module -Cllvm-args=-sanitizer-coverage-l
     -Cllvm-args=-sanitizer-coverage-inline-8bit-counters -Cllvm-args=-sanitizer-coverage-pc-table \
     -Cllvm-args=-sanitizer-coverage-trace-compares -Ccodegen-units=1";
 
-const NEEDS: &[Need] =
-    &[Need { what: "a C++ compiler", packages: &["g++"], there: || run::exists("c++") }];
+const NEEDS: &[Need] = &[Need { what: "a C++ compiler", packages: &["g++"], there: || run::exists("c++") }];
 
 /// The names of the targets in `fuzz/fuzz_targets`.
 pub fn targets(root: &Path) -> Vec<String> {
@@ -56,9 +55,8 @@ fn host(root: &Path) -> Done<String> {
 pub fn build(root: &Path) -> Done<PathBuf> {
     setup::system(NEEDS)?;
     let host = host(root)?;
-    let target_dir = std::env::var_os("CARGO_TARGET_DIR")
-        .map_or_else(|| root.join("target"), PathBuf::from)
-        .join("fuzz");
+    let target_dir =
+        std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root.join("target"), PathBuf::from).join("fuzz");
     let mut build = cargo(&root.join("fuzz"));
     build.args(["build", "--release", "--locked", "--target", &host]);
     let flags = COVERAGE.split_whitespace().collect::<Vec<_>>().join(" ");

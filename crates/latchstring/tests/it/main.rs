@@ -15,6 +15,7 @@ mod readme;
 mod records;
 mod rotation;
 mod schemes;
+mod soak;
 mod streaming;
 mod support;
 mod tokens;

@@ -4,10 +4,10 @@
 use std::time::{Duration, Instant};
 
 use latchstring_testkit::postgres::Postgres;
-use latchstring_testkit::{AppSetup, OidcProvider, TestApp, figure, long};
+use latchstring_testkit::{AppSetup, OidcProvider, TestApp, figure};
 use serde_json::{Value, json};
 
-use crate::support::{Upstream, localhost, setup};
+use crate::support::{localhost, setup};
 use crate::tokens::{burst, busy_upstream};
 
 const CALLERS: usize = 1_000;
@@ -15,8 +15,8 @@ const CALLERS: usize = 1_000;
 const SLOW: u64 = 30;
 
 /// Brings in a grant that alice gave elsewhere.
-fn credential(app: &TestApp, oidc: &OidcProvider, upstream: &Upstream, slug: &str) -> String {
-    let hosts = [oidc.issuer(), localhost(upstream)];
+pub(crate) fn credential(app: &TestApp, oidc: &OidcProvider, base: &str, slug: &str) -> String {
+    let hosts = [oidc.issuer(), base.to_owned()];
     let hosts = hosts.map(|url| url.split('/').nth(2).unwrap_or_default().to_owned());
     let client = app.done(
         "POST",
@@ -34,7 +34,7 @@ fn credential(app: &TestApp, oidc: &OidcProvider, upstream: &Upstream, slug: &st
         "/credentials",
         &json!({
             "name": slug, "connector": "http", "auth_method": "oauth2_authorization_code", "oauth_client": client["id"],
-            "values": {"production": {"base_url": localhost(upstream)}}, "verify": "skip",
+            "values": {"production": {"base_url": base}}, "verify": "skip",
             "token": {"production": grant},
             "shares": [{"project": "acme", "slug": slug, "grants": {"production": "production"}}],
         }),
@@ -43,7 +43,7 @@ fn credential(app: &TestApp, oidc: &OidcProvider, upstream: &Upstream, slug: &st
     made["id"].as_str().unwrap().to_owned()
 }
 
-fn rounds(setup: AppSetup, two_servers: bool) {
+fn crowds(setup: AppSetup, two_servers: bool) {
     let oidc = OidcProvider::start();
     // Only calls renew: the count shall show what they do.
     let (setup, upstream) = busy_upstream(setup.set("LATCHSTRING_BACKGROUND_REFRESH", "off"));
@@ -51,17 +51,17 @@ fn rounds(setup: AppSetup, two_servers: bool) {
     let other = two_servers.then(|| app.beside().start());
     let apps: Vec<&TestApp> = [Some(&app), other.as_ref()].into_iter().flatten().collect();
     // How long a crowd takes here with a living token: the token has to outlive it.
-    let warm = credential(&app, &oidc, &upstream, "warm");
+    let warm = credential(&app, &oidc, &localhost(&upstream), "warm");
     let began = Instant::now();
     assert_eq!(burst(&apps, "warm/x", CALLERS), [(200, CALLERS)]);
     let ttl = 3 + 4 * began.elapsed().as_secs();
     app.done("DELETE", &format!("/credentials/{warm}?purge=true"), &Value::Null, 204);
 
     oidc.set(&json!({"access_token_ttl": ttl}));
-    let id = credential(&app, &oidc, &upstream, "rotating");
+    let id = credential(&app, &oidc, &localhost(&upstream), "rotating");
     let life = Duration::from_secs(ttl);
     std::thread::sleep(life);
-    let rounds = if long() { 100 } else { 10 };
+    let rounds = latchstring_testkit::rounds(10, 100);
     let mut refreshes = 0;
     for round in 0..rounds {
         oidc.reset_counts();
@@ -85,11 +85,15 @@ fn rounds(setup: AppSetup, two_servers: bool) {
 
     let servers = apps.len();
     figure(
-        &format!("rounds of 1,000 callers on an expired, rotating token, {servers} server(s): refreshes / rounds"),
+        &format!(
+            "rounds of 1,000 callers on an expired, rotating token, {servers} server(s): refreshes / rounds"
+        ),
         format!("{refreshes} / {rounds}, and 1 / 1 with a token endpoint that takes {SLOW} s"),
     );
     figure(
-        &format!("rounds of 1,000 callers on an expired, rotating token, {servers} server(s): callers that got an error"),
+        &format!(
+            "rounds of 1,000 callers on an expired, rotating token, {servers} server(s): callers that got an error"
+        ),
         0,
     );
     if let Some(other) = other {
@@ -100,10 +104,10 @@ fn rounds(setup: AppSetup, two_servers: bool) {
 
 #[test]
 fn a_crowd_on_an_expired_rotating_token_makes_one_refresh_on_sqlite() {
-    rounds(setup(), false);
+    crowds(setup(), false);
 }
 
 #[test]
 fn a_crowd_on_an_expired_rotating_token_makes_one_refresh_on_two_servers() {
-    rounds(setup().database(&Postgres::shared().fresh_database()), true);
+    crowds(setup().database(&Postgres::shared().fresh_database()), true);
 }

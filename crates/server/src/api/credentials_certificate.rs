@@ -38,10 +38,8 @@ async fn get_credential_certificate(
     Named(id): Named<String>,
     Asked(which): Asked<Which>,
 ) -> ApiResult<impl IntoResponse> {
-    let found = app
-        .broker()
-        .credential_certificate(&actor, &id, &which.environment, which.field.as_deref())
-        .await?;
+    let found =
+        app.broker().credential_certificate(&actor, &id, &which.environment, which.field.as_deref()).await?;
     let headers = [
         (header::CONTENT_TYPE, "application/x-pem-file"),
         // Providers' forms ask for a .crt.

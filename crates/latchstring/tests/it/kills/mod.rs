@@ -13,7 +13,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use latchstring_testkit::postgres::Postgres;
-use latchstring_testkit::{OidcProvider, TestApp, figure, long};
+use latchstring_testkit::{OidcProvider, TestApp, figure, rounds};
 use serde_json::{Value, json};
 
 use self::database::{DatabaseProxy, server_of};
@@ -161,11 +161,7 @@ fn after(app: &TestApp, slug: &str, lost: bool) -> (u16, Option<String>, Duratio
 }
 
 fn loop_of_kills(provider: Provider) {
-    let kills = match (long(), provider) {
-        (true, _) => 50,
-        (false, Provider::Repeatable) => 1,
-        (false, _) => 2,
-    };
+    let kills = rounds(if provider == Provider::Repeatable { 1 } else { 2 }, 50);
     let trap = Arc::new(Trap::new());
     let direct = Postgres::shared().fresh_database();
     let proxy = DatabaseProxy::start(&server_of(&direct), Arc::clone(&trap));
