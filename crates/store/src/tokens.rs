@@ -147,7 +147,7 @@ statements! {
         WHERE id = $3 AND lease_fence = $4 AND version = $5 AND lease_until <= $2
         AND intent = 'sent' AND intent_until <= $2";
     BURY = "UPDATE tokens SET lease_fence = lease_fence + 1, lease_owner = NULL, lease_until = 0, intent = NULL,
-        intent_fence = NULL, intent_until = NULL, updated_at = $1 WHERE lease_owner = $2";
+        intent_fence = NULL, intent_until = NULL, forced_at = NULL, updated_at = $1 WHERE lease_owner = $2";
     DUE = concat!("SELECT ", columns!(), " FROM tokens t JOIN credentials c ON c.id = t.credential_id
         JOIN credential_values v ON v.credential_id = t.credential_id AND v.environment = t.environment
             AND v.version = t.values_version

@@ -24,7 +24,7 @@ pub use app::{AppSetup, Folder, TestApp, eventually};
 pub use clock::FakeClock;
 pub use entropy::SeededEntropy;
 pub use httpbin::Httpbin;
-pub use long::{figure, long};
+pub use long::{figure, long, rounds};
 pub use oidc::OidcProvider;
 
 use std::path::{Path, PathBuf};
