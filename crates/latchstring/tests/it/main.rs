@@ -8,6 +8,7 @@ mod egress;
 mod freshness;
 mod logs;
 mod masking;
+mod notices;
 mod process;
 mod readme;
 mod records;

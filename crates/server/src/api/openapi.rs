@@ -56,6 +56,7 @@ impl Modify for Ways {
         (name = "Secrets and variables", description = "Named values for templates, per environment"),
         (name = "Connectors", description = "What can be connected to, and how"),
         (name = "Calls", description = "Operations and metadata; any other request goes through /proxy"),
+        (name = "Webhooks", description = "Programs that are told of events"),
         (name = "Audit", description = "What happened, and who did it"),
     ),
 )]
