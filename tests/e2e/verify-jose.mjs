@@ -1,13 +1,14 @@
 // Verifies signed tokens with jose.
 //
-// Reads [{"token", "alg", "pem" | "secret_hex"}] on standard input and writes as many
+// Reads [{"token", "alg", "pem" (a public key or a certificate) | "secret_hex"}] on standard input and writes as many
 // {"ok": true, "header", "claims"} or {"ok": false, "error"}. Times in claims are not judged.
 
-import { compactVerify, importSPKI } from 'jose';
+import { compactVerify, importSPKI, importX509 } from 'jose';
 
 async function verify({ token, alg, pem, secret_hex: secret }) {
   try {
-    const key = secret === undefined ? await importSPKI(pem, alg) : Buffer.from(secret, 'hex');
+    const read = pem?.includes('BEGIN CERTIFICATE') ? importX509 : importSPKI;
+    const key = secret === undefined ? await read(pem, alg) : Buffer.from(secret, 'hex');
     const { payload, protectedHeader } = await compactVerify(token, key, { algorithms: [alg] });
     return { ok: true, header: protectedHeader, claims: JSON.parse(new TextDecoder().decode(payload)) };
   } catch (error) {

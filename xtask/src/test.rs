@@ -140,12 +140,22 @@ fn tests(root: &Path, plan: &Plan, report: &mut Report) {
     test.arg("--").args(&plan.extra);
     report.tests("long tests", || counted(&mut test));
     if plan.packages.is_none() {
-        for target in fuzz::targets(root) {
-            report.check(&format!("fuzz {target}"), || fuzz::run(root, &target, &figures));
-        }
+        fuzzing(root, report, &figures);
         report.check("docs/RELIABILITY.md", || write_reliability(root, &figures));
     }
     let _ = fs::remove_file(&figures);
+}
+
+fn fuzzing(root: &Path, report: &mut Report, figures: &Path) {
+    let mut programs = None;
+    report.check("fuzz: build", || {
+        programs = Some(fuzz::build(root)?);
+        Ok(())
+    });
+    let Some(programs) = programs else { return };
+    for target in fuzz::targets(root) {
+        report.check(&format!("fuzz {target}"), || fuzz::run(root, &programs, &target, figures));
+    }
 }
 
 /// A table of what the long tests measured, with the commit they ran on.

@@ -31,6 +31,8 @@ pub enum Via {
         id: KeyId,
         scope: KeyScope,
     },
+    /// Not any more: the server brings to its end what this person began (a device flow).
+    Begun,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -2,7 +2,7 @@
 //! nowhere else.
 
 use latchstring_model::entity::Principal;
-use latchstring_model::id::{CredentialId, EnvironmentId, ProjectId, WebhookId};
+use latchstring_model::id::{ConsentId, CredentialId, EnvironmentId, OAuthClientId, ProjectId, WebhookId};
 use latchstring_model::problem::Refused;
 use latchstring_model::{Code, OpenTicket, Problem, SecretBytes};
 use latchstring_store::secrets::SecretKind;
@@ -66,6 +66,28 @@ pub fn webhook_aad(project: &ProjectId, id: &WebhookId, version: i64) -> Aad {
         environment: None,
         version,
         project: Some(project.clone()),
+    }
+}
+
+/// What is secret of an OAuth client, as one JSON object. Clients belong to the instance.
+pub fn oauth_client_aad(client: &OAuthClientId, sealed_version: i64) -> Aad {
+    Aad {
+        purpose: Purpose::OAuthClient,
+        object: client.to_string(),
+        environment: None,
+        version: sealed_version,
+        project: None,
+    }
+}
+
+/// What is secret of a consent under way: the PKCE verifier, or the device code.
+pub fn consent_aad(consent: &ConsentId, sealed_version: i64) -> Aad {
+    Aad {
+        purpose: Purpose::ConsentState,
+        object: consent.to_string(),
+        environment: None,
+        version: sealed_version,
+        project: None,
     }
 }
 

@@ -6,6 +6,7 @@ use aws_lc_rs::hmac;
 use latchstring_model::{Entropy, SecretString, Timestamp};
 use serde_json::{Map, Value};
 
+use crate::client::OAuthClient;
 use crate::template::hex;
 use crate::values::Values;
 
@@ -65,6 +66,8 @@ pub struct Context<'a> {
     pub project: Option<&'a ProjectContext>,
     pub environment: Option<&'a str>,
     pub lookup: &'a dyn Lookup,
+    /// Our registration with the provider, for methods that need consent.
+    pub client: Option<&'a OAuthClient>,
     /// What the token request (or login) brought beside the token: `token.instance_url`.
     pub token: Option<&'a Map<String, Value>>,
     /// What a caller gave to an operation, checked by [`crate::Definition::check_input`].

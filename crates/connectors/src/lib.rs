@@ -3,6 +3,9 @@
 
 pub mod answer;
 mod catalog;
+mod client;
+mod consent;
+mod consented;
 mod context;
 mod definition;
 mod diagnostic;
@@ -22,6 +25,9 @@ mod values;
 mod yaml;
 
 pub use catalog::{FILES, builtin};
+pub use client::{ClientAuthMethod, ClientKey, OAuthClient, OAuthEndpoints};
+pub use consent::NamedEndpoint;
+pub use consented::Consent;
 pub use context::{
     Context, Lookup, LookupUnavailable, NoLookup, ProjectContext, SecretValue, UserContext, Uses,
 };

@@ -27,6 +27,7 @@ use latchstring_schemes::scheme::OAuth2;
 use latchstring_schemes::{Placement, Scheme};
 use serde_json::{Map, Value};
 
+use crate::consented::{self, Consent};
 use crate::definition::{Conf, Config};
 use crate::error::RenderError;
 use crate::resolve::{Destination, RefreshReuse, TokenPolicy, address, find, pin};
@@ -36,6 +37,7 @@ use crate::table::{Kind, SchemeType};
 pub(crate) struct Rendered {
     pub scheme: Scheme,
     pub policy: TokenPolicy,
+    pub consent: Option<Consent>,
 }
 
 /// One config with the scene in which its templates are rendered.
@@ -50,11 +52,21 @@ impl<'k> Keys<'k> {
         Self { scene, config, place: place.to_owned() }
     }
 
+    /// What must not be shown of what was rendered so far.
+    pub fn mask(&self) -> Vec<SecretString> {
+        self.scene.mask.borrow().clone()
+    }
+
+    /// Whether no value has a say in it.
+    pub fn is_literal(&self, name: &str) -> bool {
+        matches!(find(self.config, name), Some(Conf::Text(template)) if template.as_literal().is_some())
+    }
+
     fn at(&self, name: &str) -> String {
         format!("{}.{name}", self.place)
     }
 
-    fn wrong<T>(&self, name: &str, detail: impl Into<String>) -> Result<T, RenderError> {
+    pub fn wrong<T>(&self, name: &str, detail: impl Into<String>) -> Result<T, RenderError> {
         Err(RenderError::Value { at: self.at(name), detail: detail.into() })
     }
 
@@ -83,7 +95,7 @@ impl<'k> Keys<'k> {
     }
 
     /// Of what may be shown.
-    fn word(&self, name: &str) -> Result<Option<String>, RenderError> {
+    pub fn word(&self, name: &str) -> Result<Option<String>, RenderError> {
         Ok(self.text(name)?.map(|text| text.expose().to_owned()))
     }
 
@@ -91,7 +103,7 @@ impl<'k> Keys<'k> {
         Ok(self.need(name)?.expose().to_owned())
     }
 
-    fn int(&self, name: &str) -> Result<Option<i64>, RenderError> {
+    pub fn int(&self, name: &str) -> Result<Option<i64>, RenderError> {
         match self.text(name)? {
             None => Ok(None),
             Some(text) => match text.expose().trim().parse::<i64>() {
@@ -101,21 +113,21 @@ impl<'k> Keys<'k> {
         }
     }
 
-    fn url(&self, name: &str) -> Result<Option<Address>, RenderError> {
+    pub fn url(&self, name: &str) -> Result<Option<Address>, RenderError> {
         match self.text(name)? {
             None => Ok(None),
             Some(text) => address(text.expose(), &self.at(name)).map(Some),
         }
     }
 
-    fn map(&self, name: &str) -> Result<Vec<(String, SecretString)>, RenderError> {
+    pub fn map(&self, name: &str) -> Result<Vec<(String, SecretString)>, RenderError> {
         match find(self.config, name) {
             Some(Conf::Map(entries)) => self.scene.entries(entries, &self.at(name)),
             _ => Ok(Vec::new()),
         }
     }
 
-    fn list(&self, name: &str) -> Result<Vec<String>, RenderError> {
+    pub fn list(&self, name: &str) -> Result<Vec<String>, RenderError> {
         let Some(Conf::List(templates)) = find(self.config, name) else { return Ok(Vec::new()) };
         let place = self.at(name);
         let mut out = Vec::new();
@@ -151,7 +163,7 @@ impl<'k> Keys<'k> {
         }
     }
 
-    fn nested(&self, name: &str) -> Option<Keys<'k>> {
+    pub fn nested(&self, name: &str) -> Option<Keys<'k>> {
         match find(self.config, name) {
             Some(Conf::Nested(config)) => Some(Keys { scene: self.scene, config, place: self.at(name) }),
             _ => None,
@@ -210,6 +222,7 @@ pub(crate) fn scheme(
     let def = &scene.method.scheme;
     let keys = Keys::new(scene, &def.config, "scheme");
     let mut policy = TokenPolicy::default();
+    let mut consented = None;
     let scheme = match def.ty {
         SchemeType::None => Scheme::None,
         SchemeType::ApiKey => {
@@ -357,7 +370,12 @@ pub(crate) fn scheme(
             };
             oauth(&keys, Grant::TokenExchange(Box::new(grant)), &mut policy, destinations)?
         }
-        SchemeType::Oauth2AuthorizationCode | SchemeType::Oauth2DeviceCode | SchemeType::Database => {
+        SchemeType::Oauth2AuthorizationCode | SchemeType::Oauth2DeviceCode => {
+            let (grant, consent) = consented::grant(&keys, def.ty, scene.ctx.client, destinations)?;
+            consented = Some(consent);
+            oauth(&keys, grant, &mut policy, destinations)?
+        }
+        SchemeType::Database => {
             return Err(RenderError::NotUsable {
                 detail: format!(
                     "this version of Latchstring cannot use credentials of type `{}` yet; choose another method of this \
@@ -367,7 +385,7 @@ pub(crate) fn scheme(
             });
         }
     };
-    Ok(Rendered { scheme, policy })
+    Ok(Rendered { scheme, policy, consent: consented })
 }
 
 /// `tls: {client_certificate, client_key}` beside any scheme.
@@ -449,9 +467,13 @@ fn scope(keys: &Keys<'_>) -> Result<Scope, RenderError> {
 }
 
 fn endpoint(keys: &Keys<'_>) -> Result<TokenEndpoint, RenderError> {
-    let Some(url) = keys.url("token_url")? else {
-        return keys.wrong("token_url", "this is needed and was left out");
-    };
+    match keys.url("token_url")? {
+        Some(url) => endpoint_at(keys, url),
+        None => keys.wrong("token_url", "this is needed and was left out"),
+    }
+}
+
+pub(crate) fn endpoint_at(keys: &Keys<'_>, url: Address) -> Result<TokenEndpoint, RenderError> {
     let mut endpoint = TokenEndpoint::new(url);
     endpoint.method = match keys.word("token_method")?.as_deref() {
         Some("get") => TokenMethod::Get,
@@ -496,7 +518,11 @@ fn endpoint(keys: &Keys<'_>) -> Result<TokenEndpoint, RenderError> {
 }
 
 /// `None` when there is no client to prove beside the grant.
-fn client(keys: &Keys<'_>, endpoint: &TokenEndpoint, default: bool) -> Result<Option<Client>, RenderError> {
+pub(crate) fn client(
+    keys: &Keys<'_>,
+    endpoint: &TokenEndpoint,
+    default: bool,
+) -> Result<Option<Client>, RenderError> {
     let id = keys.word("client_id")?;
     let secret = keys.text("client_secret")?;
     let auth = keys.word("client_auth")?;
@@ -551,11 +577,28 @@ fn oauth(
     };
     policy.revocation_url = keys.url("revocation_url")?;
     policy.introspection_url = keys.url("introspection_url")?;
-    let mask = keys.scene.mask.borrow().clone();
+    let mask = keys.mask();
+    let mut goes_to = |name: &str, url: &Address, of_client: bool| {
+        let pin = pin(PinPurpose::Token, url, &mask);
+        if !destinations.iter().any(|known| known.from == name) {
+            destinations.push(Destination { from: name.to_owned(), pin, of_client });
+        }
+    };
     for name in ["token_url", "refresh_url", "revocation_url", "introspection_url"] {
         if let Some(url) = keys.url(name)? {
-            destinations
-                .push(Destination { from: name.to_owned(), pin: pin(PinPurpose::Token, &url, &mask) });
+            goes_to(name, &url, false);
+        }
+    }
+    // Where the definition is silent, the client knows.
+    if let Some(client) = keys.scene.ctx.client.filter(|_| keys.scene.method.scheme.ty.needs_consent()) {
+        for (name, url, place) in [
+            ("revocation_url", &client.endpoints.revocation, &mut policy.revocation_url),
+            ("introspection_url", &client.endpoints.introspection, &mut policy.introspection_url),
+        ] {
+            if let (Some(url), None) = (url, &place) {
+                goes_to(name, url, true);
+                *place = Some(url.clone());
+            }
         }
     }
     let mut oauth = OAuth2::new(grant);

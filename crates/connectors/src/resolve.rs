@@ -7,13 +7,16 @@ use percent_encoding::utf8_percent_encode;
 use serde_json::Value;
 
 use crate::answer::{Path, retain};
+use crate::consented::Consent;
 use crate::context::{Context, Uses};
 use crate::definition::{
-    AuthMethod, BodySpec, Conf, Config, Definition, Expect, FixedSet, Operation, RequestSpec, Target,
+    AuthMethod, BodySpec, Conf, Config, Definition, Expect, FixedSet, HostPattern, Operation, RequestSpec,
+    Target,
 };
 use crate::error::RenderError;
 use crate::render;
 use crate::scene::Scene;
+use crate::steps::below_the_base;
 use crate::template::{COMPONENT, Known, Val};
 
 /// Everything that a call with one set of values needs.
@@ -32,6 +35,10 @@ pub struct Resolved {
     /// PEM: trusted beside the public authorities.
     pub ca_certificate: Option<SecretString>,
     pub policy: TokenPolicy,
+    /// What asking a person takes, for methods that need consent.
+    pub consent: Option<Consent>,
+    /// Of the OAuth client: where its tokens may go. Empty: wherever the definition says.
+    pub client_hosts: Vec<HostPattern>,
     /// What all of it read.
     pub uses: Uses,
     /// What the scheme and the connection's certificates read, and all that the steps of a login could
@@ -76,6 +83,8 @@ pub struct Destination {
     /// Which key of the definition says so.
     pub from: String,
     pub pin: Pin,
+    /// A superuser chose it with the OAuth client; the definition's `hosts` do not limit it.
+    pub of_client: bool,
 }
 
 /// A request that the definition describes, rendered.
@@ -159,13 +168,23 @@ impl Definition {
         };
         let mask = scene.mask.take();
         if let Some(base) = &base_url {
-            destinations.push(Destination {
-                from: "base_url".into(),
-                pin: pin(PinPurpose::Call, &address(base.expose(), "base_url")?, &mask),
-            });
+            let base = address(base.expose(), "base_url")?;
+            let purposes = [Some(PinPurpose::Call), below_the_base(method).then_some(PinPurpose::Step)];
+            for purpose in purposes.into_iter().flatten() {
+                let from = if purpose == PinPurpose::Step { "steps" } else { "base_url" };
+                destinations.push(Destination {
+                    from: from.into(),
+                    pin: pin(purpose, &base, &mask),
+                    of_client: false,
+                });
+            }
         }
         if let Some(OwnRequest { to: To::Url(url), .. }) = &verify {
-            destinations.push(Destination { from: "verify".into(), pin: pin(PinPurpose::Call, url, &mask) });
+            destinations.push(Destination {
+                from: "verify".into(),
+                pin: pin(PinPurpose::Call, url, &mask),
+                of_client: false,
+            });
         }
         Ok(Resolved {
             scheme,
@@ -177,6 +196,8 @@ impl Definition {
             verify,
             ca_certificate,
             policy: rendered.policy,
+            consent: rendered.consent,
+            client_hosts: ctx.client.map(|client| client.hosts.clone()).unwrap_or_default(),
             uses: scene.uses.take(),
             token_uses,
             destinations,
@@ -206,17 +227,18 @@ impl Definition {
         Ok(Some(SecretString::new(text.expose().trim().trim_end_matches('/'))))
     }
 
-    /// An operation's or metadata's request. `ctx.input` must have passed [`Definition::check_input`].
+    /// An operation's or metadata's request, what it read, and the secrets that went into it. `ctx.input` must have
+    /// passed [`Definition::check_input`].
     pub fn render_operation(
         &self,
         operation: &Operation,
         method: &AuthMethod,
         ctx: &Context<'_>,
-    ) -> Result<(OwnRequest, Uses), RenderError> {
+    ) -> Result<(OwnRequest, Uses, Vec<SecretString>), RenderError> {
         let scene = Scene::new(method, ctx);
         let place = format!("operations.{}", operation.name);
         match request(&scene, &operation.request, &place)? {
-            Some(request) => Ok((request, scene.uses.take())),
+            Some(request) => Ok((request, scene.uses.take(), scene.mask.take())),
             None => Err(RenderError::template("the path is left out").at(&place)),
         }
     }
@@ -336,7 +358,9 @@ pub(crate) fn pin(purpose: PinPurpose, address: &Address, mask: &[SecretString])
     let mut prefix = String::new();
     for segment in address.path.split('/').filter(|segment| !segment.is_empty()) {
         let decoded = percent_encoding::percent_decode_str(segment).decode_utf8_lossy();
-        if mask.iter().any(|secret| !secret.is_empty() && decoded.contains(secret.expose())) {
+        // A secret of a few signs is a segment of its own, or nobody could tell it from other text.
+        let is_in = |secret: &str| decoded == secret || (secret.len() >= 4 && decoded.contains(secret));
+        if mask.iter().any(|secret| is_in(secret.expose())) {
             break;
         }
         prefix.push('/');

@@ -57,10 +57,7 @@ impl SchemeType {
 
     /// Whether this version can use it for calls.
     pub fn usable(self) -> bool {
-        !matches!(
-            self,
-            SchemeType::Oauth2AuthorizationCode | SchemeType::Oauth2DeviceCode | SchemeType::Database
-        )
+        self != SchemeType::Database
     }
 
     /// What whoever chooses it should know beforehand.
@@ -256,20 +253,45 @@ const AUTHORIZATION: &[Key] = &[
     may("authorize_url", Url, "Where the person is sent to consent. Without it the OAuth client names it."),
     may("authorize_params", Map, "Further parameters of the authorization request."),
     may("pkce", Bool, "RFC 7636 with S256. Default true."),
-    may("scopes", Nested(SCOPES), "Scopes that an OAuth client may declare; shown to who registers it."),
     may("callback_metadata", Map, "Parameters of the callback kept as `token.<name>`: name → parameter."),
-    may("userinfo_url", Url, "Who consented, for display."),
     may("issuer", Text, "Expected in the callback (RFC 9207) and for discovery."),
+];
+
+/// Of both kinds of consent.
+const CONSENT: &[Key] = &[
+    may("scopes", Nested(SCOPES), "Scopes that an OAuth client may declare; shown to who registers it."),
+    may("userinfo_url", Url, "Who consented, for display. Asked with the new token."),
+    may(
+        "userinfo_account",
+        Text,
+        "Where the answer of `userinfo_url` names the account. Default `email`, `preferred_username`, `login`, `name` or `sub`.",
+    ),
     may("grant_ttl", Int, "Seconds after which consent has to be given again."),
+    may(
+        "refresh_token",
+        Choice(&["optional", "required"]),
+        "`required`: a consent that brings no refresh token is refused. Default `optional`.",
+    ),
+    may("refresh_token_hint", Text, "What to do when the consent brought no refresh token."),
 ];
 
 const SCOPES: &[Key] = &[
     may("default", List, "Asked for unless the client says otherwise."),
     may("docs_url", Text, "Where the provider describes its scopes."),
+    may(
+        "granted",
+        Choice(&["exact", "ignore"]),
+        "Whether the answer names granted scopes as they were asked for, so that a missing one is noticed. Default `exact`.",
+    ),
 ];
 
 const DEVICE: &[Key] = &[
-    must("device_authorization_url", Url, "RFC 8628: where the user code is asked for."),
+    may("token_url", Url, "Where tokens are asked for. Without it the OAuth client names it."),
+    may(
+        "device_authorization_url",
+        Url,
+        "RFC 8628: where the user code is asked for. Without it the OAuth client names it.",
+    ),
     may("device_params", Map, "Further parameters of that request."),
 ];
 
@@ -329,7 +351,7 @@ pub(crate) const SCHEMES: &[Spec] = &[
         ty: SchemeType::Oauth2AuthorizationCode,
         name: "oauth2_authorization_code",
         help: "OAuth 2 with consent in a browser (RFC 6749 section 4.1).",
-        keys: &[AUTHORIZATION, CLIENT, ENDPOINT],
+        keys: &[AUTHORIZATION, CONSENT, CLIENT, ENDPOINT],
     },
     Spec {
         ty: SchemeType::Oauth2JwtBearer,
@@ -341,7 +363,7 @@ pub(crate) const SCHEMES: &[Spec] = &[
         ty: SchemeType::Oauth2DeviceCode,
         name: "oauth2_device_code",
         help: "OAuth 2 with consent on another device (RFC 8628).",
-        keys: &[TOKEN_URL, DEVICE, CLIENT, ENDPOINT],
+        keys: &[DEVICE, CONSENT, CLIENT, ENDPOINT],
     },
     Spec {
         ty: SchemeType::Oauth2TokenExchange,

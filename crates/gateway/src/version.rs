@@ -17,21 +17,25 @@ pub enum Version {
     Http2,
 }
 
+/// What the first bytes of a connection say. `None`: they could become either.
+pub fn of_bytes(seen: &[u8]) -> Option<Version> {
+    let common = seen.len().min(PREFACE.len());
+    match (seen.get(..common), PREFACE.get(..common)) {
+        (Some(seen), Some(wanted)) if seen == wanted => (common == PREFACE.len()).then_some(Version::Http2),
+        _ => Some(Version::Http1),
+    }
+}
+
 /// By the first bytes, which stay unread. `None`: nothing came in time, or the client left.
 pub async fn of_first_bytes(stream: &TcpStream, within: Duration) -> Option<Version> {
     let look = async {
         let mut seen = [0; PREFACE.len()];
         loop {
             let count = stream.peek(&mut seen).await.ok().filter(|count| *count > 0)?;
-            match (seen.get(..count), PREFACE.get(..count)) {
-                (Some(seen), Some(wanted)) if seen == wanted => {
-                    if count == PREFACE.len() {
-                        return Some(Version::Http2);
-                    }
-                    sleep(AGAIN).await;
-                }
-                _ => return Some(Version::Http1),
+            if let Some(version) = of_bytes(seen.get(..count)?) {
+                return Some(version);
             }
+            sleep(AGAIN).await;
         }
     };
     timeout(within, look).await.ok().flatten()

@@ -79,6 +79,8 @@ pub(crate) struct Shared {
     /// How far each segment has been shipped.
     marks: Mutex<HashMap<SegmentId, u64>>,
     thread: Option<JoinHandle<()>>,
+    /// Processes that had ended when this one began.
+    ended: Vec<ServerId>,
     _alive: File,
 }
 
@@ -108,6 +110,7 @@ impl Journal {
         let alive = segment::take_lock(path, &server)
             .map_err(|source| OpenError::Lock { path: path.clone(), source })?;
         let found = segment::list(path).map_err(directory)?;
+        let ended = segment::ended(path).map_err(directory)?;
 
         let syncer = Arc::new(Syncer::new(path.clone()));
         let thread = match settings.durability {
@@ -126,6 +129,7 @@ impl Journal {
                 cores: AtomicU16::new(0),
                 marks: Mutex::default(),
                 thread,
+                ended,
                 _alive: alive,
             }),
         })
@@ -139,6 +143,12 @@ impl Journal {
     pub fn writer(&self) -> Writer {
         let core = self.shared.cores.fetch_add(1, Ordering::Relaxed);
         Writer::start(self.shared.clone(), WriterId { server: self.shared.server.clone(), core })
+    }
+
+    /// Processes that wrote here and had ended for certain when this one opened the directory: the kernel had
+    /// let go of their locks.
+    pub fn ended(&self) -> &[ServerId] {
+        &self.shared.ended
     }
 
     /// All segments in the directory, oldest of each writer first; also sweeps up what dead

@@ -147,6 +147,20 @@ fn is_alive(directory: &Path, server: &ServerId) -> io::Result<bool> {
     }
 }
 
+/// Processes that once held a lock in this directory and do not live any more.
+pub(crate) fn ended(directory: &Path) -> io::Result<Vec<ServerId>> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(directory)? {
+        let name = entry?.file_name();
+        let Some(server) = name.to_str().and_then(|name| name.strip_suffix(LOCK)) else { continue };
+        let Ok(server) = server.parse::<ServerId>() else { continue };
+        if !is_alive(directory, &server)? {
+            found.push(server);
+        }
+    }
+    Ok(found)
+}
+
 /// Removes lock files of dead processes that have no segment left.
 pub(crate) fn sweep_locks(directory: &Path, segments: &[Segment]) -> io::Result<()> {
     for entry in fs::read_dir(directory)? {

@@ -91,6 +91,8 @@ settings! {
     journal_sync: "journal-sync", "LATCHSTRING_JOURNAL_SYNC";
     /// Threads that carry calls, 1 to 256 [default: one per core]
     data_cores: "data-cores", "LATCHSTRING_DATA_CORES";
+    /// Connections that are open at once [default: what the limit on open files leaves room for, 16384 at most]
+    max_connections: "max-connections", "LATCHSTRING_MAX_CONNECTIONS";
 }
 
 /// Environment variables that are no settings of `serve`.
@@ -146,6 +148,29 @@ pub struct Settings {
     pub delete_after: Duration,
     pub journal_sync: JournalSync,
     pub data_cores: usize,
+    pub max_connections: usize,
+}
+
+/// Files that are not connections: database, journal, keys, listeners.
+const OTHER_FILES: usize = 128;
+const MOST_CONNECTIONS: usize = 16_384;
+/// What the usual limit of 1,024 open files has room for.
+const FALLBACK_CONNECTIONS: usize = 448;
+
+/// The limit on open files that this process has, where the system tells it.
+fn open_files() -> Option<usize> {
+    let limits = std::fs::read_to_string("/proc/self/limits").ok()?;
+    let line = limits.lines().find_map(|line| line.strip_prefix("Max open files"))?;
+    match line.split_whitespace().next()? {
+        "unlimited" => Some(usize::MAX),
+        number => number.parse().ok(),
+    }
+}
+
+/// A call holds two connections: its caller's, and one to the API. Without files there is no database either, so
+/// connections must not take the last ones.
+fn room_for(files: usize) -> usize {
+    (files.saturating_sub(OTHER_FILES) / 2).clamp(16, MOST_CONNECTIONS)
 }
 
 fn wrong(env: &str, value: &str, what: &str) -> SettingError {
@@ -378,6 +403,19 @@ impl Settings {
                     Err(wrong("LATCHSTRING_DATA_CORES", &n.to_string(), "write a number from 1 to 256"))
                 }
             })?,
+            max_connections: match raw.max_connections {
+                None => open_files().map_or(FALLBACK_CONNECTIONS, room_for),
+                Some(text) => match text.trim().parse() {
+                    Ok(n) if n >= 1 => n,
+                    _ => {
+                        return Err(wrong(
+                            "LATCHSTRING_MAX_CONNECTIONS",
+                            &text,
+                            "write a number of 1 or more",
+                        ));
+                    }
+                },
+            },
         })
     }
 }
@@ -423,6 +461,18 @@ mod tests {
         assert_eq!(settings.root_key_file, Path::new("./latchstring-data/root.key"));
         assert_eq!(settings.stale_limit, Duration::from_secs(60));
         assert!(settings.background_refresh);
+        assert!((16..=MOST_CONNECTIONS).contains(&settings.max_connections));
+    }
+
+    #[test]
+    fn connections_leave_files_for_the_rest() {
+        assert_eq!(room_for(1024), FALLBACK_CONNECTIONS);
+        assert_eq!((room_for(0), room_for(usize::MAX)), (16, MOST_CONNECTIONS));
+        assert_eq!(read(|raw| raw.max_connections = Some("7".into())).unwrap().max_connections, 7);
+        for text in ["0", "-1", "many"] {
+            let error = read(|raw| raw.max_connections = Some(text.into())).err().unwrap();
+            assert!(error.0.contains("LATCHSTRING_MAX_CONNECTIONS"), "{error}");
+        }
     }
 
     #[test]

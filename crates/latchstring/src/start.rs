@@ -13,7 +13,8 @@ use latchstring_model::{Clock, Entropy};
 use latchstring_store::{OpenOptions, Store, StoreError, instance};
 use latchstring_vault::{KeyRing, Vault, verify_check};
 
-use crate::clock::{OsEntropy, SystemClock};
+use crate::clock::SystemClock;
+use crate::entropy::OsEntropy;
 use crate::root_key;
 use crate::settings::{JournalSync, SettingError, Settings};
 

@@ -105,6 +105,8 @@ ids! {
     CredentialId = "crd_";
     ShareId = "shr_";
     OAuthClientId = "oac_";
+    /// A consent under way.
+    ConsentId = "con_";
     WorkflowId = "wfl_";
     RunId = "run_";
     WebhookId = "whk_";

@@ -32,6 +32,7 @@ macro_rules! codes {
 
 codes! {
     BadRequest = "bad_request", 400, "The request could not be read";
+    ConsentInvalid = "consent_invalid", 400, "The provider's answer does not belong to a sign-in from here";
     BadPath = "bad_path", 400, "The path is not one that can be sent on unchanged";
     Unauthenticated = "unauthenticated", 401, "No valid key or session";
     Forbidden = "forbidden", 403, "Your role does not allow this";
@@ -39,10 +40,14 @@ codes! {
     /// A limit of the key itself: operations, methods, prefixes, networks.
     NotAllowed = "not_allowed", 403, "This key may not do that";
     DestinationNotAllowed = "destination_not_allowed", 403, "The destination is not allowed";
+    /// Another browser, or another person, than the one who began.
+    ConsentElsewhere = "consent_elsewhere", 403, "This sign-in belongs to another browser or person";
+    ConsentDenied = "consent_denied", 403, "Consent was not given";
     CrossOrigin = "cross_origin", 403, "The request came from another site";
     NotFound = "not_found", 404, "Not found";
     CredentialNotFound = "credential_not_found", 404, "No such credential";
     MethodNotAllowed = "method_not_allowed", 405, "This address does not take that method";
+    RequestTimeout = "request_timeout", 408, "The request did not come in time";
     Conflict = "conflict", 409, "That is taken or has changed";
     SlugTaken = "slug_taken", 409, "The slug is taken";
     NeedsAuthorization = "needs_authorization", 409, "Consent has not been given yet";
@@ -53,14 +58,18 @@ codes! {
     CredentialDisabled = "credential_disabled", 409, "The credential is disabled";
     CredentialInUse = "credential_in_use", 409, "The credential is in use";
     OAuthClientInUse = "oauth_client_in_use", 409, "The OAuth client is in use";
+    /// A draft, or made for another connector than the credential's.
+    OAuthClientUnusable = "oauth_client_unusable", 409, "The OAuth client cannot be used";
     MemberOwnsCredentials = "member_owns_credentials", 409, "The member owns shared credentials";
     SetupDone = "setup_done", 409, "The set-up is already done";
     Gone = "gone", 410, "The link is no longer valid";
+    ConsentExpired = "consent_expired", 410, "The sign-in took too long";
     PreconditionFailed = "precondition_failed", 412, "It was changed by somebody else";
     BodyTooLarge = "body_too_large", 413, "The body is too large to be held";
     UnsupportedMediaType = "unsupported_media_type", 415, "The body's media type is not understood";
     Invalid = "invalid", 422, "Some fields are not right";
     VerificationFailed = "verification_failed", 422, "The API refused the credential";
+    ConsentIncomplete = "consent_incomplete", 422, "The consent did not bring what is needed";
     VerificationInconclusive = "verification_inconclusive", 422, "The credential could not be checked";
     ContextMissing = "context_missing", 422, "Project or environment is missing";
     IdempotencyMismatch = "idempotency_mismatch", 422, "The Idempotency-Key was used for another request";
@@ -72,6 +81,8 @@ codes! {
     TokenEndpointError = "token_endpoint_error", 502, "The token endpoint did not give a token";
     /// It did, and not as the operation expects.
     UpstreamError = "upstream_error", 502, "The API did not do what it was asked";
+    /// A compressed answer that repeats the credential: it cannot be masked in place.
+    AnswerWithheld = "answer_withheld", 502, "The API's answer was withheld";
     UpstreamUnreachable = "upstream_unreachable", 502, "The API could not be reached";
     Busy = "busy", 503, "Busy";
     Unavailable = "unavailable", 503, "Unavailable";

@@ -269,11 +269,12 @@ pub async fn owner_shares_with(tx: &mut impl Tx, owner: &Principal, project: &Pr
     Ok(found.is_some())
 }
 
-/// Removes it for good with tokens, values, versions, shares and grants. Names it had stay claimed.
+/// Removes it for good with consents, tokens, values, versions, shares and grants. Names it had stay claimed.
 pub async fn purge(tx: &mut WriteTx, owner: &Principal, id: &CredentialId) -> Result<bool> {
     if of_owner(tx, owner, id).await?.is_none() {
         return Ok(false);
     }
+    crate::consents::purge_of_credential(tx, id).await?;
     for statement in [&PURGE_TOKENS, &PURGE_GRANTS, &PURGE_SHARES, &PURGE_VALUES, &PURGE_VERSIONS] {
         statement.on(tx).bind(id).run().await?;
     }

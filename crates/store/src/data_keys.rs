@@ -2,7 +2,7 @@
 
 use latchstring_model::Timestamp;
 use latchstring_model::entity::Principal;
-use latchstring_model::id::{CredentialId, DataKeyId, EnvironmentId, ProjectId, WebhookId};
+use latchstring_model::id::{CredentialId, DataKeyId, EnvironmentId, OAuthClientId, ProjectId, WebhookId};
 
 use crate::error::{Result, StoreError};
 use crate::secrets::SecretKind;
@@ -31,11 +31,36 @@ pub struct SealedRow {
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum SealedPlace {
-    Values { credential_id: CredentialId, owner: Principal, environment: String },
-    OldValues { credential_id: CredentialId, owner: Principal, environment: String },
-    Secret { project_id: ProjectId, environment_id: EnvironmentId, kind: SecretKind, name: String },
-    Token { id: String, credential_id: CredentialId, environment: String },
-    Webhook { id: WebhookId, project_id: ProjectId },
+    Values {
+        credential_id: CredentialId,
+        owner: Principal,
+        environment: String,
+    },
+    OldValues {
+        credential_id: CredentialId,
+        owner: Principal,
+        environment: String,
+    },
+    Secret {
+        project_id: ProjectId,
+        environment_id: EnvironmentId,
+        kind: SecretKind,
+        name: String,
+    },
+    Token {
+        id: String,
+        credential_id: CredentialId,
+        environment: String,
+    },
+    /// `version` is its `sealed_version`.
+    OAuthClient {
+        id: OAuthClientId,
+    },
+    /// `version` is its `secret_version`.
+    Webhook {
+        id: WebhookId,
+        project_id: ProjectId,
+    },
 }
 
 statements! {
@@ -48,6 +73,8 @@ statements! {
     USES = "SELECT (SELECT COUNT(*) FROM credential_values WHERE data_key = $1)
         + (SELECT COUNT(*) FROM credential_versions WHERE data_key = $1)
         + (SELECT COUNT(*) FROM secrets WHERE data_key = $1) + (SELECT COUNT(*) FROM tokens WHERE data_key = $1)
+        + (SELECT COUNT(*) FROM oauth_clients WHERE data_key = $1)
+        + (SELECT COUNT(*) FROM consents WHERE data_key = $1)
         + (SELECT COUNT(*) FROM webhooks WHERE data_key = $1)";
     DELETE = "DELETE FROM data_keys WHERE id = $1 AND active = 0";
     VALUES_UNDER = "SELECT v.credential_id, c.owner_type, c.owner_id, v.environment, v.version, v.sealed, v.data_key
@@ -61,6 +88,8 @@ statements! {
         WHERE s.data_key = $1 ORDER BY s.environment_id, s.kind, s.name LIMIT $2";
     TOKENS_UNDER = "SELECT id, credential_id, environment, version, sealed, data_key FROM tokens
         WHERE data_key = $1 ORDER BY id LIMIT $2";
+    CLIENTS_UNDER = "SELECT id, sealed_version, sealed, data_key FROM oauth_clients
+        WHERE data_key = $1 ORDER BY id LIMIT $2";
     WEBHOOKS_UNDER = "SELECT id, project_id, secret_version, sealed, data_key FROM webhooks
         WHERE data_key = $1 ORDER BY id LIMIT $2";
     RESEAL_WEBHOOK = "UPDATE webhooks SET sealed = $1, data_key = $2
@@ -72,6 +101,8 @@ statements! {
     RESEAL_SECRET = "UPDATE secrets SET sealed = $1, data_key = $2
         WHERE data_key = $3 AND version = $4 AND environment_id = $5 AND kind = $6 AND name = $7";
     RESEAL_TOKEN = "UPDATE tokens SET sealed = $1, data_key = $2 WHERE data_key = $3 AND version = $4 AND id = $5";
+    RESEAL_CLIENT = "UPDATE oauth_clients SET sealed = $1, data_key = $2
+        WHERE data_key = $3 AND sealed_version = $4 AND id = $5";
 }
 
 fn read(row: &mut Columns<'_>) -> Result<DataKeyRow> {
@@ -115,6 +146,11 @@ fn read_token(row: &mut Columns<'_>) -> Result<SealedRow> {
 
 fn read_webhook(row: &mut Columns<'_>) -> Result<SealedRow> {
     let place = SealedPlace::Webhook { id: row.id()?, project_id: row.id()? };
+    Ok(SealedRow { place, version: row.int()?, sealed: row.bytes()?, data_key: row.id()? })
+}
+
+fn read_client(row: &mut Columns<'_>) -> Result<SealedRow> {
+    let place = SealedPlace::OAuthClient { id: row.id()? };
     Ok(SealedRow { place, version: row.int()?, sealed: row.bytes()?, data_key: row.id()? })
 }
 
@@ -188,6 +224,7 @@ pub async fn sealed_under(tx: &mut impl Tx, key: &DataKeyId, limit: i64) -> Resu
     rows.extend(old.await?);
     rows.extend(SECRETS_UNDER.on(tx).bind(key).bind(limit).all(read_secret).await?);
     rows.extend(TOKENS_UNDER.on(tx).bind(key).bind(limit).all(read_token).await?);
+    rows.extend(CLIENTS_UNDER.on(tx).bind(key).bind(limit).all(read_client).await?);
     rows.extend(WEBHOOKS_UNDER.on(tx).bind(key).bind(limit).all(read_webhook).await?);
     Ok(rows)
 }
@@ -199,6 +236,7 @@ pub async fn reseal(tx: &mut WriteTx, row: &SealedRow, sealed: &[u8], data_key: 
         SealedPlace::OldValues { .. } => &RESEAL_VERSION,
         SealedPlace::Secret { .. } => &RESEAL_SECRET,
         SealedPlace::Token { .. } => &RESEAL_TOKEN,
+        SealedPlace::OAuthClient { .. } => &RESEAL_CLIENT,
         SealedPlace::Webhook { .. } => &RESEAL_WEBHOOK,
     };
     let run = statement.on(tx).bind(sealed).bind(data_key).bind(&row.data_key).bind(row.version);
@@ -211,6 +249,7 @@ pub async fn reseal(tx: &mut WriteTx, row: &SealedRow, sealed: &[u8], data_key: 
             run.bind(environment_id).bind(kind.as_str()).bind(name)
         }
         SealedPlace::Token { id, .. } => run.bind(id),
+        SealedPlace::OAuthClient { id } => run.bind(id),
         SealedPlace::Webhook { id, .. } => run.bind(id),
     };
     Ok(run.run().await? == 1)

@@ -21,6 +21,7 @@
 pub mod api_keys;
 pub mod audit;
 pub mod connectors;
+pub mod consents;
 pub mod credentials;
 pub mod data_keys;
 pub mod deliveries;
@@ -32,6 +33,7 @@ pub mod instance;
 pub mod members;
 mod migrate;
 pub mod notices;
+pub mod oauth_clients;
 mod page;
 mod pool;
 pub mod projects;

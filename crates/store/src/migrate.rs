@@ -26,6 +26,18 @@ const MIGRATIONS: &[Migration] = &[
         text: include_str!("../migrations/0001_first.sql"),
     },
     Migration {
+        number: 2,
+        name: "oauth_clients",
+        min_compatible: 1,
+        text: include_str!("../migrations/0002_oauth_clients.sql"),
+    },
+    Migration {
+        number: 3,
+        name: "consent",
+        min_compatible: 1,
+        text: include_str!("../migrations/0003_consent.sql"),
+    },
+    Migration {
         number: 4,
         name: "notifications",
         min_compatible: 1,

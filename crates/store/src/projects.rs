@@ -49,6 +49,7 @@ statements! {
     DELETE_CLAIMED = "DELETE FROM claimed_names WHERE project_id = $1";
     DELETE_SECRETS = "DELETE FROM secrets WHERE environment_id IN (SELECT id FROM environments WHERE project_id = $1)";
     DELETE_KEYS = "DELETE FROM api_keys WHERE project_id = $1";
+    DELETE_OAUTH_CLIENTS = "DELETE FROM oauth_client_projects WHERE project_id = $1";
     DELETE_CONNECTORS = "DELETE FROM connectors WHERE project_id = $1";
     DELETE_DELIVERIES = "DELETE FROM deliveries WHERE target IN (SELECT id FROM webhooks WHERE project_id = $1)";
     DELETE_WEBHOOKS = "DELETE FROM webhooks WHERE project_id = $1";
@@ -125,6 +126,7 @@ pub async fn delete(tx: &mut WriteTx, id: &ProjectId) -> Result<bool> {
         &DELETE_CLAIMED,
         &DELETE_SECRETS,
         &DELETE_KEYS,
+        &DELETE_OAUTH_CLIENTS,
         &DELETE_CONNECTORS,
         &DELETE_DELIVERIES,
         &DELETE_WEBHOOKS,

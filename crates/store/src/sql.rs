@@ -8,8 +8,8 @@ use std::str::FromStr;
 use latchstring_model::Timestamp;
 use latchstring_model::entity::{Fact, KeyKind, KeyScope, Outcome, Role, Status};
 use latchstring_model::id::{
-    CallId, CredentialId, DataKeyId, DeliveryId, EnvironmentId, KeyId, NoticeId, OAuthClientId, ProjectId,
-    ServerId, SessionId, ShareId, UserId, WebhookId,
+    CallId, ConsentId, CredentialId, DataKeyId, DeliveryId, EnvironmentId, KeyId, NoticeId, OAuthClientId,
+    ProjectId, ServerId, SessionId, ShareId, UserId, WebhookId,
 };
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -80,6 +80,7 @@ const MODULES: &[&[&Statement]] = &[
     crate::api_keys::ALL,
     crate::audit::ALL,
     crate::connectors::ALL,
+    crate::consents::ALL,
     crate::credentials::ALL,
     crate::data_keys::ALL,
     crate::deliveries::ALL,
@@ -89,6 +90,7 @@ const MODULES: &[&[&Statement]] = &[
     crate::members::ALL,
     crate::migrate::ALL,
     crate::notices::ALL,
+    crate::oauth_clients::ALL,
     crate::projects::ALL,
     crate::resolve::ALL,
     crate::scopes::ALL,
@@ -344,6 +346,7 @@ bind! {
     &KeyId => String, v, v.as_str().to_owned();
     &CredentialId => String, v, v.as_str().to_owned();
     &ShareId => String, v, v.as_str().to_owned();
+    &ConsentId => String, v, v.as_str().to_owned();
     &OAuthClientId => String, v, v.as_str().to_owned();
     &CallId => String, v, v.as_str().to_owned();
     &ServerId => String, v, v.as_str().to_owned();

@@ -118,7 +118,7 @@ statements! {
     LOCK = "UPDATE tokens SET lease_fence = lease_fence WHERE id = $1";
     TAKE = "UPDATE tokens SET lease_fence = lease_fence + 1, lease_owner = $1, lease_until = $2,
         forced_at = CASE WHEN $3 = 1 THEN $4 ELSE forced_at END, updated_at = $4
-        WHERE id = $5 AND lease_fence = $6 AND version = $7 AND lease_until <= $4
+        WHERE id = $5 AND lease_fence = $6 AND version = $7 AND lease_until <= $9
         AND (intent IS NULL OR intent <> 'sent' OR $8 = 1)";
     RENEW = "UPDATE tokens SET lease_until = $1 WHERE id = $2 AND lease_fence = $3 AND lease_until > $4";
     PREPARE = "UPDATE tokens SET intent = 'prepared', intent_fence = $1, intent_until = NULL, updated_at = $2
@@ -146,6 +146,8 @@ statements! {
         retry_at = NULL, last_error = $1, updated_at = $2
         WHERE id = $3 AND lease_fence = $4 AND version = $5 AND lease_until <= $2
         AND intent = 'sent' AND intent_until <= $2";
+    BURY = "UPDATE tokens SET lease_fence = lease_fence + 1, lease_owner = NULL, lease_until = 0, intent = NULL,
+        intent_fence = NULL, intent_until = NULL, updated_at = $1 WHERE lease_owner = $2";
     DUE = concat!("SELECT ", columns!(), " FROM tokens t JOIN credentials c ON c.id = t.credential_id
         JOIN credential_values v ON v.credential_id = t.credential_id AND v.environment = t.environment
             AND v.version = t.values_version
@@ -263,6 +265,8 @@ pub struct Take<'a> {
     pub seen_fence: i64,
     pub version: i64,
     pub may_repeat: bool,
+    /// A lease that runs out within this is not waited for.
+    pub patience_ms: i64,
     pub forced: bool,
     pub lease_ms: i64,
 }
@@ -279,6 +283,7 @@ pub async fn take(tx: &mut WriteTx, id: &str, step: &Take<'_>) -> Result<bool> {
         .bind(step.seen_fence)
         .bind(step.version)
         .bind(step.may_repeat)
+        .bind(now.plus_millis(step.patience_ms))
         .run()
         .await?;
     Ok(changed == 1)
@@ -369,6 +374,12 @@ pub async fn release(tx: &mut WriteTx, id: &str, fence: i64) -> Result<bool> {
 pub async fn orphan(tx: &mut WriteTx, id: &str, seen_fence: i64, version: i64, error: &str) -> Result<bool> {
     let now = lock(tx, id).await?;
     Ok(ORPHAN.on(tx).bind(error).bind(now).bind(id).bind(seen_fence).bind(version).run().await? == 1)
+}
+
+/// Clears every lease and open request of a process that has ended; how many.
+pub async fn bury(tx: &mut WriteTx, owner: &str) -> Result<u64> {
+    let now = tx.db_now();
+    BURY.on(tx).bind(now).bind(owner).run().await
 }
 
 /// Live tokens of usable credentials that should be refreshed before `fresh_before`, the most urgent first, from

@@ -3,7 +3,7 @@
 //! Functions take the [`CredentialRow`] that the caller loaded through its owner or a share.
 
 use latchstring_model::entity::Status;
-use latchstring_model::id::DataKeyId;
+use latchstring_model::id::{CredentialId, DataKeyId};
 use latchstring_model::{Pin, Timestamp};
 
 use crate::credentials::CredentialRow;
@@ -82,6 +82,8 @@ statements! {
     DELETE = "DELETE FROM credential_values WHERE credential_id = $1 AND environment = $2";
     SET_STANDING = "UPDATE credential_values SET status = $1, verified_at = $2, checked_at = $3, check_error = $4,
         account = $5, scopes = $6 WHERE credential_id = $7 AND environment = $8 AND version = $9";
+    GRANT_ENDED = "UPDATE credential_values SET status = 'needs_reconnect'
+        WHERE credential_id = $1 AND environment = $2 AND version = $3";
     SET_PINS = "UPDATE credential_values SET pins = $1 WHERE credential_id = $2 AND environment = $3 AND version = $4";
 }
 
@@ -123,6 +125,16 @@ fn read_version(row: &mut Columns<'_>) -> Result<VersionRow> {
 
 pub async fn list(tx: &mut impl Tx, credential: &CredentialRow) -> Result<Vec<ValuesRow>> {
     OF_CREDENTIAL.on(tx).bind(&credential.id).all(read).await
+}
+
+/// The provider does not accept the grant of these values any more; the token's row says why.
+pub async fn grant_ended(
+    tx: &mut WriteTx,
+    credential: &CredentialId,
+    environment: &str,
+    version: i64,
+) -> Result<bool> {
+    Ok(GRANT_ENDED.on(tx).bind(credential).bind(environment).bind(version).run().await? == 1)
 }
 
 pub async fn one(

@@ -7,7 +7,7 @@ use crate::process::{ask, node, python};
 /// What to verify a token with.
 #[derive(Clone, Debug)]
 pub enum Key {
-    /// A public key as SubjectPublicKeyInfo PEM.
+    /// A public key as SubjectPublicKeyInfo PEM; for `jose` also a certificate.
     Public(String),
     /// An HMAC secret.
     Secret(Vec<u8>),

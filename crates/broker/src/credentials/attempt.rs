@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use latchstring_connectors::{AuthMethod, Definition, RenderError, Values};
+use latchstring_connectors::{AuthMethod, Definition, OAuthClient, RenderError, Values};
 use latchstring_model::entity::{Role, Status};
 use latchstring_model::id::CredentialId;
 use latchstring_model::problem::Refused;
@@ -14,14 +14,14 @@ use latchstring_store::Tx;
 use super::input::{Verify, escape};
 use super::problems::Spot;
 use super::sharing::Placed;
-use super::verify::{Staged, Trial, Tried};
+use super::verify::{Granted, Staged, Trial, Tried};
 use crate::Broker;
 use crate::actor::Actor;
 use crate::road::authorise::{self, EnvironmentAt, ProjectAt};
 use crate::road::materials::{Materials, Names, user_context};
 
 /// A project environment in which values are to be used.
-pub(super) struct Place {
+pub(crate) struct Place {
     pub project: ProjectAt,
     pub role: Role,
     pub environment: EnvironmentAt,
@@ -33,7 +33,7 @@ pub(super) struct Place {
 }
 
 /// What is the same for all environments of one try.
-pub(super) struct Attempt<'a> {
+pub(crate) struct Attempt<'a> {
     pub actor: &'a Actor,
     pub id: &'a CredentialId,
     pub definition: &'a Arc<Definition>,
@@ -41,10 +41,14 @@ pub(super) struct Attempt<'a> {
     pub verify: Verify,
     /// Pins that hold: nothing may go elsewhere. `None` for values that get new ones.
     pub held: Option<&'a [Pin]>,
+    /// Our registration with the provider, for methods that need consent.
+    pub client: Option<Arc<OAuthClient>>,
+    /// Their grant, where there is one.
+    pub grant: Option<&'a Granted>,
 }
 
 /// What came of one environment.
-pub(super) struct Outcome {
+pub(crate) struct Outcome {
     /// With the pins of all contexts.
     pub tried: Tried,
     pub staged: Vec<Staged>,
@@ -53,7 +57,7 @@ pub(super) struct Outcome {
 impl Broker {
     /// The contexts of shares as they are to be. Where the person is no member, the share is dead: nobody can
     /// use it, and nothing of that project is opened.
-    pub(super) async fn places(&self, tx: &mut impl Tx, placed: &[Placed]) -> Refused<Vec<Place>> {
+    pub(crate) async fn places(&self, tx: &mut impl Tx, placed: &[Placed]) -> Refused<Vec<Place>> {
         let mut places = Vec::new();
         let ticket = authorise::owner_opens();
         for share in placed {
@@ -77,7 +81,7 @@ impl Broker {
         Ok(places)
     }
 
-    pub(super) async fn try_environment(
+    pub(crate) async fn try_environment(
         &self,
         attempt: &Attempt<'_>,
         environment: &str,
@@ -85,29 +89,11 @@ impl Broker {
         version: i64,
         places: &[&Place],
     ) -> Refused<Outcome> {
-        let person = attempt.actor.person()?;
         let spot = Spot { method: attempt.method, environment };
         let named = values.secrets_named();
         may_name(&spot, &named, places)?;
         let mut outcome = Outcome { tried: Tried::untried(self.now()), staged: Vec::new() };
-        let materials = |names: &Arc<Names>| {
-            Materials::new(
-                Arc::clone(attempt.definition),
-                &attempt.method.id,
-                values.clone(),
-                Arc::clone(names),
-            )
-        };
-        let mut runs: Vec<(Option<&ProjectAt>, Materials)> = Vec::new();
-        if places.is_empty() {
-            let mut alone = materials(&Arc::default());
-            alone.user = Some(user_context(person));
-            runs.push((None, alone));
-        }
-        for place in places {
-            let here = materials(&place.names).for_caller(Some(person), &place.project, &place.environment);
-            runs.push((Some(&place.project), here));
-        }
+        let runs = contexts(attempt, values, places)?;
         let mut seen = BTreeSet::new();
         for (number, (project, materials)) in runs.iter().enumerate() {
             let method = materials.auth_method()?;
@@ -130,6 +116,9 @@ impl Broker {
             if !seen.insert(print) {
                 continue;
             }
+            if rendered.consent.is_some() && !rendered.token_uses.only_values() {
+                return Err(whose_consent(&spot));
+            }
             // Said before anything is sent, whether or not anything will be asked.
             rendered.scheme.prepare().map_err(|error| spot.scheme(&error))?;
             let trial = Trial {
@@ -141,6 +130,7 @@ impl Broker {
                 materials,
                 held: attempt.held,
                 ask: attempt.verify == Verify::Required,
+                grant: attempt.grant,
             };
             let mut tried = Box::pin(self.try_values(&trial)).await?;
             let mut pins = std::mem::take(&mut outcome.tried.pins);
@@ -156,11 +146,43 @@ impl Broker {
             }
             outcome.tried = Tried { pins, ..tried };
         }
-        if attempt.method.scheme.ty.needs_consent() {
+        if attempt.method.scheme.ty.needs_consent() && attempt.grant.is_none() {
             outcome.tried.status = Status::NeedsAuthorization;
         }
         Ok(outcome)
     }
+}
+
+/// What values are tried with: in each of these places, or alone where there is none.
+pub(crate) fn contexts<'p>(
+    attempt: &Attempt<'_>,
+    values: &Values,
+    places: &[&'p Place],
+) -> Refused<Vec<(Option<&'p ProjectAt>, Materials)>> {
+    let person = attempt.actor.person()?;
+    let materials = |names: &Arc<Names>| {
+        Materials::new(Arc::clone(attempt.definition), &attempt.method.id, values.clone(), Arc::clone(names))
+            .with_client(attempt.client.clone())
+    };
+    if places.is_empty() {
+        let mut alone = materials(&Arc::default());
+        alone.user = Some(user_context(person));
+        return Ok(vec![(None, alone)]);
+    }
+    let here = |place: &&'p Place| {
+        let materials = materials(&place.names).for_caller(Some(person), &place.project, &place.environment);
+        (Some(&place.project), materials)
+    };
+    Ok(places.iter().map(here).collect())
+}
+
+/// One consent, one grant: it cannot differ by who calls, where, or when.
+fn whose_consent(spot: &Spot<'_>) -> Box<Problem> {
+    let detail = "what this method's token depends on reads the caller, the project, a secret or the time; a person consents once, \
+                  for the values as they are";
+    Problem::invalid(vec![FieldError::new(format!("/values/{}", escape(spot.environment)), detail)])
+        .hint("Write those values out, or make a credential for each of them.")
+        .into()
 }
 
 /// Whoever writes a secret's name into a value makes it reach a call: that takes an editor of the project whose

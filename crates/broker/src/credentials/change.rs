@@ -5,8 +5,9 @@
 //! connector that was changed.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
-use latchstring_connectors::{AuthMethod, Definition, Values};
+use latchstring_connectors::{AuthMethod, Definition, OAuthClient, Values};
 use latchstring_model::problem::Refused;
 use latchstring_model::{Code, FieldError, Origin, Pin, Problem};
 use latchstring_store::credentials::{self as rows, CredentialRow};
@@ -20,6 +21,7 @@ use super::input::{CredentialChange, escape};
 use super::read::owned;
 use super::save::{self, Ready, nothing_saved, told};
 use super::sharing::{self, Placed, Wanted};
+use super::verify::Granted;
 use super::view::{Sight, View};
 use crate::actor::Actor;
 use crate::audit::Event;
@@ -140,6 +142,8 @@ struct Loaded {
     latest: BTreeMap<String, i64>,
     found: Found,
     method: AuthMethod,
+    /// For methods that need consent.
+    client: Option<Arc<OAuthClient>>,
     /// The connector is not what the owner approved.
     moved: bool,
 }
@@ -157,7 +161,7 @@ impl Loaded {
 impl Broker {
     /// What a PATCH does.
     pub async fn change_credential(
-        &self,
+        self: &Arc<Self>,
         actor: &Actor,
         id: &str,
         change: CredentialChange,
@@ -169,7 +173,7 @@ impl Broker {
     /// The owner looks at a changed connector (`save: false`), or accepts it: every environment is verified for
     /// where its values would go now. `digest`: what the owner has looked at.
     pub async fn approve_connector(
-        &self,
+        self: &Arc<Self>,
         actor: &Actor,
         id: &str,
         change: CredentialChange,
@@ -206,9 +210,10 @@ impl Broker {
         let mut note = Map::new();
         note.insert("digest_before".into(), approval.before.digest.as_str().into());
         note.insert("digest".into(), approval.after.digest.as_str().into());
-        let version = loaded.row.version;
         let edit = Edit { change, approve: true, note, ..Edit::default() };
-        let view = self.edit(actor, id, edit, Some(version)).await?;
+        // What was compared with the digest is what is tried and saved: a connector that is changed meanwhile is
+        // not what the owner looked at, and stays unapproved.
+        let view = self.edit_loaded(actor, loaded, edit).await?;
         for (environment, shown) in &view.environments {
             approval.after.destinations.insert(environment.clone(), shown.destinations.clone());
         }
@@ -230,6 +235,7 @@ impl Broker {
             std::sync::Arc::default(),
         );
         materials.user = Some(user_context(actor.person()?));
+        materials.client.clone_from(&loaded.client);
         let resolved = materials.resolve(None, self.now(), &*self.parts.entropy);
         let pins = resolved
             .map(|resolved| resolved.destinations.into_iter().map(|place| place.pin).collect::<Vec<_>>());
@@ -258,19 +264,30 @@ impl Broker {
             .hint("Make the credential anew with one of the methods that the connector has now, and delete this one.")
         })?;
         let moved = found.row.is_some() && found.definition.digest() != row.digest;
-        Ok(Loaded { row, values, shares, latest, found, method, moved })
+        let ticket = crate::road::authorise::owner_opens();
+        let client = self.client_of(&mut tx, &ticket, &row, &found).await?;
+        let client = client.map(|opened| Arc::new(opened.client));
+        Ok(Loaded { row, values, shares, latest, found, method, client, moved })
     }
 
     pub(super) async fn edit(
-        &self,
+        self: &Arc<Self>,
         actor: &Actor,
         id: &str,
-        edit: Edit,
+        mut edit: Edit,
         if_match: Option<i64>,
     ) -> Refused<View> {
-        let person = actor.manager()?.clone();
+        actor.manager()?;
         let loaded = self.load_for_change(actor, id).await?;
         same_version(if_match, loaded.row.version)?;
+        let verify = edit.change.verify;
+        self.make_keys(&loaded.method, &loaded.row.name, verify, &mut edit.change.values).await?;
+        self.edit_loaded(actor, loaded, edit).await
+    }
+
+    /// The change of what was loaded: nothing is looked up a second time but what the transaction locks.
+    async fn edit_loaded(self: &Arc<Self>, actor: &Actor, loaded: Loaded, edit: Edit) -> Refused<View> {
+        let person = actor.manager()?.clone();
         let change = &edit.change;
         let errors = change.check();
         if !errors.is_empty() {
@@ -394,7 +411,7 @@ impl Broker {
     }
 
     async fn try_candidates(
-        &self,
+        self: &Arc<Self>,
         actor: &Actor,
         loaded: &Loaded,
         edit: &Edit,
@@ -408,6 +425,8 @@ impl Broker {
             method: &loaded.method,
             verify: edit.change.verify,
             held: None,
+            client: loaded.client.clone(),
+            grant: None,
         };
         let mut steps = Vec::new();
         for candidate in candidates {
@@ -418,10 +437,19 @@ impl Broker {
                 Some(current) if anew => current.version,
                 _ => loaded.next_version(&environment),
             };
-            let outcome = self
+            let grant = match current.filter(|_| !anew) {
+                Some(current) => self.carried_grant(&attempt, loaded, current, &values, &here).await?,
+                None => None,
+            };
+            let attempt = Attempt { grant: grant.as_ref(), client: attempt.client.clone(), ..attempt };
+            let mut outcome = self
                 .try_environment(&attempt, &environment, &values, version, &here)
                 .await
                 .map_err(nothing_saved)?;
+            if let (Some(_), Some(current)) = (&grant, current) {
+                outcome.tried.account = outcome.tried.account.or_else(|| current.standing.account.clone());
+                outcome.tried.scopes.clone_from(&current.standing.scopes);
+            }
             steps.push(if anew {
                 let pins = outcome.tried.pins.clone();
                 Step::Pin { environment, version, outcome, pins, anew: true }
@@ -444,6 +472,8 @@ impl Broker {
                 .definition
                 .load_values(&loaded.method, &opened)
                 .map_err(|errors| Problem::invalid(at_environment(name, errors)))?;
+            let grant = self.carried_grant(&attempt, loaded, current, &values, &fresh).await?;
+            let attempt = Attempt { grant: grant.as_ref(), client: attempt.client.clone(), ..attempt };
             let outcome = self
                 .try_environment(&attempt, name, &values, current.version, &fresh)
                 .await
@@ -458,6 +488,25 @@ impl Broker {
             steps.push(Step::Pin { environment, version: current.version, outcome, pins, anew: false });
         }
         Ok(steps)
+    }
+
+    /// What a person consented to stays, unless what changes decides where it was asked for.
+    async fn carried_grant(
+        self: &Arc<Self>,
+        attempt: &Attempt<'_>,
+        loaded: &Loaded,
+        current: &ValuesRow,
+        after: &Values,
+        places: &[&Place],
+    ) -> Refused<Option<Granted>> {
+        if !loaded.method.scheme.ty.needs_consent() {
+            return Ok(None);
+        }
+        let opened = self.open_values(&loaded.row, current)?;
+        let Ok(before) = loaded.found.definition.load_values(&loaded.method, &opened) else {
+            return Ok(None);
+        };
+        self.carried(attempt, &loaded.row, (current, &before), after, places).await
     }
 
     #[allow(clippy::too_many_arguments, reason = "the parts of one write, each looked up before")]

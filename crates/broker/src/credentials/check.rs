@@ -2,6 +2,9 @@
 //! them. It moves how the values stand: a success makes them verified, two refusals in a row failing; an answer
 //! that says nothing moves nothing.
 
+use std::sync::Arc;
+
+use latchstring_connectors::{AuthMethod, Definition, OAuthClient, Values};
 use latchstring_model::entity::{Role, Status};
 use latchstring_model::problem::Refused;
 use latchstring_model::{Code, FieldError, Pin, Problem, Timestamp};
@@ -17,6 +20,7 @@ use super::input::Verify;
 use super::read::owned;
 use super::save::told;
 use super::sharing::{self, Wanted};
+use super::verify::Granted;
 use crate::actor::Actor;
 use crate::audit::Event;
 use crate::road::route::connector_changed;
@@ -44,13 +48,62 @@ pub struct Report {
 }
 
 /// Whose values are checked, and where.
-struct Checked {
-    row: CredentialRow,
-    values: ValuesRow,
-    shares: Vec<ShareWithGrants>,
-    places: Vec<Place>,
+pub(crate) struct Checked {
+    pub row: CredentialRow,
+    pub values: ValuesRow,
+    pub shares: Vec<ShareWithGrants>,
+    pub places: Vec<Place>,
     /// The owner's check may move the pins; a member's may not.
-    owner: bool,
+    pub owner: bool,
+    pub definition: Arc<Definition>,
+    pub method: AuthMethod,
+    pub read: Values,
+    /// For methods that need consent.
+    pub client: Option<Arc<OAuthClient>>,
+}
+
+impl Checked {
+    /// How these values are tried. `held`: see [`Attempt`].
+    pub(crate) fn attempt<'a>(
+        &'a self,
+        actor: &'a Actor,
+        verify: Verify,
+        held: Option<&'a [Pin]>,
+        grant: Option<&'a Granted>,
+    ) -> Attempt<'a> {
+        Attempt {
+            actor,
+            id: &self.row.id,
+            definition: &self.definition,
+            method: &self.method,
+            verify,
+            held,
+            client: self.client.clone(),
+            grant,
+        }
+    }
+}
+
+/// There is nothing to ask with: why, and what its owner does about it.
+fn report_without_grant(checked: &Checked, problem: Box<Problem>, now: Timestamp) -> Refused<Report> {
+    let status = match problem.code {
+        Code::NeedsAuthorization => Status::NeedsAuthorization,
+        Code::NeedsReconnect => Status::NeedsReconnect,
+        Code::TokenEndpointError => Status::Unverified,
+        _ => return Err(problem),
+    };
+    Ok(Report {
+        status,
+        stands: checked.values.standing.status,
+        checked_at: now,
+        code: Some(problem.code),
+        request: None,
+        response: None,
+        explanation: problem.detail.into_owned(),
+        hint: problem.hint.map(std::borrow::Cow::into_owned),
+        account: None,
+        errors: Vec::new(),
+    })
 }
 
 /// The next standing after one that is refused, unclear or good.
@@ -92,19 +145,22 @@ enum Verdict {
 
 impl Broker {
     /// Asks the API with the stored values of one of the credential's environments.
-    pub async fn verify_credential(&self, actor: &Actor, id: &str, environment: &str) -> Refused<Report> {
-        let (checked, definition, method, read) = self.load_for_check(actor, id, environment).await?;
+    pub async fn verify_credential(
+        self: &Arc<Self>,
+        actor: &Actor,
+        id: &str,
+        environment: &str,
+    ) -> Refused<Report> {
+        let checked = self.load_for_check(actor, id, environment).await?;
         let places: Vec<&Place> = checked.places.iter().collect();
-        let attempt = Attempt {
-            actor,
-            id: &checked.row.id,
-            definition: &definition,
-            method: &method,
-            verify: Verify::Required,
-            held: (!checked.owner).then_some(checked.values.pins.as_slice()),
+        let held = (!checked.owner).then_some(checked.values.pins.as_slice());
+        let grant = match self.grant_of(actor, &checked).await {
+            Ok(grant) => grant,
+            Err(problem) => return report_without_grant(&checked, problem, self.now()),
         };
+        let attempt = checked.attempt(actor, Verify::Required, held, grant.as_ref());
         let version = checked.values.version;
-        let tried = self.try_environment(&attempt, environment, &read, version, &places).await;
+        let tried = self.try_environment(&attempt, environment, &checked.read, version, &places).await;
         let now = self.now();
         match tried {
             Ok(outcome) => self.report_good(actor, &checked, outcome, now).await,
@@ -112,17 +168,12 @@ impl Broker {
         }
     }
 
-    async fn load_for_check(
+    pub(crate) async fn load_for_check(
         &self,
         actor: &Actor,
         id: &str,
         environment: &str,
-    ) -> Refused<(
-        Checked,
-        std::sync::Arc<latchstring_connectors::Definition>,
-        latchstring_connectors::AuthMethod,
-        latchstring_connectors::Values,
-    )> {
+    ) -> Refused<Checked> {
         let person = actor.manager()?.clone();
         let mut tx = self.parts.store.begin_read().await.map_err(refusals::store)?;
         let (row, owner) = match owned(&mut tx, actor, id).await {
@@ -161,6 +212,9 @@ impl Broker {
             .into());
         }
         let found = self.definition_by_uid(&mut tx, &row.connector).await?;
+        let ticket = crate::road::authorise::owner_opens();
+        let client = self.client_of(&mut tx, &ticket, &row, &found).await?;
+        let client = client.map(|opened| Arc::new(opened.client));
         let definition = found.definition;
         let Some(method) = definition.method(&row.auth_method).cloned() else {
             return Err(connector_changed(&definition.name));
@@ -174,7 +228,7 @@ impl Broker {
                 .hint("Its owner edits the fields that are named and saves them again.")
                 .errors(if owner { errors } else { Vec::new() })
         })?;
-        Ok((Checked { row, values, shares, places, owner }, definition, method, read))
+        Ok(Checked { row, values, shares, places, owner, definition, method, read, client })
     }
 
     /// The contexts of this person: environments that are granted these values, in projects where they may call.
@@ -351,7 +405,7 @@ impl Broker {
 
     /// The owner's check found the API at a new origin: projects that this person does not administer accept it
     /// first. What is held is not in `checked.values.pins`.
-    async fn suspend_others(
+    pub(crate) async fn suspend_others(
         &self,
         tx: &mut latchstring_store::WriteTx,
         actor: &Actor,

@@ -2,13 +2,15 @@
 //! whole. One environment that fails saves none.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
-use latchstring_connectors::{AuthMethod, Definition, Values};
+use latchstring_connectors::{AuthMethod, Definition, OAuthClient, SchemeType, Values};
 use latchstring_model::entity::{Principal, Role};
 use latchstring_model::id::{CredentialId, ProjectId};
 use latchstring_model::problem::Refused;
-use latchstring_model::{FieldError, Problem};
+use latchstring_model::{Code, FieldError, Problem};
 use latchstring_store::credentials::{self as rows, CredentialRow};
+use latchstring_store::{StoreError, connectors};
 use serde_json::{Map, Value, json};
 
 use super::attempt::{Attempt, Place};
@@ -46,7 +48,7 @@ impl Broker {
         Err(unknown_connector(named, nearest))
     }
 
-    pub async fn create_credential(&self, actor: &Actor, new: NewCredential) -> Refused<View> {
+    pub async fn create_credential(self: &Arc<Self>, actor: &Actor, mut new: NewCredential) -> Refused<View> {
         let person = actor.manager()?.clone();
         let errors = new.check();
         if !errors.is_empty() {
@@ -75,10 +77,15 @@ impl Broker {
         }
         let found = self.wanted_connector(&mut tx, &project_ids, &new.connector).await?;
         let method = wanted_method(&found.definition, &new.auth_method)?.clone();
-        let checked = check_values(&found.definition, &method, &new.values)?;
         let id = CredentialId::new(self.now(), &*self.parts.entropy);
         let places = self.places(&mut tx, &placed).await?;
+        let client = self.wanted_client(&mut tx, &person, &new, &found, &method, &project_ids).await?;
         drop(tx);
+        let mut given =
+            std::mem::take(&mut new.values).into_iter().map(|(name, one)| (name, Some(one))).collect();
+        self.make_keys(&method, &new.name, new.verify, &mut given).await?;
+        new.values = given.into_iter().filter_map(|(name, one)| Some((name, one?))).collect();
+        let checked = check_values(&found.definition, &method, &new.values)?;
 
         let attempt = Attempt {
             actor,
@@ -87,14 +94,17 @@ impl Broker {
             method: &method,
             verify: new.verify,
             held: None,
+            client: client.clone().map(Arc::new),
+            grant: None,
         };
         let mut ready = Vec::with_capacity(checked.len());
         for (environment, values) in checked {
             let here: Vec<&Place> = places.iter().filter(|place| place.ours == environment).collect();
-            let outcome = self
-                .try_environment(&attempt, &environment, &values, 1, &here)
-                .await
-                .map_err(save::nothing_saved)?;
+            let outcome = match new.token.get(&environment) {
+                Some(brought) => self.try_brought(&attempt, &environment, &values, &here, brought).await,
+                None => self.try_environment(&attempt, &environment, &values, 1, &here).await,
+            }
+            .map_err(save::nothing_saved)?;
             let secret_fields = save::secret_fields(&method, &values, &[]);
             ready.push(Ready { environment, values, version: 1, secret_fields, outcome });
         }
@@ -106,7 +116,7 @@ impl Broker {
             connector: found.uid.clone(),
             auth_method: method.id.clone(),
             digest: found.definition.digest().to_owned(),
-            oauth_client_id: None,
+            oauth_client_id: client.as_ref().map(|client| client.id.clone()),
             name: new.name.trim().to_owned(),
             note: new.note,
             acts_as: new.acts_as,
@@ -120,10 +130,26 @@ impl Broker {
         };
         let mut scopes: Vec<&str> = project_ids.iter().map(ProjectId::as_str).collect();
         scopes.extend([id.as_str(), owner.id()]);
+        // With the connector's own scope held, nobody deletes or changes it between this look and the end.
+        scopes.extend(found.row.as_ref().map(|row| row.uid.as_str()));
         let mut tx = self.parts.store.begin_write(&scopes).await.map_err(refusals::store)?;
         // The role may have changed while the API was asked.
         if self.owner_of(&mut tx, actor, new.owner_project.as_deref()).await? != owner {
             return Err(refusals::internal(&"the owner of a new credential changed while it was made"));
+        }
+        if let Some(tried) = &found.row {
+            let now = connectors::by_uid(&mut tx, &tried.uid).await.map_err(refusals::store)?;
+            if now.is_none_or(|now| now.version != tried.version) {
+                return Err(changed_meanwhile(&found.definition.name));
+            }
+        }
+        if let Some(client) = &client {
+            // The client may have been taken from the project, or changed, meanwhile.
+            let id = client.id.as_str();
+            let now = self.usable_client(&mut tx, &person, id, &found, &project_ids).await?;
+            if now.digest != client.digest {
+                return Err(refusals::store(StoreError::Moved));
+            }
         }
         rows::create(&mut tx, &row).await.map_err(refusals::store)?;
         for one in &ready {
@@ -135,13 +161,50 @@ impl Broker {
             self.put_share(&mut tx, actor, &id, place, false).await?;
         }
         let view = self.credential_view(&mut tx, row.clone(), Sight::Owner { with_fields: true }).await?;
-        let mut events = vec![created(&row, &ready)];
+        let mut events = save::told(&row, &[], &created(&row, &ready));
         for place in &placed {
             events.push(save::shared(&row, &place.project.id).detail("grants", json!(place.granted())));
         }
         self.record_all(&mut tx, actor, events).await?;
         tx.commit().await.map_err(refusals::store)?;
         Ok(view)
+    }
+
+    /// The OAuth client of a method that needs consent, opened.
+    async fn wanted_client(
+        &self,
+        tx: &mut impl latchstring_store::Tx,
+        person: &crate::Person,
+        new: &NewCredential,
+        found: &Found,
+        method: &AuthMethod,
+        projects: &[ProjectId],
+    ) -> Refused<Option<OAuthClient>> {
+        let wrong = |pointer: String, detail: &str| Problem::invalid(vec![FieldError::new(pointer, detail)]);
+        if !method.scheme.ty.needs_consent() {
+            if new.oauth_client.is_some() {
+                let detail = "this method needs nobody's consent, and so no OAuth client; leave it out";
+                return Err(wrong("/oauth_client".into(), detail).into());
+            }
+            if let Some(environment) = new.token.keys().next() {
+                let detail = "this method obtains its own tokens; leave `token` out";
+                return Err(wrong(format!("/token/{}", super::input::escape(environment)), detail).into());
+            }
+            return Ok(None);
+        }
+        let Some(named) = new.oauth_client.as_deref() else {
+            if method.scheme.ty == SchemeType::Oauth2DeviceCode {
+                // The connector itself may say who we are there.
+                return Ok(None);
+            }
+            let detail = "is missing: people consent to an OAuth client, our registration with the provider";
+            return Err(wrong("/oauth_client".into(), detail)
+                .hint("GET /api/v1/oauth-clients lists those that you may use; a superuser makes them.")
+                .into());
+        };
+        let row = self.usable_client(tx, person, named, found, projects).await?;
+        let ticket = crate::road::authorise::owner_opens();
+        Ok(Some(self.open_client(tx, &ticket, &row.id, found).await?.client))
     }
 
     async fn owner_of(
@@ -158,6 +221,17 @@ impl Broker {
             }
         }
     }
+}
+
+fn changed_meanwhile(name: &str) -> Box<Problem> {
+    Problem::new(
+        Code::ConnectorChanged,
+        format!(
+            "The connector {name} was changed or deleted while the values were tried; nothing was saved."
+        ),
+    )
+    .hint("Look at the connector as it is now, and try again.")
+    .into()
 }
 
 fn wanted_method<'d>(definition: &'d Definition, named: &str) -> Refused<&'d AuthMethod> {

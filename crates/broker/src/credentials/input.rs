@@ -6,6 +6,8 @@ use latchstring_model::entity::{valid_environment, valid_slug};
 use latchstring_model::{FieldError, Timestamp};
 use serde_json::{Map, Value};
 
+use crate::consent::BroughtGrant;
+
 /// How a new or changed set of values is checked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub enum Verify {
@@ -39,6 +41,8 @@ pub struct NewCredential {
     pub expires_on: Option<Timestamp>,
     /// By the credential's own environments.
     pub values: BTreeMap<String, Map<String, Value>>,
+    /// Grants that exist already, by environment.
+    pub token: BTreeMap<String, BroughtGrant>,
     pub shares: Vec<ShareInput>,
     pub verify: Verify,
 }
@@ -106,7 +110,7 @@ pub(super) fn check_note(text: &Option<String>, pointer: &str, errors: &mut Vec<
     }
 }
 
-pub(super) fn escape(name: &str) -> String {
+pub(crate) fn escape(name: &str) -> String {
     name.replace('~', "~0").replace('/', "~1")
 }
 
@@ -163,11 +167,15 @@ impl NewCredential {
                 ));
             }
         }
-        if self.oauth_client.is_some() {
-            errors.push(FieldError::new(
-                "/oauth_client",
-                "there is no such OAuth client; methods that need consent cannot be used yet, leave it out",
-            ));
+        for (environment, brought) in &self.token {
+            if self.values.contains_key(environment) {
+                brought.check(environment, &mut errors);
+            } else {
+                errors.push(FieldError::new(
+                    format!("/token/{}", escape(environment)),
+                    "there are no `values` for that environment; write at least an empty object",
+                ));
+            }
         }
         check_note(&self.note, "/note", &mut errors);
         check_note(&self.acts_as, "/acts_as", &mut errors);

@@ -41,6 +41,24 @@ impl Broker {
         Ok(Vec::new())
     }
 
+    async fn not_in_use(&self, tx: &mut impl Tx, row: &CredentialRow) -> Refused<()> {
+        let used_by = self.used_by(tx, row).await?;
+        if used_by.is_empty() {
+            return Ok(());
+        }
+        let list: Vec<_> = used_by
+            .iter()
+            .map(|use_| json!({"project": use_.project, "workflow": use_.workflow, "step": use_.step}))
+            .collect();
+        Err(Problem::new(
+            Code::CredentialInUse,
+            "Active workflows use this credential; `used_by` lists them.",
+        )
+        .hint("Deactivate them or give them another credential first.")
+        .with("used_by", list.into())
+        .into())
+    }
+
     /// A write on one's own credential: looked at before the lock, and again under it.
     async fn write_own(
         &self,
@@ -109,21 +127,17 @@ impl Broker {
         if purge && let Who::Person { via: Via::Session { confirmed_at, .. }, .. } = &actor.who {
             recent(*confirmed_at, self.now())?;
         }
-        let (mut tx, mut row, shares) = self.write_own(actor, id, if_match).await?;
-        let used_by = self.used_by(&mut tx, &row).await?;
-        if !used_by.is_empty() {
-            let list: Vec<_> = used_by
-                .iter()
-                .map(|use_| json!({"project": use_.project, "workflow": use_.workflow, "step": use_.step}))
-                .collect();
-            return Err(Problem::new(
-                Code::CredentialInUse,
-                "Active workflows use this credential; `used_by` lists them.",
-            )
-            .hint("Deactivate them or give them another credential first.")
-            .with("used_by", list.into())
-            .into());
+        if purge {
+            // Before the lock: the provider may take its time, and what is purged cannot be given back any more.
+            let mut reader = self.parts.store.begin_read().await.map_err(refusals::store)?;
+            let row = owned(&mut reader, actor, id).await?;
+            same_version(if_match, row.version)?;
+            self.not_in_use(&mut reader, &row).await?;
+            drop(reader);
+            self.revoke_grants(actor, &row).await;
         }
+        let (mut tx, mut row, shares) = self.write_own(actor, id, if_match).await?;
+        self.not_in_use(&mut tx, &row).await?;
         if purge {
             let event = Event::new("credential.delete").detail("purged", true).detail("id", row.id.as_str());
             let events = told(&row, &shares, &event);

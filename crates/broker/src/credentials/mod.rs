@@ -5,17 +5,19 @@
 //! * [`check`]: the same try with values that are stored, for their owner and for members who use them.
 //! * [`life`]: disabled, scheduled for deletion, restored, purged; shares withdrawn and accepted.
 //! * [`versions`], [`usage`]: what was, and who uses it.
+//! * [`keypair`]: keys made here, and their certificates.
 //! * [`sharing`]: which project may use which values where.
 
-mod attempt;
+pub(crate) mod attempt;
 pub mod change;
 pub mod check;
 mod create;
 pub mod input;
+pub mod keypair;
 pub mod life;
-mod problems;
+pub(crate) mod problems;
 pub mod read;
-mod save;
+pub(crate) mod save;
 mod sharing;
 pub mod usage;
 pub mod verify;

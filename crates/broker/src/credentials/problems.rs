@@ -11,7 +11,7 @@ use crate::road::materials::render_problem;
 
 /// Whose values are looked at: for pointers into `values`.
 #[derive(Clone, Copy)]
-pub(super) struct Spot<'a> {
+pub(crate) struct Spot<'a> {
     pub method: &'a AuthMethod,
     pub environment: &'a str,
 }

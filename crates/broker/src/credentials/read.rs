@@ -76,7 +76,7 @@ impl Broker {
     }
 
     /// A project of this person's that uses the credential, and their role there: the highest.
-    pub(super) async fn shared_with(
+    pub(crate) async fn shared_with(
         &self,
         tx: &mut ReadTx,
         person: &UserId,

@@ -20,10 +20,10 @@ use crate::sealing::values_aad;
 use crate::{Broker, refusals};
 
 /// Versions whose values are kept, the current one among them; of older ones only the list stays.
-pub(super) const KEPT_VERSIONS: i64 = 10;
+pub(crate) const KEPT_VERSIONS: i64 = 10;
 
 /// One environment's values, checked and tried.
-pub(super) struct Ready {
+pub(crate) struct Ready {
     pub environment: String,
     pub values: Values,
     pub version: i64,
@@ -32,7 +32,7 @@ pub(super) struct Ready {
 }
 
 /// Fields that are secret: those that the definition says, those it does not know, and those that once were.
-pub(super) fn secret_fields(method: &AuthMethod, values: &Values, before: &[String]) -> Vec<String> {
+pub(crate) fn secret_fields(method: &AuthMethod, values: &Values, before: &[String]) -> Vec<String> {
     let mut names: Vec<String> = values
         .names()
         .filter(|name| {
@@ -45,19 +45,19 @@ pub(super) fn secret_fields(method: &AuthMethod, values: &Values, before: &[Stri
 }
 
 /// For refusals of a verification that would have saved something.
-pub(super) fn nothing_saved(mut problem: Box<Problem>) -> Box<Problem> {
+pub(crate) fn nothing_saved(mut problem: Box<Problem>) -> Box<Problem> {
     if matches!(problem.code, Code::VerificationFailed | Code::VerificationInconclusive) {
         problem.detail = format!("{} Nothing was saved.", problem.detail).into();
     }
     problem
 }
 
-pub(super) fn shared(row: &CredentialRow, project: &ProjectId) -> Event {
+pub(crate) fn shared(row: &CredentialRow, project: &ProjectId) -> Event {
     Event::new("credential.share").project(project).credential(&row.id).target(row.name.clone())
 }
 
 /// The event for the owner, and one for each other project that uses the credential.
-pub(super) fn told(row: &CredentialRow, shares: &[ShareWithGrants], event: &Event) -> Vec<Event> {
+pub(crate) fn told(row: &CredentialRow, shares: &[ShareWithGrants], event: &Event) -> Vec<Event> {
     let event = event.clone().credential(&row.id).target(row.name.clone());
     let mut events = vec![match &row.owner {
         Principal::Project(project) => event.clone().project(project),
@@ -71,11 +71,34 @@ pub(super) fn told(row: &CredentialRow, shares: &[ShareWithGrants], event: &Even
     events
 }
 
+/// A grant moves to new values only while it is what was read, and nobody is renewing it: a renewal under way
+/// would save the only living refresh token where nobody looks any more.
+async fn still_there(tx: &mut WriteTx, staged: &[Staged]) -> Refused<()> {
+    for (id, version) in staged.iter().filter_map(|staged| staged.stored.as_ref()) {
+        let row = tokens::locked(tx, id).await.map_err(refusals::store)?;
+        let Some(row) = row.filter(|row| row.version == *version) else {
+            return Err(refusals::store(StoreError::Moved));
+        };
+        let now = tx.db_now();
+        let leased = row.lease.as_ref().is_some_and(|lease| now < lease.deadline);
+        if leased || matches!(row.intent, tokens::Intent::Sent { .. }) {
+            return Err(Problem::new(
+                Code::Busy,
+                "The credential's token is being renewed at this moment; nothing was changed.",
+            )
+            .hint("Try again in a few seconds.")
+            .retry_after(5)
+            .into());
+        }
+    }
+    Ok(())
+}
+
 impl Broker {
     /// Seals and writes one environment's values, and the tokens that verification obtained. Tokens of older
     /// values go; so do values that are too old to be kept.
     #[allow(clippy::too_many_arguments, reason = "the parts of one write, each looked up before")]
-    pub(super) async fn put_values(
+    pub(crate) async fn put_values(
         &self,
         tx: &mut WriteTx,
         actor: &Actor,
@@ -107,12 +130,13 @@ impl Broker {
                 checked_at: asked.then_some(tried.checked_at),
                 check_error: None,
                 account: tried.account.clone(),
-                scopes: None,
+                scopes: tried.scopes.clone(),
             },
             set_by: actor.signature(),
             set_at: now,
         };
         values::put(tx, row, &new, expected, changed).await.map_err(refusals::store)?;
+        still_there(tx, &ready.outcome.staged).await?;
         tokens::delete_superseded(tx, row, environment, version).await.map_err(refusals::store)?;
         values::wipe_versions(tx, row, environment, version - KEPT_VERSIONS + 1)
             .await
@@ -121,7 +145,7 @@ impl Broker {
     }
 
     /// Promotes tokens that verification obtained, in the transaction that makes their values count.
-    pub(super) async fn keep_tokens(
+    pub(crate) async fn keep_tokens(
         &self,
         tx: &mut WriteTx,
         row: &CredentialRow,
@@ -130,6 +154,10 @@ impl Broker {
         staged: &[Staged],
     ) -> Refused<()> {
         for staged in staged {
+            // Where it is, it may have been renewed since it was read.
+            if staged.stored.as_ref().is_some_and(|(id, _)| *id == staged.id) {
+                continue;
+            }
             let key = TokenKey {
                 id: staged.id.clone(),
                 credential_id: row.id.clone(),
@@ -140,7 +168,7 @@ impl Broker {
             tokens::ensure(tx, &key).await.map_err(refusals::store)?;
             let Some(held) = tokens::locked(tx, &key.id).await.map_err(refusals::store)? else { continue };
             let new = self
-                .sealed_token(&key, &staged.set, held.version + 1, staged.margin_ms)
+                .sealed_token(&key, &staged.set, held.version + 1, &staged.policy)
                 .map_err(refusals::store)?;
             tokens::save(tx, &key.id, held.version, &new).await.map_err(refusals::store)?;
         }

@@ -7,7 +7,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use latchstring_connectors::Definition;
+use latchstring_connectors::{Definition, TokenPolicy};
 use latchstring_journal::Purpose;
 use latchstring_model::entity::Status;
 use latchstring_model::id::CredentialId;
@@ -22,8 +22,8 @@ use crate::actor::Actor;
 use crate::road::authorise::ProjectAt;
 use crate::road::described::{Behalf, Described, ShownRequest, Undelivered, shown_headers};
 use crate::road::materials::Materials;
-use crate::road::plan::{Plan, check_host, check_restricted};
-use crate::tokens::{AskClass, AskFailure, LiveToken, TokenSource, excerpt, id_of};
+use crate::road::plan::{Plan, check_place, check_restricted};
+use crate::tokens::{AskClass, AskFailure, LiveToken, TokenSource, bound_to, excerpt, id_of};
 
 /// How long a verification may wait for the API.
 const WITHIN: Duration = Duration::from_secs(30);
@@ -45,13 +45,26 @@ pub struct Trial<'a> {
     pub held: Option<&'a [Pin]>,
     /// Whether the API is asked at all.
     pub ask: bool,
+    /// A grant that consent brought or that is stored: it is used, none is asked for.
+    pub grant: Option<&'a Granted>,
+}
+
+/// A grant in hand.
+#[derive(Clone)]
+pub struct Granted {
+    pub set: TokenSet,
+    /// Where it is stored, if it is: the id of its row and the version that was read. It is promoted only while
+    /// that is what stands there.
+    pub stored: Option<(String, i64)>,
 }
 
 /// A token that was obtained on the way, to be kept if the values are.
 pub struct Staged {
     pub id: String,
     pub set: TokenSet,
-    pub margin_ms: Option<i64>,
+    pub policy: TokenPolicy,
+    /// Of a grant that is stored under other values: see [`Granted`].
+    pub stored: Option<(String, i64)>,
 }
 
 pub struct Tried {
@@ -59,6 +72,8 @@ pub struct Tried {
     pub checked_at: Timestamp,
     pub pins: Vec<Pin>,
     pub account: Option<String>,
+    /// Of the grant.
+    pub scopes: Option<Vec<String>>,
     pub staged: Option<Staged>,
     pub shown: Option<Shown>,
 }
@@ -71,6 +86,7 @@ impl Tried {
             checked_at: now,
             pins: Vec::new(),
             account: None,
+            scopes: None,
             staged: None,
             shown: None,
         }
@@ -269,18 +285,34 @@ impl Broker {
             None => bare.destinations.iter().map(|place| place.pin.clone()).collect(),
         };
         for place in &bare.destinations {
-            check_host(self, definition, &place.pin.origin)
+            check_place(self, definition, &bare.client_hosts, place)
                 .map_err(|problem| spot.destination(&place.from, *problem))?;
         }
         check_restricted(&bare.uses, &pins).map_err(|problem| spot.destination("", *problem))?;
         let from_token = bare.needs_token && bare.base_url.is_none();
         let mut tried = Tried::untried(checked_at);
-        if !trial.ask || method.scheme.ty.needs_consent() {
+        let staged = |set: TokenSet, policy: TokenPolicy, stored: Option<(String, i64)>| Staged {
+            id: id_of(
+                trial.credential.as_str(),
+                trial.environment,
+                trial.values_version,
+                trial.materials.client.as_deref().map(bound_to).as_deref(),
+                "default",
+                &bare.token_uses,
+            ),
+            set,
+            policy,
+            stored,
+        };
+        let mut live = None;
+        if let Some(granted) = trial.grant {
+            tried.scopes.clone_from(&granted.set.scopes);
+            live = Some(LiveToken::new(granted.set.clone(), 1, bare.policy.expiry_margin_ms));
+            tried.staged = Some(staged(granted.set.clone(), bare.policy.clone(), granted.stored.clone()));
+        } else if !trial.ask || method.scheme.ty.needs_consent() {
             tried.pins = pins;
             return Ok(tried);
-        }
-        let mut live = None;
-        if bare.needs_token {
+        } else if bare.needs_token {
             let held: Arc<[Pin]> = pins.clone().into();
             let source = TokenSource {
                 materials: trial.materials,
@@ -296,17 +328,8 @@ impl Broker {
                 Ok(answered) => answered.map_err(|failure| token_refused(failure, &spot))?,
                 Err(_) => return Err(token_never(&spot)),
             };
-            let margin_ms = obtained.policy.expiry_margin_ms;
-            let id = id_of(
-                trial.credential.as_str(),
-                trial.environment,
-                trial.values_version,
-                None,
-                "default",
-                &bare.token_uses,
-            );
-            live = Some(LiveToken::new(obtained.set.clone(), 1, margin_ms));
-            tried.staged = Some(Staged { id, set: obtained.set, margin_ms });
+            live = Some(LiveToken::new(obtained.set.clone(), 1, obtained.policy.expiry_margin_ms));
+            tried.staged = Some(staged(obtained.set, obtained.policy, None));
         }
         let resolved = match &live {
             Some(live) => trial.materials.resolve(Some(&live.set), self.now(), &*self.parts.entropy)?,
@@ -315,14 +338,14 @@ impl Broker {
         for place in &resolved.destinations {
             // Held pins stay as they are, but for a base URL that the token's answer brings.
             if !pins.contains(&place.pin) && trial.held.is_none() {
-                check_host(self, definition, &place.pin.origin)
+                check_place(self, definition, &resolved.client_hosts, place)
                     .map_err(|problem| spot.destination(&place.from, *problem))?;
                 pins.push(place.pin.clone());
             }
         }
         tried.pins.clone_from(&pins);
         let mut resolved = resolved;
-        let Some(request) = resolved.verify.take() else { return Ok(tried) };
+        let Some(request) = resolved.verify.take().filter(|_| trial.ask) else { return Ok(tried) };
         let plan = Plan::build(self, definition, resolved, &pins.into(), None, from_token)?;
         let behalf = Behalf {
             actor: trial.actor,

@@ -66,7 +66,7 @@ impl Broker {
     /// Makes the values of version `number` the newest, once they are verified. `environment` may be left out
     /// where only one has that version.
     pub async fn restore_version(
-        &self,
+        self: &std::sync::Arc<Self>,
         actor: &Actor,
         id: &str,
         number: i64,

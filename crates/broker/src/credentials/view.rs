@@ -3,15 +3,16 @@
 
 use std::collections::BTreeMap;
 
-use latchstring_model::Timestamp;
 use latchstring_model::entity::{Principal, Status};
 use latchstring_model::id::{CredentialId, ProjectId};
 use latchstring_model::problem::Refused;
+use latchstring_model::{Code, Timestamp};
+use latchstring_store::consents::{ConsentRow, State};
 use latchstring_store::credentials::CredentialRow;
 use latchstring_store::shares::ShareWithGrants;
 use latchstring_store::tokens::{TokenRow, TokenState};
 use latchstring_store::values::ValuesRow;
-use latchstring_store::{Tx, shares, tokens, users, values};
+use latchstring_store::{Tx, consents, shares, tokens, users, values};
 use serde_json::{Map, Value};
 
 use crate::road::authorise;
@@ -25,6 +26,7 @@ pub struct View {
     pub connector: String,
     pub connector_uid: String,
     pub auth_method: String,
+    pub oauth_client: Option<String>,
     pub owner: Principal,
     pub owner_email: Option<String>,
     pub note: Option<String>,
@@ -54,6 +56,8 @@ pub struct EnvironmentView {
     pub token: Option<TokenView>,
     pub account: Option<String>,
     pub scopes: Option<Vec<String>>,
+    /// Only for the owner.
+    pub authorization: Option<AuthorizationView>,
     pub destinations: Vec<String>,
 }
 
@@ -62,6 +66,51 @@ pub struct TokenView {
     pub obtained_at: Option<Timestamp>,
     pub grant_expires_at: Option<Timestamp>,
     pub last_error: Option<String>,
+    pub failures: i64,
+    /// After a failure: nobody asks before.
+    pub retry_at: Option<Timestamp>,
+}
+
+/// The consent that was begun last, and how it went.
+pub struct AuthorizationView {
+    pub state: &'static str,
+    pub began_at: Timestamp,
+    pub expires_at: Timestamp,
+    pub ended_at: Option<Timestamp>,
+    pub code: Option<String>,
+    pub detail: Option<String>,
+    pub hint: Option<String>,
+}
+
+impl AuthorizationView {
+    fn of(row: ConsentRow, now: Timestamp) -> Self {
+        let mut view = Self {
+            state: row.state.as_str(),
+            began_at: row.created_at,
+            expires_at: row.expires_at,
+            ended_at: None,
+            code: None,
+            detail: None,
+            hint: None,
+        };
+        match row.ending {
+            Some(ending) => {
+                view.ended_at = Some(ending.at);
+                view.code = Some(ending.outcome).filter(|code| code != "ok");
+                view.detail = ending.detail;
+                view.hint = ending.hint;
+            }
+            None if row.expires_at <= now => {
+                view.state = State::Failed.as_str();
+                view.ended_at = Some(row.expires_at);
+                view.code = Some(Code::ConsentExpired.as_str().to_owned());
+                view.detail = Some("Nobody finished the sign-in in time; nothing has changed.".into());
+                view.hint = Some("Start it again: POST /api/v1/credentials/{id}/authorize.".into());
+            }
+            None => {}
+        }
+        view
+    }
 }
 
 pub struct ShareView {
@@ -144,7 +193,14 @@ impl Broker {
                 Sight::Owner { with_fields: true } => Some(self.open_fields(&row, &values)?),
                 _ => None,
             };
+            let authorization = match sight {
+                Sight::Owner { .. } if row.oauth_client_id.is_some() || values.standing.scopes.is_some() => {
+                    consents::latest(tx, &row, &values.environment).await.map_err(refusals::store)?
+                }
+                _ => None,
+            };
             let view = EnvironmentView {
+                authorization: authorization.map(|row| AuthorizationView::of(row, self.now())),
                 status: status_of(row.disabled || row.deletes_at.is_some(), &values, token),
                 version: values.version,
                 verified_at: values.standing.verified_at,
@@ -159,6 +215,8 @@ impl Broker {
                         obtained_at: token.life.map(|life| life.obtained_at),
                         grant_expires_at: token.grant_expires_at,
                         last_error: token.last_error.clone(),
+                        failures: token.failures,
+                        retry_at: token.retry_at,
                     }),
                 account: values.standing.account.clone(),
                 scopes: values.standing.scopes.clone(),
@@ -171,6 +229,7 @@ impl Broker {
         }
         let connector = row.connector.rsplit('/').next().unwrap_or(&row.connector).to_owned();
         Ok(View {
+            oauth_client: row.oauth_client_id.as_ref().map(ToString::to_string),
             slug: shown.first().map(|share| share.share.slug.clone()),
             external_id: shown.first().and_then(|share| share.share.external_id.clone()),
             shares: shown

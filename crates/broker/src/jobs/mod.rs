@@ -181,6 +181,15 @@ impl Broker {
             async move { broker.tell_of_ending_grants().await.map_err(|problem| problem.to_string()) }
         }));
 
+        let broker = Arc::clone(self);
+        start(Job::new("devices", Duration::from_secs(1), move || {
+            let broker = Arc::clone(&broker);
+            async move {
+                // What was asked goes on by itself.
+                broker.poll_devices().await.map(|_| Again::Later).map_err(|problem| problem.to_string())
+            }
+        }));
+
         if self.settings.background_refresh {
             let broker = Arc::clone(self);
             start(Job::new("tokens", Duration::from_secs(5), move || {

@@ -7,7 +7,7 @@ use latchstring_model::entity::Principal;
 use latchstring_store::credentials::CredentialRow;
 use latchstring_store::instance::ServerRow;
 use latchstring_store::{
-    StoreError, WriteTx, api_keys, credentials, idempotency, instance, sessions, shares,
+    StoreError, WriteTx, api_keys, consents, credentials, idempotency, instance, sessions, shares,
 };
 
 use super::supervisor::Again;
@@ -63,10 +63,11 @@ impl Broker {
         let mut tx = self.parts.store.begin_upkeep().await?;
         let ended = sessions::purge_expired(&mut tx, now).await?;
         let repeats = idempotency::purge(&mut tx, now.plus_millis(-KEPT)).await?;
+        let consents = consents::purge(&mut tx, now.plus_millis(-crate::consent::KEPT)).await?;
         let servers = instance::purge_servers(&mut tx, FORGOTTEN).await?;
         tx.commit().await?;
-        if ended + repeats + servers > 0 {
-            tracing::debug!(ended, repeats, servers, "removed what had run out");
+        if ended + repeats + consents + servers > 0 {
+            tracing::debug!(ended, repeats, consents, servers, "removed what had run out");
         }
         Ok(Again::Later)
     }
@@ -80,6 +81,7 @@ impl Broker {
         let full = i64::try_from(due.len()).is_ok_and(|count| count >= DELETIONS);
         let mut deleted = 0;
         for row in due {
+            self.revoke_grants(&Actor::operator(), &row).await;
             let mut tx = self.parts.store.begin_write(&[row.id.as_str(), row.owner.id()]).await?;
             // It may have been restored, or given away, since it was listed.
             let current = credentials::for_upkeep(&mut tx, &row.id).await?;

@@ -10,7 +10,7 @@ use super::{KeyError, load_data_keys};
 use crate::Broker;
 use crate::actor::Actor;
 use crate::audit::events::{self, Event};
-use crate::sealing::{secret_aad, token_aad, values_aad, webhook_aad};
+use crate::sealing::{oauth_client_aad, secret_aad, token_aad, values_aad, webhook_aad};
 
 /// Values (of each kind) that are sealed anew in one transaction.
 const BATCH: i64 = 25;
@@ -39,6 +39,7 @@ fn aad(row: &SealedRow) -> Aad {
             secret_aad(project_id, environment_id, *kind, name, row.version)
         }
         SealedPlace::Token { id, environment, .. } => token_aad(id, environment, row.version),
+        SealedPlace::OAuthClient { id } => oauth_client_aad(id, row.version),
         SealedPlace::Webhook { id, project_id } => webhook_aad(project_id, id, row.version),
     }
 }
@@ -59,6 +60,7 @@ fn name(row: &SealedRow) -> String {
         SealedPlace::Token { credential_id, environment, .. } => {
             format!("a token of {credential_id} in {environment}")
         }
+        SealedPlace::OAuthClient { id } => format!("the secrets of the OAuth client {id}"),
         SealedPlace::Webhook { id, .. } => format!("the secret of {id}"),
     }
 }

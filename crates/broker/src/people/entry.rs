@@ -64,6 +64,11 @@ impl Door {
         Self { broker, limits, used: Mutex::default(), secure }
     }
 
+    /// Whether people come over https, so that cookies can be kept to it.
+    pub(crate) fn is_secure(&self) -> bool {
+        self.secure
+    }
+
     pub fn broker(&self) -> &Arc<Broker> {
         &self.broker
     }

@@ -4,8 +4,8 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use latchstring_connectors::{
-    AuthMethod, Context, Definition, Lookup, LookupUnavailable, ProjectContext, RenderError, Resolved,
-    SecretValue, UserContext, Values,
+    AuthMethod, Context, Definition, Lookup, LookupUnavailable, OAuthClient, ProjectContext, RenderError,
+    Resolved, SecretValue, UserContext, Values,
 };
 use latchstring_model::id::{EnvironmentId, ProjectId};
 use latchstring_model::problem::Refused;
@@ -76,6 +76,8 @@ pub struct Materials {
     pub project: Option<ProjectContext>,
     pub environment: Option<String>,
     pub names: Arc<Names>,
+    /// Our registration with the provider, for methods that need consent.
+    pub client: Option<Arc<OAuthClient>>,
 }
 
 pub fn user_context(person: &Person) -> UserContext {
@@ -103,7 +105,14 @@ impl Materials {
             project: None,
             environment: None,
             names,
+            client: None,
         }
+    }
+
+    #[must_use]
+    pub fn with_client(mut self, client: Option<Arc<OAuthClient>>) -> Self {
+        self.client = client;
+        self
     }
 
     #[must_use]
@@ -146,6 +155,7 @@ impl Materials {
             project: self.project.as_ref(),
             environment: self.environment.as_deref(),
             lookup: &*self.names,
+            client: self.client.as_deref(),
             token: token.map(|token| token.metadata.expose()),
             input,
             now,

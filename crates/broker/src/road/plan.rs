@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use http::{HeaderMap, HeaderName, HeaderValue};
 use latchstring_connectors::Definition;
-use latchstring_connectors::{Fixed, HostPattern, HostVerdict, Resolved, Uses};
+use latchstring_connectors::{Destination, Fixed, HostPattern, HostVerdict, Resolved, Uses};
 use latchstring_egress::{Identity, IdentityParts};
 use latchstring_model::address::Address;
 use latchstring_model::problem::Refused;
@@ -108,6 +108,30 @@ pub(crate) fn check_host(
     Err(Problem::new(Code::DestinationNotAllowed, detail).hint(hint).into())
 }
 
+/// Whether a place may be gone to at all: as the definition's `hosts` say, unless the OAuth client names it, and
+/// as the client's own hosts say.
+pub(crate) fn check_place(
+    broker: &Broker,
+    definition: &Definition,
+    client_hosts: &[HostPattern],
+    place: &Destination,
+) -> Refused<()> {
+    let origin = &place.pin.origin;
+    if !place.of_client {
+        check_host(broker, definition, origin)?;
+    }
+    if client_hosts.is_empty() || client_hosts.iter().any(|pattern| pattern.fits(origin)) {
+        return Ok(());
+    }
+    let hosts: Vec<String> = client_hosts.iter().map(ToString::to_string).collect();
+    Err(Problem::new(
+        Code::DestinationNotAllowed,
+        format!("{origin} is none of the hosts that the OAuth client may be used with: {}.", hosts.join(", ")),
+    )
+    .hint("Check the address for typing errors, choose another OAuth client, or ask a superuser to add the host to its `hosts`.")
+    .into())
+}
+
 impl Plan {
     /// `stored` are the pins that were fixed when the values were verified. With `from_token` the base URL
     /// came out of a token answer of a pinned token host: that, and only that, may move the call's pin.
@@ -129,16 +153,13 @@ impl Plan {
                 .hint("Write it whole, as in https://api.example.com/v1.")
         })?;
         let pins = if from_token {
-            check_host(broker, definition, &base.origin)?;
+            let calls = |place: &&Destination| place.pin.purpose == PinPurpose::Call;
+            for place in resolved.destinations.iter().filter(calls) {
+                check_place(broker, definition, &resolved.client_hosts, place)?;
+            }
             let mut pins: Vec<Pin> =
                 stored.iter().filter(|pin| pin.purpose != PinPurpose::Call).cloned().collect();
-            pins.extend(
-                resolved
-                    .destinations
-                    .iter()
-                    .filter(|place| place.pin.purpose == PinPurpose::Call)
-                    .map(|place| place.pin.clone()),
-            );
+            pins.extend(resolved.destinations.iter().filter(calls).map(|place| place.pin.clone()));
             pins.into()
         } else {
             bind::check_pins(stored, PinPurpose::Call, &base.origin, &base.path)?;

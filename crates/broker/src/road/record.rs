@@ -11,10 +11,12 @@ use latchstring_journal::{
 use latchstring_model::entity::Outcome;
 use latchstring_model::id::{CallId, CredentialId, ProjectId};
 use latchstring_model::problem::Refused;
-use latchstring_model::{CallTicket, Clock, Code, Pin, Problem, Timestamp};
+use latchstring_model::{CallTicket, Clock, Code, Origin, Pin, PinPurpose, Problem, Timestamp};
 
 use crate::actor::{Actor, Who};
+use crate::audit::Event;
 use crate::metrics::CallCounts;
+use crate::{Broker, refusals};
 
 /// Everything about a call that is written down before it is made.
 pub struct About<'a> {
@@ -55,7 +57,11 @@ fn refused(error: &AppendError) -> Box<Problem> {
 }
 
 /// Writes the intent, then gives out the ticket.
-pub async fn intent(journal: &Writer, about: &About<'_>, pins: Arc<[Pin]>) -> Refused<CallTicket> {
+pub fn intent(
+    journal: &Writer,
+    about: &About<'_>,
+    pins: Arc<[Pin]>,
+) -> impl Future<Output = Refused<CallTicket>> + Send + use<> {
     let record = Record::Intent(Intent {
         call_id: Cow::Borrowed(about.call),
         at: about.at,
@@ -69,8 +75,29 @@ pub async fn intent(journal: &Writer, about: &About<'_>, pins: Arc<[Pin]>) -> Re
         path: about.path.into(),
         client: about.client.map(Cow::Borrowed),
     });
-    journal.append(&record).await.map_err(|error| refused(&error))?;
-    Ok(CallTicket::mint(about.call.clone(), about.project.cloned(), pins))
+    let written = journal.append(&record);
+    let (call, project) = (about.call.clone(), about.project.cloned());
+    async move {
+        written.await.map_err(|error| refused(&error))?;
+        Ok(CallTicket::mint(call, project, pins))
+    }
+}
+
+/// For reading what a provider publishes for everybody (RFC 8414): no credential is used and nothing secret is
+/// sent, so there is no call to record. The event that says who asked, and where, is in the audit trail first.
+pub async fn document(
+    broker: &Broker,
+    actor: &Actor,
+    event: Event,
+    origin: &Origin,
+    project: Option<&ProjectId>,
+) -> Refused<CallTicket> {
+    let mut tx = broker.parts.store.begin_upkeep().await.map_err(refusals::store)?;
+    broker.record(&mut tx, actor, event).await?;
+    tx.commit().await.map_err(refusals::store)?;
+    let call = CallId::new(broker.now(), &*broker.parts.entropy);
+    let pins = Arc::from([Pin::new(PinPurpose::Token, origin.clone(), "/")]);
+    Ok(CallTicket::mint(call, project.cloned(), pins))
 }
 
 /// The outcome of a call that has an intent. Written when it ends, however it ends: dropped early means

@@ -63,7 +63,7 @@ impl Default for Turns {
 }
 
 /// What a token is asked for with, put together without a caller.
-pub(super) struct Rebuilt {
+pub(crate) struct Rebuilt {
     pub materials: Materials,
     pub pins: Arc<[Pin]>,
     pub actor: Actor,
@@ -182,7 +182,7 @@ impl Broker {
 
     /// The materials that give a token this id, without a caller: those of the credential alone, or in one of
     /// the environments that it is granted to.
-    async fn rebuilt(&self, row: &TokenRow) -> Refused<Option<Rebuilt>> {
+    pub(crate) async fn rebuilt(&self, row: &TokenRow) -> Refused<Option<Rebuilt>> {
         let mut tx = self.parts.store.begin_read().await.map_err(refusals::store)?;
         let Some(credential) =
             credentials::for_upkeep(&mut tx, &row.key.credential_id).await.map_err(refusals::store)?
@@ -198,18 +198,20 @@ impl Broker {
         if found.row.is_some() && found.definition.digest() != credential.digest {
             return Ok(None);
         }
-        let alone = self.materials_of(&credential, &values, &found, Names::default())?;
+        let ticket = authorise::token_opens();
+        let client = self.client_of(&mut tx, &ticket, &credential, &found).await?;
+        let client = client.map(|opened| Arc::new(opened.client));
+        let alone =
+            self.materials_of(&credential, &values, &found, Names::default())?.with_client(client.clone());
         if let Some(rebuilt) = self.fits(row, &credential, &values, alone, None) {
             return Ok(Some(rebuilt));
         }
         for (project, environment) in contexts(&mut tx, &credential, &values.environment).await? {
-            let ticket = authorise::token_opens();
             let names = self.names(&mut tx, &ticket, &project.id, &environment.id).await?;
-            let materials = self.materials_of(&credential, &values, &found, names)?.for_caller(
-                None,
-                &project,
-                &environment,
-            );
+            let materials = self
+                .materials_of(&credential, &values, &found, names)?
+                .with_client(client.clone())
+                .for_caller(None, &project, &environment);
             if let Some(rebuilt) = self.fits(row, &credential, &values, materials, Some(project.id)) {
                 return Ok(Some(rebuilt));
             }
@@ -242,7 +244,8 @@ impl Broker {
         project: Option<ProjectId>,
     ) -> Option<Rebuilt> {
         let bare = materials.resolve(None, self.now(), &*self.parts.entropy).ok()?;
-        (bare.needs_token && token_id(credential, values, &bare.token_uses) == row.key.id).then(|| Rebuilt {
+        let id = token_id(credential, values, materials.client.as_deref(), &bare.token_uses);
+        (bare.needs_token && id == row.key.id).then(|| Rebuilt {
             materials,
             pins: values.pins.clone().into(),
             actor: Actor::operator(),

@@ -1,10 +1,11 @@
 //! The refresh protocol's steps on the database: each command of the state machine is one transaction.
 
+use latchstring_connectors::TokenPolicy;
 use latchstring_model::SecretString;
 use latchstring_schemes::refresh::{self, Intent, LEASE_MS, Lease, Life, Ran, Step, TokenRow, TokenState};
 use latchstring_schemes::token::TokenSet;
 use latchstring_store::tokens::{self, NewToken, TokenKey};
-use latchstring_store::{StoreError, tokens as rows};
+use latchstring_store::{StoreError, tokens as rows, values};
 
 use crate::Broker;
 use crate::sealing::token_aad;
@@ -74,12 +75,13 @@ impl Broker {
             self.parts.store.begin_upkeep().await?
         };
         let done = match step {
-            Step::Take { owner, seen_fence, version, may_repeat, forced } => {
+            Step::Take { owner, seen_fence, version, may_repeat, patience_ms, forced } => {
                 let take = tokens::Take {
                     owner,
                     seen_fence: *seen_fence,
                     version: *version,
                     may_repeat: *may_repeat,
+                    patience_ms: *patience_ms,
                     forced: *forced,
                     lease_ms: LEASE_MS,
                 };
@@ -105,6 +107,7 @@ impl Broker {
             Step::Orphan { seen_fence, version } => {
                 tokens::orphan(&mut tx, id, *seen_fence, *version, LOST_ANSWER).await?
             }
+            Step::Bury { owner } => tokens::bury(&mut tx, owner).await? > 0,
             Step::Replace { life } => match (held.obtained, tokens::locked(&mut tx, id).await?) {
                 (Some(set), Some(row)) => {
                     tokens::save(
@@ -118,6 +121,10 @@ impl Broker {
                 _ => false,
             },
         };
+        if done && let Step::Dead { .. } | Step::Orphan { .. } = step {
+            let key = held.key;
+            values::grant_ended(&mut tx, &key.credential_id, &key.environment, key.values_version).await?;
+        }
         if done {
             // Told in the same transaction: neither is there without the other.
             match step {
@@ -142,9 +149,9 @@ impl Broker {
         key: &TokenKey,
         set: &TokenSet,
         version: i64,
-        margin_ms: Option<i64>,
+        policy: &TokenPolicy,
     ) -> Result<NewToken, StoreError> {
-        self.sealed(key, set, version, life_of(set, margin_ms))
+        self.sealed(key, set, version, life_of(set, policy))
     }
 
     fn sealed(
@@ -172,6 +179,18 @@ impl Broker {
         })
     }
 
+    /// Clears what processes that have ended left open, before this one begins: their tokens can be asked for at
+    /// once instead of when the leases run out. How many there were.
+    pub async fn bury_ended(&self) -> Result<u64, StoreError> {
+        let mut tx = self.parts.store.begin_upkeep().await?;
+        let mut cleared = 0;
+        for server in self.parts.journal.ended() {
+            cleared += tokens::bury(&mut tx, server.as_str()).await?;
+        }
+        tx.commit().await?;
+        Ok(cleared)
+    }
+
     /// Reads a stored token: the row is the state machine's, the set is opened.
     pub(super) async fn read_token(
         &self,
@@ -182,10 +201,16 @@ impl Broker {
     }
 }
 
-pub(super) fn life_of(set: &TokenSet, own_margin_ms: Option<i64>) -> Life {
+/// A grant that dies when it is left alone is renewed in time, however long its access token lives.
+pub(super) fn life_of(set: &TokenSet, policy: &TokenPolicy) -> Life {
+    let fresh_until = set.fresh_until(policy.expiry_margin_ms);
+    let kept_alive = policy
+        .keep_alive_secs
+        .filter(|_| set.refresh_token.is_some())
+        .map(|secs| set.obtained_at.plus_secs(secs));
     Life {
         obtained_at: set.obtained_at,
-        fresh_until: set.fresh_until(own_margin_ms),
+        fresh_until: [fresh_until, kept_alive].into_iter().flatten().min(),
         expires_at: set.expires_at,
     }
 }

@@ -2,22 +2,32 @@
 //! of a secret never share one by accident.
 
 use aws_lc_rs::digest::{Context, SHA256};
-use latchstring_connectors::Uses;
+use latchstring_connectors::{OAuthClient, Uses};
 use latchstring_store::credentials::CredentialRow;
 use latchstring_store::values::ValuesRow;
 
 /// Credential, its own value set, values version, OAuth client, and what the token's templates read of user,
 /// project, secrets and variables. What was read is keyed with the credential's id and hashed once more with
 /// the rest: the id shows none of it.
-pub fn token_id(credential: &CredentialRow, values: &ValuesRow, uses: &Uses) -> String {
+pub fn token_id(
+    credential: &CredentialRow,
+    values: &ValuesRow,
+    client: Option<&OAuthClient>,
+    uses: &Uses,
+) -> String {
     id_of(
         credential.id.as_str(),
         &values.environment,
         values.version,
-        credential.oauth_client_id.as_ref().map(|id| id.as_str()),
+        client.map(bound_to).as_deref(),
         "default",
         uses,
     )
+}
+
+/// The client with what grants are bound to: when that is another, no token of before is found.
+pub fn bound_to(client: &OAuthClient) -> String {
+    format!("{}/{}", client.id, client.digest)
 }
 
 pub fn id_of(

@@ -5,6 +5,7 @@
 
 pub mod background;
 mod driver;
+mod grant;
 mod key;
 mod obtain;
 mod source;
@@ -23,7 +24,8 @@ use tokio::sync::watch;
 use crate::road::mask::MaskSet;
 use crate::road::route::Route;
 
-pub use key::{id_of, token_id};
+pub(crate) use grant::one_that_renders;
+pub use key::{bound_to, id_of, token_id};
 pub(crate) use source::excerpt;
 pub use source::{AskClass, AskFailure, Exchange, TokenSource};
 
@@ -163,6 +165,13 @@ impl TokenBook {
 
     fn find(&self, id: &str) -> Option<Arc<TokenSlot>> {
         self.slots.lock().unwrap_or_else(PoisonError::into_inner).get(id).and_then(Weak::upgrade)
+    }
+
+    /// What is remembered of a token is not what is stored any more.
+    pub(crate) fn forget(&self, id: &str) {
+        if let Some(slot) = self.find(id) {
+            slot.forget();
+        }
     }
 
     /// Keeps the token of a call whose route ends with it.

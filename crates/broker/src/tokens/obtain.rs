@@ -4,6 +4,7 @@
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
+use latchstring_model::entity::Status;
 use latchstring_model::problem::Refused;
 use latchstring_model::{Code, OpenTicket, Problem, Timestamp};
 use latchstring_schemes::refresh::{
@@ -11,6 +12,7 @@ use latchstring_schemes::refresh::{
 };
 use latchstring_schemes::token::TokenSet;
 use latchstring_store::tokens::{self, TokenKey};
+use latchstring_store::{credentials, values};
 use tokio::sync::watch;
 
 use super::background::Rebuilt;
@@ -226,6 +228,7 @@ impl Broker {
                 None => Err(refusals::internal(&"a token was saved that was not obtained")),
             },
             Ended::Use { .. } => self.stored(slot, policy.expiry_margin_ms).await,
+            Ended::NeedsConsent => Err(self.without_consent(&key).await),
             other => Err(refused(other, learned.failure, self.stored_error(&key).await)),
         }
     }
@@ -290,7 +293,7 @@ impl Broker {
         };
         match answered {
             Ok(obtained) => {
-                let life = life_of(&obtained.set, obtained.policy.expiry_margin_ms);
+                let life = life_of(&obtained.set, &obtained.policy);
                 learned.obtained = Some(obtained);
                 Answer::Token(life)
             }
@@ -303,7 +306,7 @@ impl Broker {
     }
 
     /// The stored token of a slot, opened, with its version.
-    async fn open_stored(&self, slot: &TokenSlot) -> Refused<Option<(TokenSet, i64)>> {
+    pub(super) async fn open_stored(&self, slot: &TokenSlot) -> Refused<Option<(TokenSet, i64)>> {
         let Some((row, _)) = self.read_token(&slot.id).await.map_err(refusals::store)? else {
             return Ok(None);
         };
@@ -330,6 +333,21 @@ impl Broker {
         }
     }
 
+    /// There is no grant: nobody ever gave one, or what it was given for has changed (the OAuth client's endpoints).
+    async fn without_consent(&self, key: &TokenKey) -> Box<Problem> {
+        let values = async {
+            let mut reader = self.parts.store.read().await.ok()?;
+            let credential = credentials::for_upkeep(&mut reader, &key.credential_id).await.ok()??;
+            values::one(&mut reader, &credential, &key.environment).await.ok()?
+        };
+        match values.await.map(|values| values.standing) {
+            Some(standing) if standing.status == Status::NeedsReconnect => {
+                refused(Ended::NeedsReconnect, None, standing.check_error)
+            }
+            _ => refused(Ended::NeedsConsent, None, None),
+        }
+    }
+
     async fn stored_error(&self, key: &TokenKey) -> Option<String> {
         self.read_token(&key.id)
             .await
@@ -340,7 +358,7 @@ impl Broker {
     }
 }
 
-async fn wait(mut landing: Landing) -> Refused<Arc<LiveToken>> {
+pub(super) async fn wait(mut landing: Landing) -> Refused<Arc<LiveToken>> {
     let landed = tokio::time::timeout(WAIT, landing.wait_for(Option::is_some)).await;
     match landed {
         Ok(Ok(landed)) => landed.clone().unwrap_or_else(|| Err(busy())),

@@ -132,7 +132,7 @@ impl Broker {
         let mut secrets = grant.secrets(source.current);
         secrets.extend(mask.iter().cloned());
         let masker = Masker::new(Some(Arc::new(MaskSet::new(&secrets))), None);
-        let url = masker.mask_text(&request.address.to_string());
+        let url = masker.mask_url(&request.address.to_string());
         let method = request.method.to_string();
         let own = own(source, Purpose::Token, PinPurpose::Token, identity, "(token request)");
         let mut answer = self.fetch(own, request).await;
@@ -184,7 +184,7 @@ impl Broker {
                 }
                 StepsNext::Send(request) => request,
             };
-            let url = steps_masker(mask, &run).mask_text(&request.address.to_string());
+            let url = steps_masker(mask, &run).mask_url(&request.address.to_string());
             let verb = request.method.to_string();
             let own = own(source, Purpose::Step, PinPurpose::Step, identity, "(login step)");
             let answer = match self.fetch(own, request).await {

@@ -18,7 +18,7 @@ use latchstring_schemes::token::TokenSet;
 use latchstring_schemes::wire::{Outgoing, WireRequest};
 use serde_json::{Map, Value, json};
 
-use crate::world::World;
+use crate::world::{World, oauth_client};
 
 /// A method's values and what they lead to.
 struct Row {
@@ -636,10 +636,9 @@ fn every_method_that_can_be_used_has_a_row() {
     for id in known.iter().map(|(id, _)| *id).collect::<BTreeSet<_>>() {
         let definition = connector(id);
         for method in &definition.auth_methods {
-            if method.scheme.ty.usable() {
+            if !method.scheme.ty.needs_consent() {
                 assert!(known.contains(&(id, method.id.as_str())), "{id} {} has no row", method.id);
             } else {
-                assert!(method.scheme.ty.needs_consent(), "{id} {}", method.id);
                 let none = json!({});
                 let given = rows.iter().find(|row| row.connector == id).map_or(&none, |row| &row.values);
                 // Whatever of those values it has too.
@@ -653,10 +652,20 @@ fn every_method_that_can_be_used_has_a_row() {
                     .filter(|(name, _)| method.field(name).is_some())
                     .collect::<Map<_, _>>();
                 let values = values(definition, method, &Value::Object(given));
-                match definition.resolve(method, &World::new().context(&values)) {
+                let mut world = World::new();
+                match definition.resolve(method, &world.context(&values)) {
                     Err(RenderError::NotUsable { .. }) => {}
                     Err(error) => panic!("{id} {}: {error}", method.id),
-                    Ok(_) => panic!("{id} {} needs consent", method.id),
+                    Ok(_) => panic!("{id} {} needs an OAuth client", method.id),
+                }
+                world.client = Some(oauth_client());
+                let resolved = definition
+                    .resolve(method, &world.context(&values))
+                    .unwrap_or_else(|error| panic!("{id} {}: {error}", method.id));
+                assert!(resolved.needs_token && resolved.consent.is_some(), "{id} {}", method.id);
+                for place in resolved.destinations.iter().filter(|place| !place.of_client) {
+                    let verdict = definition.host_verdict(&place.pin.origin);
+                    assert_eq!(verdict, HostVerdict::Allowed, "{id} {} {}", method.id, place.from);
                 }
             }
         }
@@ -702,7 +711,7 @@ fn operations_and_metadata_render_with_the_least_and_with_everything() {
                 panic!("{id} {}: {}: {}", operation.name, errors[0].pointer, errors[0].detail)
             });
             world.input = Some(checked);
-            let (request, _) = definition
+            let (request, ..) = definition
                 .render_operation(operation, method, &world.context(&values))
                 .unwrap_or_else(|error| panic!("{id} {} {}: {error}", method.id, operation.name));
             let To::Path(path) = &request.to else { panic!("{id} {}: a path", operation.name) };

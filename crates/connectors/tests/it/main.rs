@@ -12,6 +12,7 @@ mod login;
 mod oauth_options;
 mod reference;
 mod resolving;
+mod salesforce;
 mod session_key;
 mod values;
 mod world;

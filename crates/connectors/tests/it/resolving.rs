@@ -178,7 +178,10 @@ fn salesforce_finds_its_login_and_then_its_instance() {
         assert_eq!(definition.host_verdict(&Address::parse(url).unwrap().origin), verdict, "{url}");
     }
     let error = refusal(world.resolve(definition, "authorization_code", json!({})));
-    assert!(matches!(error, RenderError::NotUsable { .. }) && error.to_string().contains("yet"), "{error}");
+    assert!(
+        matches!(error, RenderError::NotUsable { .. }) && error.to_string().contains("OAuth client"),
+        "{error}"
+    );
     assert!(
         definition
             .explain(None, 400, "{\"error_description\":\"User hasn't approved this consumer\"}")
@@ -359,7 +362,7 @@ fn operations_render_what_the_caller_gave_as_data() {
         let input = definition.check_input(operation, json!({"id": id}).as_object().unwrap()).unwrap();
         world.input = Some(input);
         match definition.render_operation(operation, method, &world.context(&values)) {
-            Ok((request, uses)) => {
+            Ok((request, uses, _)) => {
                 assert!(uses.input);
                 let To::Path(path) = request.to else { panic!("a path") };
                 let query = request
@@ -391,7 +394,7 @@ fn operations_render_what_the_caller_gave_as_data() {
             .check_input(operation, json!({"name": "{{ x }}", "tags": "a b"}).as_object().unwrap())
             .unwrap(),
     );
-    let (request, _) = definition.render_operation(operation, method, &world.context(&values)).ok().unwrap();
+    let (request, ..) = definition.render_operation(operation, method, &world.context(&values)).ok().unwrap();
     let body: Value = serde_json::from_slice(request.body.unwrap().bytes.expose()).unwrap();
     assert_eq!(body, json!({"name": "{{ x }}", "tags": ["a", "b"], "fixed": 1}));
 }

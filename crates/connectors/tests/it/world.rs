@@ -3,9 +3,11 @@
 use std::collections::BTreeMap;
 
 use latchstring_connectors::{
-    Context, Definition, Lookup, LookupUnavailable, ProjectContext, RenderError, Resolved, SecretValue,
-    UserContext, Values,
+    ClientAuthMethod, Context, Definition, Lookup, LookupUnavailable, OAuthClient, OAuthEndpoints,
+    ProjectContext, RenderError, Resolved, SecretValue, UserContext, Values,
 };
+use latchstring_model::address::Address;
+use latchstring_model::id::OAuthClientId;
 use latchstring_model::{Entropy, Timestamp};
 use serde_json::{Map, Value};
 
@@ -43,11 +45,43 @@ impl Lookup for Store {
     }
 }
 
+/// A registration that names every endpoint, for connectors that leave them open.
+pub fn oauth_client() -> OAuthClient {
+    let at = |path: &str| Some(Address::parse(&format!("https://auth.example.net/{path}")).unwrap());
+    OAuthClient {
+        id: OAuthClientId::new(Timestamp(1), &Counting(7.into())),
+        name: "Ours".into(),
+        client_id: "our-client".into(),
+        auth: ClientAuthMethod::Basic,
+        secret: Some("our secret".into()),
+        private_key: None,
+        issuer: Some("https://auth.example.net".into()),
+        issuer_in_callback: false,
+        endpoints: OAuthEndpoints {
+            authorization: at("authorize"),
+            token: at("token"),
+            revocation: at("revoke"),
+            userinfo: at("userinfo"),
+            introspection: None,
+            device_authorization: at("device"),
+        },
+        mandatory_scopes: Vec::new(),
+        optional_scopes: Vec::new(),
+        authorize_params: Vec::new(),
+        token_params: Vec::new(),
+        pkce: true,
+        redirect_uri: "https://latch.example.org/oauth/callback/oac_1".into(),
+        hosts: Vec::new(),
+        digest: "d".into(),
+    }
+}
+
 pub struct World {
     pub store: Store,
     pub user: Option<UserContext>,
     pub project: ProjectContext,
     pub token: Option<Map<String, Value>>,
+    pub client: Option<OAuthClient>,
     pub input: Option<Value>,
     pub now: Timestamp,
     pub entropy: Counting,
@@ -67,6 +101,7 @@ impl World {
             }),
             project: ProjectContext { id: "prj_1".into(), slug: "acme".into(), name: "Acme".into() },
             token: None,
+            client: None,
             input: None,
             now: Timestamp(1_700_000_000_000),
             entropy: Counting(0.into()),
@@ -80,6 +115,7 @@ impl World {
             project: Some(&self.project),
             environment: Some("production"),
             lookup: &self.store,
+            client: self.client.as_ref(),
             token: self.token.as_ref(),
             input: self.input.as_ref(),
             now: self.now,

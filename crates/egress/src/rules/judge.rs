@@ -79,6 +79,11 @@ impl Rules {
         Self { allow, ..Self::default() }
     }
 
+    /// Whether there is an allow-list at all: without one nothing is ever called in clear.
+    pub fn allows_any(&self) -> bool {
+        !self.allow.is_empty()
+    }
+
     /// Tells where this server listens (after binding, so with real ports): never called by itself.
     /// `0.0.0.0` and `[::]` stand for every address of this machine.
     pub fn set_own_listeners(&self, listeners: Vec<SocketAddr>) {

@@ -137,6 +137,13 @@ async fn listen(mut settings: Settings, sandbox: bool) -> Result<Ending, Setting
         });
     }
     let broker = start::broker(&settings, &opened, egress, at.clone())?;
+    let cleared = broker.bury_ended().await.map_err(|error| SettingError(error.to_string()))?;
+    if cleared > 0 {
+        tracing::info!(
+            tokens = cleared,
+            "an earlier run of this server ended while it renewed tokens; they are free again"
+        );
+    }
     tokio::spawn(Arc::clone(broker.freshness()).run(opened.store.clone()));
     broker.learn_allowed_projects().await.map_err(|error| SettingError(error.to_string()))?;
     tokio::spawn(Arc::clone(&broker).keep_allowed_projects());
@@ -158,6 +165,7 @@ async fn listen(mut settings: Settings, sandbox: bool) -> Result<Ending, Setting
             cores: settings.data_cores,
             tls,
             trusted: TrustedProxies::new(settings.trusted_proxies.clone()),
+            max_connections: settings.max_connections,
         },
         &broker,
         &api,

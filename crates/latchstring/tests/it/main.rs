@@ -3,9 +3,13 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::disallowed_methods)]
 
 mod bound;
+mod coded;
 mod commands;
 mod egress;
 mod freshness;
+mod guides;
+mod keypairs;
+mod kills;
 mod logs;
 mod masking;
 mod notices;

@@ -6,6 +6,7 @@
 
 mod der;
 mod error;
+mod facts;
 mod text;
 
 use aws_lc_rs::rsa;
@@ -18,6 +19,7 @@ use zeroize::Zeroizing;
 
 pub(crate) use self::der::certificate_public_key;
 pub use self::error::{KeyError, KeyKind};
+pub use self::facts::{KeyFacts, facts};
 use self::text::Found;
 pub(crate) use self::text::blocks;
 

@@ -137,6 +137,16 @@ fn denied(error: &str, description: Option<&str>) -> String {
     }
 }
 
+/// The `state` of a callback, to find out whose answer it is. `None` when there is none, or more than one.
+pub fn callback_state(query: &str) -> Option<SecretString> {
+    let mut found = query.split('&').filter_map(|pair| {
+        let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
+        (form_decode(name) == "state").then(|| form_decode(value))
+    });
+    let state = found.next().filter(|state| !state.is_empty())?;
+    found.next().is_none().then(|| state.into())
+}
+
 /// Reads the query of a callback. `issuer` is the one of the server that was asked, if known:
 /// then an `iss` that differs is refused (mix-up, RFC 9207 §2.4), and when the server announces
 /// `iss` (`issuer_required`) one that is missing is refused too.

@@ -288,6 +288,30 @@ pub struct Revocation {
 }
 
 impl Revocation {
+    /// One request for each of its tokens, the refresh token first: with most providers it ends the whole grant.
+    pub fn requests(
+        &self,
+        token: &TokenSet,
+        now: Timestamp,
+        entropy: &dyn Entropy,
+    ) -> Result<Vec<WireRequest>, OAuthError> {
+        let access = (!token.access_token.is_empty()).then(|| (token.access_token.clone(), "access_token"));
+        let refresh = token.refresh_token.clone().filter(|refresh| !refresh.is_empty());
+        let named = token.named.values().map(|token| (token.access_token.clone(), "access_token"));
+        refresh
+            .map(|refresh| (refresh, "refresh_token"))
+            .into_iter()
+            .chain(access)
+            .chain(named)
+            .map(|(text, hint)| {
+                let mut params = Params::default();
+                params.push("token", text);
+                params.text("token_type_hint", hint);
+                self.endpoint.request(params, self.client.as_ref(), now, entropy)
+            })
+            .collect()
+    }
+
     /// Revoking the refresh token ends the whole grant with most providers; without one, the access token.
     pub fn request(
         &self,
@@ -365,6 +389,24 @@ impl Grant {
     /// [`TokenEndpoint::learn_nonce`].
     pub fn learn_nonce(&self, answer: &WireAnswer) -> bool {
         self.endpoint().learn_nonce(answer)
+    }
+
+    /// How its tokens are revoked at that address: asked as the token endpoint is, proven in the same way.
+    pub fn revocation(&self, url: Address) -> Revocation {
+        let first = self.endpoint();
+        let mut endpoint = TokenEndpoint::new(url);
+        endpoint.headers.clone_from(&first.headers);
+        endpoint.renames.clone_from(&first.renames);
+        Revocation { endpoint, client: self.client().cloned() }
+    }
+
+    /// The scopes that consent asks for; `None` for grants without a person.
+    pub fn consent_scope(&mut self) -> Option<&mut Scope> {
+        match self {
+            Grant::AuthorizationCode(grant) => Some(&mut grant.scope),
+            Grant::DeviceCode(grant) => Some(&mut grant.scope),
+            _ => None,
+        }
     }
 
     /// Whether a token request uses up a refresh token. Otherwise asking twice does no harm.

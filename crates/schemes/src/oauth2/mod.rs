@@ -22,7 +22,9 @@ mod request;
 mod rules;
 
 pub use assertion::Assertion;
-pub use authorize::{AuthorizeRequest, Callback, CallbackRefused, PkceVerifier, read_callback};
+pub use authorize::{
+    AuthorizeRequest, Callback, CallbackRefused, PkceVerifier, callback_state, read_callback,
+};
 pub use client::{ASSERTION_LIFE_SECS, Client, ClientAuth, PrivateKeyJwt};
 pub use error::{ErrorClass, OAuthError, Words, mask_text};
 pub use grant::{

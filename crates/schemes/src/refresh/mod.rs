@@ -18,6 +18,9 @@
 //! - A foreign intent that is `prepared` was never sent: go on. One that is `sent` may have spent the
 //!   refresh token: asking again is right only where that is harmless ([`Reuse`]), else the token
 //!   needs reconnecting. A late answer still saves then, and the token lives again.
+//! - A foreign process that is known to have ended (its journal's lock in our own folder is free) is buried:
+//!   its leases and intents are cleared at once. Nobody is left to get its answer, so that asking again costs
+//!   nothing; if the provider had committed, it says so now, and the grant is found dead.
 //! - When the holder itself gets no answer it knows that none can come any more, so it fails with
 //!   backoff and the token is asked for again: if the provider did commit, the old refresh token is
 //!   refused and the grant is found dead; if it did not, nothing was lost.
@@ -48,7 +51,12 @@ pub const ASK_LIMIT_MS: i64 = 45_000;
 pub const LEASE_MS: i64 = 60_000;
 
 /// How often a holder renews its lease while it asks.
-pub const HEARTBEAT_MS: i64 = 15_000;
+pub const HEARTBEAT_MS: i64 = 5_000;
+
+/// A holder that has not renewed its lease for so long has missed two heartbeats: it is dead, or so slow that it does
+/// not matter. Where asking twice is harmless ([`Reuse::Repeatable`]) its lease is not waited out: its callers' callers
+/// would get nothing for a minute. Two may ask at once then; the version decides whose token is kept.
+pub const SILENT_MS: i64 = 15_000;
 
 /// How long somebody waits for another's refresh before being told that it is busy.
 pub const WAIT_LIMIT_MS: i64 = 45_000;

@@ -9,10 +9,10 @@ use super::row::{Intent, Lease, Life, TokenRow, TokenState};
 /// in that statement. Where the condition does not hold nothing changes and the step is refused.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Step {
-    /// If nobody holds the lease, nobody took it since it was read (`seen_fence`), the version is
+    /// If nobody holds the lease (one that runs out within `patience_ms` does not count), nobody took it since it was read (`seen_fence`), the version is
     /// unmoved, and no request is open that must not be repeated:
     /// a new fence, the lease is `owner`'s for 60 s; `forced` notes the time.
-    Take { owner: String, seen_fence: i64, version: i64, may_repeat: bool, forced: bool },
+    Take { owner: String, seen_fence: i64, version: i64, may_repeat: bool, patience_ms: i64, forced: bool },
     /// If the lease with this fence has not run out: 60 s more.
     Renew { fence: i64 },
     /// If the lease with this fence has not run out and the version is unmoved: the intent is written.
@@ -35,6 +35,11 @@ pub enum Step {
     /// deadline with no lease: it is cleared, the grant counts as dead, and a new fence keeps its
     /// sender from any step but a late Save.
     Orphan { seen_fence: i64, version: i64 },
+    /// If the lease is `owner`'s, whether or not it has run out: lease and intent are cleared, and a new
+    /// fence keeps `owner` from any step but a late Save. Only for an owner whose process is known to
+    /// have ended: nobody is left who could get the answer, so asking again loses nothing that is not
+    /// lost already, and saves a grant whose request never reached the provider.
+    Bury { owner: String },
     /// Always: a token from consent or from the owner takes the place of what is there.
     Replace { life: Life },
 }
@@ -44,10 +49,10 @@ impl Step {
     pub fn apply(&self, row: &mut TokenRow, now: Timestamp) -> bool {
         let held = |row: &TokenRow, fence: i64| row.fence == fence && row.is_leased(now);
         match self {
-            Step::Take { owner, seen_fence, version, may_repeat, forced } => {
+            Step::Take { owner, seen_fence, version, may_repeat, patience_ms, forced } => {
                 if row.fence != *seen_fence
                     || row.version != *version
-                    || row.is_leased(now)
+                    || row.is_leased(now.plus_millis(*patience_ms))
                     || (row.intent.is_sent() && !may_repeat)
                 {
                     return false;
@@ -117,6 +122,14 @@ impl Step {
                 }
                 row.fence += 1;
                 die(row);
+            }
+            Step::Bury { owner } => {
+                if row.lease.as_ref().is_none_or(|lease| lease.owner != *owner) {
+                    return false;
+                }
+                row.fence += 1;
+                row.lease = None;
+                row.intent = Intent::None;
             }
             Step::Replace { life } => store(row, *life),
         }

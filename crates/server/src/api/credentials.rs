@@ -6,12 +6,13 @@ use axum::Json;
 use axum::extract::State;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::IntoResponse;
+use latchstring_broker::consent::BroughtGrant;
 use latchstring_broker::credentials::read::Wanted;
-use latchstring_broker::credentials::view::{EnvironmentView, ShareView, TokenView, View};
+use latchstring_broker::credentials::view::{AuthorizationView, EnvironmentView, ShareView, TokenView, View};
 use latchstring_broker::credentials::{self as broker, NewCredential, Verify};
 use latchstring_broker::people::Paging;
 use latchstring_model::entity::{Principal, Status};
-use latchstring_model::{Code, FieldError, Problem};
+use latchstring_model::{Code, Problem, Timestamp};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use utoipa::{IntoParams, ToSchema};
@@ -24,6 +25,7 @@ use crate::extract::body::Body;
 use crate::extract::page::{Listed, Page};
 use crate::extract::path::{Asked, Named};
 use crate::extract::precondition::etag;
+use crate::extract::secret::Secret;
 use crate::extract::time::Time;
 use crate::problem::{ApiResult, Refusals};
 
@@ -51,8 +53,12 @@ pub struct Token {
     obtained_at: Option<Time>,
     /// When the consent itself ends, where that is known.
     grant_expires_at: Option<Time>,
-    /// In plain words, with the provider's own beside, masked.
+    /// In plain words, with the provider's own beside, masked. Null after a success.
     last_error: Option<String>,
+    /// Failures in a row.
+    failures: i64,
+    /// After a failure: not tried again before.
+    retry_at: Option<Time>,
 }
 
 impl From<TokenView> for Token {
@@ -62,6 +68,39 @@ impl From<TokenView> for Token {
             obtained_at: token.obtained_at.map(Time::from),
             grant_expires_at: token.grant_expires_at.map(Time::from),
             last_error: token.last_error,
+            failures: token.failures,
+            retry_at: token.retry_at.map(Time::from),
+        }
+    }
+}
+
+/// A consent under way, or how it ended.
+#[derive(Serialize, ToSchema)]
+pub struct Authorization {
+    /// `begun`, `at_provider`, `exchanging`, `done` or `failed`.
+    state: &'static str,
+    began_at: Time,
+    expires_at: Time,
+    ended_at: Option<Time>,
+    /// Why not: `consent_denied`, `consent_expired`, `consent_incomplete`, `verification_failed`, …
+    #[serde(skip_serializing_if = "Option::is_none")]
+    code: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    detail: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    hint: Option<String>,
+}
+
+impl From<AuthorizationView> for Authorization {
+    fn from(view: AuthorizationView) -> Self {
+        Self {
+            state: view.state,
+            began_at: view.began_at.into(),
+            expires_at: view.expires_at.into(),
+            ended_at: view.ended_at.map(Time::from),
+            code: view.code,
+            detail: view.detail,
+            hint: view.hint,
         }
     }
 }
@@ -86,8 +125,12 @@ pub struct Environment {
     /// Who signed in, or whom the API says that this is.
     #[serde(skip_serializing_if = "Option::is_none")]
     account: Option<String>,
+    /// What was granted.
     #[serde(skip_serializing_if = "Option::is_none")]
     scopes: Option<Vec<String>>,
+    /// How the last consent went or stands; for the owner, for a day.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    authorization: Option<Authorization>,
     /// Where the values may be sent; only for the owner.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     destinations: Vec<String>,
@@ -106,6 +149,7 @@ impl From<EnvironmentView> for Environment {
             token: view.token.map(Token::from),
             account: view.account,
             scopes: view.scopes,
+            authorization: view.authorization.map(Authorization::from),
             destinations: view.destinations,
         }
     }
@@ -151,6 +195,8 @@ pub struct Credential {
     /// `builtin/<id>` or `<project>/<id>`.
     connector_uid: String,
     auth_method: String,
+    /// Our registration with the provider, for methods that need consent.
+    oauth_client: Option<String>,
     owner: Owner,
     note: Option<String>,
     /// Whom changes at the other side are made as, such as the name of an integration user.
@@ -179,6 +225,7 @@ impl From<View> for Credential {
             connector: view.connector,
             connector_uid: view.connector_uid,
             auth_method: view.auth_method,
+            oauth_client: view.oauth_client,
             owner: Owner { kind, id, email: view.owner_email },
             note: view.note,
             acts_as: view.acts_as,
@@ -306,9 +353,46 @@ pub struct CreateCredential {
     shares: Vec<ShareWith>,
     #[serde(default)]
     verify: HowToVerify,
-    /// Named only to be refused in clear words.
-    #[schema(ignore)]
-    token: Option<serde::de::IgnoredAny>,
+    /// For methods that need consent, by environment: a grant that exists already. It is used once before it is saved.
+    #[serde(default)]
+    token: BTreeMap<String, BringToken>,
+}
+
+/// A grant from elsewhere: an access token, a refresh token, or both.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct BringToken {
+    #[schema(value_type = Option<String>, format = Password, write_only)]
+    access_token: Option<Secret>,
+    /// Used at once where there is no living access token; with providers that rotate, it is spent then.
+    #[schema(value_type = Option<String>, format = Password, write_only)]
+    refresh_token: Option<Secret>,
+    /// As the provider wrote it; `Bearer` when missing.
+    token_type: Option<String>,
+    /// When the access token ends.
+    expires_at: Option<Time>,
+    /// The same as seconds from now; `expires_at` wins.
+    expires_in: Option<u32>,
+    /// What was granted, with blanks between.
+    scope: Option<String>,
+    /// Further fields of the provider's answer that the connector's addresses read, such as `instance_url`.
+    #[serde(default)]
+    #[schema(value_type = Object)]
+    metadata: Map<String, Value>,
+}
+
+impl BringToken {
+    fn brought(self, now: Timestamp) -> BroughtGrant {
+        let expires_in = self.expires_in.map(|secs| now.plus_secs(i64::from(secs)));
+        BroughtGrant {
+            access_token: self.access_token.map(|secret| secret.0),
+            refresh_token: self.refresh_token.map(|secret| secret.0),
+            token_type: self.token_type,
+            expires_at: self.expires_at.map(|Time(at)| at).or(expires_in),
+            scopes: self.scope.map(|scope| scope.split_whitespace().map(str::to_owned).collect()),
+            metadata: self.metadata,
+        }
+    }
 }
 
 /// Stores a credential, after it was verified by a dry request.
@@ -322,12 +406,9 @@ async fn create_credential(
     Acting(actor): Acting,
     Body(body): Body<CreateCredential>,
 ) -> ApiResult<impl IntoResponse> {
-    if body.token.is_some() {
-        let detail = "an existing grant cannot be brought along yet";
-        return Err(Problem::invalid(vec![FieldError::new("/token", detail)])
-            .hint("Leave `token` out: methods that need no consent obtain their own.")
-            .into());
-    }
+    let now = app.broker().now();
+    let token =
+        body.token.into_iter().map(|(environment, token)| (environment, token.brought(now))).collect();
     let new = NewCredential {
         name: body.name,
         connector: body.connector,
@@ -339,6 +420,7 @@ async fn create_credential(
         acts_as: body.acts_as,
         expires_on: body.expires_on.map(|Time(at)| at),
         values: body.values,
+        token,
         shares: body.shares.into_iter().map(Into::into).collect(),
         verify: body.verify.into(),
     };

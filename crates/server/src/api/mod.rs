@@ -21,8 +21,10 @@ pub mod api_keys;
 pub mod audit;
 pub mod connectors;
 pub mod credentials;
+mod credentials_certificate;
 mod credentials_change;
 mod credentials_check;
+mod credentials_consent;
 mod credentials_history;
 mod credentials_life;
 pub mod health;
@@ -32,6 +34,7 @@ pub mod me_keys;
 pub mod me_password;
 pub mod me_sessions;
 pub mod members;
+pub mod oauth_clients;
 pub mod openapi;
 pub mod operations;
 pub mod projects;
@@ -67,9 +70,12 @@ pub fn router() -> OpenApiRouter<App> {
         .merge(connectors::router())
         .merge(credentials::router())
         .merge(credentials_change::router())
+        .merge(credentials_certificate::router())
         .merge(credentials_check::router())
+        .merge(credentials_consent::router())
         .merge(credentials_life::router())
         .merge(credentials_history::router())
         .merge(operations::router())
+        .merge(oauth_clients::router())
         .merge(webhooks::router())
 }

@@ -4,6 +4,7 @@ use askama::Template;
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Redirect, Response};
+use latchstring_broker::consent::own_path;
 use latchstring_broker::people::sessions::SignIn;
 use latchstring_model::Code;
 use serde::Deserialize;
@@ -12,6 +13,7 @@ use crate::App;
 use crate::api::session::{agent, set_cookie};
 use crate::extract::actor::{Acting, Anyone};
 use crate::extract::form::Filled;
+use crate::extract::path::Asked;
 use crate::extract::secret::Secret;
 use crate::pages::frame::{self, Refused, html};
 
@@ -20,16 +22,30 @@ use crate::pages::frame::{self, Refused, html};
 struct Page {
     trouble: Vec<String>,
     email: String,
+    /// A path on this server.
+    return_to: Option<String>,
+}
+
+#[derive(Deserialize)]
+pub struct Query {
+    return_to: Option<String>,
 }
 
 #[derive(Deserialize)]
 pub struct Form {
     email: String,
     password: Secret,
+    return_to: Option<String>,
 }
 
-pub async fn show() -> Response {
-    html(StatusCode::OK, &Page::default())
+/// Where people go after they have signed in, if that is a path on this server.
+fn checked(app: &App, given: Option<String>) -> Option<String> {
+    given.and_then(|given| own_path(&app.broker().settings().public_url, &given))
+}
+
+pub async fn show(State(app): State<App>, Asked(query): Asked<Query>) -> Result<Response, Refused> {
+    let page = Page { return_to: checked(&app, query.return_to), ..Page::default() };
+    Ok(html(StatusCode::OK, &page))
 }
 
 pub async fn send(
@@ -38,11 +54,15 @@ pub async fn send(
     headers: HeaderMap,
     Filled(form): Filled<Form>,
 ) -> Result<Response, Refused> {
+    let return_to = checked(&app, form.return_to);
     let ask = SignIn { email: form.email.clone(), password: form.password.0, agent: agent(&headers) };
     match app.door().sign_in(ask, actor.address).await {
-        Ok(entered) => Ok((set_cookie(entered.cookie)?, Redirect::to("/")).into_response()),
+        Ok(entered) => {
+            Ok((set_cookie(entered.cookie)?, Redirect::to(return_to.as_deref().unwrap_or("/")))
+                .into_response())
+        }
         Err(problem) if matches!(problem.code, Code::Unauthenticated | Code::TooManyRequests) => {
-            let page = Page { trouble: frame::lines(&problem), email: form.email };
+            let page = Page { trouble: frame::lines(&problem), email: form.email, return_to };
             Ok(html(frame::status(&problem), &page))
         }
         Err(problem) => Err(problem.into()),

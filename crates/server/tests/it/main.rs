@@ -2,8 +2,10 @@
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 mod app;
+mod audit_list;
 mod background;
 mod calling;
+mod connector_races;
 mod connectors;
 mod conventions;
 mod credentials;

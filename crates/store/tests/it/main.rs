@@ -1,9 +1,11 @@
 //! The contract: the same tests on SQLite and on PostgreSQL.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
+mod oauth_clients;
 mod opening;
 mod people;
 mod records;
+mod replay;
 mod sharing;
 mod support;
 mod tokens;

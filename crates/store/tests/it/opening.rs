@@ -37,7 +37,8 @@ both! {
         for run in runs.collect::<Vec<_>>() {
             applied += run.await.unwrap();
         }
-        assert_eq!(applied, 1);
+        let files = std::fs::read_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/migrations")).unwrap().count();
+        assert_eq!(applied, files, "each once");
         first.check_schema().await.unwrap();
     }
 
@@ -63,7 +64,7 @@ both! {
         store.check_schema().await.unwrap();
         store.migrate().await.unwrap();
         sqlx::raw_sql("UPDATE migrations SET min_compatible = 1000 WHERE number = 1000").execute(&mut connection).await.unwrap();
-        assert!(matches!(store.migrate().await, Err(StoreError::SchemaTooNew { found: 1000, known: 1 })));
+        assert!(matches!(store.migrate().await, Err(StoreError::SchemaTooNew { found: 1000, .. })));
         assert!(matches!(store.check_schema().await, Err(StoreError::SchemaTooNew { .. })));
         sqlx::raw_sql("UPDATE migrations SET checksum = 'x' WHERE number = 1").execute(&mut connection).await.unwrap();
         assert!(matches!(store.migrate().await, Err(StoreError::MigrationChanged(1))));

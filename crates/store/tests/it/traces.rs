@@ -25,12 +25,14 @@ fn any_step(random: &SeededEntropy, row: &TokenRow) -> Step {
         refresh::Intent::Prepared { .. } => 6,
         refresh::Intent::Sent { .. } => 13,
     };
-    match if random.below(2) == 0 { next } else { random.below(14) } {
+    match if random.below(2) == 0 { next } else { random.below(15) } {
         0..=2 => Step::Take {
             owner: "srv_x".into(),
             seen_fence: fence,
             version,
             may_repeat: random.below(3) == 0,
+            // Some of them within what a fresh lease lasts, some beyond.
+            patience_ms: [0, 0, 30_000, 61_000][random.below(4) as usize],
             forced: random.below(2) == 0,
         },
         3 => Step::Renew { fence },
@@ -40,18 +42,20 @@ fn any_step(random: &SeededEntropy, row: &TokenRow) -> Step {
         10 => Step::Fail { fence, version, retry_ms: 60_000 },
         11 => Step::Dead { fence, version },
         12 => Step::Release { fence },
+        14 => Step::Bury { owner: if random.below(4) == 0 { "srv_y".into() } else { "srv_x".into() } },
         _ => Step::Orphan { seen_fence: fence, version },
     }
 }
 
-async fn in_sql(tx: &mut WriteTx, step: &Step) -> bool {
+pub(crate) async fn in_sql(tx: &mut WriteTx, step: &Step) -> bool {
     let done = match step {
-        Step::Take { owner, seen_fence, version, may_repeat, forced } => {
+        Step::Take { owner, seen_fence, version, may_repeat, patience_ms, forced } => {
             let take = Take {
                 owner,
                 seen_fence: *seen_fence,
                 version: *version,
                 may_repeat: *may_repeat,
+                patience_ms: *patience_ms,
                 forced: *forced,
                 lease_ms: LEASE_MS,
             };
@@ -75,6 +79,7 @@ async fn in_sql(tx: &mut WriteTx, step: &Step) -> bool {
         Step::Dead { fence, version } => tokens::dead(tx, "t", *fence, *version, "x").await,
         Step::Release { fence } => tokens::release(tx, "t", *fence).await,
         Step::Orphan { seen_fence, version } => tokens::orphan(tx, "t", *seen_fence, *version, "x").await,
+        Step::Bury { owner } => tokens::bury(tx, owner).await.map(|count| count > 0),
         Step::Replace { .. } => unreachable!("a save under the lock, tested there"),
     };
     done.unwrap()
@@ -88,7 +93,7 @@ fn about(stored: Option<Timestamp>, meant: Option<Timestamp>) -> bool {
     }
 }
 
-fn assert_same(stored: &tokens::TokenRow, meant: &TokenRow, trace: &[String]) {
+pub(crate) fn assert_same(stored: &tokens::TokenRow, meant: &TokenRow, trace: &[String]) {
     let state = match meant.state {
         refresh::TokenState::Empty => TokenState::Empty,
         refresh::TokenState::Live => TokenState::Live,
@@ -117,7 +122,7 @@ fn assert_same(stored: &tokens::TokenRow, meant: &TokenRow, trace: &[String]) {
 }
 
 /// Lets `ms` pass for the row, there and here.
-async fn pass(connection: &mut sqlx::AnyConnection, meant: &mut TokenRow, ms: i64) {
+pub(crate) async fn pass(connection: &mut sqlx::AnyConnection, meant: &mut TokenRow, ms: i64) {
     let sql = "UPDATE tokens SET lease_until = CASE WHEN lease_owner IS NULL THEN 0 ELSE lease_until - $1 END,
         intent_until = intent_until - $1, retry_at = retry_at - $1, forced_at = forced_at - $1 WHERE id = 't'";
     sqlx::query(sql).bind(ms).execute(connection).await.unwrap();
@@ -132,7 +137,8 @@ async fn pass(connection: &mut sqlx::AnyConnection, meant: &mut TokenRow, ms: i6
     meant.forced_at = meant.forced_at.map(earlier);
 }
 
-async fn fresh_row(store: &Store) {
+/// The one token of these tests, empty.
+pub(crate) async fn fresh_row(store: &Store) -> TokenKey {
     let mut tx = store.begin_write(&["instance"]).await.unwrap();
     let owner = user(&mut tx, "ada@example.com").await;
     let credential = credential(&mut tx, &owner, "c").await;
@@ -145,6 +151,7 @@ async fn fresh_row(store: &Store) {
     };
     tokens::ensure(&mut tx, &key).await.unwrap();
     tx.commit().await.unwrap();
+    key
 }
 
 both! {
@@ -153,7 +160,7 @@ both! {
         let random = SeededEntropy::new(7);
         let mut connection = sqlx::AnyConnection::connect(&home.url).await.unwrap();
         let mut meant = TokenRow::empty();
-        let (mut trace, mut done, mut refused) = (Vec::new(), [0_u32; 9], [0_u32; 9]);
+        let (mut trace, mut done, mut refused) = (Vec::new(), [0_u32; 10], [0_u32; 10]);
         for _ in 0..500 {
             if random.below(4) == 0 {
                 // Far from any deadline's edge, so that the tolerance decides nothing.
@@ -171,7 +178,7 @@ both! {
             assert_eq!(ran, applied, "after {trace:#?}\n{meant:?}");
             let kind = match step {
                 Step::Take { .. } => 0, Step::Renew { .. } => 1, Step::Prepare { .. } => 2, Step::MarkSent { .. } => 3,
-                Step::Save { .. } => 4, Step::Fail { .. } => 5, Step::Dead { .. } => 6, Step::Release { .. } => 7, _ => 8,
+                Step::Save { .. } => 4, Step::Fail { .. } => 5, Step::Dead { .. } => 6, Step::Release { .. } => 7, Step::Bury { .. } => 9, _ => 8,
             };
             if ran { done[kind] += 1 } else { refused[kind] += 1 }
             let (stored, _) = tokens::by_id(&mut store.read().await.unwrap(), "t").await.unwrap().unwrap();

@@ -21,6 +21,7 @@ fn no_promise_is_broken() {
         sum.refreshes += story.refreshes;
         sum.crashes += story.crashes;
         sum.orphans += story.orphans;
+        sum.buried += story.buried;
         sum.late_saves += story.late_saves;
         sum.reconnects += story.reconnects;
         sum.busy += story.busy;
@@ -33,6 +34,7 @@ fn no_promise_is_broken() {
         ("refreshes", sum.refreshes, 3 * SEEDS),
         ("crashes", sum.crashes, SEEDS / 2),
         ("orphaned requests", sum.orphans, SEEDS / 100),
+        ("requests of the dead cleared", sum.buried, SEEDS / 100),
         ("late answers saved", sum.late_saves, 5),
         ("grants lost and reported", sum.reconnects, SEEDS / 100),
         ("waiters told busy", sum.busy, SEEDS / 100),
@@ -72,6 +74,11 @@ fn a_refresh_outside_the_lease_is_found() {
 #[test]
 fn an_answer_before_the_token_is_stored_is_found() {
     assert!(found(Bug::AnswerBeforePersist).1.contains("not stored"));
+}
+
+#[test]
+fn a_living_process_that_is_taken_for_dead_is_found() {
+    assert!(found(Bug::BuryTheLiving).1.contains("at once"));
 }
 
 #[test]

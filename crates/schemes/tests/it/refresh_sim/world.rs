@@ -26,6 +26,8 @@ pub enum Bug {
     RefreshOutsideLease,
     /// Waiters get the token before it is stored.
     AnswerBeforePersist,
+    /// Whoever begins takes everybody else for dead.
+    BuryTheLiving,
 }
 
 /// How one seed ended, for those that want to know what the simulation reaches.
@@ -34,12 +36,22 @@ pub struct Story {
     pub refreshes: u32,
     pub crashes: u32,
     pub orphans: u32,
+    pub buried: u32,
     pub late_saves: u32,
     pub reconnects: u32,
     pub busy: u32,
     pub forced: u32,
     pub ambiguous: u32,
     pub events: u32,
+}
+
+/// One step in the database of a seed: when, what, whether it was done, and the row after it.
+#[derive(Clone, Debug)]
+pub struct Traced {
+    pub at: i64,
+    pub step: Step,
+    pub done: bool,
+    pub row: TokenRow,
 }
 
 type Id = usize;
@@ -75,6 +87,8 @@ struct Server {
     paused_total: i64,
     /// Wall clock minus the database's.
     skew: i64,
+    /// A restarted process finds what its predecessors left (the journal's folder) and clears it.
+    knows_its_dead: bool,
 }
 
 struct Spend {
@@ -85,6 +99,8 @@ struct Spend {
     open: bool,
     /// Its sender died, or was away for longer than its lease.
     lost: bool,
+    /// Its sender died, and whoever asks now knows it.
+    buried: bool,
 }
 
 enum Op {
@@ -178,6 +194,9 @@ pub struct World {
     story: Story,
     broken: Option<String>,
     last_ended: Option<Ended>,
+    /// Requests that reached the provider after their sender was buried.
+    ghosts: u32,
+    trace: Vec<Traced>,
 }
 
 const HOUR: i64 = 3_600_000;
@@ -185,6 +204,23 @@ const HOUR: i64 = 3_600_000;
 impl World {
     /// Runs one seed to its end. `Err` says which promise was broken.
     pub fn run(seed: u64, bug: Bug) -> Result<Story, String> {
+        let mut world = Self::new(seed, bug);
+        world.plan();
+        world.play();
+        let reuse = world.reuse;
+        world.into_verdict().map_err(|what| format!("seed {seed}, {bug:?}, {reuse:?}: {what}"))
+    }
+
+    /// The row that a seed begins with, and every step that its database was asked for.
+    pub fn traced(seed: u64) -> (TokenRow, Vec<Traced>) {
+        let mut world = Self::new(seed, Bug::None);
+        let first = world.row.clone();
+        world.plan();
+        world.play();
+        (first, world.trace)
+    }
+
+    fn new(seed: u64, bug: Bug) -> Self {
         let rng = Rng::new(seed);
         let reuse = match rng.range(0, 9) {
             0..=4 => Reuse::SingleUse,
@@ -207,13 +243,14 @@ impl World {
             paused_until: 0,
             paused_total: 0,
             skew: skew(rng),
+            knows_its_dead: rng.per_mille(500),
         };
         let servers = [server(&rng), server(&rng)];
         let provider = Provider::new(reuse, ttl);
         let token = provider.first();
         let row = TokenRow::live(life(0, ttl));
         let calm_from = rng.range(600, 1_200) * 1_000;
-        let mut world = Self {
+        Self {
             rng,
             bug,
             reuse,
@@ -234,10 +271,13 @@ impl World {
             story: Story::default(),
             broken: None,
             last_ended: None,
-        };
-        world.plan();
-        world.play();
-        world.into_verdict().map_err(|what| format!("seed {seed}, {bug:?}, {reuse:?}: {what}"))
+            ghosts: 0,
+            trace: Vec::new(),
+        }
+    }
+
+    fn note(&mut self, step: &Step, done: bool) {
+        self.trace.push(Traced { at: self.now, step: step.clone(), done, row: self.row.clone() });
     }
 
     fn plan(&mut self) {
@@ -306,7 +346,7 @@ impl World {
                 Happening::AtProvider { task, ask, generation } => self.at_provider(task, ask, generation),
                 Happening::ToTask(task, incarnation, event) => self.deliver(task, incarnation, event),
                 Happening::Pause(server, ms) => self.pause(server, ms),
-                Happening::Restart(server) => self.servers[server].up = true,
+                Happening::Restart(server) => self.restart(server),
                 Happening::DatabaseDown(ms) => self.down_until = self.down_until.max(at + ms),
             }
         }
@@ -388,6 +428,40 @@ impl World {
         }
     }
 
+    /// A process begins where another ended. Without its database it does not begin.
+    fn restart(&mut self, server: usize) {
+        if self.now < self.down_until {
+            return self.at(self.down_until, 1, Happening::Restart(server));
+        }
+        self.servers[server].up = true;
+        if !self.servers[server].knows_its_dead {
+            return;
+        }
+        let mut dead: Vec<(usize, u32)> =
+            (0..self.servers[server].incarnation).map(|incarnation| (server, incarnation)).collect();
+        if self.bug == Bug::BuryTheLiving {
+            dead.push((1 - server, self.servers[1 - server].incarnation));
+        }
+        for (server, incarnation) in dead {
+            let before = self.row.clone();
+            let owner = format!("{server}.{incarnation}");
+            let bury = Step::Bury { owner };
+            let done = bury.apply(&mut self.row, Timestamp(self.now));
+            self.note(&bury, done);
+            if !done {
+                continue;
+            }
+            self.story.buried += 1;
+            if self.row.version != before.version || self.row.state != before.state {
+                self.broke("burying the dead changed a token");
+            }
+            for spend in self.spends.iter_mut().filter(|spend| spend.lost) {
+                let task = &self.tasks[spend.task];
+                spend.buried |= task.server == server && task.incarnation == incarnation;
+            }
+        }
+    }
+
     fn at_database(&mut self, id: Id, incarnation: u32, op: Op) {
         if self.now < self.down_until || self.chance(self.wild.unknown) {
             // Refused, or done with the answer lost.
@@ -433,6 +507,7 @@ impl World {
                     seen_fence: before.fence,
                     version: before.version,
                     may_repeat: true,
+                    patience_ms: 0,
                     forced: *forced,
                 };
                 take.apply(&mut self.row, wall)
@@ -440,6 +515,7 @@ impl World {
             (Bug::LockByTimeAlone, Step::Prepare { .. } | Step::MarkSent { .. } | Step::Renew { .. }) => true,
             _ => step.apply(&mut self.row, Timestamp(self.now)),
         };
+        self.note(step, done);
         if !done {
             if self.row != before {
                 self.broke(format!("a refused step changed the row: {step:?}"));
@@ -516,6 +592,9 @@ impl World {
             let answer = ToTask::Answer(ask, Answer::Failed { retry_after_ms }, None);
             return self.at(at, 0, Happening::ToTask(id, incarnation, answer));
         }
+        // A request that outlived its sender spends the token, and its answer is lost, whenever it arrives.
+        let buried = self.spends.iter().any(|spend| spend.task == id && spend.buried);
+        self.ghosts += u32::from(crashed && buried);
         let token = self.provider.refresh(generation, self.now);
         if token.is_some() {
             self.story.refreshes += 1;
@@ -647,11 +726,11 @@ impl World {
                 );
                 return self.broke(what);
             }
-            if self.reuse == Reuse::SingleUse && (spend.lost || spend.open) {
+            if self.reuse == Reuse::SingleUse && (spend.lost || spend.open) && !spend.buried {
                 return self.broke("a refresh token was spent again although an earlier request got lost");
             }
         }
-        self.spends.push(Spend { at: self.now, token, task: id, open: true, lost: false });
+        self.spends.push(Spend { at: self.now, token, task: id, open: true, lost: false, buried: false });
         let now = self.now;
         let task = &mut self.tasks[id];
         task.ask += 1;
@@ -740,7 +819,7 @@ impl World {
                     self.story.reconnects += 1;
                     if self.reuse != Reuse::SingleUse {
                         self.broke("a token was lost although the provider forgives");
-                    } else if !lost_answer && (self.story.orphans == 0 || !kept) {
+                    } else if !lost_answer && self.ghosts == 0 && (self.story.orphans == 0 || !kept) {
                         self.broke("a token was lost although no answer was");
                     }
                 }

@@ -1,0 +1,75 @@
+//! Who signed in there: the provider's userinfo endpoint (OpenID Connect Core section 5.3), asked with the new token.
+//! For display, and as a use of the token where the connector has no request of its own to check it with.
+
+use http::header::{ACCEPT, AUTHORIZATION};
+use http::{HeaderMap, HeaderValue, Method};
+use latchstring_journal::Purpose;
+use latchstring_model::SecretBytes;
+use latchstring_schemes::token::TokenSet;
+use latchstring_schemes::wire::WireRequest;
+use serde_json::Value;
+
+use super::ground::Ready;
+use crate::Broker;
+use crate::actor::Actor;
+use crate::credentials::check::Checked;
+
+/// Longest account name that is kept, in characters.
+const LONGEST: usize = 200;
+
+/// Where userinfo answers name a person, the most telling first.
+const USUAL: [&str; 6] = ["email", "preferred_username", "login", "username", "name", "sub"];
+
+/// What the endpoint said of the token.
+pub(super) struct Account {
+    /// It took the token.
+    pub accepted: bool,
+    pub name: Option<String>,
+}
+
+fn name(value: &Value) -> Option<String> {
+    let text = match value {
+        Value::String(text) => text.trim().to_owned(),
+        Value::Number(number) => number.to_string(),
+        _ => return None,
+    };
+    let text: String = text.chars().filter(|c| !c.is_control()).take(LONGEST).collect();
+    (!text.is_empty()).then_some(text)
+}
+
+impl Broker {
+    /// `None`: there is nobody to ask, or no answer.
+    pub(super) async fn signed_in_account(
+        &self,
+        actor: &Actor,
+        checked: &Checked,
+        ready: &Ready,
+        set: &TokenSet,
+    ) -> Option<Account> {
+        let address = ready.consent.userinfo_url.clone()?;
+        let line = format!("{} {}", set.authorization_word(), set.access_token.expose());
+        let mut value = HeaderValue::try_from(line).ok()?;
+        value.set_sensitive(true);
+        let mut headers = HeaderMap::new();
+        headers.insert(ACCEPT, HeaderValue::from_static("application/json"));
+        headers.insert(AUTHORIZATION, value);
+        let request = WireRequest { method: Method::GET, address, headers, body: SecretBytes::default() };
+        let answer =
+            match self.ask_provider(actor, checked, ready, Purpose::Verify, "(userinfo)", request).await {
+                Ok(answer) => answer,
+                Err(failure) => {
+                    tracing::info!(problem = %failure.problem, "nobody could be asked who signed in");
+                    return None;
+                }
+            };
+        if !(200..300).contains(&answer.status) {
+            return Some(Account { accepted: false, name: None });
+        }
+        let body: Value = serde_json::from_slice(&answer.body).ok()?;
+        let found = match &ready.consent.userinfo_account {
+            Some(path) => path.get(&body).as_ref().and_then(name),
+            None => USUAL.iter().find_map(|field| body.get(field).and_then(name)),
+        };
+        Some(Account { accepted: true, name: found })
+    }
+}

@@ -1,0 +1,274 @@
+//! The browser comes back. In this order: the flow that `state` names, the client whose redirect URI this is, the
+//! person in whose session the browser is, the browser itself by the flow's cookie, the ten minutes. What fails
+//! one of these uses nothing up. Then the flow is taken by one of all who bring it, and only that one looks at
+//! what the provider said and exchanges the code. From there on it is a task of its own: a browser that hangs up
+//! does not lose a token that the provider has given out.
+
+use std::sync::Arc;
+
+use aws_lc_rs::constant_time::verify_slices_are_equal;
+use http::HeaderMap;
+use http::header::COOKIE;
+use latchstring_journal::Purpose;
+use latchstring_model::entity::Outcome;
+use latchstring_model::problem::Refused;
+use latchstring_model::{Code, OpenTicket, Problem, SecretString, Timestamp};
+use latchstring_schemes::oauth2::{
+    Callback, CallbackRefused, Grant, PkceVerifier, callback_state, read_callback,
+};
+use latchstring_store::consents::{self, ConsentRow, State};
+
+use super::begin::{refused, unanswered};
+use super::finish::Connected;
+use super::start::{cookie_name, elsewhere, expired, unknown};
+use crate::actor::Actor;
+use crate::audit::Event;
+use crate::people::entry::Door;
+use crate::people::random;
+use crate::road::authorise;
+use crate::sealing::consent_aad;
+use crate::{Broker, refusals};
+
+/// How a consent ended, for the page that tells it.
+pub struct Returned {
+    pub result: Refused<Connected>,
+    /// The path that whoever began it wanted to come back to.
+    pub return_to: Option<String>,
+    /// `Set-Cookie` that takes the flow's cookie away.
+    pub no_cookie: Option<String>,
+}
+
+impl From<Box<Problem>> for Returned {
+    fn from(problem: Box<Problem>) -> Self {
+        Self { result: Err(problem), return_to: None, no_cookie: None }
+    }
+}
+
+/// What the provider said at the redirect URI, as a refusal.
+fn said(refused: CallbackRefused) -> Box<Problem> {
+    let code = match &refused {
+        CallbackRefused::Provider { error, .. } if error == "access_denied" => Code::ConsentDenied,
+        CallbackRefused::Provider { .. } => Code::TokenEndpointError,
+        _ => Code::ConsentInvalid,
+    };
+    let hint = match &refused {
+        CallbackRefused::Provider { error, .. } => match error.as_str() {
+            "access_denied" => {
+                "Start the sign-in again from the credential, and agree at the provider. If an administrator has to agree first, ask for that."
+            }
+            "invalid_scope" => {
+                "Ask for other scopes, or have the client's scopes corrected by a superuser; then start again."
+            }
+            "unauthorized_client" | "invalid_client" => {
+                "A superuser compares the OAuth client with its registration at the provider."
+            }
+            "temporarily_unavailable" | "server_error" => {
+                "Wait a few minutes and start again from the credential."
+            }
+            _ => {
+                "Start the sign-in again from the credential. If it stays so, a superuser looks at the OAuth client."
+            }
+        },
+        _ => "Start the sign-in again from the credential.",
+    };
+    let text = refused.to_string();
+    let mut letters = text.chars();
+    let first: String = letters.next().map(|c| c.to_uppercase().collect()).unwrap_or_default();
+    Problem::new(code, format!("{first}{}.", letters.as_str().trim_end_matches('.'))).hint(hint).into()
+}
+
+fn cookie<'h>(headers: &'h HeaderMap, name: &str) -> Option<&'h str> {
+    let lines = headers.get_all(COOKIE).iter().filter_map(|line| line.to_str().ok());
+    lines.flat_map(|line| line.split(';')).find_map(|pair| {
+        let (known, value) = pair.trim().split_once('=')?;
+        (known == name).then_some(value)
+    })
+}
+
+impl Door {
+    /// The provider's answer, as a browser brings it to the redirect URI of `client`.
+    pub async fn finish_consent(
+        &self,
+        actor: &Actor,
+        client: &str,
+        query: &str,
+        headers: &HeaderMap,
+    ) -> Returned {
+        let (row, state) = match self.consent_of_callback(actor, client, query, headers).await {
+            Ok(found) => found,
+            Err(problem) => {
+                let event = Event::new("credential.authorize").detail("code", problem.code.as_str());
+                self.note_refusal(actor, event).await;
+                return problem.into();
+            }
+        };
+        let broker = Arc::clone(&self.broker);
+        let (return_to, name) = (row.return_to.clone(), cookie_name(&row.id, self.is_secure()));
+        let secure = if self.is_secure() { "; Secure" } else { "" };
+        let no_cookie =
+            format!("{name}=; Path=/oauth/callback/{client}; HttpOnly; SameSite=Lax; Max-Age=0{secure}");
+        let (actor, query) = (actor.clone(), query.to_owned());
+        let task = self.broker.parts.control.spawn(async move {
+            let result = broker.exchange_code(&actor, &row, &query, &state).await;
+            if let Err(problem) = &result {
+                broker.end_consent(&actor, &row, problem).await;
+            }
+            result
+        });
+        let result = match task.await {
+            Ok(result) => result,
+            Err(_) => Err(refusals::internal(&"a consent ended without a result")),
+        };
+        Returned { result, return_to, no_cookie: Some(no_cookie) }
+    }
+
+    /// Whose answer this is, taken: nobody else gets it after that.
+    async fn consent_of_callback(
+        &self,
+        actor: &Actor,
+        client: &str,
+        query: &str,
+        headers: &HeaderMap,
+    ) -> Refused<(ConsentRow, SecretString)> {
+        let broker = &self.broker;
+        let state = callback_state(query).ok_or_else(unknown)?;
+        let mut reader = broker.parts.store.read().await.map_err(refusals::store)?;
+        let row =
+            consents::by_state(&mut reader, &random::hash(state.expose())).await.map_err(refusals::store)?;
+        drop(reader);
+        let row = row.ok_or_else(unknown)?;
+        // Another provider's answer at this client's address: a mix-up, or somebody who tries.
+        if row.oauth_client_id.as_ref().is_none_or(|id| id.as_str() != client) {
+            return Err(unknown());
+        }
+        let person = match actor.in_session() {
+            Ok((person, _, _)) => person,
+            Err(_) => {
+                return Err(elsewhere(
+                    "The sign-in was begun by somebody who is not signed in to Latchstring in this browser any more.",
+                ));
+            }
+        };
+        if row.user_id != person.id {
+            return Err(elsewhere(
+                "The sign-in was begun by somebody else than the person who is signed in to Latchstring in this browser.",
+            ));
+        }
+        let brought = cookie(headers, &cookie_name(&row.id, self.is_secure())).unwrap_or_default();
+        let same = row
+            .browser_hash
+            .as_ref()
+            .is_some_and(|kept| verify_slices_are_equal(kept, &random::hash(brought)).is_ok());
+        if !same {
+            return Err(elsewhere(
+                "The sign-in was begun in another browser, or this one has not kept the cookie for it.",
+            ));
+        }
+        if row.state != State::AtProvider {
+            return Err(unknown());
+        }
+        let now = broker.now();
+        if row.expires_at <= now {
+            return Err(expired());
+        }
+        let mut tx = broker.parts.store.begin_upkeep().await.map_err(refusals::store)?;
+        let taken = consents::claim(&mut tx, &row.id, now).await.map_err(refusals::store)?;
+        tx.commit().await.map_err(refusals::store)?;
+        if taken { Ok((row, state)) } else { Err(unknown()) }
+    }
+}
+
+impl Broker {
+    async fn exchange_code(
+        self: &Arc<Self>,
+        actor: &Actor,
+        row: &ConsentRow,
+        query: &str,
+        state: &SecretString,
+    ) -> Refused<Connected> {
+        let checked = self.ground_of(actor, row).await?;
+        let ready = self.consent_ready(actor, &checked)?;
+        let issuer = ready.consent.issuer.as_deref();
+        let Callback { code, params } =
+            read_callback(query, state, issuer, ready.consent.issuer_required).map_err(said)?;
+        let Grant::AuthorizationCode(grant) = &ready.grant else { return Err(unknown()) };
+        let verifier = PkceVerifier::restore(self.open_consent(row).await?);
+        let sent_at: Timestamp = self.now();
+        let mut secrets = ready.secrets();
+        secrets.extend([code.clone(), verifier.expose().into()]);
+        let request = grant
+            .code_request(&code, &verifier, sent_at, &*self.parts.entropy)
+            .map_err(|error| refused(error, &secrets))?;
+        let answer = self
+            .ask_provider(actor, &checked, &ready, Purpose::Token, "(code exchange)", request)
+            .await
+            .map_err(|failure| {
+                let mut problem = unanswered(failure, "The provider's token endpoint did not take the code.");
+                if problem.code == Code::TokenEndpointError {
+                    problem.hint = Some("A code is good once, so it is not sent again. Start the sign-in again from the credential; if it stays so, a superuser looks at the client's token endpoint.".into());
+                }
+                problem
+            })?;
+        let mut set = grant.read_code_answer(&answer, sent_at).map_err(|error| {
+            let mut problem = refused(error, &secrets);
+            let text = String::from_utf8_lossy(&answer.body);
+            if let Some(explained) = checked.definition.explain(Some(&checked.method), answer.status, &text) {
+                problem.hint = Some(explained.into());
+            }
+            // A code that was refused is no grant that has died.
+            if problem.code == Code::NeedsReconnect {
+                problem.code = Code::TokenEndpointError;
+                problem.hint = Some("The provider did not accept the code. Start the sign-in again from the credential; if it stays so, the client's redirect URI, secret or PKCE setting may differ from the provider's.".into());
+            }
+            problem
+        })?;
+        for (name, parameter) in &ready.consent.callback_metadata {
+            if let Some((_, value)) = params.iter().find(|(known, _)| known == parameter) {
+                set.metadata.insert(name.clone(), value.as_str().into());
+            }
+        }
+        self.finish(actor, row, &checked, &ready, set).await
+    }
+
+    /// What is sealed of a consent.
+    pub(super) async fn open_consent(&self, row: &ConsentRow) -> Refused<SecretString> {
+        let Some((sealed, key)) = &row.sealed else { return Err(unknown()) };
+        self.ensure_data_key(key).await?;
+        let ticket: OpenTicket = authorise::token_opens();
+        let bytes = self.open(&ticket, &consent_aad(&row.id, row.sealed_version), sealed)?;
+        std::str::from_utf8(bytes.expose())
+            .map(SecretString::from)
+            .map_err(|_| refusals::internal(&"what is sealed of a consent is not text"))
+    }
+
+    /// Writes how a consent failed, for whoever asks for it later and into the audit trail.
+    pub(super) async fn end_consent(&self, actor: &Actor, row: &ConsentRow, problem: &Problem) {
+        let ending = consents::Ending {
+            outcome: problem.code.as_str().to_owned(),
+            detail: Some(problem.detail.to_string()),
+            hint: problem.hint.as_ref().map(ToString::to_string),
+            at: self.now(),
+        };
+        let outcome = match problem.code {
+            Code::ConsentDenied | Code::Forbidden | Code::ConsentInvalid => Outcome::Refused,
+            _ => Outcome::Failed,
+        };
+        let event = Event::new("credential.authorize")
+            .credential(&row.credential_id)
+            .environment(row.environment.as_str())
+            .outcome(outcome)
+            .detail("code", problem.code.as_str());
+        let written: Refused<()> = async {
+            let mut tx = self.parts.store.begin_upkeep().await.map_err(refusals::store)?;
+            if consents::end(&mut tx, &row.id, false, &ending).await.map_err(refusals::store)? {
+                self.record(&mut tx, actor, event).await?;
+            }
+            tx.commit().await.map_err(refusals::store)?;
+            Ok(())
+        }
+        .await;
+        if let Err(problem) = written {
+            tracing::warn!(problem = %problem, "the end of a consent could not be recorded");
+        }
+    }
+}

@@ -1,0 +1,122 @@
+//! The link is opened: in a session of the person who asked, the browser gets the flow's cookie and goes to the
+//! provider with a new `state` and PKCE challenge. Opened again, it does so again; what was given out before is void.
+
+use latchstring_model::id::ConsentId;
+use latchstring_model::problem::Refused;
+use latchstring_model::{Code, Problem, SecretString};
+use latchstring_schemes::oauth2::{Grant, PkceVerifier};
+use latchstring_store::consents::{self, ConsentRow, State};
+
+use super::LIFE;
+use crate::actor::Actor;
+use crate::people::entry::Door;
+use crate::people::random;
+use crate::sealing::consent_aad;
+use crate::{Broker, refusals};
+
+/// Where the browser goes, and what it takes along.
+pub struct Started {
+    /// At the provider. Holds `state`.
+    pub url: SecretString,
+    /// `Set-Cookie`.
+    pub cookie: String,
+}
+
+pub(super) fn unknown() -> Box<Problem> {
+    Problem::new(
+        Code::ConsentInvalid,
+        "This does not belong to a sign-in that was begun here, or it has been used already.",
+    )
+    .hint("Start the sign-in again from the credential.")
+    .into()
+}
+
+pub(super) fn expired() -> Box<Problem> {
+    Problem::new(
+        Code::ConsentExpired,
+        format!(
+            "The sign-in was not finished within {} minutes, so its answer is not taken any more.",
+            LIFE / 60_000
+        ),
+    )
+    .hint("Start it again from the credential; nothing has changed there.")
+    .into()
+}
+
+pub(super) fn elsewhere(detail: &'static str) -> Box<Problem> {
+    Problem::new(Code::ConsentElsewhere, detail)
+        .hint("Use the browser, and the account here, with which the sign-in was begun; or begin it anew.")
+        .into()
+}
+
+/// A flow's own, so that two at the same time do not disturb each other.
+pub(super) fn cookie_name(id: &ConsentId, secure: bool) -> String {
+    let own = id.as_str().trim_start_matches(ConsentId::PREFIX);
+    format!("{}latchstring_consent_{own}", if secure { "__Secure-" } else { "" })
+}
+
+impl Door {
+    /// Opens the link that `authorize` gave out.
+    pub async fn start_consent(&self, actor: &Actor, token: &str) -> Refused<Started> {
+        let broker = &self.broker;
+        if !random::is_token(token) {
+            return Err(unknown());
+        }
+        let (person, _, _) = actor.in_session()?;
+        let mut reader = broker.parts.store.read().await.map_err(refusals::store)?;
+        let row = consents::by_start(&mut reader, &random::hash(token)).await.map_err(refusals::store)?;
+        drop(reader);
+        let row = row.ok_or_else(unknown)?;
+        if row.user_id != person.id {
+            return Err(elsewhere(
+                "Somebody else asked for this sign-in; it works in that person's session only.",
+            ));
+        }
+        if !matches!(row.state, State::Begun | State::AtProvider) {
+            return Err(unknown());
+        }
+        if row.expires_at <= broker.now() {
+            return Err(expired());
+        }
+        broker.send_to_provider(actor, &row, self.is_secure()).await
+    }
+}
+
+impl Broker {
+    async fn send_to_provider(&self, actor: &Actor, row: &ConsentRow, secure: bool) -> Refused<Started> {
+        let checked = self.ground_of(actor, row).await?;
+        let mut ready = self.consent_ready(actor, &checked)?;
+        if let Some(scope) = ready.grant.consent_scope() {
+            scope.scopes.clone_from(&row.scopes);
+        }
+        let Grant::AuthorizationCode(grant) = &ready.grant else { return Err(unknown()) };
+        let state = random::new_token(&*self.parts.entropy);
+        let browser = random::new_token(&*self.parts.entropy);
+        let verifier = PkceVerifier::new(&*self.parts.entropy);
+        let url = grant.authorize_url(&state, &verifier);
+        let aad = consent_aad(&row.id, row.sealed_version + 1);
+        let sealed = self.seal(&aad, verifier.expose().as_bytes())?;
+        let started = consents::Started {
+            state_hash: &random::hash(state.expose()),
+            browser_hash: &random::hash(browser.expose()),
+            sealed: &sealed.bytes,
+            data_key: &sealed.data_key,
+        };
+        let now = self.now();
+        let mut tx = self.parts.store.begin_upkeep().await.map_err(refusals::store)?;
+        let held = consents::start(&mut tx, row, &started, now).await.map_err(refusals::store)?;
+        tx.commit().await.map_err(refusals::store)?;
+        if !held {
+            return Err(unknown());
+        }
+        let Some(client) = &row.oauth_client_id else { return Err(unknown()) };
+        let left = (row.expires_at.millis() - now.millis()).max(0) / 1000;
+        let cookie = format!(
+            "{}={}; Path=/oauth/callback/{client}; HttpOnly; SameSite=Lax; Max-Age={left}{}",
+            cookie_name(&row.id, secure),
+            browser.expose(),
+            if secure { "; Secure" } else { "" }
+        );
+        Ok(Started { url, cookie })
+    }
+}

@@ -1,0 +1,85 @@
+//! May this credential name that client? A client serves one connector (or `http`), for the projects that it
+//! names. Otherwise whoever administers a project could write a connector of their own whose token endpoint is
+//! theirs, name a client of somebody else's in it, and be sent its secret.
+
+use latchstring_model::id::{OAuthClientId, ProjectId};
+use latchstring_model::problem::Refused;
+use latchstring_model::{FieldError, Problem};
+use latchstring_store::Tx;
+use latchstring_store::oauth_clients::{self as rows, OAuthClientRow};
+
+use crate::actor::Person;
+use crate::catalog::{BUILTIN, Found};
+use crate::{Broker, refusals};
+
+/// The connector that clients without one serve.
+pub(super) const ANY_SERVER: &str = "http";
+
+fn wrong(detail: impl Into<String>) -> Problem {
+    Problem::invalid(vec![FieldError::new("/oauth_client", detail)])
+}
+
+fn unknown() -> Problem {
+    wrong("there is no such OAuth client, or it is not for your projects")
+        .hint("GET /api/v1/oauth-clients?project={project} lists those that a project may use; superusers make them.")
+}
+
+/// Whether a client serves this very connector. The text goes on after "it cannot be used: ".
+pub(super) fn serves(row: &OAuthClientRow, found: &Found) -> Result<(), String> {
+    match &row.connector {
+        None if found.uid.strip_prefix(BUILTIN) == Some(ANY_SERVER) => Ok(()),
+        None => Err(format!("it names no connector, so it serves `{ANY_SERVER}` alone")),
+        Some(uid) if *uid != found.uid => Err("it was made for another connector".into()),
+        // A project's admins can change their connector, a built-in one changes with releases only.
+        Some(_) if found.row.is_some() && row.connector_digest.as_deref() != Some(found.definition.digest()) => {
+            Err("the connector has changed since a superuser made this client for it; a superuser looks at the \
+                 connector and sends `connector` once more (PATCH /api/v1/oauth-clients/{id})"
+                .into())
+        }
+        Some(_) => Ok(()),
+    }
+}
+
+impl Broker {
+    /// The client that a credential names, by its id: it exists, `person` may see it, it serves the credential's
+    /// connector, and it is for every one of `projects` (those that the credential is shared with, and the one
+    /// that owns it). Ask again in the transaction that writes the credential.
+    pub(crate) async fn usable_client(
+        &self,
+        tx: &mut impl Tx,
+        person: &Person,
+        named: &str,
+        found: &Found,
+        projects: &[ProjectId],
+    ) -> Refused<OAuthClientRow> {
+        let id: OAuthClientId = named.parse().map_err(|_| unknown())?;
+        let row = if person.superuser {
+            rows::by_id(tx, &id).await
+        } else {
+            rows::for_member(tx, &person.id, &id).await
+        };
+        let row = row.map_err(refusals::store)?.ok_or_else(unknown)?;
+        if row.client_id.is_none() {
+            return Err(wrong(format!("the OAuth client {} is a draft: it has no client id yet", row.name))
+                .hint(
+                    "A superuser enters the client id that the provider gave; then credentials can name it.",
+                )
+                .into());
+        }
+        serves(&row, found).map_err(|why| {
+            wrong(why)
+                .hint("GET /api/v1/oauth-clients?project={project} says which connector each client serves.")
+        })?;
+        for project in projects {
+            if !rows::available(tx, &id, project).await.map_err(refusals::store)? {
+                return Err(wrong(format!(
+                    "the OAuth client {} is not for every project that this credential is shared with",
+                    row.name
+                ))
+                .hint("Choose a client that all of them may use, share with fewer, or ask a superuser to add the project to the client.")
+                .into());
+            }
+        }
+        Ok(row)
+    }
+}

@@ -1,0 +1,126 @@
+//! What a method with consent says before anybody has filled in its fields: for registering OAuth clients.
+
+use latchstring_model::Origin;
+use latchstring_model::address::Address;
+
+use crate::definition::{AuthMethod, Conf, Definition};
+use crate::resolve::find;
+use crate::template::Template;
+
+/// An endpoint as a method names it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum NamedEndpoint {
+    /// The same for everybody.
+    Fixed(String),
+    /// It depends on the credential's fields.
+    Depends,
+    /// The OAuth client names it.
+    Missing,
+}
+
+/// Keys of the scheme and the endpoint's name in OAuth (RFC 8414 section 2).
+const ENDPOINTS: &[(&str, &str)] = &[
+    ("authorize_url", "authorization_endpoint"),
+    ("token_url", "token_endpoint"),
+    ("revocation_url", "revocation_endpoint"),
+    ("userinfo_url", "userinfo_endpoint"),
+    ("introspection_url", "introspection_endpoint"),
+    ("device_authorization_url", "device_authorization_endpoint"),
+];
+
+impl AuthMethod {
+    /// What it says about an endpoint, by its name in OAuth.
+    pub fn endpoint(&self, name: &str) -> NamedEndpoint {
+        let Some((key, _)) = ENDPOINTS.iter().find(|(_, endpoint)| *endpoint == name) else {
+            return NamedEndpoint::Missing;
+        };
+        match find(&self.scheme.config, key) {
+            Some(Conf::Text(template)) => match template.as_literal() {
+                Some(text) => NamedEndpoint::Fixed(text.to_owned()),
+                None => NamedEndpoint::Depends,
+            },
+            _ => NamedEndpoint::Missing,
+        }
+    }
+
+    /// Scopes that are asked for unless an OAuth client says otherwise, and where the provider describes them.
+    pub fn default_scopes(&self) -> (Vec<String>, Option<String>) {
+        let Some(Conf::Nested(scopes)) = find(&self.scheme.config, "scopes") else {
+            return Default::default();
+        };
+        let default = match find(scopes, "default") {
+            Some(Conf::List(list)) => list
+                .iter()
+                .filter_map(Template::as_literal)
+                .flat_map(str::split_whitespace)
+                .map(str::to_owned)
+                .collect(),
+            _ => Vec::new(),
+        };
+        let docs = match find(scopes, "docs_url") {
+            Some(Conf::Text(template)) => template.as_literal().map(str::to_owned),
+            _ => None,
+        };
+        (default, docs)
+    }
+
+    /// How its provider wants clients to prove themselves, where that is the same for all.
+    pub fn client_auth(&self) -> Option<&str> {
+        match find(&self.scheme.config, "client_auth") {
+            Some(Conf::Text(template)) => template.as_literal(),
+            _ => None,
+        }
+    }
+
+    /// Whether PKCE is switched off for everybody.
+    pub fn without_pkce(&self) -> bool {
+        matches!(find(&self.scheme.config, "pkce"), Some(Conf::Text(template)) if template.as_literal() == Some("false"))
+    }
+}
+
+impl Definition {
+    /// Methods that an OAuth client is registered for.
+    pub fn consent_methods(&self) -> impl Iterator<Item = &AuthMethod> {
+        self.auth_methods.iter().filter(|method| method.scheme.ty.needs_consent())
+    }
+
+    /// Whether the definition itself names this origin as one of its OAuth endpoints: people sign in at
+    /// `accounts.example.com` for the API at `api.example.com`, which `hosts` need not list.
+    pub fn names_endpoint_at(&self, origin: &Origin) -> bool {
+        self.consent_methods().any(|method| {
+            ENDPOINTS.iter().any(|(_, name)| match method.endpoint(name) {
+                NamedEndpoint::Fixed(url) => {
+                    Address::parse(&url).is_ok_and(|address| &address.origin == origin)
+                }
+                _ => false,
+            })
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn the_catalogs_methods_say_where_people_sign_in() {
+        let builtin = |id: &str| crate::builtin().find(|definition| definition.id == id).unwrap();
+        let sheets = builtin("google_sheets");
+        let method = sheets.consent_methods().next().unwrap();
+        assert!(
+            matches!(method.endpoint("token_endpoint"), NamedEndpoint::Fixed(url) if url.starts_with("https://oauth2.googleapis.com/"))
+        );
+        assert!(sheets.names_endpoint_at(&Address::parse("https://accounts.google.com/").unwrap().origin));
+        assert!(!sheets.names_endpoint_at(&Address::parse("https://accounts.example.com/").unwrap().origin));
+        let salesforce = builtin("salesforce");
+        let method = salesforce.consent_methods().next().unwrap();
+        assert_eq!(method.endpoint("token_endpoint"), NamedEndpoint::Depends);
+        assert_eq!(method.default_scopes().0, ["api", "refresh_token"]);
+        assert!(builtin("shopify").consent_methods().all(AuthMethod::without_pkce));
+        assert_eq!(builtin("shopify").consent_methods().next().unwrap().client_auth(), Some("post"));
+        let http = builtin("http");
+        assert_eq!(http.consent_methods().next().unwrap().endpoint("token_endpoint"), NamedEndpoint::Missing);
+        assert_eq!(builtin("openai").consent_methods().count(), 0);
+    }
+}

@@ -1,0 +1,106 @@
+//! `/oauth/start/{token}`, where a sign-in at a provider begins, and `/oauth/callback/{client}`, where it comes back.
+
+use askama::Template;
+use axum::extract::{RawQuery, State};
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::response::{AppendHeaders, IntoResponse, Redirect, Response};
+use latchstring_broker::Who;
+use latchstring_broker::consent::Connected;
+use latchstring_model::Problem;
+use latchstring_model::entity::Status;
+
+use crate::App;
+use crate::api::session::set_cookie;
+use crate::extract::actor::Anyone;
+use crate::extract::path::Named;
+use crate::pages::frame::{self, Refused, html};
+
+#[derive(Template)]
+#[template(path = "consent_done.html")]
+struct Done<'a> {
+    connected: &'a Connected,
+    verified: bool,
+    return_to: Option<&'a str>,
+}
+
+#[derive(Template)]
+#[template(path = "consent_failed.html")]
+struct Failed<'a> {
+    title: &'a str,
+    detail: &'a str,
+    hint: &'a str,
+    return_to: Option<&'a str>,
+}
+
+fn failed(problem: &Problem, return_to: Option<&str>) -> Response {
+    let page = Failed {
+        title: problem.code.title(),
+        detail: &problem.detail,
+        hint: problem.hint.as_deref().unwrap_or_default(),
+        return_to,
+    };
+    html(frame::status(problem), &page)
+}
+
+/// A browser without a session signs in first and comes back.
+pub async fn start(
+    State(app): State<App>,
+    Anyone(actor): Anyone,
+    Named(token): Named<String>,
+) -> Result<Response, Refused> {
+    if actor.who == Who::Anonymous {
+        // Nothing that a query would read in another way.
+        let plain = token.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_'));
+        let back = if plain { format!("?return_to=/oauth/start/{token}") } else { String::new() };
+        return Ok(Redirect::to(&format!("/sign-in{back}")).into_response());
+    }
+    match Box::pin(app.door().start_consent(&actor, &token)).await {
+        Ok(started) => {
+            // Holds `state`: not to be found in a log of headers.
+            let mut location = HeaderValue::try_from(started.url.expose())
+                .map_err(|_| {
+                    Problem::new(
+                        latchstring_model::Code::Internal,
+                        "The provider's address cannot stand in a redirect.",
+                    )
+                })
+                .map_err(Box::new)?;
+            location.set_sensitive(true);
+            Ok((StatusCode::SEE_OTHER, set_cookie(started.cookie)?, [(header::LOCATION, location)])
+                .into_response())
+        }
+        Err(problem) => Ok(failed(&problem, None)),
+    }
+}
+
+pub async fn callback(
+    State(app): State<App>,
+    Anyone(actor): Anyone,
+    Named(client): Named<String>,
+    RawQuery(query): RawQuery,
+    headers: HeaderMap,
+) -> Result<Response, Refused> {
+    let query = query.unwrap_or_default();
+    let returned = Box::pin(app.door().finish_consent(&actor, &client, &query, &headers)).await;
+    let return_to = returned.return_to.as_deref();
+    let response = match &returned.result {
+        Ok(connected) => match return_to {
+            // What is not as it was asked for is told first.
+            Some(path) if connected.missing.is_empty() && connected.note.is_none() => {
+                Redirect::to(path).into_response()
+            }
+            _ => {
+                let page = Done { connected, verified: connected.status == Status::Verified, return_to };
+                html(StatusCode::OK, &page)
+            }
+        },
+        Err(problem) => failed(problem, return_to),
+    };
+    Ok(match returned.no_cookie {
+        Some(cookie) => match HeaderValue::try_from(cookie) {
+            Ok(cookie) => (AppendHeaders([(header::SET_COOKIE, cookie)]), response).into_response(),
+            Err(_) => response,
+        },
+        None => response,
+    })
+}
