@@ -44,7 +44,7 @@ fn address(oidc: &OidcProvider) -> std::net::SocketAddr {
 impl Scene {
     pub async fn new(db: Db) -> Self {
         let oidc = OidcProvider::start();
-        let world = World::reaching(db, false, &[address(&oidc)]).await;
+        let world = World::reaching(db, true, &[address(&oidc)]).await;
         let root = world.app.superuser("root@example.org").await;
         let mut scene = Self { world, oidc, root, client: Value::Null };
         scene.client = scene.client("Provider", json!({})).await;
@@ -76,7 +76,8 @@ impl Scene {
 
     pub async fn credential(&self) -> String {
         let body = self.body("oauth2_authorization_code", json!({}));
-        let made = self.world.app.post("/api/v1/credentials", body).key(&self.world.ada.key).is(201).await.json();
+        let made =
+            self.world.app.post("/api/v1/credentials", body).key(&self.world.ada.key).is(201).await.json();
         assert_eq!(made["environments"]["production"]["status"], "needs_authorization");
         made["id"].as_str().unwrap().to_owned()
     }
@@ -374,7 +375,7 @@ auth_methods:
         assert_eq!(scene.environment(&id).await["version"], 3);
         assert_eq!(scene.oidc.token_requests(), 0);
         // It is renewed under the new values as it was under the old.
-        scene.world.app.clock.advance_secs(3_600);
+        assert_eq!(renewals(&scene).await, 1);
         assert_eq!(scene.call().await.status, 200);
         assert_eq!(scene.oidc.token_requests(), 1);
     }
@@ -426,7 +427,7 @@ auth_methods:
         assert_eq!((&environment["status"], &environment["scopes"]), (&json!("verified"), &json!(["read"])));
         assert_eq!(scene.oidc.token_requests(), 0, "the access token was good");
         assert_eq!(scene.call().await.status, 200);
-        scene.world.app.clock.advance_secs(3_600);
+        assert_eq!(renewals(&scene).await, 1);
         assert_eq!(scene.call().await.status, 200);
         assert_eq!(scene.oidc.token_requests(), 1, "and its refresh token renews it");
 
@@ -485,6 +486,7 @@ auth_methods:
         assert_eq!(scene.oidc.token_requests(), 2);
         assert_eq!(scene.call().await.status, 200);
 
+        scene.world.app.clock.advance_millis(1);
         let begun = scene.begun(&id, json!({})).await.json();
         scene.oidc.answer_device(begun["user_code"].as_str().unwrap(), false);
         tokio::time::sleep(std::time::Duration::from_millis(5_200)).await;
@@ -493,6 +495,17 @@ auth_methods:
         assert_eq!((&environment["status"], &environment["authorization"]["code"]), (&json!("verified"), &json!("consent_denied")), "{environment}");
         assert_eq!(scene.call().await.status, 200, "what was connected before is as it was");
     }
+}
+
+/// The token is about to end, and nobody calls.
+async fn renewals(scene: &Scene) -> usize {
+    scene.world.app.clock.advance_secs(3_500);
+    let begun = scene.world.app.broker.refresh_due_tokens().await.unwrap();
+    let count = begun.len();
+    for renewal in begun {
+        renewal.await.unwrap();
+    }
+    count
 }
 
 async fn turn(scene: &Scene) -> usize {
@@ -535,7 +548,10 @@ async fn what_is_wrong_with_the_request_is_pointed_at() {
     for (more, pointer) in [
         (json!({"oauth_client": null}), "/oauth_client"),
         (json!({"oauth_client": "oac_0000000001zzzzzzzzzzzzzzzz"}), "/oauth_client"),
-        (json!({"auth_method": "bearer", "values": {"production": {"base_url": scene.world.api, "token": "t"}}}), "/oauth_client"),
+        (
+            json!({"auth_method": "bearer", "values": {"production": {"base_url": scene.world.api, "token": "t"}}}),
+            "/oauth_client",
+        ),
         (json!({"token": {"staging": {"access_token": "t"}}}), "/token/staging"),
     ] {
         let refused = create(more).await;
@@ -547,8 +563,20 @@ async fn what_is_wrong_with_the_request_is_pointed_at() {
     scene.world.app.post(&path, json!({"environment": "production"})).key(&bob.key).is(404).await;
     scene.world.app.member(&scene.world.ada, "acme", &bob, "editor").await;
     scene.world.app.post(&path, json!({"environment": "production"})).key(&bob.key).is(403).await;
-    let refused = scene.world.app.post(&path, json!({"environment": "staging"})).key(&scene.world.ada.key).is(422).await;
+    let refused = scene
+        .world
+        .app
+        .post(&path, json!({"environment": "staging"}))
+        .key(&scene.world.ada.key)
+        .is(422)
+        .await;
     assert_eq!(refused.pointers(), ["/environment"]);
-    let refused = scene.world.app.post(&path, json!({"environment": "production", "x": 1})).key(&scene.world.ada.key).is(422).await;
+    let refused = scene
+        .world
+        .app
+        .post(&path, json!({"environment": "production", "x": 1}))
+        .key(&scene.world.ada.key)
+        .is(422)
+        .await;
     assert_eq!(refused.code(), "invalid");
 }
