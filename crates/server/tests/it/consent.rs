@@ -499,7 +499,7 @@ auth_methods:
 
 /// The token is about to end, and nobody calls.
 async fn renewals(scene: &Scene) -> usize {
-    scene.world.app.clock.advance_secs(3_500);
+    scene.world.app.clock.advance_secs(3_530);
     let begun = scene.world.app.broker.refresh_due_tokens().await.unwrap();
     let count = begun.len();
     for renewal in begun {
