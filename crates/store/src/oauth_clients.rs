@@ -10,6 +10,7 @@ use latchstring_model::entity::Principal;
 use latchstring_model::id::{CredentialId, DataKeyId, OAuthClientId, ProjectId, UserId};
 use serde::{Deserialize, Serialize};
 
+use crate::credentials::CredentialRow;
 use crate::error::{Result, StoreError};
 use crate::page::{Page, Paging};
 use crate::sql::{Columns, fold, json, statements};
@@ -154,6 +155,10 @@ statements! {
         ORDER BY c.id";
     END_TOKENS = "UPDATE tokens SET state = 'needs_reconnect', retry_at = NULL, last_error = $1, updated_at = $2
         WHERE state = 'live' AND credential_id IN (SELECT c.id FROM credentials c WHERE c.oauth_client_id = $3)";
+    END_TOKENS_OF = "UPDATE tokens SET state = 'needs_reconnect', retry_at = NULL, last_error = $1, updated_at = $2
+        WHERE state = 'live' AND credential_id = $3";
+    END_VALUES_OF = "UPDATE credential_values SET status = 'needs_reconnect', check_error = $1
+        WHERE status NOT IN ('needs_authorization', 'needs_reconnect') AND credential_id = $2";
     END_VALUES = "UPDATE credential_values SET status = 'needs_reconnect', check_error = $1
         WHERE status NOT IN ('needs_authorization', 'needs_reconnect')
         AND credential_id IN (SELECT c.id FROM credentials c WHERE c.oauth_client_id = $2)";
@@ -365,6 +370,18 @@ pub async fn granted(tx: &mut impl Tx, id: &OAuthClientId) -> Result<Vec<Credent
 pub async fn end_grants(tx: &mut WriteTx, id: &OAuthClientId, reason: &str, now: Timestamp) -> Result<()> {
     END_TOKENS.on(tx).bind(reason).bind(now).bind(id).run().await?;
     END_VALUES.on(tx).bind(reason).bind(id).run().await?;
+    Ok(())
+}
+
+/// The same for one credential, whose owner has chosen another client. Its scope is raised.
+pub async fn end_grants_of(
+    tx: &mut WriteTx,
+    credential: &CredentialRow,
+    reason: &str,
+    now: Timestamp,
+) -> Result<()> {
+    END_TOKENS_OF.on(tx).bind(reason).bind(now).bind(&credential.id).run().await?;
+    END_VALUES_OF.on(tx).bind(reason).bind(&credential.id).run().await?;
     Ok(())
 }
 

@@ -132,6 +132,7 @@ impl Broker {
         scopes.extend([id.as_str(), owner.id()]);
         // With the connector's own scope held, nobody deletes or changes it between this look and the end.
         scopes.extend(found.row.as_ref().map(|row| row.uid.as_str()));
+        scopes.extend(client.as_ref().map(|client| client.id.as_str()));
         let mut tx = self.parts.store.begin_write(&scopes).await.map_err(refusals::store)?;
         // The role may have changed while the API was asked.
         if self.owner_of(&mut tx, actor, new.owner_project.as_deref()).await? != owner {

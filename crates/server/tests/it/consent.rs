@@ -44,7 +44,7 @@ fn address(oidc: &OidcProvider) -> std::net::SocketAddr {
 impl Scene {
     pub async fn new(db: Db) -> Self {
         let oidc = OidcProvider::start();
-        let world = World::reaching(db, false, &[address(&oidc)]).await;
+        let world = World::reaching(db, true, &[address(&oidc)]).await;
         let root = world.app.superuser("root@example.org").await;
         let mut scene = Self { world, oidc, root, client: Value::Null };
         scene.client = scene.client("Provider", json!({})).await;
@@ -375,7 +375,7 @@ auth_methods:
         assert_eq!(scene.environment(&id).await["version"], 3);
         assert_eq!(scene.oidc.token_requests(), 0);
         // It is renewed under the new values as it was under the old.
-        scene.world.app.clock.advance_secs(3_600);
+        assert_eq!(renewals(&scene).await, 1);
         assert_eq!(scene.call().await.status, 200);
         assert_eq!(scene.oidc.token_requests(), 1);
     }
@@ -427,7 +427,7 @@ auth_methods:
         assert_eq!((&environment["status"], &environment["scopes"]), (&json!("verified"), &json!(["read"])));
         assert_eq!(scene.oidc.token_requests(), 0, "the access token was good");
         assert_eq!(scene.call().await.status, 200);
-        scene.world.app.clock.advance_secs(3_600);
+        assert_eq!(renewals(&scene).await, 1);
         assert_eq!(scene.call().await.status, 200);
         assert_eq!(scene.oidc.token_requests(), 1, "and its refresh token renews it");
 
@@ -486,6 +486,7 @@ auth_methods:
         assert_eq!(scene.oidc.token_requests(), 2);
         assert_eq!(scene.call().await.status, 200);
 
+        scene.world.app.clock.advance_millis(1);
         let begun = scene.begun(&id, json!({})).await.json();
         scene.oidc.answer_device(begun["user_code"].as_str().unwrap(), false);
         tokio::time::sleep(std::time::Duration::from_millis(5_200)).await;
@@ -494,6 +495,17 @@ auth_methods:
         assert_eq!((&environment["status"], &environment["authorization"]["code"]), (&json!("verified"), &json!("consent_denied")), "{environment}");
         assert_eq!(scene.call().await.status, 200, "what was connected before is as it was");
     }
+}
+
+/// The token is about to end, and nobody calls.
+async fn renewals(scene: &Scene) -> usize {
+    scene.world.app.clock.advance_secs(3_530);
+    let begun = scene.world.app.broker.refresh_due_tokens().await.unwrap();
+    let count = begun.len();
+    for renewal in begun {
+        renewal.await.unwrap();
+    }
+    count
 }
 
 async fn turn(scene: &Scene) -> usize {

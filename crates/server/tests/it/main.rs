@@ -25,6 +25,7 @@ mod members;
 mod metrics;
 mod oauth_clients;
 mod oauth_clients_issuer;
+mod oauth_clients_use;
 mod openapi;
 mod operations;
 mod pages;
