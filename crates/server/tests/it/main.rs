@@ -31,3 +31,4 @@ mod sessions;
 mod setup;
 mod users;
 mod values;
+mod webhooks;
