@@ -265,6 +265,26 @@ fn received(seen: &Seen, secret: &Value) -> Received {
     }
 }
 
+/// What the example of docs/notifications.md says to a delivery.
+fn documented(received: &Received) -> bool {
+    let page = std::fs::read_to_string(latchstring_testkit::root().join("docs/notifications.md")).unwrap();
+    let example = page.split("```python\n").nth(1).unwrap().split("```").next().unwrap();
+    let ask = "\nimport json, sys\nq = json.load(sys.stdin)\nprint(verify(q['secret'], q['headers'], q['body'].encode()))\n";
+    let headers: serde_json::Map<String, Value> =
+        received.headers.iter().map(|(name, value)| (name.clone(), json!(value))).collect();
+    let question = json!({"secret": received.secret, "headers": headers, "body": received.body});
+    let mut python = std::process::Command::new("python3")
+        .args(["-c", &format!("{example}{ask}")])
+        .stdin(std::process::Stdio::piped())
+        .stdout(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    std::io::Write::write_all(&mut python.stdin.take().unwrap(), question.to_string().as_bytes()).unwrap();
+    let said = python.wait_with_output().unwrap();
+    assert!(said.status.success());
+    String::from_utf8(said.stdout).unwrap().trim() == "True"
+}
+
 #[test]
 fn a_webhook_is_signed_as_the_specification_has_it_and_tried_until_it_gets_through() {
     let upstream = dead_grant();
@@ -315,6 +335,8 @@ fn a_webhook_is_signed_as_the_specification_has_it_and_tried_until_it_gets_throu
         assert!(good.is_ok(), "{good:?}");
     }
     assert!(verdicts[3].is_err() && verdicts[4].is_err(), "the judge is awake");
+    let by_the_page: Vec<bool> = cases.iter().map(documented).collect();
+    assert_eq!(by_the_page, [true, true, true, false, false], "docs/notifications.md");
     let payload = verdicts[2].as_ref().unwrap();
     assert_eq!(payload["type"], "credential.needs_reconnect");
     let about = &payload["data"]["credential"];
