@@ -110,6 +110,7 @@ pub struct Metrics {
     cores: Mutex<Vec<Core>>,
     token_requests: [AtomicU64; RESULTS.len()],
     ahead: AtomicU64,
+    lookups: AtomicU64,
     started_at: Timestamp,
 }
 
@@ -120,6 +121,7 @@ impl Metrics {
             cores: Mutex::default(),
             token_requests: counters(),
             ahead: AtomicU64::new(0),
+            lookups: AtomicU64::new(0),
             started_at,
         }
     }
@@ -135,6 +137,10 @@ impl Metrics {
         let core = Core { name: index.to_string(), counts: Arc::clone(&counts), pool: Some(pool.clone()) };
         self.cores.lock().unwrap_or_else(PoisonError::into_inner).push(core);
         counts
+    }
+
+    pub fn route_looked_up(&self) {
+        self.lookups.fetch_add(1, Ordering::Relaxed);
     }
 
     /// `None`: a token came.
@@ -287,6 +293,8 @@ impl Broker {
         text.one(name, "counter", "Renewals begun before a call needed them.", read(&metrics.ahead));
         let (routes, tokens) = (self.routes.living(), self.tokens.living());
         text.one("latchstring_routes_cached", "gauge", "Routes that are kept for the next call.", routes);
+        let name = "latchstring_route_lookups_total";
+        text.one(name, "counter", "Routes that were looked up in the database.", read(&metrics.lookups));
         text.one("latchstring_tokens_cached", "gauge", "Tokens that are kept opened.", tokens);
         let name = "latchstring_journal_unshipped_bytes";
         let behind = self.parts.journal.unshipped();

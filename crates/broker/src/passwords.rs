@@ -74,7 +74,12 @@ pub fn check(password: &SecretString, pointer: &str) -> Refused<()> {
         )])
         .into());
     }
-    if text.len() > LONGEST {
+    check_length(password, pointer)
+}
+
+/// What is longer than any password is not tried: said before it counts as a try.
+pub fn check_length(password: &SecretString, pointer: &str) -> Refused<()> {
+    if password.len() > LONGEST {
         return Err(Problem::invalid(vec![FieldError::new(
             pointer,
             format!("a password has at most {LONGEST} bytes"),

@@ -2,7 +2,7 @@
 //! nowhere else.
 
 use latchstring_model::entity::Principal;
-use latchstring_model::id::{ConsentId, CredentialId, EnvironmentId, OAuthClientId, ProjectId};
+use latchstring_model::id::{ConsentId, CredentialId, EnvironmentId, OAuthClientId, ProjectId, WebhookId};
 use latchstring_model::problem::Refused;
 use latchstring_model::{Code, OpenTicket, Problem, SecretBytes};
 use latchstring_store::secrets::SecretKind;
@@ -77,6 +77,17 @@ pub fn consent_aad(consent: &ConsentId, sealed_version: i64) -> Aad {
         environment: None,
         version: sealed_version,
         project: None,
+    }
+}
+
+/// What a webhook's deliveries are signed with.
+pub fn webhook_aad(project: &ProjectId, id: &WebhookId, version: i64) -> Aad {
+    Aad {
+        purpose: Purpose::WebhookSecret,
+        object: id.to_string(),
+        environment: None,
+        version,
+        project: Some(project.clone()),
     }
 }
 

@@ -430,7 +430,7 @@ impl Definition {
         let rules =
             || method.map(|method| method.errors.as_slice()).unwrap_or_default().iter().chain(&self.errors);
         rules()
-            .find(|rule| matches!(&rule.when, ErrorWhen::Text(text) if body.contains(text.as_str())))
+            .find(|rule| matches!(&rule.when, ErrorWhen::Text(text) if says(&body, text)))
             .or_else(|| {
                 rules().find(|rule| matches!(&rule.when, ErrorWhen::Status(range) if (range.from..=range.to).contains(&status)))
             })
@@ -438,11 +438,48 @@ impl Definition {
     }
 }
 
+/// Whether an API's words hold this piece. A number counts as a whole only: `1005` is no part of `2100512`, of a date
+/// or of an identifier.
+fn says(body: &str, piece: &str) -> bool {
+    let digits = piece.strip_prefix('-').unwrap_or(piece);
+    if digits.is_empty() || !digits.bytes().all(|byte| byte.is_ascii_digit()) {
+        return body.contains(piece);
+    }
+    let joins = |c: char| c.is_alphanumeric() || matches!(c, '_' | '-' | '.');
+    body.match_indices(piece).any(|(at, _)| {
+        let before = body.get(..at).and_then(|text| text.chars().next_back());
+        let mut after = body.get(at + piece.len()..).unwrap_or_default().chars();
+        // A full stop ends a sentence, but not a number with decimals.
+        let ends = match (after.next(), after.next()) {
+            (Some('.'), next) => next.is_none_or(|next| !joins(next)),
+            (Some(next), _) => !joins(next),
+            (None, _) => true,
+        };
+        ends && !before.is_some_and(joins)
+    })
+}
+
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
     use latchstring_model::address::Address;
+
+    #[test]
+    fn a_number_is_found_as_a_whole_only() {
+        for body in
+            [r#"{"code":1005}"#, r#"{"code": "1005"}"#, "error 1005: no", "error 1005.", "(1005)", "1005"]
+        {
+            assert!(says(body, "1005"), "{body}");
+        }
+        for body in
+            [r#"{"id":21005}"#, r#"{"id":10051}"#, "2026-1005", "v1.1005", "1005.25", "order_1005", "a1005"]
+        {
+            assert!(!says(body, "1005"), "{body}");
+        }
+        assert!(says("code: -40", "-40") && !says("2026-401", "-40"));
+        assert!(says("the invalid_grants", "invalid_grant"), "words are found anywhere");
+    }
 
     #[test]
     fn hosts_limit_where_a_pin_may_be() {

@@ -16,6 +16,7 @@ use crate::definition::{
 use crate::error::RenderError;
 use crate::render;
 use crate::scene::Scene;
+use crate::steps::below_the_base;
 use crate::template::{COMPONENT, Known, Val};
 
 /// Everything that a call with one set of values needs.
@@ -148,14 +149,10 @@ impl Definition {
         // The scheme first, so that what it read is known apart from the rest.
         let rendered = render::scheme(&scene, &mut complete, &mut destinations)?;
         crate::reads::login(&scene, self)?;
-        let mut ca_certificate = None;
-        let mut scheme = rendered.scheme;
         // A token is obtained over this connection, and may be bound to its certificate (RFC 8705 §3).
-        if !method.tls.is_empty() {
-            let tls = render::Keys::new(&scene, &method.tls, "tls");
-            ca_certificate = tls.text("ca_certificate")?;
-            scheme = render::with_client_certificate(scheme, &tls)?;
-        }
+        let tls = render::Keys::new(&scene, &method.tls, "tls");
+        let ca_certificate = tls.text("ca_certificate")?;
+        let scheme = render::with_client_certificate(rendered.scheme, &tls)?;
         let token_uses = scene.uses.borrow().clone();
 
         let base_url = self.base(method, &scene, &mut complete)?;
@@ -171,11 +168,16 @@ impl Definition {
         };
         let mask = scene.mask.take();
         if let Some(base) = &base_url {
-            destinations.push(Destination {
-                from: "base_url".into(),
-                pin: pin(PinPurpose::Call, &address(base.expose(), "base_url")?, &mask),
-                of_client: false,
-            });
+            let base = address(base.expose(), "base_url")?;
+            let purposes = [Some(PinPurpose::Call), below_the_base(method).then_some(PinPurpose::Step)];
+            for purpose in purposes.into_iter().flatten() {
+                let from = if purpose == PinPurpose::Step { "steps" } else { "base_url" };
+                destinations.push(Destination {
+                    from: from.into(),
+                    pin: pin(purpose, &base, &mask),
+                    of_client: false,
+                });
+            }
         }
         if let Some(OwnRequest { to: To::Url(url), .. }) = &verify {
             destinations.push(Destination {
@@ -225,17 +227,18 @@ impl Definition {
         Ok(Some(SecretString::new(text.expose().trim().trim_end_matches('/'))))
     }
 
-    /// An operation's or metadata's request. `ctx.input` must have passed [`Definition::check_input`].
+    /// An operation's or metadata's request, what it read, and the secrets that went into it. `ctx.input` must have
+    /// passed [`Definition::check_input`].
     pub fn render_operation(
         &self,
         operation: &Operation,
         method: &AuthMethod,
         ctx: &Context<'_>,
-    ) -> Result<(OwnRequest, Uses), RenderError> {
+    ) -> Result<(OwnRequest, Uses, Vec<SecretString>), RenderError> {
         let scene = Scene::new(method, ctx);
         let place = format!("operations.{}", operation.name);
         match request(&scene, &operation.request, &place)? {
-            Some(request) => Ok((request, scene.uses.take())),
+            Some(request) => Ok((request, scene.uses.take(), scene.mask.take())),
             None => Err(RenderError::template("the path is left out").at(&place)),
         }
     }
@@ -355,7 +358,9 @@ pub(crate) fn pin(purpose: PinPurpose, address: &Address, mask: &[SecretString])
     let mut prefix = String::new();
     for segment in address.path.split('/').filter(|segment| !segment.is_empty()) {
         let decoded = percent_encoding::percent_decode_str(segment).decode_utf8_lossy();
-        if mask.iter().any(|secret| !secret.is_empty() && decoded.contains(secret.expose())) {
+        // A secret of a few signs is a segment of its own, or nobody could tell it from other text.
+        let is_in = |secret: &str| decoded == secret || (secret.len() >= 4 && decoded.contains(secret));
+        if mask.iter().any(|secret| is_in(secret.expose())) {
             break;
         }
         prefix.push('/');

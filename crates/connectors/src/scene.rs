@@ -253,7 +253,7 @@ impl<'a> Scene<'a> {
 
     pub fn mask_text(&self, text: &str) {
         let mut mask = self.mask.borrow_mut();
-        if text.len() >= 4 && !mask.iter().any(|known| known.expose() == text) {
+        if !text.is_empty() && !mask.iter().any(|known| known.expose() == text) {
             mask.push(SecretString::new(text));
         }
     }

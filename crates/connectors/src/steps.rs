@@ -211,6 +211,11 @@ fn steps_of(method: &AuthMethod) -> &[Step] {
     }
 }
 
+/// Whether a step of the login says a path only: it goes below the base URL.
+pub(crate) fn below_the_base(method: &AuthMethod) -> bool {
+    steps_of(method).iter().any(|step| matches!(step.request.target, Target::Path(_)))
+}
+
 /// The destinations of all steps whose URL can be told before any of them was asked.
 pub(crate) fn destinations(scene: &Scene<'_>, out: &mut Vec<Destination>) -> Result<(), RenderError> {
     for step in steps_of(scene.method) {

@@ -1,7 +1,7 @@
 //! One request over one connection, and when it may be tried on another.
 
 use std::error::Error;
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -33,93 +33,105 @@ impl Pool {
     /// A request is sent again, once, over another connection when it provably was not processed,
     /// or when the connection had been used before, died without an answer, the method is
     /// idempotent (RFC 9110 section 9.2.2) and the body is all here.
-    pub async fn send<'p>(
-        &self,
+    pub fn send<'p>(
+        &'p self,
         permit: impl Into<Permit<'p>>,
-        identity: Option<&Identity>,
-        origin: &Origin,
+        identity: Option<&'p Identity>,
+        origin: &'p Origin,
         request: Request<RequestBody>,
-    ) -> Result<Response<ResponseBody>, EgressError> {
+    ) -> impl Future<Output = Result<Response<ResponseBody>, EgressError>> + Send + 'p {
+        // Not `async fn`s, here and below: those keep their arguments twice, and this is a part of the future
+        // of every call, which is moved about.
         let permit = permit.into();
-        if !permit.allows(origin) {
-            return Err(EgressError::NotPinned { origin: Box::new(origin.clone()) });
-        }
-        if request.method() == Method::CONNECT {
-            return Err(EgressError::Broken { maybe_processed: false, reason: "CONNECT is not sent".into() });
-        }
-        let slot = self.inner.slot(origin, identity)?;
         let mut request = framed(request);
-        let mut fresh = false;
-        let mut tries = 0;
-        loop {
-            let warm = if fresh { None } else { self.inner.warm(&slot, permit) };
-            let reused = warm.is_some();
-            let conn = match warm {
-                Some(conn) => conn,
-                // Boxed: opening is rare and its future large.
-                None => Box::pin(self.inner.open(&slot, permit, identity, origin, fresh)).await?,
-            };
-            tries += 1;
-            let spare = spare(&request, tries, reused, &conn);
-            let failed = match self.attempt(&slot, origin, conn, request).await {
-                Ok(answer) => return Ok(answer),
-                Err(failed) => failed,
-            };
-            match failed {
-                Failed::Final(error) => return Err(error),
-                Failed::NotSent(back, error) if tries < MOST_TRIES => {
-                    tracing::debug!(%error, "connection was gone before the request was on it");
-                    request = *back;
-                }
-                Failed::NotSent(_, error) => return Err(not_sent(&error)),
-                Failed::Died(error) => match spare {
-                    Some(spare)
-                        if unprocessed(&error) || (reused && died(&error)) && idempotent(spare.method()) =>
-                    {
-                        tracing::debug!(%error, "sent again over another connection");
-                        request = spare;
-                    }
-                    _ => return Err(broken(&error)),
-                },
+        async move {
+            if !permit.allows(origin) {
+                return Err(EgressError::NotPinned { origin: Box::new(origin.clone()) });
             }
-            fresh = true;
-            self.inner.retried.fetch_add(1, Ordering::Relaxed);
+            if request.method() == Method::CONNECT {
+                return Err(EgressError::Broken {
+                    maybe_processed: false,
+                    reason: "CONNECT is not sent".into(),
+                });
+            }
+            let slot = self.inner.slot(origin, identity)?;
+            let mut fresh = false;
+            let mut tries = 0;
+            loop {
+                let warm = if fresh { None } else { self.inner.warm(&slot, permit) };
+                let reused = warm.is_some();
+                let conn = match warm {
+                    Some(conn) => conn,
+                    // Boxed: opening is rare and its future large.
+                    None => Box::pin(self.inner.open(&slot, permit, identity, origin, fresh)).await?,
+                };
+                tries += 1;
+                let spare = spare(&request, tries, reused, &conn);
+                let failed = match self.attempt(&slot, origin, conn, request).await {
+                    Ok(answer) => return Ok(answer),
+                    Err(failed) => failed,
+                };
+                match failed {
+                    Failed::Final(error) => return Err(error),
+                    Failed::NotSent(back, error) if tries < MOST_TRIES => {
+                        tracing::debug!(%error, "connection was gone before the request was on it");
+                        request = *back;
+                    }
+                    Failed::NotSent(_, error) => return Err(not_sent(&error)),
+                    Failed::Died(error) => match spare {
+                        Some(spare)
+                            if unprocessed(&error)
+                                || (reused && died(&error)) && idempotent(spare.method()) =>
+                        {
+                            tracing::debug!(%error, "sent again over another connection");
+                            request = spare;
+                        }
+                        _ => return Err(broken(&error)),
+                    },
+                }
+                fresh = true;
+                self.inner.retried.fetch_add(1, Ordering::Relaxed);
+            }
         }
     }
 
-    async fn attempt(
-        &self,
-        slot: &Arc<Slot>,
-        origin: &Origin,
+    fn attempt<'p>(
+        &'p self,
+        slot: &'p Arc<Slot>,
+        origin: &'p Origin,
         conn: Conn,
         mut request: Request<RequestBody>,
-    ) -> Result<Response<ResponseBody>, Failed> {
+    ) -> impl Future<Output = Result<Response<ResponseBody>, Failed>> + Send + 'p {
         let limits = self.inner.egress.limits();
         let progress = request.body_mut().watched();
-        let lease = |held| Lease { pool: self.inner.clone(), slot: slot.clone(), held };
-        let (answer, lease) = match conn {
-            Conn::One(mut sender, stamp) => {
-                address_h1(&mut request, slot);
-                let head = within(limits.response_head, progress, sender.try_send_request(request)).await?;
-                (head, lease(Held::One(sender, stamp)))
-            }
-            Conn::Shared(mut sender, users) => {
-                address_h2(&mut request, slot, origin);
-                let head = within(limits.response_head, progress, sender.try_send_request(request)).await;
-                // Perhaps it is the connection that is dead: requests to come open another.
-                if matches!(head, Err(Failed::Final(_))) {
-                    slot.forget(&users);
+        async move {
+            let lease = |held| Lease { pool: self.inner.clone(), slot: slot.clone(), held };
+            let (answer, lease) = match conn {
+                Conn::One(mut sender, stamp) => {
+                    address_h1(&mut request, slot);
+                    let head = pin!(sender.try_send_request(request));
+                    let head = within(limits.response_head, progress, head).await?;
+                    (head, lease(Held::One(sender, stamp)))
                 }
-                (head?, lease(Held::Shared(users)))
+                Conn::Shared(mut sender, users) => {
+                    address_h2(&mut request, slot, origin);
+                    let mut head = Box::pin(sender.try_send_request(request));
+                    let head = within(limits.response_head, progress, head.as_mut()).await;
+                    // Perhaps it is the connection that is dead: requests to come open another.
+                    if matches!(head, Err(Failed::Final(_))) {
+                        slot.forget(&users);
+                    }
+                    (head?, lease(Held::Shared(users)))
+                }
+            };
+            if answer.status() == StatusCode::SWITCHING_PROTOCOLS {
+                return Err(Failed::Final(EgressError::Broken {
+                    maybe_processed: true,
+                    reason: "the server changed the protocol unasked".into(),
+                }));
             }
-        };
-        if answer.status() == StatusCode::SWITCHING_PROTOCOLS {
-            return Err(Failed::Final(EgressError::Broken {
-                maybe_processed: true,
-                reason: "the server changed the protocol unasked".into(),
-            }));
+            Ok(answer.map(|body| ResponseBody::new(body, lease, limits.idle_body)))
         }
-        Ok(answer.map(|body| ResponseBody::new(body, lease, limits.idle_body)))
     }
 }
 
@@ -144,9 +156,8 @@ impl From<TrySendError<Request<RequestBody>>> for Failed {
 async fn within(
     limit: Duration,
     progress: Option<Arc<Progress>>,
-    head: impl Future<Output = Result<Response<Incoming>, TrySendError<Request<RequestBody>>>>,
+    mut head: Pin<&mut impl Future<Output = Result<Response<Incoming>, TrySendError<Request<RequestBody>>>>>,
 ) -> Result<Response<Incoming>, Failed> {
-    let mut head = pin!(head);
     let mut deadline = Instant::now() + limit;
     loop {
         if let Ok(sent) = timeout_at(deadline, head.as_mut()).await {

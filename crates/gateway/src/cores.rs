@@ -4,7 +4,6 @@
 
 use std::io;
 use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread::JoinHandle;
@@ -12,9 +11,9 @@ use std::thread::JoinHandle;
 use latchstring_broker::Broker;
 use latchstring_broker::road::Lane;
 use tokio::sync::{mpsc, watch};
-use tokio::task::LocalSet;
 use tokio_rustls::TlsAcceptor;
 
+use crate::bounds::{Bounds, Open};
 use crate::connection::{ApiHandler, HEADER_TIME, Shared, serve};
 use crate::peer::TrustedProxies;
 use crate::version;
@@ -23,10 +22,18 @@ pub struct GatewaySettings {
     pub cores: usize,
     pub tls: Option<Arc<rustls::ServerConfig>>,
     pub trusted: TrustedProxies,
+    /// Connections that are open at once; what is beyond is told so and closed.
+    pub max_connections: usize,
+}
+
+struct Accepted {
+    stream: TcpStream,
+    address: SocketAddr,
+    open: Open,
 }
 
 struct Core {
-    connections: mpsc::UnboundedSender<(TcpStream, SocketAddr)>,
+    connections: mpsc::UnboundedSender<Accepted>,
     open: Arc<AtomicUsize>,
 }
 
@@ -34,15 +41,6 @@ struct Core {
 pub struct Gateway {
     stop: watch::Sender<bool>,
     threads: Vec<JoinHandle<()>>,
-}
-
-/// Counts a connection as open for as long as it lives.
-struct Open(Arc<AtomicUsize>);
-
-impl Drop for Open {
-    fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::Relaxed);
-    }
 }
 
 /// Starts the cores and the acceptor; the acceptor runs on the calling runtime (the control runtime).
@@ -58,27 +56,26 @@ pub fn start(
     let mut threads = Vec::new();
     for index in 0..settings.cores.max(1) {
         let (sender, receiver) = mpsc::unbounded_channel();
-        let open = Arc::new(AtomicUsize::new(0));
-        cores.push(Core { connections: sender, open: Arc::clone(&open) });
+        cores.push(Core { connections: sender, open: Arc::default() });
         let (broker, api, trusted) = (Arc::clone(broker), Arc::clone(api), settings.trusted.clone());
         let (tls, stopped) = (settings.tls.clone(), stopped.clone());
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         threads.push(std::thread::Builder::new().name(format!("data-core-{index}")).spawn(move || {
-            let local = LocalSet::new();
-            local.block_on(&runtime, async move {
+            runtime.block_on(async move {
                 let lane = match Lane::open(&broker, index) {
-                    Ok(lane) => Rc::new(lane),
+                    Ok(lane) => lane,
                     Err(error) => {
                         return tracing::error!(core = index, error = %error, "a data core could not start");
                     }
                 };
-                let shared = Rc::new(Shared { lane, api, trusted, stop: stopped, tls: tls.is_some() });
-                run(shared, receiver, open, tls.map(TlsAcceptor::from)).await;
+                let shared = Arc::new(Shared { lane, api, trusted, stop: stopped, tls: tls.is_some() });
+                run(shared, receiver, tls.map(TlsAcceptor::from)).await;
             });
         })?);
     }
     let listener = tokio::net::TcpListener::from_std(listener)?;
-    tokio::spawn(accept(listener, cores, stopped));
+    let bounds = Bounds::new(settings.max_connections, settings.tls.is_some());
+    tokio::spawn(accept(listener, cores, bounds, stopped));
     Ok(Gateway { stop, threads })
 }
 
@@ -95,7 +92,12 @@ impl Gateway {
     }
 }
 
-async fn accept(listener: tokio::net::TcpListener, cores: Vec<Core>, mut stop: watch::Receiver<bool>) {
+async fn accept(
+    listener: tokio::net::TcpListener,
+    cores: Vec<Core>,
+    mut bounds: Bounds,
+    mut stop: watch::Receiver<bool>,
+) {
     loop {
         let accepted = tokio::select! {
             accepted = listener.accept() => accepted,
@@ -111,33 +113,34 @@ async fn accept(listener: tokio::net::TcpListener, cores: Vec<Core>, mut stop: w
             }
         };
         let Ok(stream) = stream.into_std() else { continue };
-        let Some(core) = cores.iter().min_by_key(|core| core.open.load(Ordering::Relaxed)) else { return };
-        core.open.fetch_add(1, Ordering::Relaxed);
-        if core.connections.send((stream, address)).is_err() {
-            core.open.fetch_sub(1, Ordering::Relaxed);
+        let open = |core: &Core| core.open.load(Ordering::Relaxed);
+        if !bounds.has_room(cores.iter().map(open).sum()) {
+            bounds.refuse(stream);
+            continue;
         }
+        let Some(core) = cores.iter().min_by_key(|core| open(core)) else { return };
+        // A core that has ended drops it, and the connection with it.
+        let _ = core.connections.send(Accepted { stream, address, open: Open::counted(&core.open) });
     }
 }
 
 async fn run(
-    shared: Rc<Shared>,
-    mut connections: mpsc::UnboundedReceiver<(TcpStream, SocketAddr)>,
-    open: Arc<AtomicUsize>,
+    shared: Arc<Shared>,
+    mut connections: mpsc::UnboundedReceiver<Accepted>,
     tls: Option<TlsAcceptor>,
 ) {
     let mut stop = shared.stop.clone();
     let mut tasks = tokio::task::JoinSet::new();
     loop {
-        let (stream, address) = tokio::select! {
+        let Accepted { stream, address, open } = tokio::select! {
             next = connections.recv() => match next { Some(next) => next, None => break },
             _ = stop.wait_for(|stop| *stop) => break,
             // Finished connections are reaped as they end.
             Some(_) = tasks.join_next(), if !tasks.is_empty() => continue,
         };
-        let counted = Open(Arc::clone(&open));
-        let (shared, tls) = (Rc::clone(&shared), tls.clone());
-        tasks.spawn_local(async move {
-            let _counted = counted;
+        let (shared, tls) = (Arc::clone(&shared), tls.clone());
+        tasks.spawn(async move {
+            let _open = open;
             let Ok(stream) = tokio::net::TcpStream::from_std(stream) else { return };
             if stream.set_nodelay(true).is_err() {
                 return;

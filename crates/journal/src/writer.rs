@@ -177,29 +177,35 @@ impl Writer {
     /// Returns when the record has been handed to the kernel (and, with
     /// [`Durability::EveryWrite`], is on disk). On an error the secret must not leave. A caller
     /// that stops waiting takes nothing back: the record is written all the same.
-    pub async fn append(&self, record: &Record<'_>) -> Result<(), AppendError> {
+    pub fn append(
+        &self,
+        record: &Record<'_>,
+    ) -> impl Future<Output = Result<(), AppendError>> + Send + use<> {
+        // Taken at once: the wait, which is a part of every call's future, holds no record.
+        let group = self.take(record);
+        async move { group?.wait().await }
+    }
+
+    fn take(&self, record: &Record<'_>) -> Result<Arc<Group>, AppendError> {
         let core = &self.handle.core;
-        let group = {
-            let mut state = core.lock();
-            if state.closed {
-                return Err(AppendError::Closed);
-            }
-            let limit = core.shared.settings.backlog_limit;
-            let unshipped = core.shared.unshipped.load(Ordering::Relaxed)
-                + (state.urgent.len() + state.later.len()) as u64;
-            if unshipped >= limit {
-                return Err(AppendError::Backlog { unshipped, limit });
-            }
-            frame::push(&mut state.urgent, |out| record.write(out))
-                .map_err(|bytes| AppendError::TooLong { bytes })?;
-            state.counts.records += 1;
-            if !state.waited_for {
-                state.waited_for = true;
-                core.wake.notify_one();
-            }
-            state.group.clone()
-        };
-        group.wait().await
+        let mut state = core.lock();
+        if state.closed {
+            return Err(AppendError::Closed);
+        }
+        let limit = core.shared.settings.backlog_limit;
+        let unshipped =
+            core.shared.unshipped.load(Ordering::Relaxed) + (state.urgent.len() + state.later.len()) as u64;
+        if unshipped >= limit {
+            return Err(AppendError::Backlog { unshipped, limit });
+        }
+        frame::push(&mut state.urgent, |out| record.write(out))
+            .map_err(|bytes| AppendError::TooLong { bytes })?;
+        state.counts.records += 1;
+        if !state.waited_for {
+            state.waited_for = true;
+            core.wake.notify_one();
+        }
+        Ok(state.group.clone())
     }
 
     /// Leaves an outcome to be written with the next group, or within 5 ms. It is taken beyond the

@@ -2,6 +2,7 @@
 
 mod clock;
 mod commands;
+mod entropy;
 mod root_key;
 mod settings;
 mod start;
@@ -11,6 +12,11 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
+
+/// Every call allocates some dozens of small pieces on the core that serves it; the system's allocator took an
+/// eighth of the time of a call for that.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 #[derive(Parser)]
 #[command(

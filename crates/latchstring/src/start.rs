@@ -13,7 +13,8 @@ use latchstring_model::{Clock, Entropy};
 use latchstring_store::{OpenOptions, Store, StoreError, instance};
 use latchstring_vault::{KeyRing, Vault, verify_check};
 
-use crate::clock::{OsEntropy, SystemClock};
+use crate::clock::SystemClock;
+use crate::entropy::OsEntropy;
 use crate::root_key;
 use crate::settings::{JournalSync, SettingError, Settings};
 
@@ -173,7 +174,11 @@ pub fn egress(
         allow,
         extra_ca_pem,
         proxy,
-        limits: latchstring_egress::Limits::default(),
+        limits: latchstring_egress::Limits {
+            response_head: settings.upstream_timeout,
+            idle_body: settings.upstream_idle_timeout,
+            ..latchstring_egress::Limits::default()
+        },
     })
     .map_err(stop)
 }
@@ -222,6 +227,7 @@ pub fn broker(
             stale_limit: settings.stale_limit,
             delete_after: settings.delete_after,
             background_refresh: settings.background_refresh,
+            mail: settings.mail()?,
             sandbox,
             extra_hosts,
         },

@@ -47,6 +47,7 @@ codes! {
     NotFound = "not_found", 404, "Not found";
     CredentialNotFound = "credential_not_found", 404, "No such credential";
     MethodNotAllowed = "method_not_allowed", 405, "This address does not take that method";
+    RequestTimeout = "request_timeout", 408, "The request did not come in time";
     Conflict = "conflict", 409, "That is taken or has changed";
     SlugTaken = "slug_taken", 409, "The slug is taken";
     NeedsAuthorization = "needs_authorization", 409, "Consent has not been given yet";
@@ -80,6 +81,8 @@ codes! {
     TokenEndpointError = "token_endpoint_error", 502, "The token endpoint did not give a token";
     /// It did, and not as the operation expects.
     UpstreamError = "upstream_error", 502, "The API did not do what it was asked";
+    /// A compressed answer that repeats the credential: it cannot be masked in place.
+    AnswerWithheld = "answer_withheld", 502, "The API's answer was withheld";
     UpstreamUnreachable = "upstream_unreachable", 502, "The API could not be reached";
     Busy = "busy", 503, "Busy";
     Unavailable = "unavailable", 503, "Unavailable";

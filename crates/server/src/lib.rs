@@ -3,7 +3,7 @@
 //!
 //! A request passes, from the outside in:
 //! 1. [`guard::headers`] gives it an id, its answer the security headers, and the log a line
-//! 2. the body limit
+//! 2. [`pages::in_html`] shows people in a browser a page instead of a problem's JSON; then the body limit
 //! 3. [`guard::enter`] finds out who it is ([`Door::enter`]), wants a browser's unsafe requests to come from our own
 //!    pages, and records refused changes
 //! 4. [`guard::repeat`] looks at `Idempotency-Key`
@@ -24,7 +24,7 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
-use axum::middleware::from_fn_with_state;
+use axum::middleware::{from_fn, from_fn_with_state};
 use axum::routing::get;
 use latchstring_broker::Broker;
 use latchstring_broker::people::entry::Door;
@@ -83,11 +83,12 @@ pub fn router(broker: Arc<Broker>, options: Options) -> Router {
     Router::new()
         .merge(entered)
         .route("/api/v1/openapi.json", get(api::openapi::get))
-        .route("/assets/style.css", get(pages::style))
+        .merge(pages::open_router())
         .merge(api::health::router())
         .fallback(not_found)
         .method_not_allowed_fallback(method_not_allowed)
         .layer(DefaultBodyLimit::max(LIMIT))
+        .layer(from_fn(pages::in_html))
         .layer(from_fn_with_state(app.clone(), guard::headers::layer))
         .with_state(app)
 }

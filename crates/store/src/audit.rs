@@ -6,7 +6,7 @@
 
 pub mod batch;
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 
 use latchstring_model::Timestamp;
 use latchstring_model::entity::{Fact, Outcome};
@@ -41,7 +41,7 @@ pub struct AuditRecord {
     pub hash: Vec<u8>,
 }
 
-/// A record with the projects and credentials that a batch is found by; a row of its own has none of these.
+/// A record with all that a batch is found by ([`batch::scopes`]); a row of its own has none of these.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Shipped {
     pub record: AuditRecord,
@@ -136,6 +136,7 @@ statements! {
         ORDER BY s.seq DESC LIMIT $3";
     BATCHES_OF_BOTH = "SELECT s.seq FROM audit_batch_scopes s JOIN audit_batch_scopes p ON p.seq = s.seq
         AND p.scope_id = $4 WHERE s.scope_id = $1 AND s.seq < $2 ORDER BY s.seq DESC LIMIT $3";
+    FOLLOWERS = "SELECT s.seq FROM audit_batch_scopes s WHERE s.scope_id = $1 AND s.seq > $2 ORDER BY s.seq LIMIT 8";
     BATCH = concat!("SELECT ", record_columns!(), " FROM audit a WHERE a.seq = $1 AND a.fact = 'batch'");
     RESULTS = "SELECT r.call_id, r.at, r.outcome, r.body FROM audit r
         WHERE r.fact = 'result' AND r.call_id IN ($1, $2, $3, $4, $5, $6, $7, $8)";
@@ -434,6 +435,45 @@ async fn add_late_results(tx: &mut impl Tx, items: &mut [AuditItem]) -> Result<(
     }
     for item in items.iter_mut().filter(|item| item.result.is_none()) {
         item.result = item.record.call_id.as_ref().and_then(|call| ends.remove(call));
+    }
+    add_results_of_followers(tx, items).await
+}
+
+/// The same for results that lie in a later batch, which is found by the number of the batch with the intent.
+async fn add_results_of_followers(tx: &mut impl Tx, items: &mut [AuditItem]) -> Result<()> {
+    let is_open = |item: &AuditItem| item.result.is_none() && item.record.fact == Fact::Intent;
+    let batches: BTreeSet<String> = items
+        .iter()
+        .filter(|item| is_open(item))
+        .map(|item| batch::follower_scope(&item.record.writer, item.record.number))
+        .collect();
+    for scope in batches {
+        let mut after = 0;
+        loop {
+            let followers = FOLLOWERS.on(tx).bind(&scope).bind(after).all(|row| row.int()).await?;
+            let Some(last) = followers.last() else { break };
+            after = *last;
+            for seq in followers {
+                let Some(row) = BATCH.on(tx).bind(seq).optional(read_record).await? else { continue };
+                let open: HashMap<&str, &CallId> = items
+                    .iter()
+                    .filter(|item| is_open(item) && item.record.writer == row.writer)
+                    .filter_map(|item| item.record.call_id.as_ref())
+                    .map(|call| (call.as_str(), call))
+                    .collect();
+                let mut ends: HashMap<CallId, CallEnd> =
+                    batch::ends_of(&row.body, |call| open.get(call).copied()).into_iter().collect();
+                for item in items.iter_mut().filter(|item| is_open(item)) {
+                    item.result = item.record.call_id.as_ref().and_then(|call| ends.remove(call));
+                }
+            }
+            let of_scope = |item: &AuditItem| {
+                is_open(item) && batch::follower_scope(&item.record.writer, item.record.number) == scope
+            };
+            if !items.iter().any(of_scope) {
+                break;
+            }
+        }
     }
     Ok(())
 }

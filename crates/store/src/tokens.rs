@@ -118,7 +118,7 @@ statements! {
     LOCK = "UPDATE tokens SET lease_fence = lease_fence WHERE id = $1";
     TAKE = "UPDATE tokens SET lease_fence = lease_fence + 1, lease_owner = $1, lease_until = $2,
         forced_at = CASE WHEN $3 = 1 THEN $4 ELSE forced_at END, updated_at = $4
-        WHERE id = $5 AND lease_fence = $6 AND version = $7 AND lease_until <= $4
+        WHERE id = $5 AND lease_fence = $6 AND version = $7 AND lease_until <= $9
         AND (intent IS NULL OR intent <> 'sent' OR $8 = 1)";
     RENEW = "UPDATE tokens SET lease_until = $1 WHERE id = $2 AND lease_fence = $3 AND lease_until > $4";
     PREPARE = "UPDATE tokens SET intent = 'prepared', intent_fence = $1, intent_until = NULL, updated_at = $2
@@ -161,6 +161,13 @@ statements! {
         WHERE t.state = 'live' AND t.obtained_at <= $1 AND (t.retry_at IS NULL OR t.retry_at <= $2)
         AND t.lease_until <= $2 AND c.disabled = 0 AND c.deletes_at IS NULL
         ORDER BY t.obtained_at, t.id LIMIT $3");
+    GRANT_ENDING = concat!("SELECT ", columns!(), " FROM tokens t JOIN credentials c ON c.id = t.credential_id
+        JOIN credential_values v ON v.credential_id = t.credential_id AND v.environment = t.environment
+            AND v.version = t.values_version
+        WHERE t.state = 'live' AND t.grant_expires_at > $1 AND t.grant_expires_at <= $2 AND t.id > $3
+        AND c.disabled = 0 AND c.deletes_at IS NULL ORDER BY t.id LIMIT $4");
+    SPENT = "UPDATE tokens SET expires_at = obtained_at, fresh_until = obtained_at
+        WHERE id = $1 AND state = 'needs_reconnect'";
     DELETE_SUPERSEDED = "DELETE FROM tokens WHERE credential_id = $1 AND environment = $2 AND values_version < $3";
     DELETE = "DELETE FROM tokens WHERE id = $1 AND credential_id = $2";
 }
@@ -260,6 +267,8 @@ pub struct Take<'a> {
     pub seen_fence: i64,
     pub version: i64,
     pub may_repeat: bool,
+    /// A lease that runs out within this is not waited for.
+    pub patience_ms: i64,
     pub forced: bool,
     pub lease_ms: i64,
 }
@@ -276,6 +285,7 @@ pub async fn take(tx: &mut WriteTx, id: &str, step: &Take<'_>) -> Result<bool> {
         .bind(step.seen_fence)
         .bind(step.version)
         .bind(step.may_repeat)
+        .bind(now.plus_millis(step.patience_ms))
         .run()
         .await?;
     Ok(changed == 1)
@@ -356,6 +366,11 @@ pub async fn dead(tx: &mut WriteTx, id: &str, fence: i64, version: i64, error: &
     Ok(DEAD.on(tx).bind(error).bind(now).bind(id).bind(fence).bind(version).run().await? == 1)
 }
 
+/// The access token of a dead grant, refused by its API: it is sent nowhere any more.
+pub async fn spent(tx: &mut WriteTx, id: &str) -> Result<bool> {
+    Ok(SPENT.on(tx).bind(id).run().await? == 1)
+}
+
 /// Gives the lease back, and the intent if it is ours. Only for who has sent nothing.
 pub async fn release(tx: &mut WriteTx, id: &str, fence: i64) -> Result<bool> {
     let now = lock(tx, id).await?;
@@ -408,4 +423,15 @@ pub async fn delete_superseded(
 
 pub async fn delete(tx: &mut WriteTx, credential: &CredentialRow, id: &str) -> Result<bool> {
     Ok(DELETE.on(tx).bind(id).bind(&credential.id).run().await? == 1)
+}
+
+/// Living grants that end between two moments, by their token's id after `after`.
+pub async fn grants_ending(
+    tx: &mut impl Tx,
+    from: Timestamp,
+    to: Timestamp,
+    after: &str,
+    limit: i64,
+) -> Result<Vec<TokenRow>> {
+    GRANT_ENDING.on(tx).bind(from).bind(to).bind(after).bind(limit).all(read).await
 }

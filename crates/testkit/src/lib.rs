@@ -15,6 +15,7 @@ pub mod http;
 pub mod httpbin;
 pub mod jwt;
 pub mod long;
+pub mod oauth1;
 pub mod oidc;
 pub mod postgres;
 mod process;

@@ -19,7 +19,8 @@ impl OidcProvider {
         Self::with(&json!({}))
     }
 
-    /// `{"clients": [client metadata as in OpenID Connect registration], "settings": {…}}`
+    /// `{"clients": [client metadata as in OpenID Connect registration], "settings": {…}, "tls": {key, cert, ca}}`.
+    /// With `tls` the methods that talk with it cannot be used: they speak plain HTTP.
     pub fn with(config: &Value) -> Self {
         Self { helper: Helper::start(node("oidc-provider.mjs").arg(config.to_string())) }
     }
@@ -27,7 +28,7 @@ impl OidcProvider {
     pub const CLIENT_ID: &'static str = "latchstring";
     pub const CLIENT_SECRET: &'static str = "a-test-secret-that-guards-nothing";
 
-    /// `http://127.0.0.1:PORT`, without a slash at the end.
+    /// `http://127.0.0.1:PORT`, or `https://localhost:PORT` with `tls`; without a slash at the end.
     pub fn issuer(&self) -> String {
         self.helper.said("issuer")
     }
@@ -54,6 +55,11 @@ impl OidcProvider {
 
     pub fn revocation_url(&self) -> String {
         self.at("/token/revocation")
+    }
+
+    /// Who an access token with the scope `openid` belongs to.
+    pub fn userinfo_url(&self) -> String {
+        self.at("/me")
     }
 
     pub fn device_url(&self) -> String {
@@ -83,8 +89,8 @@ impl OidcProvider {
         self.admin("counts", &json!({}));
     }
 
-    /// Changes `access_token_ttl`, `refresh_token_ttl`, `rotate`, `pkce_required`, `delay_ms`,
-    /// `fail_next` or `lose_next` while it runs.
+    /// Changes `access_token_ttl`, `refresh_token_ttl`, `rotate`, `pkce_required`, `dpop_nonces`, `delay_ms`,
+    /// `fail_next`, `lose_next` or `reject_scope` while it runs.
     pub fn set(&self, settings: &Value) {
         self.admin("settings", settings);
     }
@@ -92,6 +98,16 @@ impl OidcProvider {
     /// An existing grant of the person `alice`: `{access_token, expires_in, refresh_token}`.
     pub fn grant(&self, client_id: &str, scope: &str) -> Value {
         self.admin("grant", &json!({"client_id": client_id, "scope": scope}))
+    }
+
+    /// Where the server sends a client's people back to. It forgets the other addresses.
+    pub fn redirect_to(&self, client_id: &str, redirect_uri: &str) {
+        self.admin("client", &json!({"client_id": client_id, "redirect_uris": [redirect_uri]}));
+    }
+
+    /// Everybody takes their consent back.
+    pub fn end_grants(&self) {
+        self.admin("end", &json!({}));
     }
 
     /// The person takes the consent back.

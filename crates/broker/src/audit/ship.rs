@@ -23,7 +23,7 @@ use latchstring_store::audit::{self, JournalRow, Shipped};
 use latchstring_store::{Store, StoreError};
 
 use super::events::{self, Event, Linker};
-use super::pack::pack;
+use super::pack::{Open, pack};
 use crate::actor::Actor;
 
 /// Records in one transaction: SQLite has one writer, and people wait for it. A few rows, mostly; if every one
@@ -60,6 +60,8 @@ pub struct Shipper {
     clock: Arc<dyn Clock>,
     /// As the database has it, by writer; forgotten when in doubt.
     known: HashMap<WriterId, JournalRow>,
+    /// Calls under way, by writer.
+    open: HashMap<WriterId, Open>,
     batch: usize,
 }
 
@@ -98,7 +100,7 @@ impl Part {
 
 impl Shipper {
     pub fn new(store: Store, journal: Arc<Journal>, server: ServerId, clock: Arc<dyn Clock>) -> Self {
-        Self { store, journal, server, clock, known: HashMap::new(), batch: BATCH }
+        Self { store, journal, server, clock, known: HashMap::new(), open: HashMap::new(), batch: BATCH }
     }
 
     /// One batch. After an error the next call goes on where the last good one ended.
@@ -127,6 +129,7 @@ impl Shipper {
     /// Finds out how far the journals of writers that we have not met yet are shipped, and tells the backlog.
     async fn learn(&mut self, segments: &[Segment]) -> Result<(), StoreError> {
         self.known.retain(|writer, _| segments.iter().any(|segment| &segment.id.writer == writer));
+        self.open.retain(|writer, _| segments.iter().any(|segment| &segment.id.writer == writer));
         if segments.iter().all(|segment| self.known.contains_key(&segment.id.writer)) {
             return Ok(());
         }
@@ -229,7 +232,10 @@ impl Shipper {
             let Some(from) = self.known.get(writer) else { return Ok(false) };
             let mut link = Linker::after(from)?;
             let mut shipped = Vec::new();
-            for packed in pack(of_writer.iter().flat_map(Part::records)) {
+            // A copy, which counts once the rows are stored.
+            let mut open = self.open.get(writer).cloned().unwrap_or_default();
+            let next = from.number.saturating_add(1);
+            for packed in pack(&from.writer, next, of_writer.iter().flat_map(Part::records), &mut open) {
                 let record = link.next(&from.writer, packed.body)?;
                 shipped.push(Shipped { record, scopes: packed.scopes });
             }
@@ -240,10 +246,10 @@ impl Shipper {
                 number: link.number(),
                 head: link.hash(),
             };
-            of_writers.push((writer, shipped, to));
+            of_writers.push((writer, shipped, to, open));
         }
         let mut tx = self.store.begin_upkeep().await?;
-        for (writer, shipped, to) in &of_writers {
+        for (writer, shipped, to, _) in &of_writers {
             let from = audit::lock_head(&mut tx, &to.writer, &Head::START.hash).await?;
             if self.known.get(*writer) != Some(&from) {
                 tx.rollback().await?;
@@ -258,7 +264,10 @@ impl Shipper {
         events::append(&mut tx, &self.server, self.clock.now(), &events).await?;
         tx.commit().await?;
 
-        self.known.extend(of_writers.into_iter().map(|(writer, _, to)| (writer.clone(), to)));
+        for (writer, _, to, open) in of_writers {
+            self.known.insert(writer.clone(), to);
+            self.open.insert(writer.clone(), open);
+        }
         for part in parts {
             self.journal.shipped(&part.segment.id, part.end);
             for (from, end) in &part.torn {
@@ -338,7 +347,7 @@ fn read_segment(segment: Segment, from: u64, rows: usize, bytes: usize) -> Resul
         match reader.step()? {
             Step::Record { body, end } => {
                 match std::str::from_utf8(body) {
-                    Ok(text) if !text.contains(['\n', '\0']) => {
+                    Ok(text) if memchr::memchr2(b'\n', 0, body).is_none() => {
                         part.text.push_str(text);
                         part.ends.push(part.text.len());
                     }

@@ -131,9 +131,10 @@ async fn check(
         if !body::columns(&record.body).are_of(record) {
             return Err(VerifyError::Columns { writer: writer.to_owned(), number });
         }
-        walked.records += count(record.body.split('\n').count());
+        walked.records += count(batch::records(&record.body));
         if batch::is_batch(&record.body) {
-            let scopes: Vec<&str> = batch::scopes(&record.body).into_iter().collect();
+            let scopes = batch::scopes(writer, &record.body);
+            let scopes: Vec<&str> = scopes.iter().map(|scope| &**scope).collect();
             let listed = audit::count_scopes_of(tx, writer, record.number, &scopes).await?;
             if u64::try_from(listed).ok() != Some(count(scopes.len())) {
                 return Err(VerifyError::Unlisted { writer: writer.to_owned(), number });

@@ -35,7 +35,7 @@ enum Polled {
 
 impl Broker {
     /// One turn: asks for every flow whose time has come. The handles are for whoever wants to wait.
-    pub(crate) async fn poll_devices(self: &Arc<Self>) -> Refused<Vec<tokio::task::JoinHandle<()>>> {
+    pub async fn poll_devices(self: &Arc<Self>) -> Refused<Vec<tokio::task::JoinHandle<()>>> {
         let mut reader = self.parts.store.begin_read().await.map_err(refusals::store)?;
         let db_now = scopes::db_now(&mut reader).await.map_err(refusals::store)?;
         let due = consents::due(&mut reader, db_now, LOOKED_AT).await.map_err(refusals::store)?;

@@ -210,9 +210,10 @@ impl Broker {
         let mut note = Map::new();
         note.insert("digest_before".into(), approval.before.digest.as_str().into());
         note.insert("digest".into(), approval.after.digest.as_str().into());
-        let version = loaded.row.version;
         let edit = Edit { change, approve: true, note, ..Edit::default() };
-        let view = self.edit(actor, id, edit, Some(version)).await?;
+        // What was compared with the digest is what is tried and saved: a connector that is changed meanwhile is
+        // not what the owner looked at, and stays unapproved.
+        let view = self.edit_loaded(actor, loaded, edit).await?;
         for (environment, shown) in &view.environments {
             approval.after.destinations.insert(environment.clone(), shown.destinations.clone());
         }
@@ -276,11 +277,17 @@ impl Broker {
         mut edit: Edit,
         if_match: Option<i64>,
     ) -> Refused<View> {
-        let person = actor.manager()?.clone();
+        actor.manager()?;
         let loaded = self.load_for_change(actor, id).await?;
         same_version(if_match, loaded.row.version)?;
         let verify = edit.change.verify;
         self.make_keys(&loaded.method, &loaded.row.name, verify, &mut edit.change.values).await?;
+        self.edit_loaded(actor, loaded, edit).await
+    }
+
+    /// The change of what was loaded: nothing is looked up a second time but what the transaction locks.
+    async fn edit_loaded(self: &Arc<Self>, actor: &Actor, loaded: Loaded, edit: Edit) -> Refused<View> {
+        let person = actor.manager()?.clone();
         let change = &edit.change;
         let errors = change.check();
         if !errors.is_empty() {

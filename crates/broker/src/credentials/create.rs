@@ -8,9 +8,9 @@ use latchstring_connectors::{AuthMethod, Definition, OAuthClient, SchemeType, Va
 use latchstring_model::entity::{Principal, Role};
 use latchstring_model::id::{CredentialId, ProjectId};
 use latchstring_model::problem::Refused;
-use latchstring_model::{FieldError, Problem};
-use latchstring_store::StoreError;
+use latchstring_model::{Code, FieldError, Problem};
 use latchstring_store::credentials::{self as rows, CredentialRow};
+use latchstring_store::{StoreError, connectors};
 use serde_json::{Map, Value, json};
 
 use super::attempt::{Attempt, Place};
@@ -130,10 +130,18 @@ impl Broker {
         };
         let mut scopes: Vec<&str> = project_ids.iter().map(ProjectId::as_str).collect();
         scopes.extend([id.as_str(), owner.id()]);
+        // With the connector's own scope held, nobody deletes or changes it between this look and the end.
+        scopes.extend(found.row.as_ref().map(|row| row.uid.as_str()));
         let mut tx = self.parts.store.begin_write(&scopes).await.map_err(refusals::store)?;
         // The role may have changed while the API was asked.
         if self.owner_of(&mut tx, actor, new.owner_project.as_deref()).await? != owner {
             return Err(refusals::internal(&"the owner of a new credential changed while it was made"));
+        }
+        if let Some(tried) = &found.row {
+            let now = connectors::by_uid(&mut tx, &tried.uid).await.map_err(refusals::store)?;
+            if now.is_none_or(|now| now.version != tried.version) {
+                return Err(changed_meanwhile(&found.definition.name));
+            }
         }
         if let Some(client) = &client {
             // The client may have been taken from the project, or changed, meanwhile.
@@ -153,7 +161,7 @@ impl Broker {
             self.put_share(&mut tx, actor, &id, place, false).await?;
         }
         let view = self.credential_view(&mut tx, row.clone(), Sight::Owner { with_fields: true }).await?;
-        let mut events = vec![created(&row, &ready)];
+        let mut events = save::told(&row, &[], &created(&row, &ready));
         for place in &placed {
             events.push(save::shared(&row, &place.project.id).detail("grants", json!(place.granted())));
         }
@@ -213,6 +221,17 @@ impl Broker {
             }
         }
     }
+}
+
+fn changed_meanwhile(name: &str) -> Box<Problem> {
+    Problem::new(
+        Code::ConnectorChanged,
+        format!(
+            "The connector {name} was changed or deleted while the values were tried; nothing was saved."
+        ),
+    )
+    .hint("Look at the connector as it is now, and try again.")
+    .into()
 }
 
 fn wanted_method<'d>(definition: &'d Definition, named: &str) -> Refused<&'d AuthMethod> {

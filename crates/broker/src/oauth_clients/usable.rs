@@ -44,7 +44,7 @@ impl Broker {
     /// The client that a credential names, by its id: it exists, `person` may see it, it serves the credential's
     /// connector, and it is for every one of `projects` (those that the credential is shared with, and the one
     /// that owns it). Ask again in the transaction that writes the credential.
-    pub(crate) async fn usable_client(
+    pub async fn usable_client(
         &self,
         tx: &mut impl Tx,
         person: &Person,

@@ -3,11 +3,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use latchstring_connectors::{AuthMethod, FieldType, Lookup, Operation, OwnRequest, To, Uses};
+use latchstring_connectors::{AuthMethod, FieldType, Operation, OwnRequest, To};
 use latchstring_journal::Purpose;
 use latchstring_model::id::CallId;
 use latchstring_model::problem::Refused;
-use latchstring_model::{Code, FieldError, Problem, SecretString};
+use latchstring_model::{Code, FieldError, Problem};
 use serde_json::{Map, Value};
 
 use super::caller::caller;
@@ -18,6 +18,7 @@ use crate::freshness::Basis;
 use crate::road::authorise;
 use crate::road::described::{Behalf, Described};
 use crate::road::limits::KeyLimits;
+use crate::road::mask::MaskSet;
 use crate::road::materials::{Materials, render_problem};
 use crate::road::plan::{self, Plan};
 use crate::road::route::Route;
@@ -110,19 +111,12 @@ fn check_path(limits: &KeyLimits, request: &OwnRequest) -> Refused<()> {
     }
 }
 
-/// Project secrets that the operation itself reads: the scheme's mask does not know them.
-fn own_secrets(materials: &Materials, uses: &Uses) -> Vec<SecretString> {
-    uses.secrets()
-        .filter_map(|name| materials.names.secret(name).ok().flatten())
-        .map(|found| found.value)
-        .collect()
-}
-
 /// What is asked with one token; another token, another request.
 struct Ready {
     plan: Arc<Plan>,
     request: OwnRequest,
-    secrets: Vec<SecretString>,
+    /// Of what the operation itself read: the scheme's mask does not know them.
+    mask: Arc<MaskSet>,
 }
 
 impl Broker {
@@ -235,12 +229,12 @@ impl Broker {
         let method: &AuthMethod = materials.auth_method()?;
         let context =
             materials.context(token.map(|token| &token.set), Some(input), now, &*self.parts.entropy);
-        let (request, uses) = materials
+        let (request, uses, secrets) = materials
             .definition
             .render_operation(operation, method, &context)
             .map_err(|error| render_problem(&error))?;
         plan::check_restricted(&uses, &plan.pins)?;
-        Ok(Ready { plan, request, secrets: own_secrets(materials, &uses) })
+        Ok(Ready { plan, request, mask: Arc::new(MaskSet::new(&secrets)) })
     }
 
     async fn send(
@@ -258,9 +252,7 @@ impl Broker {
             undelivered.failure.problem
         })?;
         *call = described.call.clone();
-        for secret in &ready.secrets {
-            described.masker.add_fresh(secret.expose().as_bytes());
-        }
+        described.masker.also(Arc::clone(&ready.mask));
         Ok(described)
     }
 }

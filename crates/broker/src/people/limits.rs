@@ -110,12 +110,18 @@ impl Limits {
         }
     }
 
-    /// Before any password is looked at, whether or not the account exists.
-    pub fn password(&self, address: Option<IpAddr>, account: &str) -> Refused<()> {
+    /// No account has such an address: said before it counts as a try, and not kept among those that are counted.
+    pub fn check_account(account: &str) -> Refused<()> {
         if account.len() > LONGEST_ACCOUNT {
             let text = format!("an e-mail address has at most {LONGEST_ACCOUNT} bytes");
             return Err(Problem::invalid(vec![FieldError::new("/email", text)]).into());
         }
+        Ok(())
+    }
+
+    /// Before any password is looked at, whether or not the account exists. The account has passed
+    /// [`Limits::check_account`].
+    pub fn password(&self, address: Option<IpAddr>, account: &str) -> Refused<()> {
         let (address, account) = (network(address), account.to_owned());
         self.address
             .count(&address)

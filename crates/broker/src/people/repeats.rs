@@ -5,17 +5,23 @@
 //! (429, 5xx) frees the key for another attempt. One that began and never ended has died half-way: whether it
 //! changed anything cannot be known here, and is not guessed.
 //!
+//! An answer is given again only to who may no less than when it was given first.
+//!
 //! Answers that show a key are not kept: in their place a refusal that says so is.
 //!
 //! What a request was is kept as its SHA-256, sealed: a body may hold a password or an API's key, and a plain
 //! hash of it would let whoever has the database try guesses. Where it cannot be opened any more, because its
 //! data key has been rotated away, nothing is compared and nothing is answered again.
 
+use std::collections::BTreeMap;
+
+use latchstring_model::entity::Role;
 use latchstring_model::problem::Refused;
 use latchstring_model::{Code, Problem};
 use latchstring_store::idempotency::{self, AnswerRow};
-use latchstring_store::{StoreError, Taken};
+use latchstring_store::{Paging, StoreError, Taken, Tx, projects};
 use latchstring_vault::{Aad, OpenError, Purpose};
+use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
 use crate::actor::{Actor, Who};
@@ -35,8 +41,37 @@ const FREED: u16 = 0;
 
 /// An attempt that began.
 pub struct Attempt {
-    actor: String,
+    actor: Actor,
     name: String,
+}
+
+/// What somebody may, as far as answers depend on it. An answer is given again only to who may no less than when it
+/// was given first: a role that was taken away, or a key that may less, does not bring it back.
+#[derive(Serialize, Deserialize)]
+struct Rights {
+    manages: bool,
+    superuser: bool,
+    /// By project.
+    roles: BTreeMap<String, String>,
+}
+
+impl Rights {
+    fn include(&self, then: &Rights) -> bool {
+        let holds = |(project, role): (&String, &String)| {
+            let now = self.roles.get(project).and_then(|role| Role::parse(role));
+            Role::parse(role).is_some_and(|then| now >= Some(then))
+        };
+        (self.manages || !then.manages) && (self.superuser || !then.superuser) && then.roles.iter().all(holds)
+    }
+}
+
+fn no_longer_yours() -> Box<Problem> {
+    Problem::new(
+        Code::Conflict,
+        "The first request with this Idempotency-Key was done, and its answer is not given again: you may less now than you did then.",
+    )
+    .hint("Read what it made or changed, as far as you still may.")
+    .into()
 }
 
 pub enum Repeat {
@@ -64,6 +99,24 @@ fn hash_aad(owner: &str, name: &str) -> Aad {
 }
 
 impl Broker {
+    async fn rights(&self, tx: &mut impl Tx, actor: &Actor) -> Refused<Rights> {
+        let mut rights =
+            Rights { manages: actor.manager().is_ok(), superuser: false, roles: BTreeMap::new() };
+        let Who::Person { person, .. } = &actor.who else { return Ok(rights) };
+        rights.superuser = person.superuser;
+        let mut cursor = None;
+        loop {
+            let paging = Paging::new(cursor, Some(Paging::MAX_LIMIT));
+            let page = projects::list_of_member(tx, &person.id, &paging).await.map_err(refusals::store)?;
+            let roles = page.items.into_iter();
+            rights.roles.extend(roles.map(|at| (at.project.id.to_string(), at.role.to_string())));
+            cursor = page.next_cursor;
+            if cursor.is_none() {
+                return Ok(rights);
+            }
+        }
+    }
+
     /// Whether the sealed hash is this one.
     async fn is_same_request(&self, aad: &Aad, sealed: &[u8], hash: &[u8]) -> Refused<bool> {
         let open = || self.parts.vault.open(&owner_opens(), aad, sealed);
@@ -123,7 +176,7 @@ impl Broker {
                 return match idempotency::put(&mut tx, &owner, &opening, &row).await {
                     Ok(()) => {
                         tx.commit().await.map_err(refusals::store)?;
-                        Ok(Repeat::New(Attempt { actor: owner, name }))
+                        Ok(Repeat::New(Attempt { actor: actor.clone(), name }))
                     }
                     Err(StoreError::Taken(Taken::IdempotencyKey)) => Err(busy()),
                     Err(error) => Err(refusals::store(error)),
@@ -141,7 +194,15 @@ impl Broker {
             }
             match ended {
                 Some(ended) if ended.status == FREED => {}
-                Some(ended) => return Ok(Repeat::Answered(ended.status, ended.body)),
+                Some(ended) => {
+                    let mut tx = self.parts.store.begin_read().await.map_err(refusals::store)?;
+                    let then = serde_json::from_slice::<Rights>(&ended.request_hash).ok();
+                    let now = self.rights(&mut tx, actor).await?;
+                    if !then.is_some_and(|then| now.include(&then)) {
+                        return Err(no_longer_yours());
+                    }
+                    return Ok(Repeat::Answered(ended.status, ended.body));
+                }
                 None if now.millis() - begun.created_at.millis() < WORKING => return Err(busy()),
                 None => {
                     return Err(Problem::new(Code::Conflict, "The first request with this Idempotency-Key never ended: the server stopped meanwhile, and whether it changed anything is not known.")
@@ -159,10 +220,13 @@ impl Broker {
     /// Keeps the answer, or frees the key (`None`).
     pub async fn end_attempt(&self, attempt: Attempt, answer: Option<(u16, String)>) -> Refused<()> {
         let (status, body) = answer.unwrap_or((FREED, String::new()));
-        // The row that opened the attempt says what the request was.
-        let row = AnswerRow { request_hash: Vec::new(), status, body, created_at: self.now() };
         let mut tx = self.parts.store.begin_upkeep().await.map_err(refusals::store)?;
-        idempotency::put(&mut tx, &attempt.actor, &attempt.name, &row).await.map_err(refusals::store)?;
+        // The row that opened the attempt says what the request was; this one with what rights it was answered.
+        let rights = self.rights(&mut tx, &attempt.actor).await?;
+        let rights = serde_json::to_vec(&rights).map_err(|error| refusals::internal(&error))?;
+        let row = AnswerRow { request_hash: rights, status, body, created_at: self.now() };
+        let actor = attempt.actor.signature();
+        idempotency::put(&mut tx, &actor, &attempt.name, &row).await.map_err(refusals::store)?;
         tx.commit().await.map_err(refusals::store)?;
         Ok(())
     }

@@ -16,6 +16,7 @@ use latchstring_store::{WriteTx, fold, users};
 use crate::actor::{Actor, Via, Who};
 use crate::audit::Event;
 use crate::people::entry::{Door, person};
+use crate::people::limits::Limits;
 use crate::people::{User, random};
 use crate::{Broker, passwords, refusals};
 
@@ -158,6 +159,8 @@ impl Door {
         let broker = &self.broker;
         let anonymous = Actor { who: Who::Anonymous, address };
         let account = fold(&ask.email);
+        Limits::check_account(&account)?;
+        passwords::check_length(&ask.password, "/password")?;
         if let Err(problem) = self.limits.password(address, &account) {
             self.note_refusal(&anonymous, Event::new("session.refuse").detail("reason", "too_many_requests"))
                 .await;

@@ -125,10 +125,11 @@ impl Ask<'_> {
     }
 }
 
-/// `/proxy/{credential}/{path…}` → credential and the rest, byte for byte.
+/// `/proxy/{credential}/{path…}` → credential and the rest, byte for byte, with its leading slash: `/proxy/x` asks for
+/// the base URL as it is, `/proxy/x/` for what is below it.
 pub fn split_path(path: &str) -> Option<(&str, &str)> {
     let rest = path.strip_prefix("/proxy/")?;
-    let (credential, rest) = rest.split_once('/').unwrap_or((rest, ""));
+    let (credential, rest) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
     (!credential.is_empty()).then_some((credential, rest))
 }
 
@@ -180,9 +181,19 @@ mod tests {
     }
 
     #[test]
+    fn an_address_is_one_in_any_case() {
+        let ask =
+            |user| Ask { key: "lst_a".into(), project: None, environment: None, user, credential: "c" }.id();
+        assert_eq!(ask(Some("Ada@Example.org")), ask(Some("ada@example.ORG")));
+        assert_ne!(ask(Some("ada@example.org")), ask(Some("bob@example.org")));
+        assert_ne!(ask(Some("ada@example.org")), ask(None));
+    }
+
+    #[test]
     fn the_path_is_split_once() {
-        assert_eq!(split_path("/proxy/crm/a//b%2F"), Some(("crm", "a//b%2F")));
+        assert_eq!(split_path("/proxy/crm/a//b%2F"), Some(("crm", "/a//b%2F")));
         assert_eq!(split_path("/proxy/crm"), Some(("crm", "")));
+        assert_eq!(split_path("/proxy/crm/"), Some(("crm", "/")));
         assert_eq!(split_path("/proxy//x"), None);
         assert_eq!(split_path("/proxyx/a"), None);
     }

@@ -6,7 +6,9 @@ use std::task::{Context, Poll};
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use latchstring_egress::ResponseBody;
+use latchstring_model::Code;
 
+use super::coded::{Broken, CodedBody};
 use super::mask::StreamMask;
 use super::record::Noted;
 
@@ -20,6 +22,7 @@ enum Kind {
         ended: bool,
         trailers: Option<Frame<Bytes>>,
     },
+    Coded(Box<CodedBody>),
 }
 
 /// What a caller gets to read.
@@ -47,9 +50,56 @@ impl AnswerBody {
         answer
     }
 
+    pub(super) fn coded(body: CodedBody, noted: Noted) -> Self {
+        let mut answer = Self { kind: Kind::Coded(Box::new(body)), noted: Some(noted) };
+        if answer.is_end_stream() {
+            answer.end();
+        }
+        answer
+    }
+
+    /// A whole body that came from the upstream and was made fit to be passed on.
+    pub(super) fn masked(bytes: Bytes, mut noted: Noted) -> Self {
+        noted.count(bytes.len());
+        noted.end();
+        Self::own(bytes)
+    }
+
     fn end(&mut self) {
         if let Some(noted) = self.noted.take() {
             noted.end();
+        }
+    }
+
+    /// A frame of a coded body, noted as it passes.
+    fn passed(
+        &mut self,
+        frame: Option<Result<Frame<Bytes>, Broken>>,
+    ) -> Option<Result<Frame<Bytes>, BoxError>> {
+        match frame {
+            Some(Ok(frame)) => {
+                self.count(frame.data_ref().map_or(0, Bytes::len));
+                if self.is_end_stream() {
+                    self.end();
+                }
+                Some(Ok(frame))
+            }
+            Some(Err(Broken::Upstream(error))) => {
+                if let Some(noted) = self.noted.take() {
+                    noted.broke(&error);
+                }
+                Some(Err(error.into()))
+            }
+            Some(Err(Broken::Withheld)) => {
+                if let Some(noted) = self.noted.take() {
+                    noted.failed(Code::AnswerWithheld);
+                }
+                Some(Err(Code::AnswerWithheld.title().into()))
+            }
+            None => {
+                self.end();
+                None
+            }
         }
     }
 
@@ -73,6 +123,10 @@ impl Body for AnswerBody {
             let (body, mask, ended, trailers) = match &mut this.kind {
                 Kind::Own(bytes) => return Poll::Ready(bytes.take().map(|bytes| Ok(Frame::data(bytes)))),
                 Kind::Upstream { body, mask, ended, trailers } => (body, mask, ended, trailers),
+                Kind::Coded(coded) => {
+                    let frame = std::task::ready!(coded.poll_frame(cx));
+                    return Poll::Ready(this.passed(frame));
+                }
             };
             if *ended {
                 let rest = trailers.take();
@@ -134,12 +188,21 @@ impl Body for AnswerBody {
         match &self.kind {
             Kind::Own(bytes) => bytes.is_none(),
             Kind::Upstream { ended, trailers, .. } => *ended && trailers.is_none(),
+            Kind::Coded(coded) => coded.is_end(),
         }
     }
 
     fn size_hint(&self) -> SizeHint {
         match &self.kind {
             Kind::Own(bytes) => SizeHint::with_exact(bytes.as_ref().map_or(0, Bytes::len) as u64),
+            // Its length stands in its headers, if it is known.
+            Kind::Coded(coded) => {
+                if coded.is_end() {
+                    SizeHint::with_exact(0)
+                } else {
+                    SizeHint::default()
+                }
+            }
             // Masking keeps lengths.
             Kind::Upstream { body, ended, .. } => {
                 if *ended {

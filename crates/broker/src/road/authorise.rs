@@ -295,6 +295,11 @@ pub fn superuser_opens(actor: &Actor) -> Refused<OpenTicket> {
     Ok(OpenTicket::mint())
 }
 
+/// For the secret that a project's own webhook is signed with.
+pub fn webhook_opens() -> OpenTicket {
+    OpenTicket::mint()
+}
+
 /// For the refresh of a token whose credential some authorised call needs, or that is kept alive in the background.
 pub fn token_opens() -> OpenTicket {
     OpenTicket::mint()

@@ -59,8 +59,8 @@ pub fn check_path(path: &str) -> Refused<()> {
 }
 
 /// Joins the base URL and the caller's path and query; `rest` is what follows the credential in
-/// `/proxy/{credential}/…`, without its leading slash. A base URL with or without a trailing slash
-/// gives the same.
+/// `/proxy/{credential}/…`, with its leading slash. Nothing asks for the base URL as it is written; below it, one with
+/// a trailing slash and one without are the same.
 pub fn join(base: &Address, rest: &str, query: Option<&str>) -> Refused<String> {
     check_path(rest)?;
     let prefix = base.path.trim_end_matches('/');
@@ -74,7 +74,6 @@ pub fn join(base: &Address, rest: &str, query: Option<&str>) -> Refused<String> 
     );
     target.push_str(prefix);
     if !rest.is_empty() {
-        target.push('/');
         target.push_str(rest);
     } else if prefix.is_empty() || base.path.ends_with('/') {
         target.push('/');
@@ -124,24 +123,30 @@ mod tests {
     fn the_callers_bytes_are_kept() {
         let base = Address::parse("https://api.example.com/v1/").unwrap();
         for (rest, query, want) in [
-            ("users", None, "/v1/users"),
-            ("users/", Some("a=b"), "/v1/users/?a=b"),
-            ("a%20b/%C3%A9", Some("q=%2F..%2F"), "/v1/a%20b/%C3%A9?q=%2F..%2F"),
-            ("a//b", None, "/v1/a//b"),
-            ("a%2Fb", None, "/v1/a%2Fb"),
-            ("files/..hidden", None, "/v1/files/..hidden"),
-            ("100%", None, "/v1/100%"),
+            ("/users", None, "/v1/users"),
+            ("/users/", Some("a=b"), "/v1/users/?a=b"),
+            ("/a%20b/%C3%A9", Some("q=%2F..%2F"), "/v1/a%20b/%C3%A9?q=%2F..%2F"),
+            ("/a//b", None, "/v1/a//b"),
+            ("/a%2Fb", None, "/v1/a%2Fb"),
+            ("/files/..hidden", None, "/v1/files/..hidden"),
+            ("/100%", None, "/v1/100%"),
             ("", None, "/v1/"),
+            ("/", None, "/v1/"),
+            ("//", None, "/v1//"),
             ("", Some(""), "/v1/?"),
         ] {
             assert_eq!(join(&base, rest, query).unwrap(), want);
         }
         let bare = Address::parse("https://api.example.com").unwrap();
         assert_eq!(join(&bare, "", None).unwrap(), "/");
-        assert_eq!(join(&bare, "x", None).unwrap(), "/x");
+        assert_eq!(join(&bare, "/", None).unwrap(), "/");
+        assert_eq!(join(&bare, "/x", None).unwrap(), "/x");
+        let open = Address::parse("https://api.example.com/v1").unwrap();
+        assert_eq!(join(&open, "", None).unwrap(), "/v1", "as it is written");
+        assert_eq!(join(&open, "/", None).unwrap(), "/v1/", "with a slash");
         let one = Address::parse("https://api.example.com/v1?key=1").unwrap();
         assert_eq!(join(&one, "", None).unwrap(), "/v1?key=1");
-        assert_eq!(join(&one, "x", Some("a=b")).unwrap(), "/v1/x?key=1&a=b");
+        assert_eq!(join(&one, "/x", Some("a=b")).unwrap(), "/v1/x?key=1&a=b");
     }
 
     #[test]

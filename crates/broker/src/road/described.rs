@@ -81,7 +81,10 @@ fn address(plan: &Plan, request: &OwnRequest) -> Refused<Address> {
                 .expose()
                 .split_once('?')
                 .map_or((path.expose(), None), |(path, query)| (path, Some(query)));
-            let target = bind::join(&plan.base, path.trim_start_matches('/'), query)?;
+            // A definition's `/` is the base URL, whether that ends in a slash or not.
+            let path = path.trim_start_matches('/');
+            let path = if path.is_empty() { String::new() } else { format!("/{path}") };
+            let target = bind::join(&plan.base, &path, query)?;
             let (path, query) =
                 target.split_once('?').map_or((target.as_str(), None), |(path, query)| (path, Some(query)));
             Address {
@@ -156,10 +159,13 @@ impl Broker {
         }
         let mut body = SecretBytes::default();
         if let Some(own) = &request.body {
-            headers.insert(
-                header::CONTENT_TYPE,
-                HeaderValue::from_str(&own.content_type).map_err(|_| not_a_header("content-type"))?,
-            );
+            // What the request itself says stands: `application/fhir+json` is JSON, too.
+            if !request.headers.iter().any(|(name, _)| name.eq_ignore_ascii_case("content-type")) {
+                headers.insert(
+                    header::CONTENT_TYPE,
+                    HeaderValue::from_str(&own.content_type).map_err(|_| not_a_header("content-type"))?,
+                );
+            }
             body = own.bytes.clone();
         } else if let Some(own) = plan.prepared.own_body().filter(|own| own.goes_with(&request.method)) {
             headers.insert(
@@ -191,7 +197,7 @@ impl Broker {
             Address { origin: address.origin, path: path.to_owned(), query: query.map(str::to_owned) };
         let shown = ShownRequest {
             method: request.method.to_string(),
-            url: masker.mask_text(&address.to_string()),
+            url: masker.mask_url(&address.to_string()),
             headers: shown_headers(&headers, &masker),
         };
         Ok((WireRequest { method: request.method.clone(), address, headers, body }, masker, shown))
@@ -216,7 +222,7 @@ pub(crate) fn shown_headers(headers: &HeaderMap, masker: &Masker) -> Vec<(String
                     _ => "*".repeat(text.len().min(24)),
                 }
             } else {
-                masker.mask_text(&text)
+                masker.mask_own_header(&text)
             };
             (name.to_string(), shown)
         })

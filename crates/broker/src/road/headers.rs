@@ -4,17 +4,22 @@
 use http::HeaderMap;
 use http::header::{self, HeaderName, HeaderValue};
 
+use super::decode;
+
 /// RFC 9110 §7.6.1, and the names that predate it.
-static HOP_BY_HOP: [HeaderName; 8] = [
-    header::CONNECTION,
-    header::TRANSFER_ENCODING,
-    header::TE,
-    header::UPGRADE,
-    header::PROXY_AUTHORIZATION,
-    header::PROXY_AUTHENTICATE,
-    HeaderName::from_static("keep-alive"),
-    HeaderName::from_static("proxy-connection"),
-];
+fn is_hop_by_hop(name: &str) -> bool {
+    matches!(
+        name,
+        "connection"
+            | "transfer-encoding"
+            | "te"
+            | "upgrade"
+            | "proxy-authorization"
+            | "proxy-authenticate"
+            | "keep-alive"
+            | "proxy-connection"
+    )
+}
 
 /// Headers by which some servers take another method or path than the request line says: with a key that is
 /// limited to methods or paths they do not pass.
@@ -35,80 +40,108 @@ pub fn strip_overrides(headers: &mut HeaderMap) {
 }
 
 /// What the caller sent for us or about itself; the upstream gets none of it.
-static NOT_FORWARDED: [HeaderName; 6] = [
-    header::AUTHORIZATION,
-    header::COOKIE,
-    header::HOST,
-    // Answered here: the server sends `100 Continue` when the body is first read.
-    header::EXPECT,
-    header::FORWARDED,
-    HeaderName::from_static("x-real-ip"),
-];
+fn is_not_forwarded(name: &str) -> bool {
+    matches!(
+        name,
+        "authorization"
+            | "cookie"
+            | "host"
+            // Answered here: the server sends `100 Continue` when the body is first read.
+            | "expect"
+            | "forwarded"
+            | "x-real-ip"
+    ) || name.starts_with("latchstring-")
+        || name.starts_with("x-forwarded-")
+}
 
 /// Headers by which an answer would act on Latchstring's own origin if a browser ever showed it.
-static NOT_RETURNED: [HeaderName; 24] = [
-    header::SET_COOKIE,
-    header::STRICT_TRANSPORT_SECURITY,
-    header::CONTENT_SECURITY_POLICY,
-    header::CONTENT_SECURITY_POLICY_REPORT_ONLY,
-    header::ALT_SVC,
-    header::REFRESH,
-    header::PUBLIC_KEY_PINS,
-    header::PUBLIC_KEY_PINS_REPORT_ONLY,
-    header::ACCESS_CONTROL_ALLOW_ORIGIN,
-    header::ACCESS_CONTROL_ALLOW_CREDENTIALS,
-    header::ACCESS_CONTROL_ALLOW_HEADERS,
-    header::ACCESS_CONTROL_ALLOW_METHODS,
-    header::ACCESS_CONTROL_EXPOSE_HEADERS,
-    header::ACCESS_CONTROL_MAX_AGE,
-    HeaderName::from_static("set-cookie2"),
-    HeaderName::from_static("clear-site-data"),
-    HeaderName::from_static("service-worker-allowed"),
-    HeaderName::from_static("origin-trial"),
-    HeaderName::from_static("sourcemap"),
-    HeaderName::from_static("x-sourcemap"),
-    HeaderName::from_static("speculation-rules"),
-    HeaderName::from_static("nel"),
-    HeaderName::from_static("report-to"),
-    HeaderName::from_static("reporting-endpoints"),
-];
+fn is_not_returned(name: &str) -> bool {
+    matches!(
+        name,
+        "set-cookie"
+            | "strict-transport-security"
+            | "content-security-policy"
+            | "content-security-policy-report-only"
+            | "alt-svc"
+            | "refresh"
+            | "public-key-pins"
+            | "public-key-pins-report-only"
+            | "access-control-allow-origin"
+            | "access-control-allow-credentials"
+            | "access-control-allow-headers"
+            | "access-control-allow-methods"
+            | "access-control-expose-headers"
+            | "access-control-max-age"
+            | "set-cookie2"
+            | "clear-site-data"
+            | "service-worker-allowed"
+            | "origin-trial"
+            | "sourcemap"
+            | "x-sourcemap"
+            | "speculation-rules"
+            | "nel"
+            | "report-to"
+            | "reporting-endpoints"
+    ) || name.starts_with("latchstring-")
+}
 
-fn remove_prefixed(headers: &mut HeaderMap, prefixes: &[&str]) {
-    let hit = |name: &HeaderName| prefixes.iter().any(|prefix| name.as_str().starts_with(prefix));
-    if headers.keys().any(hit) {
-        let names: Vec<HeaderName> = headers.keys().filter(|name| hit(name)).cloned().collect();
-        for name in names {
+/// Removes the headers whose name is `out`. One look at each name that is there, instead of one search for
+/// each name that could be.
+fn remove_those(headers: &mut HeaderMap, out: impl Fn(&str) -> bool) {
+    /// More than this many need another look, which is rare.
+    const AT_ONCE: usize = 8;
+    loop {
+        let mut found: [Option<HeaderName>; AT_ONCE] = [const { None }; AT_ONCE];
+        let mut hits = headers.keys().filter(|name| out(name.as_str()));
+        for (place, name) in found.iter_mut().zip(&mut hits) {
+            *place = Some(name.clone());
+        }
+        let more = hits.next().is_some();
+        for name in found.iter().flatten() {
             headers.remove(name);
+        }
+        if !more {
+            return;
         }
     }
 }
 
-/// Drops the connection's own headers, and those that `Connection` names.
-fn strip_hop_by_hop(headers: &mut HeaderMap) {
-    if headers.contains_key(header::CONNECTION) {
-        let named: Vec<HeaderName> = headers
-            .get_all(header::CONNECTION)
-            .iter()
-            .filter_map(|value| value.to_str().ok())
-            .flat_map(|value| value.split(','))
-            .filter_map(|name| HeaderName::try_from(name.trim()).ok())
-            .collect();
-        for name in named {
-            headers.remove(name);
-        }
+/// Drops the headers that `Connection` names; they are the connection's own as well.
+fn strip_named_by_connection(headers: &mut HeaderMap) {
+    if !headers.contains_key(header::CONNECTION) {
+        return;
     }
-    for name in &HOP_BY_HOP {
+    let named: Vec<HeaderName> = headers
+        .get_all(header::CONNECTION)
+        .iter()
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|value| value.split(','))
+        .map(str::trim)
+        // What nearly every `Connection` says; neither is a header that would be passed on.
+        .filter(|name| !name.eq_ignore_ascii_case("keep-alive") && !name.eq_ignore_ascii_case("close"))
+        .filter_map(|name| HeaderName::try_from(name).ok())
+        .collect();
+    for name in named {
         headers.remove(name);
     }
 }
 
 /// Step 6 begins here: what is left is what the caller meant for the API.
 pub fn strip_request(headers: &mut HeaderMap) {
-    strip_hop_by_hop(headers);
-    for name in &NOT_FORWARDED {
-        headers.remove(name);
+    strip_named_by_connection(headers);
+    remove_those(headers, |name| is_hop_by_hop(name) || is_not_forwarded(name));
+    // Answers are searched for echoes, so only codings are asked for that can be looked into.
+    let accepted = headers.get_all(header::ACCEPT_ENCODING);
+    if accepted.iter().any(|value| decode::readable_only(value).is_some()) {
+        let readable: Vec<HeaderValue> = accepted
+            .iter()
+            .map(|value| decode::readable_only(value).unwrap_or_else(|| value.clone()))
+            .collect();
+        headers.remove(header::ACCEPT_ENCODING);
+        for value in readable {
+            headers.append(header::ACCEPT_ENCODING, value);
+        }
     }
-    remove_prefixed(headers, &["latchstring-", "x-forwarded-"]);
 }
 
 const SANDBOX: HeaderValue = HeaderValue::from_static("sandbox");
@@ -116,11 +149,8 @@ const NOSNIFF: HeaderValue = HeaderValue::from_static("nosniff");
 
 /// Step 8: an answer that a browser can show but that can do nothing here.
 pub fn strip_response(headers: &mut HeaderMap) {
-    strip_hop_by_hop(headers);
-    for name in &NOT_RETURNED {
-        headers.remove(name);
-    }
-    remove_prefixed(headers, &["latchstring-"]);
+    strip_named_by_connection(headers);
+    remove_those(headers, |name| is_hop_by_hop(name) || is_not_returned(name));
     headers.insert(header::CONTENT_SECURITY_POLICY, SANDBOX);
     headers.insert(header::X_CONTENT_TYPE_OPTIONS, NOSNIFF);
 }
@@ -132,6 +162,7 @@ pub fn wants_upgrade(headers: &HeaderMap) -> bool {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::expect_used)]
     use super::*;
 
     fn map(pairs: &[(&str, &str)]) -> HeaderMap {
@@ -174,6 +205,19 @@ mod tests {
         ]);
         strip_request(&mut headers);
         assert_eq!(names(&headers), ["accept", "accept-encoding", "content-length", "x-request-id"]);
+    }
+
+    #[test]
+    fn many_at_once_are_all_dropped() {
+        let mut headers = HeaderMap::new();
+        for n in 0..40 {
+            let name = HeaderName::try_from(format!("x-forwarded-{n}")).expect("a name");
+            headers.append(name.clone(), HeaderValue::from_static("a"));
+            headers.append(name, HeaderValue::from_static("b"));
+        }
+        headers.insert("x-kept", HeaderValue::from_static("c"));
+        strip_request(&mut headers);
+        assert_eq!(names(&headers), ["x-kept"]);
     }
 
     #[test]

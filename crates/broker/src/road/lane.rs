@@ -6,6 +6,7 @@
 use std::collections::HashMap;
 use std::hash::{BuildHasherDefault, Hasher};
 use std::net::IpAddr;
+use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
@@ -29,7 +30,7 @@ use super::mask::{self, Masker, StreamMask};
 use super::plan::Plan;
 use super::record::{self, About, Noted};
 use super::route::Route;
-use super::{bind, headers};
+use super::{bind, coded, headers};
 use crate::Broker;
 use crate::metrics::CallCounts;
 use crate::refusals;
@@ -143,36 +144,53 @@ impl Lane {
         &self.journal
     }
 
+    /// The name of another call.
+    pub fn new_call(&self) -> CallId {
+        CallId::new(self.broker.now(), &*self.broker.parts.entropy)
+    }
+
     /// Carries one `/proxy` request. Whatever goes wrong is an answer.
-    pub async fn proxy(&self, request: Request<Incoming>, peer: Peer) -> Response<AnswerBody> {
+    pub fn proxy(
+        &self,
+        request: Request<Incoming>,
+        peer: Peer,
+    ) -> impl Future<Output = Response<AnswerBody>> + Send {
         let now = self.broker.now();
         let call = CallId::new(now, &*self.broker.parts.entropy);
-        let mut answer = match self.carry(&call, now, request, peer).await {
-            Ok(answer) => answer,
-            Err(problem) => {
-                self.counts.refused(problem.code);
-                refusal(&problem)
+        // Not `async fn`s, here and below, and what is rare is boxed: this future is moved about for every call,
+        // and an `async fn` keeps its arguments twice.
+        let (mut head, body) = request.into_parts();
+        async move {
+            let mut answer = match self.carry(&call, now, &mut head, body, peer).await {
+                Ok(answer) => answer,
+                Err(problem) => {
+                    self.counts.refused(problem.code);
+                    refusal(&problem)
+                }
+            };
+            if let Ok(value) = HeaderValue::from_str(call.as_str()) {
+                answer.headers_mut().insert(CALL_ID, value);
             }
-        };
-        if let Ok(value) = HeaderValue::from_str(call.as_str()) {
-            answer.headers_mut().insert(CALL_ID, value);
+            answer
         }
-        answer
     }
 
     async fn carry(
         &self,
         call: &CallId,
         now: Timestamp,
-        request: Request<Incoming>,
+        head: &mut http::request::Parts,
+        body: Incoming,
         peer: Peer,
     ) -> Refused<Response<AnswerBody>> {
-        let (head, body) = request.into_parts();
-        let Some((credential, rest)) = accept::split_path(head.uri.path()) else {
+        let Some((credential, path)) = accept::split_path(head.uri.path()) else {
             return Err(Problem::new(Code::NotFound, "The path names no credential.")
                 .hint("Call /proxy/{credential}/{path of the API}.")
                 .into());
         };
+        let rest = path.strip_prefix('/').unwrap_or(path);
+        // As records have it.
+        let shown = if path.is_empty() { "/" } else { path };
         if headers::wants_upgrade(&head.headers) || head.method == Method::CONNECT {
             return Err(Problem::new(Code::UpgradeNotSupported, "Latchstring carries requests and answers; it does not switch protocols.")
                 .hint("WebSocket and other upgrades cannot go through /proxy. With curl, --http2 asks for one on plain http: use --http2-prior-knowledge.")
@@ -181,14 +199,14 @@ impl Lane {
         let ask = match accept::ask(&head.headers, credential) {
             Ok(ask) => ask,
             Err(problem) => {
-                self.broker.refused_stranger(credential, peer, &head.method, &format!("/{rest}"), &problem);
+                self.broker.refused_stranger(credential, peer, &head.method, shown, &problem);
                 return Err(problem);
             }
         };
         let route = match self.route(&ask, now).await {
             Ok(route) => route,
             Err(problem) => {
-                self.broker.refused_call(&ask, peer, &head.method, &format!("/{rest}"), &problem);
+                self.broker.refused_call(&ask, peer, &head.method, shown, &problem);
                 return Err(problem);
             }
         };
@@ -198,22 +216,21 @@ impl Lane {
             .and_then(|()| bind::check_path(rest))
             .and_then(|()| limits.check_proxy(&head.method, rest));
         if let Err(problem) = allowed {
-            self.broker.refused_route(&route, peer, &head.method, &format!("/{rest}"), &problem);
+            self.broker.refused_route(&route, peer, &head.method, shown, &problem);
             return Err(problem);
         }
         let token = self.token(&route, now).await?;
         let plan = route.plan(&self.broker, token.as_deref(), now)?;
-        let target = bind::join(&plan.base, rest, head.uri.query())?;
+        let target = bind::join(&plan.base, path, head.uri.query())?;
         let target = plan.place_query(target);
         let asked = Asked {
-            method: head.method,
+            method: head.method.clone(),
             path_length: target.find('?').unwrap_or(target.len()),
             target,
-            headers: head.headers,
+            headers: std::mem::take(&mut head.headers),
         };
-        let about_path = format!("/{rest}");
-        let ready = Ready { route, plan, token };
-        self.forward(call, now, ready, asked, about_path, body, peer).await
+        let mut ready = Ready { route, plan, token };
+        self.forward(call, now, &mut ready, asked, shown, body, peer).await
     }
 
     /// Steps 1 to 3: from this core's memory, or from the control runtime.
@@ -227,12 +244,16 @@ impl Lane {
             }
             self.lock().remove(&id);
         }
-        let broker = Arc::clone(&self.broker);
-        let owned = ask.to_owned();
-        let route = self.on_control(async move { broker.route(id, &owned).await }).await?;
+        let route = Box::pin(self.look_up(id, ask)).await?;
         route.touch(now);
         self.lock().put(id, Arc::clone(&route));
         Ok(route)
+    }
+
+    async fn look_up(&self, id: RouteId, ask: &Ask<'_>) -> Refused<Arc<Route>> {
+        let broker = Arc::clone(&self.broker);
+        let owned = ask.to_owned();
+        self.on_control(async move { broker.route(id, &owned).await }).await
     }
 
     async fn on_control<T: Send + 'static>(
@@ -248,7 +269,7 @@ impl Lane {
             return Ok(Some(live));
         }
         let (broker, route) = (Arc::clone(&self.broker), Arc::clone(route));
-        self.on_control(async move { broker.obtain_token(&route, None).await }).await.map(Some)
+        Box::pin(self.on_control(async move { broker.obtain_token(&route, None).await })).await.map(Some)
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, Routes> {
@@ -261,44 +282,31 @@ impl Lane {
         &self,
         call: &CallId,
         now: Timestamp,
-        mut ready: Ready,
+        ready: &mut Ready,
         mut asked: Asked,
-        about_path: String,
+        path: &str,
         body: Incoming,
         peer: Peer,
     ) -> Refused<Response<AnswerBody>> {
-        let path = asked.target.get(..asked.path_length).unwrap_or_default();
+        let within = asked.target.get(..asked.path_length).unwrap_or_default();
         if let Err(problem) =
-            bind::check_pins(&ready.plan.pins, PinPurpose::Call, &ready.plan.base.origin, path)
+            bind::check_pins(&ready.plan.pins, PinPurpose::Call, &ready.plan.base.origin, within)
         {
-            self.broker.refused_route(&ready.route, peer, &asked.method, &about_path, &problem);
+            self.broker.refused_route(&ready.route, peer, &asked.method, path, &problem);
             return Err(problem);
         }
-        let route = Arc::clone(&ready.route);
-        let client = peer.address.to_string();
-        let about = About {
-            call,
-            at: now,
-            project: Some(&route.caller.project.id),
-            credential: &route.credential,
-            actor: &route.caller.actor,
-            environment: &route.credential_environment,
-            purpose: Purpose::Call,
-            method: asked.method.as_str(),
-            host: &ready.plan.authority,
-            path: &about_path,
-            client: Some(&client),
-        };
-        let ticket = record::intent(&self.journal, &about, Arc::clone(&ready.plan.pins)).await?;
+        let written = self.intent(call, now, ready, &asked.method, path, peer);
+        let ticket = written.await?;
         let mut noted =
             Noted::new(self.journal.clone(), call.clone(), Arc::clone(&self.broker.parts.clock), now)
                 .counted(&self.counts, Purpose::Call);
         headers::strip_request(&mut asked.headers);
-        if route.caller.limits.methods.is_some() || route.caller.limits.path_prefixes.is_some() {
+        let limits = &ready.route.caller.limits;
+        if limits.methods.is_some() || limits.path_prefixes.is_some() {
             headers::strip_overrides(&mut asked.headers);
         }
 
-        let (body, memory, held) = match self.body(&ready, &asked, body).await {
+        let (body, memory, held) = match self.body(ready, &asked, body).await {
             Ok(body) => body,
             Err(problem) => {
                 noted.failed(problem.code);
@@ -307,7 +315,7 @@ impl Lane {
         };
         let spare =
             ready.may_replay().then(|| (asked.method.clone(), asked.target.clone(), asked.headers.clone()));
-        let first = self.send(&ticket, &ready, asked, body, held.as_deref(), now).await;
+        let first = self.send(&ticket, ready, asked, body, held.as_deref(), now).await;
         let (mut answer, mut masker) = match first {
             Ok(sent) => sent,
             Err(problem) => {
@@ -319,15 +327,14 @@ impl Lane {
         if refused
             && let Some((method, target, headers)) = spare
             && let Some(again) = memory.whole()
-            && self.renewed(&mut ready, &answer, now).await
+            && Box::pin(self.renewed(ready, &answer, now)).await
         {
             // The pins and the base are the same: a token that moved the base made another plan, and its pins were checked.
             let asked = Asked { method, path_length: 0, target, headers };
             let held = held.is_some().then(|| again.clone());
-            match self
-                .send(&ticket, &ready, asked, RequestBody::full(again), held.as_deref(), self.broker.now())
-                .await
-            {
+            let now = self.broker.now();
+            let again = RequestBody::full(again);
+            match Box::pin(self.send(&ticket, ready, asked, again, held.as_deref(), now)).await {
                 Ok(second) => (answer, masker) = second,
                 Err(problem) => {
                     noted.failed(problem.code);
@@ -335,10 +342,45 @@ impl Lane {
                 }
             }
         } else if refused && memory.whole().is_none() {
-            self.renew_for_the_next(&ready, now);
+            self.renew_for_the_next(ready, now);
+        }
+        if ready.plan.learns {
+            // The next request's nonce may have come with this answer.
+            ready.plan.prepared.challenge(answer.status().as_u16(), answer.headers());
         }
         noted.status(answer.status().as_u16());
-        Ok(returned(answer, masker, noted))
+        match returned(answer, masker, noted) {
+            Returned::Ready(answer) => Ok(answer),
+            Returned::Coded(answer) => answer.await,
+        }
+    }
+
+    /// Step 5. Everything that it reads is read at once.
+    fn intent(
+        &self,
+        call: &CallId,
+        now: Timestamp,
+        ready: &Ready,
+        method: &Method,
+        path: &str,
+        peer: Peer,
+    ) -> impl Future<Output = Refused<CallTicket>> + Send + use<> {
+        let route = &ready.route;
+        let client = peer.address.to_string();
+        let about = About {
+            call,
+            at: now,
+            project: Some(&route.caller.project.id),
+            credential: &route.credential,
+            actor: &route.caller.actor,
+            environment: &route.credential_environment,
+            purpose: Purpose::Call,
+            method: method.as_str(),
+            host: &ready.plan.authority,
+            path,
+            client: Some(&client),
+        };
+        record::intent(&self.journal, &about, Arc::clone(&ready.plan.pins))
     }
 
     /// The body as it will be sent: streamed, streamed and remembered, or held for a signature.
@@ -352,6 +394,11 @@ impl Lane {
             return Ok((RequestBody::empty(), Replay::Whole(Bytes::new()), Some(Bytes::new())));
         }
         let (mut target, mut headers) = (asked.target.clone(), HeaderMap::new());
+        // OAuth 1.0a signs forms alone, so what the body is decides; the connector's own headers win as they will.
+        for value in asked.headers.get_all(header::CONTENT_TYPE) {
+            headers.append(header::CONTENT_TYPE, value.clone());
+        }
+        ready.plan.place_headers(&mut headers);
         let out = Outgoing {
             method: &asked.method,
             origin: &ready.plan.base.origin,
@@ -367,7 +414,7 @@ impl Lane {
             if body.size_hint().lower() > max as u64 {
                 return Err(too_long().into());
             }
-            let held = Limited::new(body, max).collect().await.map_err(|_| too_long())?;
+            let held = Box::pin(Limited::new(body, max).collect()).await.map_err(|_| too_long())?;
             let bytes = held.to_bytes();
             return Ok((RequestBody::full(bytes.clone()), Replay::Whole(bytes.clone()), Some(bytes)));
         }
@@ -380,15 +427,35 @@ impl Lane {
     }
 
     /// Step 6 and 7: sign and send.
-    async fn send(
+    fn send<'a>(
+        &'a self,
+        ticket: &'a CallTicket,
+        ready: &'a Ready,
+        asked: Asked,
+        body: RequestBody,
+        held: Option<&[u8]>,
+        now: Timestamp,
+    ) -> impl Future<Output = Refused<(Response<ResponseBody>, Masker)>> + Send + use<'a> {
+        let plan = &ready.plan;
+        let signed = self.signed(ready, asked, body, held, now);
+        async move {
+            let (request, masker) = signed?;
+            match self.pool.send(ticket, plan.identity.as_ref(), &plan.base.origin, request).await {
+                Ok(answer) => Ok((answer, masker)),
+                Err(error) => Err(egress_problem(&error)),
+            }
+        }
+    }
+
+    /// Step 6.
+    fn signed(
         &self,
-        ticket: &CallTicket,
         ready: &Ready,
         mut asked: Asked,
         body: RequestBody,
         held: Option<&[u8]>,
         now: Timestamp,
-    ) -> Refused<(Response<ResponseBody>, Masker)> {
+    ) -> Refused<(Request<RequestBody>, Masker)> {
         let plan = &ready.plan;
         plan.place_headers(&mut asked.headers);
         let mut out = Outgoing {
@@ -411,10 +478,7 @@ impl Lane {
         *request.method_mut() = asked.method;
         *request.uri_mut() = uri;
         *request.headers_mut() = asked.headers;
-        match self.pool.send(ticket, plan.identity.as_ref(), &plan.base.origin, request).await {
-            Ok(answer) => Ok((answer, masker)),
-            Err(error) => Err(egress_problem(&error)),
-        }
+        Ok((request, masker))
     }
 
     /// A request that cannot be sent again has its 401 handed over. Its token is renewed all the same, or a
@@ -483,8 +547,15 @@ pub(crate) fn egress_problem(error: &EgressError) -> Box<Problem> {
     Box::new(Problem::from(error))
 }
 
+#[allow(clippy::large_enum_variant, reason = "lives for a moment, and the large one is the usual one")]
+enum Returned {
+    Ready(Response<AnswerBody>),
+    /// A coded body is looked into before its head is passed on.
+    Coded(Pin<Box<dyn Future<Output = Refused<Response<AnswerBody>>> + Send>>),
+}
+
 /// Step 8.
-fn returned(answer: Response<ResponseBody>, masker: Masker, noted: Noted) -> Response<AnswerBody> {
+fn returned(answer: Response<ResponseBody>, masker: Masker, noted: Noted) -> Returned {
     let (mut head, body) = answer.into_parts();
     headers::strip_response(&mut head.headers);
     let mut stream = None;
@@ -492,12 +563,14 @@ fn returned(answer: Response<ResponseBody>, masker: Masker, noted: Noted) -> Res
         for value in head.headers.values_mut() {
             masker.mask_header(value);
         }
-        let coded = head.headers.get(header::CONTENT_ENCODING).is_some_and(|value| value != "identity");
-        if !coded && mask::is_text(head.headers.get(header::CONTENT_TYPE)) {
+        if mask::is_text(head.headers.get(header::CONTENT_TYPE)) && !body.is_end_stream() {
+            if let Some(coding) = coded::coding_of(&head.headers, head.status) {
+                return Returned::Coded(Box::pin(coded::returned(head, body, masker, coding, noted)));
+            }
             stream = Some(StreamMask::new(masker));
         }
     }
-    Response::from_parts(head, AnswerBody::upstream(body, stream, noted))
+    Returned::Ready(Response::from_parts(head, AnswerBody::upstream(body, stream, noted)))
 }
 
 /// An error of our own, as RFC 9457 and with its code in a header, so that it is not taken for the API's.
@@ -518,4 +591,21 @@ pub fn refusal(problem: &Problem) -> Response<AnswerBody> {
         headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer realm=\"latchstring\""));
     }
     answer
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn size_of_answer<A, F>(_: impl Fn(A) -> F) -> usize {
+        size_of::<F>()
+    }
+
+    /// hyper moves the future of every request about: what is rare is boxed.
+    #[test]
+    fn a_calls_future_is_small() {
+        type Given = (&'static Lane, Request<Incoming>, Peer);
+        let size = size_of_answer(|(lane, request, peer): Given| lane.proxy(request, peer));
+        assert!(size <= 4_608, "{size} bytes");
+    }
 }

@@ -20,11 +20,16 @@ use zeroize::Zeroizing;
 /// Shorter values are not masked: they would hide half of an ordinary answer.
 pub const SHORTEST: usize = 8;
 
+/// What stands for a short secret: its length is nobody's business.
+const HIDDEN: &str = "***";
+
 /// The forms of a set of secrets, compiled once per route or token.
 pub struct MaskSet {
     finder: Option<AhoCorasick>,
     patterns: Vec<Zeroizing<Vec<u8>>>,
     longest: usize,
+    /// Too short to be looked for in answers, but not to be shown where they were put.
+    short: Vec<SecretString>,
 }
 
 fn hex(bytes: &[u8], upper: bool) -> Vec<u8> {
@@ -77,11 +82,13 @@ impl MaskSet {
             AhoCorasick::builder().match_kind(MatchKind::LeftmostLongest).build(&patterns).ok()
         };
         let longest = patterns.iter().map(Vec::len).max().unwrap_or(0);
-        Self { finder, patterns: patterns.into_iter().map(Zeroizing::new).collect(), longest }
+        let short = secrets.iter().filter(|secret| (1..SHORTEST).contains(&secret.expose().len()));
+        let short = short.cloned().collect();
+        Self { finder, patterns: patterns.into_iter().map(Zeroizing::new).collect(), longest, short }
     }
 
     pub fn empty() -> Arc<Self> {
-        Arc::new(Self { finder: None, patterns: Vec::new(), longest: 0 })
+        Arc::new(Self { finder: None, patterns: Vec::new(), longest: 0, short: Vec::new() })
     }
 
     fn blot(&self, bytes: &mut [u8]) -> bool {
@@ -97,15 +104,30 @@ impl MaskSet {
 /// What one answer is masked with: what the route knows, what the token adds, what this call made.
 #[derive(Clone)]
 pub struct Masker {
-    sets: [Option<Arc<MaskSet>>; 2],
+    sets: [Option<Arc<MaskSet>>; 3],
+    /// Those of them that have short values.
+    short: [Option<Arc<MaskSet>>; 3],
     /// Values that only this call has: a fresh JWT, a signature. They are already URL-safe text.
     fresh: Vec<Zeroizing<Vec<u8>>>,
 }
 
 impl Masker {
     pub fn new(route: Option<Arc<MaskSet>>, token: Option<Arc<MaskSet>>) -> Self {
-        let used = |set: Option<Arc<MaskSet>>| set.filter(|set| set.finder.is_some());
-        Self { sets: [used(route), used(token)], fresh: Vec::new() }
+        let used = |set: &Option<Arc<MaskSet>>| set.clone().filter(|set| set.finder.is_some());
+        let short = |set: &Option<Arc<MaskSet>>| set.clone().filter(|set| !set.short.is_empty());
+        Self {
+            sets: [used(&route), used(&token), None],
+            short: [short(&route), short(&token), None],
+            fresh: Vec::new(),
+        }
+    }
+
+    /// What a request of our own is made of beside its scheme.
+    pub fn also(&mut self, own: Arc<MaskSet>) {
+        let [_, _, short] = &mut self.short;
+        *short = Some(Arc::clone(&own)).filter(|own| !own.short.is_empty());
+        let [_, _, set] = &mut self.sets;
+        *set = Some(own).filter(|own| own.finder.is_some());
     }
 
     pub fn add_fresh(&mut self, secret: &[u8]) {
@@ -124,7 +146,7 @@ impl Masker {
         sets.chain(fresh).max().unwrap_or(0)
     }
 
-    fn found_in(&self, bytes: &[u8]) -> bool {
+    pub(super) fn found_in(&self, bytes: &[u8]) -> bool {
         self.sets.iter().flatten().any(|set| set.finder.as_ref().is_some_and(|finder| finder.is_match(bytes)))
             || self.fresh.iter().any(|secret| memmem::find(bytes, secret).is_some())
     }
@@ -155,6 +177,48 @@ impl Masker {
         String::from_utf8_lossy(&self.mask(Bytes::copy_from_slice(text.as_bytes()))).into_owned()
     }
 
+    /// Whether a part of a request of our own is made of a secret that is too short to be looked for.
+    fn is_short(&self, part: &str) -> bool {
+        let decoded = percent_encoding::percent_decode_str(part).decode_utf8_lossy();
+        let spaced = decoded.replace('+', " ");
+        self.short.iter().flatten().flat_map(|set| &set.short).any(|secret| {
+            let secret = secret.expose();
+            // Of four bytes and more also beside other text, as in `key-1234`.
+            let is_in = |text: &str| text == secret || (secret.len() >= 4 && text.contains(secret));
+            is_in(&decoded) || is_in(&spaced)
+        })
+    }
+
+    /// The URL of a request of our own, as people may see it: in its path and query also short secrets are hidden.
+    pub fn mask_url(&self, url: &str) -> String {
+        let masked = self.mask_text(url);
+        if self.short.iter().all(Option::is_none) {
+            return masked;
+        }
+        let (place, query) = masked.split_once('?').map_or((masked.as_str(), None), |(a, b)| (a, Some(b)));
+        let segment =
+            |segment: &str| if self.is_short(segment) { HIDDEN.to_owned() } else { segment.to_owned() };
+        let start = place.find("://").map_or(0, |at| at + 3);
+        let start = place.get(start..).and_then(|rest| rest.find('/')).map_or(place.len(), |at| start + at);
+        let (origin, path) = place.split_at(start);
+        let path: Vec<String> = path.split('/').map(segment).collect();
+        let mut shown = format!("{origin}{}", path.join("/"));
+        if let Some(query) = query {
+            let pair = |pair: &str| match pair.split_once('=') {
+                Some((name, value)) if self.is_short(value) => format!("{name}={HIDDEN}"),
+                _ => segment(pair),
+            };
+            shown.push('?');
+            shown.push_str(&query.split('&').map(pair).collect::<Vec<_>>().join("&"));
+        }
+        shown
+    }
+
+    /// A header of a request of our own, likewise.
+    pub fn mask_own_header(&self, text: &str) -> String {
+        if self.is_short(text) { HIDDEN.to_owned() } else { self.mask_text(text) }
+    }
+
     /// A header's value; untouched (and not copied) unless it repeats a secret.
     pub fn mask_header(&self, value: &mut HeaderValue) {
         if self.found_in(value.as_bytes()) {
@@ -164,7 +228,7 @@ impl Masker {
     }
 
     /// How long a tail of `bytes` could be the beginning of a secret.
-    fn open_tail(&self, bytes: &[u8]) -> usize {
+    pub(super) fn open_tail(&self, bytes: &[u8]) -> usize {
         let window = bytes.len().min(self.longest().saturating_sub(1));
         let begin = bytes.len() - window;
         (begin..bytes.len())
@@ -312,6 +376,31 @@ mod tests {
         let mut header = HeaderValue::from_static("x eyJhbGciOi.eyJ.sig");
         masker.mask_header(&mut header);
         assert_eq!(header, "x ******************");
+    }
+
+    #[test]
+    fn short_secrets_are_hidden_where_they_were_put() {
+        let masker =
+            Masker::new(Some(Arc::new(MaskSet::new(&["ab 1".into(), "7".into(), SECRET.into()]))), None);
+        assert!(!masker.is_empty());
+        for (url, shown) in [
+            (
+                "https://api.example.com/v7/x?key=ab%201&page=7",
+                "https://api.example.com/v7/x?key=***&page=***",
+            ),
+            ("https://api.example.com/7/x?key=ab+1", "https://api.example.com/***/x?key=***"),
+            ("https://api.example.com:7/x?k=pre-ab%201", "https://api.example.com:7/x?k=***"),
+            ("https://api.example.com", "https://api.example.com"),
+            ("https://api.example.com?7", "https://api.example.com?***"),
+            ("https://api.example.com/x?limit=77", "https://api.example.com/x?limit=77"),
+        ] {
+            assert_eq!(masker.mask_url(url), shown);
+        }
+        assert_eq!(masker.mask_own_header("7"), "***");
+        assert_eq!(masker.mask_own_header("17"), "17");
+        let only_short = Masker::new(Some(Arc::new(MaskSet::new(&["abc".into()]))), None);
+        assert!(only_short.is_empty(), "answers are not searched for it");
+        assert_eq!(only_short.mask_url("https://a.example/?key=abc"), "https://a.example/?key=***");
     }
 
     #[test]

@@ -4,6 +4,8 @@ pub mod accept;
 pub mod answer;
 pub mod authorise;
 pub mod bind;
+mod coded;
+mod decode;
 pub mod described;
 pub mod headers;
 pub mod kept;

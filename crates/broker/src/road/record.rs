@@ -57,7 +57,11 @@ fn refused(error: &AppendError) -> Box<Problem> {
 }
 
 /// Writes the intent, then gives out the ticket.
-pub async fn intent(journal: &Writer, about: &About<'_>, pins: Arc<[Pin]>) -> Refused<CallTicket> {
+pub fn intent(
+    journal: &Writer,
+    about: &About<'_>,
+    pins: Arc<[Pin]>,
+) -> impl Future<Output = Refused<CallTicket>> + Send + use<> {
     let record = Record::Intent(Intent {
         call_id: Cow::Borrowed(about.call),
         at: about.at,
@@ -71,8 +75,12 @@ pub async fn intent(journal: &Writer, about: &About<'_>, pins: Arc<[Pin]>) -> Re
         path: about.path.into(),
         client: about.client.map(Cow::Borrowed),
     });
-    journal.append(&record).await.map_err(|error| refused(&error))?;
-    Ok(CallTicket::mint(about.call.clone(), about.project.cloned(), pins))
+    let written = journal.append(&record);
+    let (call, project) = (about.call.clone(), about.project.cloned());
+    async move {
+        written.await.map_err(|error| refused(&error))?;
+        Ok(CallTicket::mint(call, project, pins))
+    }
 }
 
 /// For reading what a provider publishes for everybody (RFC 8414): no credential is used and nothing secret is

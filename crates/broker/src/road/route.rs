@@ -82,10 +82,32 @@ impl Route {
 #[derive(Default)]
 pub struct RouteBook {
     routes: Mutex<HashMap<RouteId, Weak<Route>>>,
+    /// Look-ups under way: who asks for the same meanwhile waits for their end.
+    under_way: Mutex<HashMap<RouteId, Weak<Lookup>>>,
     used: Mutex<HashMap<latchstring_model::id::KeyId, Arc<AtomicI64>>>,
 }
 
+/// One look-up's end, for all who wait for it.
+type Lookup = tokio::sync::OnceCell<Refused<Arc<Route>>>;
+
 impl RouteBook {
+    /// The look-up that is under way, or a new one. It is forgotten with the last who waits.
+    fn lookup(&self, id: &RouteId) -> Arc<Lookup> {
+        let mut under_way = self.under_way.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(known) = under_way.get(id).and_then(Weak::upgrade)
+            // One that has ended says how things were, not how they are.
+            && !known.initialized()
+        {
+            return known;
+        }
+        if under_way.len() % 1024 == 1023 {
+            under_way.retain(|_, lookup| lookup.strong_count() > 0);
+        }
+        let new = Arc::new(Lookup::new());
+        under_way.insert(*id, Arc::downgrade(&new));
+        new
+    }
+
     fn get(&self, id: &RouteId) -> Option<Arc<Route>> {
         self.routes.lock().unwrap_or_else(PoisonError::into_inner).get(id).and_then(Weak::upgrade)
     }
@@ -122,7 +144,7 @@ impl RouteBook {
 }
 
 impl Broker {
-    /// Steps 1 to 3, on the control runtime.
+    /// Steps 1 to 3, on the control runtime. However many ask for a route at once, it is looked up once.
     pub(crate) async fn route(self: &Arc<Self>, id: RouteId, ask: &RouteAsk) -> Refused<Arc<Route>> {
         if let Some(known) = self.routes.get(&id)
             && known.is_valid(self.now())
@@ -130,6 +152,12 @@ impl Broker {
         {
             return Ok(known);
         }
+        let lookup = self.routes.lookup(&id);
+        lookup.get_or_init(|| self.find_route(id, ask)).await.clone()
+    }
+
+    async fn find_route(self: &Arc<Self>, id: RouteId, ask: &RouteAsk) -> Refused<Arc<Route>> {
+        self.metrics.route_looked_up();
         for _ in 0..TRIES {
             let mut tx = self.parts.store.begin_read().await.map_err(refusals::store)?;
             let mut basis = Basis::default();

@@ -10,6 +10,9 @@ use latchstring_store::{StoreError, tokens as rows, values};
 use crate::Broker;
 use crate::sealing::token_aad;
 
+const LOST_ANSWER: &str =
+    "a token request was sent and its answer never arrived; the provider may have used up the refresh token";
+
 /// What a step may need beside itself.
 pub(super) struct Held<'a> {
     pub key: &'a TokenKey,
@@ -17,6 +20,8 @@ pub(super) struct Held<'a> {
     pub obtained: Option<&'a TokenSet>,
     /// What went wrong, masked, for people; stored by `Fail` and `Dead`.
     pub error: &'a str,
+    /// The API has refused the token that is there: with a dead grant it is worth nothing any more.
+    pub rejected: bool,
 }
 
 pub(super) fn row_of(row: &rows::TokenRow) -> TokenRow {
@@ -72,12 +77,13 @@ impl Broker {
             self.parts.store.begin_upkeep().await?
         };
         let done = match step {
-            Step::Take { owner, seen_fence, version, may_repeat, forced } => {
+            Step::Take { owner, seen_fence, version, may_repeat, patience_ms, forced } => {
                 let take = tokens::Take {
                     owner,
                     seen_fence: *seen_fence,
                     version: *version,
                     may_repeat: *may_repeat,
+                    patience_ms: *patience_ms,
                     forced: *forced,
                     lease_ms: LEASE_MS,
                 };
@@ -101,8 +107,7 @@ impl Broker {
             Step::Dead { fence, version } => tokens::dead(&mut tx, id, *fence, *version, held.error).await?,
             Step::Release { fence } => tokens::release(&mut tx, id, *fence).await?,
             Step::Orphan { seen_fence, version } => {
-                let why = "a token request was sent and its answer never arrived; the provider may have used up the refresh token";
-                tokens::orphan(&mut tx, id, *seen_fence, *version, why).await?
+                tokens::orphan(&mut tx, id, *seen_fence, *version, LOST_ANSWER).await?
             }
             Step::Bury { owner } => tokens::bury(&mut tx, owner).await? > 0,
             Step::Replace { life } => match (held.obtained, tokens::locked(&mut tx, id).await?) {
@@ -121,8 +126,21 @@ impl Broker {
         if done && let Step::Dead { .. } | Step::Orphan { .. } = step {
             let key = held.key;
             values::grant_ended(&mut tx, &key.credential_id, &key.environment, key.values_version).await?;
+            if held.rejected {
+                tokens::spent(&mut tx, id).await?;
+            }
         }
         if done {
+            // Told in the same transaction: neither is there without the other.
+            match step {
+                Step::Dead { version, .. } => {
+                    self.tell_needs_reconnect(&mut tx, held.key, *version, held.error).await?;
+                }
+                Step::Orphan { version, .. } => {
+                    self.tell_needs_reconnect(&mut tx, held.key, *version, LOST_ANSWER).await?;
+                }
+                _ => {}
+            }
             tx.commit().await?;
         } else {
             tx.rollback().await?;

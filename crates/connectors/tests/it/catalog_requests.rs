@@ -345,7 +345,7 @@ fn rows() -> Vec<Row> {
             "access_token",
             json!({"shop": "example", "access_token": "shpat_abc"}),
             &[
-                "POST https://example.myshopify.com/admin/api/2026-07/graphql.json",
+                "POST https://example.myshopify.com/admin/api/2026-10/graphql.json",
                 "content-type: application/json",
                 "x-shopify-access-token: shpat_abc",
                 r#"body {"query":"query { shop { name myshopifyDomain } }"}"#,
@@ -711,7 +711,7 @@ fn operations_and_metadata_render_with_the_least_and_with_everything() {
                 panic!("{id} {}: {}: {}", operation.name, errors[0].pointer, errors[0].detail)
             });
             world.input = Some(checked);
-            let (request, _) = definition
+            let (request, ..) = definition
                 .render_operation(operation, method, &world.context(&values))
                 .unwrap_or_else(|error| panic!("{id} {} {}: {error}", method.id, operation.name));
             let To::Path(path) = &request.to else { panic!("{id} {}: a path", operation.name) };

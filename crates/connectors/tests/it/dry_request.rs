@@ -168,7 +168,7 @@ pub fn operation(id: &str, method: &str, values: &Value, name: &str, input: &Val
         .unwrap_or_else(|errors| panic!("{id} {name}: {}: {}", errors[0].pointer, errors[0].detail));
     let mut world = World::new();
     world.input = Some(input);
-    let (request, _) = definition
+    let (request, ..) = definition
         .render_operation(operation, known, &world.context(&checked))
         .unwrap_or_else(|error| panic!("{id} {name}: {error}"));
     let To::Path(path) = &request.to else { panic!("{id} {name}: a path") };

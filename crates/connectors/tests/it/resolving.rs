@@ -228,6 +228,12 @@ fn every_method_of_http_renders() {
             json!({"client_id": "c", "private_key": key, "token_url": "https://a.example.com/t", "subject": "s", "audience": "a"}),
             "oauth2_jwt_bearer",
         ),
+        (
+            "oauth2_token_exchange",
+            json!({"token_url": "https://a.example.com/t", "subject_token": "s", "audience": "a", "client_id": "c"}),
+            "oauth2_token_exchange",
+        ),
+        ("oauth1", json!({"consumer_key": "k", "consumer_secret": "s", "token": "t"}), "oauth1"),
         ("digest", json!({"username": "u", "password": "p"}), "digest"),
         (
             "aws_sigv4",
@@ -356,7 +362,7 @@ fn operations_render_what_the_caller_gave_as_data() {
         let input = definition.check_input(operation, json!({"id": id}).as_object().unwrap()).unwrap();
         world.input = Some(input);
         match definition.render_operation(operation, method, &world.context(&values)) {
-            Ok((request, uses)) => {
+            Ok((request, uses, _)) => {
                 assert!(uses.input);
                 let To::Path(path) = request.to else { panic!("a path") };
                 let query = request
@@ -388,7 +394,7 @@ fn operations_render_what_the_caller_gave_as_data() {
             .check_input(operation, json!({"name": "{{ x }}", "tags": "a b"}).as_object().unwrap())
             .unwrap(),
     );
-    let (request, _) = definition.render_operation(operation, method, &world.context(&values)).ok().unwrap();
+    let (request, ..) = definition.render_operation(operation, method, &world.context(&values)).ok().unwrap();
     let body: Value = serde_json::from_slice(request.body.unwrap().bytes.expose()).unwrap();
     assert_eq!(body, json!({"name": "{{ x }}", "tags": ["a", "b"], "fixed": 1}));
 }

@@ -165,6 +165,7 @@ async fn listen(mut settings: Settings, sandbox: bool) -> Result<Ending, Setting
             cores: settings.data_cores,
             tls,
             trusted: TrustedProxies::new(settings.trusted_proxies.clone()),
+            max_connections: settings.max_connections,
         },
         &broker,
         &api,

@@ -2,7 +2,12 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::disallowed_methods)]
 
+mod bound;
+mod bounds;
+mod coded;
 mod commands;
+mod consent;
+mod disks;
 mod egress;
 mod freshness;
 mod guides;
@@ -10,6 +15,7 @@ mod keypairs;
 mod kills;
 mod logs;
 mod masking;
+mod operations;
 mod process;
 mod readme;
 mod records;

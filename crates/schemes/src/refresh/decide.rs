@@ -2,9 +2,9 @@
 
 use latchstring_model::Timestamp;
 
-use super::FORCE_INTERVAL_MS;
 use super::row::{Intent, Reuse, TokenRow, TokenState};
 use super::step::Step;
+use super::{FORCE_INTERVAL_MS, LEASE_MS, SILENT_MS};
 
 /// What somebody wants of a token.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -69,8 +69,12 @@ pub fn decide(row: &TokenRow, now: Timestamp, me: &str, need: Need, reuse: Reuse
     if row.state == TokenState::Empty && reuse != Reuse::Repeatable {
         return Decision::Refuse(Refusal::NeedsConsent);
     }
-    if let Some(lease) = row.lease.as_ref().filter(|lease| now < lease.deadline) {
-        return or_use(Decision::Wait { until: lease.deadline });
+    let patience_ms = if reuse == Reuse::Repeatable { LEASE_MS - SILENT_MS } else { 0 };
+    if let Some(lease) = &row.lease {
+        let until = lease.deadline.plus_millis(-patience_ms);
+        if now < until {
+            return or_use(Decision::Wait { until });
+        }
     }
     if let Intent::Sent { deadline, .. } = row.intent
         && reuse != Reuse::Repeatable
@@ -94,6 +98,7 @@ pub fn decide(row: &TokenRow, now: Timestamp, me: &str, need: Need, reuse: Reuse
         seen_fence: row.fence,
         version: row.version,
         may_repeat: reuse.may_repeat(),
+        patience_ms,
         forced,
     })
 }

@@ -51,7 +51,12 @@ pub const ASK_LIMIT_MS: i64 = 45_000;
 pub const LEASE_MS: i64 = 60_000;
 
 /// How often a holder renews its lease while it asks.
-pub const HEARTBEAT_MS: i64 = 15_000;
+pub const HEARTBEAT_MS: i64 = 5_000;
+
+/// A holder that has not renewed its lease for so long has missed two heartbeats: it is dead, or so slow that it does
+/// not matter. Where asking twice is harmless ([`Reuse::Repeatable`]) its lease is not waited out: its callers' callers
+/// would get nothing for a minute. Two may ask at once then; the version decides whose token is kept.
+pub const SILENT_MS: i64 = 15_000;
 
 /// How long somebody waits for another's refresh before being told that it is busy.
 pub const WAIT_LIMIT_MS: i64 = 45_000;

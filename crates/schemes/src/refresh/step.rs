@@ -9,10 +9,10 @@ use super::row::{Intent, Lease, Life, TokenRow, TokenState};
 /// in that statement. Where the condition does not hold nothing changes and the step is refused.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Step {
-    /// If nobody holds the lease, nobody took it since it was read (`seen_fence`), the version is
+    /// If nobody holds the lease (one that runs out within `patience_ms` does not count), nobody took it since it was read (`seen_fence`), the version is
     /// unmoved, and no request is open that must not be repeated:
     /// a new fence, the lease is `owner`'s for 60 s; `forced` notes the time.
-    Take { owner: String, seen_fence: i64, version: i64, may_repeat: bool, forced: bool },
+    Take { owner: String, seen_fence: i64, version: i64, may_repeat: bool, patience_ms: i64, forced: bool },
     /// If the lease with this fence has not run out: 60 s more.
     Renew { fence: i64 },
     /// If the lease with this fence has not run out and the version is unmoved: the intent is written.
@@ -49,10 +49,10 @@ impl Step {
     pub fn apply(&self, row: &mut TokenRow, now: Timestamp) -> bool {
         let held = |row: &TokenRow, fence: i64| row.fence == fence && row.is_leased(now);
         match self {
-            Step::Take { owner, seen_fence, version, may_repeat, forced } => {
+            Step::Take { owner, seen_fence, version, may_repeat, patience_ms, forced } => {
                 if row.fence != *seen_fence
                     || row.version != *version
-                    || row.is_leased(now)
+                    || row.is_leased(now.plus_millis(*patience_ms))
                     || (row.intent.is_sent() && !may_repeat)
                 {
                     return false;

@@ -33,7 +33,7 @@ const PREPARED: Intent = Intent::Prepared { fence: 5 };
 const SENT: Intent = Intent::Sent { fence: 5, deadline: NOW };
 
 fn take(seen_fence: i64, version: i64, may_repeat: bool) -> Step {
-    Step::Take { owner: "b".into(), seen_fence, version, may_repeat, forced: true }
+    Step::Take { owner: "b".into(), seen_fence, version, may_repeat, patience_ms: 0, forced: true }
 }
 
 #[track_caller]
@@ -164,7 +164,11 @@ fn what_is_fresh_is_used_and_what_is_stale_is_refreshed_once() {
         assert!(takes(&decided(&idle(), Need::Usable, reuse), repeat, false));
         assert!(takes(&decided(&lapsed(held(PREPARED)), Need::Usable, reuse), repeat, false));
         let waits = Decision::Wait { until: NOW.plus_millis(1) };
-        assert_eq!(decided(&held(SENT), Need::Usable, reuse), waits);
+        match reuse {
+            // Its holder has been silent for long, and asking twice is harmless.
+            Repeatable => assert!(takes(&decided(&held(SENT), Need::Usable, reuse), true, false)),
+            _ => assert_eq!(decided(&held(SENT), Need::Usable, reuse), waits),
+        }
         let sent = decided(&lapsed(held(SENT)), Need::Usable, reuse);
         match reuse {
             SingleUse => assert_eq!(sent, Decision::Settle(Step::Orphan { seen_fence: 5, version: 1 })),
@@ -175,6 +179,28 @@ fn what_is_fresh_is_used_and_what_is_stale_is_refreshed_once() {
     assert_eq!(decided(&early, Need::Usable, SingleUse), Decision::Wait { until: NOW.plus_millis(9) });
     assert_eq!(decided(&early, Need::Usable, Grace), Decision::Wait { until: NOW.plus_millis(9) });
     assert!(takes(&decided(&early, Need::Usable, Repeatable), true, false));
+}
+
+#[test]
+fn a_silent_holder_is_waited_for_only_where_asking_twice_could_hurt() {
+    // Renewed so long ago that two heartbeats are missing, but for a millisecond.
+    let deadline = NOW.plus_millis(LEASE_MS - SILENT_MS + 1);
+    let leased = |deadline| TokenRow { lease: Some(Lease { owner: "a".into(), deadline }), ..held(SENT) };
+    let waits = |until| Decision::Wait { until };
+    let row = leased(deadline);
+    assert_eq!(decided(&row, Need::Usable, Reuse::Repeatable), waits(NOW.plus_millis(1)));
+    for reuse in [Reuse::SingleUse, Reuse::Grace, Reuse::NonRotating] {
+        assert_eq!(decided(&row, Need::Usable, reuse), waits(deadline));
+    }
+    let row = leased(deadline.plus_millis(-1));
+    let Decision::Take(step) = decided(&row, Need::Usable, Reuse::Repeatable) else { panic!("it goes on") };
+    let taken = done(&step, &row);
+    assert_eq!(taken.fence, row.fence + 1);
+    refused(&step, &leased(deadline));
+    // Whoever was silent may save still, and only once: the version decides.
+    let saved = done(&Step::Save { version: 1, life: life() }, &taken);
+    refused(&Step::Save { version: 1, life: life() }, &saved);
+    refused(&Step::Renew { fence: row.fence }, &taken);
 }
 
 #[test]

@@ -1,5 +1,7 @@
 //! A JSON body, with problems that point at the field.
 
+use std::time::Duration;
+
 use axum::body::Bytes;
 use axum::extract::{FromRequest, Request};
 use axum::http::header;
@@ -34,9 +36,24 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Body<T> {
     }
 }
 
+/// For a whole body. Who sends slower than that holds a place that others need, before we know who it is.
+const WITHIN: Duration = Duration::from_secs(30);
+
+/// Waits for what reads a body, and not longer than a body may take.
+pub async fn in_time<T>(reading: impl Future<Output = T>) -> Result<T, ApiError> {
+    tokio::time::timeout(WITHIN, reading).await.map_err(|_| {
+        Problem::new(
+            Code::RequestTimeout,
+            format!("The body did not come whole within {} seconds; nothing was done.", WITHIN.as_secs()),
+        )
+        .hint("Send it again, all at once. A body that never comes usually means a wrong Content-Length.")
+        .into()
+    })
+}
+
 /// The whole body, up to [`LIMIT`].
 pub async fn read<S: Send + Sync>(request: Request, state: &S) -> Result<Bytes, ApiError> {
-    Bytes::from_request(request, state).await.map_err(|_| {
+    in_time(Bytes::from_request(request, state)).await?.map_err(|_| {
         Problem::new(Code::BodyTooLarge, format!("The body is larger than {LIMIT} bytes or was cut off."))
             .hint("Send a smaller body.")
             .into()
@@ -106,6 +123,37 @@ mod tests {
         match parse::<Wanted>(text.as_bytes()) {
             Err(error) => error.0,
             Ok(value) => panic!("{value:?}"),
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_body_that_never_comes_is_not_waited_for() {
+        let never = axum::body::Body::new(Never);
+        let request = Request::builder().method("POST").body(never);
+        let problem = match request {
+            Ok(request) => read(request, &()).await.err().map(|error| error.0.code),
+            Err(error) => panic!("{error}"),
+        };
+        assert_eq!(problem, Some(Code::RequestTimeout));
+    }
+
+    /// A body of which a byte comes now and then, and never the last.
+    struct Never;
+
+    impl axum::body::HttpBody for Never {
+        type Data = Bytes;
+        type Error = std::convert::Infallible;
+
+        fn poll_frame(
+            self: std::pin::Pin<&mut Self>,
+            cx: &mut std::task::Context<'_>,
+        ) -> std::task::Poll<Option<Result<hyper::body::Frame<Bytes>, Self::Error>>> {
+            let waker = cx.waker().clone();
+            tokio::spawn(async move {
+                tokio::time::sleep(Duration::from_secs(1)).await;
+                waker.wake();
+            });
+            std::task::Poll::Pending
         }
     }
 

@@ -4,6 +4,7 @@ use axum::extract::{Form, FromRequest, Request};
 use latchstring_model::{Code, Problem};
 use serde::de::DeserializeOwned;
 
+use crate::extract::body;
 use crate::pages::frame::Refused;
 
 /// `application/x-www-form-urlencoded`, as a browser sends it.
@@ -13,7 +14,7 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Filled<T> {
     type Rejection = Refused;
 
     async fn from_request(request: Request, state: &S) -> Result<Self, Refused> {
-        let read = Form::<T>::from_request(request, state).await;
+        let read = body::in_time(Form::<T>::from_request(request, state)).await?;
         read.map(|Form(form)| Self(form)).map_err(|_| {
             let what = "The form could not be read: a field is missing, or it is no form.";
             let problem =

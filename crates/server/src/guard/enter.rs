@@ -52,7 +52,7 @@ pub async fn layer(State(app): State<App>, request: Request, next: Next) -> Resp
     let method = request.method().clone();
     let path = request.extensions().get::<MatchedPath>().cloned();
     let (parts, body) = request.into_parts();
-    let mut response = match check_origin(&actor, parts, &app.broker().settings().public_url) {
+    let response = match check_origin(&actor, parts, &app.broker().settings().public_url) {
         Ok(parts) => {
             let mut request = Request::from_parts(parts, body);
             request.extensions_mut().insert(actor.clone());
@@ -61,7 +61,7 @@ pub async fn layer(State(app): State<App>, request: Request, next: Next) -> Resp
         Err(refused) => refused.into_response(),
     };
     if !safe(&method)
-        && let Some(problem) = response.extensions_mut().remove::<Arc<Problem>>()
+        && let Some(problem) = response.extensions().get::<Arc<Problem>>().cloned()
         && let Some(path) = path
     {
         record(&app, &actor, &method, path.as_str(), &problem).await;

@@ -1,6 +1,7 @@
 //! The pages: plain HTML that works without a script. One file per page; templates in `templates/`.
 
 mod consent;
+mod docs;
 pub mod frame;
 mod invite;
 mod key;
@@ -8,12 +9,18 @@ mod setup;
 mod sign_in;
 mod start;
 
+use std::sync::Arc;
+
 use axum::Router;
+use axum::extract::Request;
 use axum::http::header;
-use axum::response::IntoResponse;
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Redirect, Response};
 use axum::routing::{get, post};
+use latchstring_model::{Code, Problem};
 
 use crate::App;
+use crate::problem::MEDIA_TYPE;
 
 pub fn router() -> Router<App> {
     Router::new()
@@ -27,7 +34,35 @@ pub fn router() -> Router<App> {
         .route("/oauth/callback/{client}", get(consent::callback))
 }
 
-pub async fn style() -> impl IntoResponse {
+/// What is read without an account.
+pub fn open_router() -> Router<App> {
+    Router::new().route("/docs/errors", get(docs::errors)).route("/assets/style.css", get(style))
+}
+
+/// For people in a browser a refusal is a page, and who is not signed in is shown the way in.
+pub async fn in_html(request: Request, next: Next) -> Response {
+    let wants_html = !request.uri().path().starts_with("/api/")
+        && request
+            .headers()
+            .get(header::ACCEPT)
+            .and_then(|accept| accept.to_str().ok())
+            .is_some_and(|accept| accept.contains("text/html"));
+    let response = next.run(request).await;
+    let is_problem = response
+        .headers()
+        .get(header::CONTENT_TYPE)
+        .is_some_and(|kind| kind.as_bytes() == MEDIA_TYPE.as_bytes());
+    if !wants_html || !is_problem {
+        return response;
+    }
+    match response.extensions().get::<Arc<Problem>>() {
+        Some(problem) if problem.code == Code::Unauthenticated => Redirect::to("/sign-in").into_response(),
+        Some(problem) => frame::refused(problem),
+        None => response,
+    }
+}
+
+async fn style() -> impl IntoResponse {
     const STYLE: &str = include_str!("../../templates/style.css");
     (
         [(header::CONTENT_TYPE, "text/css; charset=utf-8"), (header::CACHE_CONTROL, "public, max-age=3600")],

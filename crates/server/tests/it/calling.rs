@@ -92,7 +92,12 @@ impl World {
         tokio::spawn(Arc::clone(app.broker.freshness()).run(app.store.clone()));
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let proxy = listener.local_addr().unwrap();
-        let settings = GatewaySettings { cores: 1, tls: None, trusted: TrustedProxies::new(Vec::new()) };
+        let settings = GatewaySettings {
+            cores: 1,
+            tls: None,
+            trusted: TrustedProxies::new(Vec::new()),
+            max_connections: 1000,
+        };
         let api_handler: latchstring_gateway::ApiHandler =
             Arc::new(|_, _| panic!("only /proxy is asked here"));
         let gateway = latchstring_gateway::start(listener, settings, &app.broker, &api_handler).unwrap();

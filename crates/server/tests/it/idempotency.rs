@@ -68,6 +68,31 @@ both! {
         assert!(refused.detail.contains("no longer be compared"), "{refused}");
     }
 
+    async fn an_answer_is_given_again_only_to_who_may_no_less(app) {
+        let ada = app.person("ada@example.org").await;
+        let bob = app.person("bob@example.org").await;
+        app.project(&ada, "acme").await;
+        app.member(&ada, "acme", &bob, "admin").await;
+        let make = |key: &str| app.call(axum::http::Method::POST, "/api/v1/projects/acme/connectors").header("content-type", "application/yaml")
+            .body(definition("CRM", "X-API-Key", "")).key(key).header("idempotency-key", "k-1");
+        let first = make(&bob.key).is(201).await;
+        assert_eq!(make(&bob.key).is(201).await.text, first.text);
+        // A key that only calls could not have made it, and is not told what it came to.
+        let small = app.post("/api/v1/me/keys", json!({"name": "calls", "scope": "call"})).cookie(&bob.cookie).is(201).await.json();
+        let refused = make(small["key"].as_str().unwrap()).is(409).await;
+        assert!(!refused.text.contains("auth_methods") && refused.text.contains("may less now"), "{}", refused.text);
+        // Another project that was joined since takes nothing away; a lesser role does.
+        app.project(&bob, "bobs").await;
+        make(&bob.key).is(201).await;
+        app.member(&ada, "acme", &bob, "viewer").await;
+        let refused = make(&bob.key).is(409).await;
+        assert!(!refused.text.contains("auth_methods"), "{}", refused.text);
+        app.delete("/api/v1/projects/acme/members/bob@example.org").key(&ada.key).is(204).await;
+        make(&bob.key).is(409).await;
+        app.member(&ada, "acme", &bob, "owner").await;
+        make(&bob.key).is(201).await;
+    }
+
     async fn a_refusal_is_answered_again_too(app) {
         let ada = app.person("ada@example.org").await;
         let make = || app.post("/api/v1/projects", json!({"slug": "No", "name": "x"})).key(&ada.key).header("idempotency-key", "k-1");

@@ -2,9 +2,12 @@
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 mod app;
+mod audit_list;
 mod background;
 mod calling;
+mod connector_races;
 mod connectors;
+mod consent;
 mod conventions;
 mod credentials;
 mod credentials_bad_input;
@@ -20,6 +23,8 @@ mod keys;
 mod me;
 mod members;
 mod metrics;
+mod oauth_clients;
+mod oauth_clients_issuer;
 mod openapi;
 mod operations;
 mod pages;

@@ -28,6 +28,22 @@ both_worlds! {
         assert!(world.metric("latchstring_journal_unshipped_bytes") > 0);
     }
 
+    async fn a_cold_route_is_looked_up_once_however_many_ask(world) {
+        world.credential("acme", "sandbox", "api_key", "main").await;
+        let before = world.metric("latchstring_route_lookups_total");
+        let mut calls = tokio::task::JoinSet::new();
+        let world = std::sync::Arc::new(world);
+        for _ in 0..64 {
+            let world = std::sync::Arc::clone(&world);
+            calls.spawn(async move { world.proxy_as_ada("main/v1/me").await.status });
+        }
+        while let Some(status) = calls.join_next().await {
+            assert_eq!(status.unwrap(), 200);
+        }
+        let looked_up = world.metric("latchstring_route_lookups_total") - before;
+        assert!((1..=2).contains(&looked_up), "{looked_up} look-ups for one route");
+    }
+
     async fn the_text_is_well_formed_and_names_nobody(world) {
         world.credential("acme", "sandbox", "api_key", "main").await;
         world.proxy_as_ada("main/v1/me").await;

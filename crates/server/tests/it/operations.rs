@@ -136,6 +136,26 @@ both_worlds! {
         assert!(!page.text.contains(DEMO.api_key), "{}", page.text);
     }
 
+    async fn what_only_the_operation_reads_is_masked_in_every_form(world) {
+        let definition = definition("CRM", "X-API-Key", "operations:\n  signed: {get: /echo/here, query: {unmasked: \"true\"}, headers: {X-Signing: \"{{ signing }}\", X-Coded: \"{{ signing | base64 }}\"}}\n  note: {post: /echo/here, query: {unmasked: \"true\"}, headers: {Content-Type: application/fhir+json}, body: {json: {said: \"hello\"}}}\n  plain: {post: /echo/here, query: {unmasked: \"true\"}, body: {json: {said: \"hello\"}}}\n")
+            .replace("      key: {type: text, secret: true}\n", "      key: {type: text, secret: true}\n      signing: {type: text, secret: true}\n");
+        world.upload("acme", &definition).await;
+        let values = json!({"base_url": world.api, "key": DEMO.api_key, "signing": "planted-signing-secret"});
+        world.stored("acme", "crm", "key", "main", values).await;
+        let answer = world.operation("main", "signed", json!({})).key(&world.ada.key).is(200).await;
+        assert!(!answer.text.contains("planted-signing-secret"), "{}", answer.text);
+        let coded = "cGxhbnRlZC1zaWduaW5nLXNlY3JldA==";
+        assert!(!answer.text.contains(coded), "{}", answer.text);
+        assert_eq!(answer.json()["headers"]["x-coded"], "*".repeat(coded.len()), "it arrived: {}", answer.text);
+        // A request's own media type stands.
+        let kind = async |operation: &str| {
+            let answer = world.operation("main", operation, json!({})).key(&world.ada.key).is(200).await;
+            answer.json()["headers"]["content-type"].as_str().unwrap().to_owned()
+        };
+        assert_eq!(kind("note").await, "application/fhir+json");
+        assert_eq!(kind("plain").await, "application/json");
+    }
+
     async fn metadata_is_a_call_and_a_list_of_choices(world) {
         world.upload("acme", &crm()).await;
         world.credential("acme", "crm", "key", "main").await;

@@ -41,6 +41,34 @@ both! {
         app.get("/api/v1/me").cookie(&right.cookie()).is(200).await;
     }
 
+    async fn a_browser_is_shown_pages_and_the_way_in(app) {
+        let browser = "text/html,application/xhtml+xml,*/*;q=0.8";
+        for path in ["/keys", "/sign-out"] {
+            let away = app.post(path, json!({})).form(&[("name", "x")]).header("accept", browser).is(303).await;
+            assert_eq!(away.header("location"), "/sign-in");
+            let gone = app.post(path, json!({})).form(&[("name", "x")]).cookie("latchstring_session=ended").header("accept", browser).is(303).await;
+            assert_eq!(gone.header("location"), "/sign-in");
+            // Programs are told in their own way.
+            assert_eq!(app.post(path, json!({})).form(&[("name", "x")]).is(401).await.code(), "unauthenticated");
+        }
+        let nowhere = app.get("/nothing-here").header("accept", browser).is(404).await;
+        assert!(nowhere.header("content-type").starts_with("text/html") && nowhere.text.contains("Nothing lives"), "{}", nowhere.text);
+        assert_eq!(app.get("/nothing-here").is(404).await.code(), "not_found");
+        // The API speaks JSON to browsers, too.
+        assert_eq!(app.get("/api/v1/me").header("accept", browser).is(401).await.code(), "unauthenticated");
+    }
+
+    async fn where_a_problem_points_it_is_explained(app) {
+        let problem = app.get("/api/v1/me").is(401).await.json();
+        let (path, anchor) = problem["type"].as_str().unwrap().split_once('#').unwrap();
+        let page = app.get(path).is(200).await;
+        assert_eq!(page.header("content-type"), "text/html; charset=utf-8");
+        assert!(page.text.contains(&format!("id=\"{anchor}\"")) && page.text.contains("<table>"));
+        for code in latchstring_model::Code::ALL {
+            assert!(page.text.contains(&format!("id=\"{}\"", code.as_str())), "{code:?}");
+        }
+    }
+
     async fn a_link_that_is_void_says_so(app) {
         let page = app.get("/setup/x").is(410).await;
         assert!(page.text.contains("set-up link is not valid") && page.header("content-type").starts_with("text/html"));

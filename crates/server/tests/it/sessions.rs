@@ -50,6 +50,19 @@ both! {
         app.post("/api/v1/session", wrong).is(429).await;
     }
 
+    async fn what_no_account_can_have_is_said_and_not_counted(app) {
+        app.person("ada@example.org").await;
+        let before = app.recorded().await.len();
+        for _ in 0..30 {
+            let long = json!({"email": "ada@example.org", "password": "x".repeat(257)});
+            assert_eq!(app.post("/api/v1/session", long).is(422).await.pointers(), ["/password"]);
+            let far = json!({"email": format!("{}@example.org", "a".repeat(320)), "password": PASSWORD});
+            assert_eq!(app.post("/api/v1/session", far).is(422).await.pointers(), ["/email"]);
+        }
+        assert_eq!(app.recorded().await.len(), before, "nobody was refused for trying too often");
+        app.post("/api/v1/session", json!({"email": "ada@example.org", "password": PASSWORD})).is(204).await;
+    }
+
     async fn it_ends_twelve_hours_after_its_last_use(app) {
         let ada = app.person("ada@example.org").await;
         for _ in 0..3 {

@@ -4,12 +4,13 @@
 //! [`peek`] reads of a line only what shipping needs, in about half a microsecond; lists read more of those
 //! lines that somebody is to see.
 
+use std::borrow::Cow;
 use std::collections::{BTreeSet, HashMap};
 
 use latchstring_model::Timestamp;
 use latchstring_model::entity::{Fact, Outcome};
 use latchstring_model::id::{CallId, CredentialId, ProjectId};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use super::{AuditFilter, AuditItem, AuditRecord, CallEnd};
 
@@ -43,7 +44,53 @@ pub enum CallFact {
 
 /// `None`: no record of a call that this version knows.
 pub fn peek(line: &str) -> Option<Peek<'_>> {
-    serde_json::from_str(line).ok()
+    as_written(line).or_else(|| serde_json::from_str(line).ok())
+}
+
+/// Reads the first members of a line as the journal writes them: in their order, without blanks, without
+/// escapes. Each line is peeked at while it is shipped, and a whole JSON parser would cost more than the rest
+/// of it. Anything else is left to that parser.
+fn as_written(line: &str) -> Option<Peek<'_>> {
+    let rest = line.strip_prefix(r#"{"fact":""#)?;
+    let (fact, rest) = match rest.strip_prefix("intent") {
+        Some(rest) => (CallFact::Intent, rest),
+        None => (CallFact::Result, rest.strip_prefix("result")?),
+    };
+    let (call_id, rest) = plain_text(rest.strip_prefix(r#"","call_id":""#)?)?;
+    let rest = rest.strip_prefix(r#","at":"#)?;
+    let (at, rest) = rest.split_once(',')?;
+    let at = Timestamp(at.parse().ok()?);
+    if fact == CallFact::Result {
+        // Nothing that a result has behind its time is looked for.
+        return rest.starts_with(r#""outcome":""#).then_some(Peek {
+            fact,
+            call_id,
+            at,
+            project_id: None,
+            credential_id: None,
+        });
+    }
+    let (project_id, rest) = match rest.strip_prefix(r#""project_id":""#) {
+        Some(rest) => {
+            let (project, rest) = plain_text(rest)?;
+            (Some(project), rest.strip_prefix(',')?)
+        }
+        None => (None, rest),
+    };
+    let (credential_id, rest) = plain_text(rest.strip_prefix(r#""credential_id":""#)?)?;
+    rest.starts_with(r#","actor":{"#).then_some(Peek {
+        fact,
+        call_id,
+        at,
+        project_id,
+        credential_id: Some(credential_id),
+    })
+}
+
+/// A JSON text without escapes, up to its closing quote, and what follows that.
+fn plain_text(text: &str) -> Option<(&str, &str)> {
+    let (value, rest) = text.split_once('"')?;
+    (!value.contains('\\')).then_some((value, rest))
 }
 
 /// Whether a record's text is a batch.
@@ -51,12 +98,62 @@ pub fn is_batch(body: &str) -> bool {
     body.contains('\n')
 }
 
-/// The projects and credentials of a batch's calls.
-pub fn scopes(body: &str) -> BTreeSet<&str> {
-    body.split('\n')
-        .filter_map(peek)
-        .flat_map(|line| [line.project_id, line.credential_id])
-        .flatten()
+/// The last line of a batch that holds results of calls which lie in earlier batches: their numbers.
+#[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
+struct Follows {
+    fact: FollowsFact,
+    batches: Vec<i64>,
+}
+
+#[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum FollowsFact {
+    Follows,
+}
+
+/// The line that says which batches of the same writer this one has results for.
+pub fn follows_line(batches: impl IntoIterator<Item = i64>) -> String {
+    let line = Follows { fact: FollowsFact::Follows, batches: batches.into_iter().collect() };
+    // Numbers alone: nothing in it can fail.
+    serde_json::to_string(&line).unwrap_or_default()
+}
+
+fn follows(line: &str) -> Option<Vec<i64>> {
+    // A look at its beginning spares all other lines the parser.
+    line.starts_with(r#"{"fact":"follows""#)
+        .then(|| serde_json::from_str::<Follows>(line).ok())?
+        .map(|line| line.batches)
+}
+
+/// The records of a batch: its lines, less the one that says what it follows.
+pub fn records(body: &str) -> usize {
+    body.split('\n').filter(|line| follows(line).is_none()).count()
+}
+
+/// By what a batch with results of that batch's calls is found.
+pub fn follower_scope(writer: &str, number: i64) -> String {
+    format!("{writer}/{number}")
+}
+
+/// By what a batch is found: the projects and credentials of its calls, and the batches that it has results for.
+pub fn scopes<'a>(writer: &str, body: &'a str) -> BTreeSet<Cow<'a, str>> {
+    let mut scopes = BTreeSet::new();
+    for line in body.split('\n') {
+        if let Some(line) = peek(line) {
+            scopes.extend([line.project_id, line.credential_id].into_iter().flatten().map(Cow::Borrowed));
+        } else if let Some(batches) = follows(line) {
+            scopes.extend(batches.into_iter().map(|number| Cow::Owned(follower_scope(writer, number))));
+        }
+    }
+    scopes
+}
+
+/// Of a batch's results those that somebody looks for.
+pub(super) fn ends_of<'a>(body: &str, wanted: impl Fn(&str) -> Option<&'a CallId>) -> Vec<(CallId, CallEnd)> {
+    let lines = body.split('\n').filter_map(|line| Some((line, peek(line)?)));
+    lines
+        .filter(|(_, peeked)| peeked.fact == CallFact::Result)
+        .filter_map(|(line, peeked)| Some((wanted(peeked.call_id)?.clone(), end(line)?)))
         .collect()
 }
 
@@ -68,6 +165,7 @@ pub fn action(purpose: &str) -> Option<&'static str> {
         // A step obtains a session, which is a token like any other.
         "token" | "step" => Some("token.refresh"),
         "revoke" => Some("token.revoke"),
+        "webhook" => Some("webhook.deliver"),
         _ => None,
     }
 }
@@ -184,4 +282,45 @@ pub(super) fn newest_first(
         Some(AuditItem { seq, record, result: results.get(call).and_then(|line| end(line)) })
     };
     intents.into_iter().rev().filter_map(item).take(limit).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_batch_is_found_by_the_batches_that_it_follows() {
+        let result = r#"{"fact":"result","call_id":"cal_1","at":6,"outcome":"ok","duration_ms":1}"#;
+        let body = [result, &follows_line([3, 12])].join("\n");
+        let found: Vec<_> = scopes("srv_1.0", &body).into_iter().collect();
+        assert_eq!(found, ["srv_1.0/12", "srv_1.0/3"]);
+        assert_eq!(records(&body), 1);
+        assert_eq!(follows(r#"{"fact":"follows","batches":"x"}"#), None);
+    }
+
+    #[test]
+    fn the_short_way_reads_what_the_parser_reads() {
+        let by_parser = |line| serde_json::from_str::<Peek<'_>>(line).ok();
+        for line in [
+            r#"{"fact":"intent","call_id":"cal_1","at":5,"project_id":"prj_1","credential_id":"crd_1","actor":{"type":"key"},"path":"/a\n"}"#,
+            r#"{"fact":"intent","call_id":"cal_1","at":-5,"credential_id":"crd_1","actor":{"type":"key"}}"#,
+            r#"{"fact":"result","call_id":"cal_1","at":6,"outcome":"ok","duration_ms":1}"#,
+        ] {
+            assert!(as_written(line).is_some(), "{line}");
+            assert_eq!(as_written(line), by_parser(line), "{line}");
+        }
+        for line in [
+            "",
+            "{}",
+            r#"{"fact":"other","call_id":"cal_1","at":6}"#,
+            r#"{"fact":"intent","call_id":"a\"b","at":5,"credential_id":"c","actor":{}}"#,
+            r#"{"fact":"intent","call_id":"a\u0041","at":5,"credential_id":"c","actor":{}}"#,
+            r#"{"fact":"intent","at":5,"call_id":"cal_1","credential_id":"c","actor":{}}"#,
+            r#"{"fact": "result","call_id":"cal_1","at":6,"outcome":"ok"}"#,
+            r#"{"fact":"result","call_id":"cal_1","at":x,"outcome":"ok"}"#,
+        ] {
+            assert_eq!(as_written(line), None, "{line}");
+            assert_eq!(peek(line), by_parser(line), "{line}");
+        }
+    }
 }

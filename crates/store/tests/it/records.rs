@@ -278,7 +278,7 @@ both! {
         lines.push(r#"{"fact":"intent","call_id":"x","at":1,"purpose":"new"}"#.into());
         lines.extend((0..19).map(result));
         let batch = AuditRecord { body: lines.join("\n"), actor_id: None, actor_email: None, action: "calls".into(), ..record("srv_1.0", 1, Fact::Batch) };
-        let scopes: Vec<String> = audit::batch::scopes(&batch.body).into_iter().map(str::to_owned).collect();
+        let scopes: Vec<String> = audit::batch::scopes("srv_1.0", &batch.body).into_iter().map(|scope| scope.into_owned()).collect();
         assert_eq!(scopes.len(), 21);
         let late = AuditRecord { call_id: Some(calls[19].clone()), body: result(19), outcome: Outcome::Failed, ..record("srv_1.0", 2, Fact::Result) };
         let rows = [Shipped { record: batch, scopes: scopes.clone() }, Shipped { record: late, scopes: vec![] }];
@@ -311,6 +311,40 @@ both! {
             let page = audit::list_of_credential(&mut reader, &row, &Paging::new(Some(cursor.into()), None)).await.unwrap();
             assert_eq!(page.items.len(), if cursor.len() == 19 { 20 } else { 0 }, "{cursor}");
         }
+    }
+
+    async fn a_result_is_found_in_a_later_batch(store, home) {
+        let acme = project_id();
+        let row = credential_row(latchstring_model::entity::Principal::User(user_id()), "c");
+        let calls: Vec<_> = (0..40).map(|_| call_id()).collect();
+        let intent = |at: usize| format!(
+            r#"{{"fact":"intent","call_id":"{}","at":{at},"project_id":"{acme}","credential_id":"{}","actor":{{"type":"key","id":"k"}},"environment":"live","purpose":"call","method":"GET","host":"h","path":"/"}}"#,
+            calls[at], row.id);
+        let result = |at: usize| format!(r#"{{"fact":"result","call_id":"{}","at":99,"outcome":"ok","duration_ms":{at}}}"#, calls[at]);
+        // The first batch ends none of its calls; each later one ends two of them; the last call stays open.
+        let mut bodies = vec![(0..40).map(intent).collect::<Vec<_>>().join("\n")];
+        for pair in 0..19 {
+            bodies.push([result(2 * pair), result(2 * pair + 1), audit::batch::follows_line([1])].join("\n"));
+        }
+        bodies.push([result(38), audit::batch::follows_line([1])].join("\n"));
+        let rows: Vec<Shipped> = bodies.into_iter().zip(1..).map(|(body, number)| Shipped {
+            scopes: audit::batch::scopes("srv_1.0", &body).into_iter().map(|scope| scope.into_owned()).collect(),
+            record: AuditRecord { body, actor_id: None, actor_email: None, action: "calls".into(), ..record("srv_1.0", number, Fact::Batch) },
+        }).collect();
+        let mut tx = store.begin_upkeep().await.unwrap();
+        let from = audit::lock_head(&mut tx, "srv_1.0", &[0; 32]).await.unwrap();
+        audit::append_shipped(&mut tx, &from, &rows, &JournalRow { number: 21, ..from.clone() }).await.unwrap();
+        tx.commit().await.unwrap();
+
+        let mut reader = store.read().await.unwrap();
+        let items = audit::list_of_project(&mut reader, &acme, &AuditFilter::default(), &Paging::first()).await.unwrap().items;
+        assert_eq!(items.len(), 40);
+        for (item, at) in items.iter().rev().zip(0..) {
+            let end = item.result.as_ref().map(|end| end.body.clone());
+            assert_eq!(end, (at < 39).then(|| result(at)), "{at}");
+        }
+        let whole = audit::list_of_credential(&mut reader, &row, &Paging::new(None, Some(3))).await.unwrap();
+        assert_eq!(whole.items.iter().filter(|item| item.result.is_some()).count(), 2);
     }
 
     async fn chains_grow_without_gaps_whoever_writes(store, home) {

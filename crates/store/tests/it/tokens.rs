@@ -29,7 +29,7 @@ async fn token(store: &Store, id: &str) -> CredentialRow {
 }
 
 fn take(owner: &str, seen_fence: i64, version: i64) -> Take<'_> {
-    Take { owner, seen_fence, version, may_repeat: false, forced: false, lease_ms: LEASE }
+    Take { owner, seen_fence, version, may_repeat: false, patience_ms: 0, forced: false, lease_ms: LEASE }
 }
 
 fn new_token(now: Timestamp) -> NewToken {

@@ -31,6 +31,8 @@ fn any_step(random: &SeededEntropy, row: &TokenRow) -> Step {
             seen_fence: fence,
             version,
             may_repeat: random.below(3) == 0,
+            // Some of them within what a fresh lease lasts, some beyond.
+            patience_ms: [0, 0, 30_000, 61_000][random.below(4) as usize],
             forced: random.below(2) == 0,
         },
         3 => Step::Renew { fence },
@@ -47,12 +49,13 @@ fn any_step(random: &SeededEntropy, row: &TokenRow) -> Step {
 
 pub(crate) async fn in_sql(tx: &mut WriteTx, step: &Step) -> bool {
     let done = match step {
-        Step::Take { owner, seen_fence, version, may_repeat, forced } => {
+        Step::Take { owner, seen_fence, version, may_repeat, patience_ms, forced } => {
             let take = Take {
                 owner,
                 seen_fence: *seen_fence,
                 version: *version,
                 may_repeat: *may_repeat,
+                patience_ms: *patience_ms,
                 forced: *forced,
                 lease_ms: LEASE_MS,
             };

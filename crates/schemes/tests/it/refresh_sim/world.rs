@@ -507,6 +507,7 @@ impl World {
                     seen_fence: before.fence,
                     version: before.version,
                     may_repeat: true,
+                    patience_ms: 0,
                     forced: *forced,
                 };
                 take.apply(&mut self.row, wall)
