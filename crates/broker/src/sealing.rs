@@ -58,6 +58,17 @@ pub fn secret_aad(
     }
 }
 
+/// What a webhook's deliveries are signed with.
+pub fn webhook_aad(project: &ProjectId, id: &WebhookId, version: i64) -> Aad {
+    Aad {
+        purpose: Purpose::WebhookSecret,
+        object: id.to_string(),
+        environment: None,
+        version,
+        project: Some(project.clone()),
+    }
+}
+
 /// What is secret of an OAuth client, as one JSON object. Clients belong to the instance.
 pub fn oauth_client_aad(client: &OAuthClientId, sealed_version: i64) -> Aad {
     Aad {
@@ -77,17 +88,6 @@ pub fn consent_aad(consent: &ConsentId, sealed_version: i64) -> Aad {
         environment: None,
         version: sealed_version,
         project: None,
-    }
-}
-
-/// What a webhook's deliveries are signed with.
-pub fn webhook_aad(project: &ProjectId, id: &WebhookId, version: i64) -> Aad {
-    Aad {
-        purpose: Purpose::WebhookSecret,
-        object: id.to_string(),
-        environment: None,
-        version,
-        project: Some(project.clone()),
     }
 }
 

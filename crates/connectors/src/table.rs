@@ -57,7 +57,7 @@ impl SchemeType {
 
     /// Whether this version can use it for calls.
     pub fn usable(self) -> bool {
-        !matches!(self, SchemeType::Database)
+        self != SchemeType::Database
     }
 
     /// What whoever chooses it should know beforehand.

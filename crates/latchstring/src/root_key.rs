@@ -102,7 +102,8 @@ pub fn generate(clock: &dyn Clock, entropy: &dyn Entropy) -> KeyRing {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
-    use crate::clock::{OsEntropy, SystemClock};
+    use crate::clock::SystemClock;
+    use crate::entropy::OsEntropy;
 
     fn ring() -> KeyRing {
         generate(&SystemClock, &OsEntropy)

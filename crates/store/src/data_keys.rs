@@ -56,6 +56,7 @@ pub enum SealedPlace {
     OAuthClient {
         id: OAuthClientId,
     },
+    /// `version` is its `secret_version`.
     Webhook {
         id: WebhookId,
         project_id: ProjectId,
@@ -143,13 +144,13 @@ fn read_token(row: &mut Columns<'_>) -> Result<SealedRow> {
     Ok(SealedRow { place, version: row.int()?, sealed: row.bytes()?, data_key: row.id()? })
 }
 
-fn read_client(row: &mut Columns<'_>) -> Result<SealedRow> {
-    let place = SealedPlace::OAuthClient { id: row.id()? };
+fn read_webhook(row: &mut Columns<'_>) -> Result<SealedRow> {
+    let place = SealedPlace::Webhook { id: row.id()?, project_id: row.id()? };
     Ok(SealedRow { place, version: row.int()?, sealed: row.bytes()?, data_key: row.id()? })
 }
 
-fn read_webhook(row: &mut Columns<'_>) -> Result<SealedRow> {
-    let place = SealedPlace::Webhook { id: row.id()?, project_id: row.id()? };
+fn read_client(row: &mut Columns<'_>) -> Result<SealedRow> {
+    let place = SealedPlace::OAuthClient { id: row.id()? };
     Ok(SealedRow { place, version: row.int()?, sealed: row.bytes()?, data_key: row.id()? })
 }
 

@@ -100,12 +100,8 @@ impl Options {
     /// Whether the run is fit for the page in the repository: everything was measured. How long each cell was,
     /// and how often, stands on the page.
     pub fn complete(&self) -> bool {
-        let whole = Self {
-            profile: self.profile,
-            rounds: self.rounds,
-            seconds: self.seconds,
-            ..Self::default()
-        };
+        let whole =
+            Self { profile: self.profile, rounds: self.rounds, seconds: self.seconds, ..Self::default() };
         self.seconds >= SHORTEST && whole == *self
     }
 }

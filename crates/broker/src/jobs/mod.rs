@@ -159,15 +159,6 @@ impl Broker {
         }));
 
         let broker = Arc::clone(self);
-        start(Job::new("devices", Duration::from_secs(1), move || {
-            let broker = Arc::clone(&broker);
-            async move {
-                // What was asked goes on by itself.
-                broker.poll_devices().await.map(|_| Again::Later).map_err(|problem| problem.to_string())
-            }
-        }));
-
-        let broker = Arc::clone(self);
         start(Job::new("notices", Duration::from_secs(2), move || {
             let broker = Arc::clone(&broker);
             async move {
@@ -188,6 +179,15 @@ impl Broker {
         start(Job::new("ending grants", Duration::from_secs(3600), move || {
             let broker = Arc::clone(&broker);
             async move { broker.tell_of_ending_grants().await.map_err(|problem| problem.to_string()) }
+        }));
+
+        let broker = Arc::clone(self);
+        start(Job::new("devices", Duration::from_secs(1), move || {
+            let broker = Arc::clone(&broker);
+            async move {
+                // What was asked goes on by itself.
+                broker.poll_devices().await.map(|_| Again::Later).map_err(|problem| problem.to_string())
+            }
         }));
 
         if self.settings.background_refresh {

@@ -28,7 +28,7 @@ const HAND_OVER_MS: i64 = 240_000;
 /// Pauses between the tries of a webhook, in seconds: together a little more than a day.
 pub(super) const WEBHOOK_PAUSES: &[i64] = &[5, 30, 120, 600, 1_800, 3_600, 7_200, 14_400, 21_600, 36_000];
 /// The same of a mail: two days.
-const MAIL_PAUSES: &[i64] = &[60, 300, 900, 3_600, 10_800, 21_600, 43_200, 86_400];
+const MAIL_PAUSES: &[i64] = &[10, 60, 300, 900, 3_600, 10_800, 21_600, 43_200, 86_400];
 
 /// An endpoint to which nothing got through for so long is disabled: five days, in milliseconds.
 pub(super) const GIVEN_UP: i64 = 5 * 86_400_000;

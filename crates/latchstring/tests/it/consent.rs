@@ -17,7 +17,8 @@ pub struct Browser {
 impl Browser {
     pub fn signed_in(app: &TestApp) -> Self {
         let mut browser = Self::default();
-        let answer = http::post_json(&app.at("/api/v1/session"), &json!({"email": EMAIL, "password": PASSWORD}));
+        let answer =
+            http::post_json(&app.at("/api/v1/session"), &json!({"email": EMAIL, "password": PASSWORD}));
         assert_eq!(answer.status, 204, "{}", answer.text());
         browser.keep(&answer);
         browser
@@ -115,7 +116,8 @@ impl World {
     }
 
     fn environment(&self, id: &str) -> Value {
-        self.app.done("GET", &format!("/credentials/{id}"), &Value::Null, 200)["environments"]["production"].clone()
+        self.app.done("GET", &format!("/credentials/{id}"), &Value::Null, 200)["environments"]["production"]
+            .clone()
     }
 }
 
@@ -145,7 +147,12 @@ fn a_person_connects_an_account_and_calls_go_through() {
     let trail = world.app.audit(&format!("&credential={id}&action=credential.authorize"));
     assert_eq!(trail.len(), 1, "{trail:?}");
     assert_eq!(trail[0]["outcome"], "ok");
-    let verified = world.app.done("POST", &format!("/credentials/{id}/verify"), &json!({"environment": "production"}), 200);
+    let verified = world.app.done(
+        "POST",
+        &format!("/credentials/{id}/verify"),
+        &json!({"environment": "production"}),
+        200,
+    );
     assert_eq!(verified["status"], "verified", "{verified}");
     assert_eq!(world.oidc.token_requests(), 1);
     world.app.stop();
@@ -164,7 +171,11 @@ fn a_token_that_ends_is_renewed_and_a_grant_that_dies_wants_reconnecting() {
     for round in 1..=3 {
         std::thread::sleep(std::time::Duration::from_millis(1_100));
         assert_eq!(world.app.get("drive/resource").status, 200);
-        assert_eq!(world.oidc.token_requests(), round, "each end is one renewal, with the refresh token that came last");
+        assert_eq!(
+            world.oidc.token_requests(),
+            round,
+            "each end is one renewal, with the refresh token that came last"
+        );
     }
     world.oidc.set(&json!({"access_token_ttl": 3600}));
     std::thread::sleep(std::time::Duration::from_millis(1_100));

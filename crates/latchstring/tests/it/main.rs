@@ -15,6 +15,7 @@ mod keypairs;
 mod kills;
 mod logs;
 mod masking;
+mod notices;
 mod operations;
 mod process;
 mod readme;

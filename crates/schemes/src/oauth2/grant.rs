@@ -381,6 +381,16 @@ impl Grant {
         }
     }
 
+    /// The key that its tokens are bound to, if any (RFC 9449).
+    pub fn dpop(&self) -> Option<&DpopKey> {
+        self.endpoint().dpop.as_deref()
+    }
+
+    /// [`TokenEndpoint::learn_nonce`].
+    pub fn learn_nonce(&self, answer: &WireAnswer) -> bool {
+        self.endpoint().learn_nonce(answer)
+    }
+
     /// How its tokens are revoked at that address: asked as the token endpoint is, proven in the same way.
     pub fn revocation(&self, url: Address) -> Revocation {
         let first = self.endpoint();
@@ -397,16 +407,6 @@ impl Grant {
             Grant::DeviceCode(grant) => Some(&mut grant.scope),
             _ => None,
         }
-    }
-
-    /// The key that its tokens are bound to, if any (RFC 9449).
-    pub fn dpop(&self) -> Option<&DpopKey> {
-        self.endpoint().dpop.as_deref()
-    }
-
-    /// [`TokenEndpoint::learn_nonce`].
-    pub fn learn_nonce(&self, answer: &WireAnswer) -> bool {
-        self.endpoint().learn_nonce(answer)
     }
 
     /// Whether a token request uses up a refresh token. Otherwise asking twice does no harm.

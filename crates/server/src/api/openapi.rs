@@ -59,6 +59,7 @@ impl Modify for Ways {
         (name = "Connectors", description = "What can be connected to, and how"),
         (name = "OAuth clients", description = "Our registrations with providers; superusers make them"),
         (name = "Calls", description = "Operations and metadata; any other request goes through /proxy"),
+        (name = "Webhooks", description = "Programs that are told of events"),
         (name = "Audit", description = "What happened, and who did it"),
     ),
 )]

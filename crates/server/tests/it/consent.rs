@@ -76,7 +76,8 @@ impl Scene {
 
     pub async fn credential(&self) -> String {
         let body = self.body("oauth2_authorization_code", json!({}));
-        let made = self.world.app.post("/api/v1/credentials", body).key(&self.world.ada.key).is(201).await.json();
+        let made =
+            self.world.app.post("/api/v1/credentials", body).key(&self.world.ada.key).is(201).await.json();
         assert_eq!(made["environments"]["production"]["status"], "needs_authorization");
         made["id"].as_str().unwrap().to_owned()
     }
@@ -535,7 +536,10 @@ async fn what_is_wrong_with_the_request_is_pointed_at() {
     for (more, pointer) in [
         (json!({"oauth_client": null}), "/oauth_client"),
         (json!({"oauth_client": "oac_0000000001zzzzzzzzzzzzzzzz"}), "/oauth_client"),
-        (json!({"auth_method": "bearer", "values": {"production": {"base_url": scene.world.api, "token": "t"}}}), "/oauth_client"),
+        (
+            json!({"auth_method": "bearer", "values": {"production": {"base_url": scene.world.api, "token": "t"}}}),
+            "/oauth_client",
+        ),
         (json!({"token": {"staging": {"access_token": "t"}}}), "/token/staging"),
     ] {
         let refused = create(more).await;
@@ -547,8 +551,20 @@ async fn what_is_wrong_with_the_request_is_pointed_at() {
     scene.world.app.post(&path, json!({"environment": "production"})).key(&bob.key).is(404).await;
     scene.world.app.member(&scene.world.ada, "acme", &bob, "editor").await;
     scene.world.app.post(&path, json!({"environment": "production"})).key(&bob.key).is(403).await;
-    let refused = scene.world.app.post(&path, json!({"environment": "staging"})).key(&scene.world.ada.key).is(422).await;
+    let refused = scene
+        .world
+        .app
+        .post(&path, json!({"environment": "staging"}))
+        .key(&scene.world.ada.key)
+        .is(422)
+        .await;
     assert_eq!(refused.pointers(), ["/environment"]);
-    let refused = scene.world.app.post(&path, json!({"environment": "production", "x": 1})).key(&scene.world.ada.key).is(422).await;
+    let refused = scene
+        .world
+        .app
+        .post(&path, json!({"environment": "production", "x": 1}))
+        .key(&scene.world.ada.key)
+        .is(422)
+        .await;
     assert_eq!(refused.code(), "invalid");
 }
