@@ -35,7 +35,7 @@ enum Polled {
 
 impl Broker {
     /// One turn: asks for every flow whose time has come. The handles are for whoever wants to wait.
-    pub(crate) async fn poll_devices(self: &Arc<Self>) -> Refused<Vec<tokio::task::JoinHandle<()>>> {
+    pub async fn poll_devices(self: &Arc<Self>) -> Refused<Vec<tokio::task::JoinHandle<()>>> {
         let mut reader = self.parts.store.begin_read().await.map_err(refusals::store)?;
         let db_now = scopes::db_now(&mut reader).await.map_err(refusals::store)?;
         let due = consents::due(&mut reader, db_now, LOOKED_AT).await.map_err(refusals::store)?;
@@ -103,13 +103,19 @@ impl Broker {
         secrets.push(device_code.clone());
         let sent_at = self.now();
         let every = row.poll_every_ms.unwrap_or(SLOWER);
-        let request = grant
-            .poll_request(&device_code, sent_at, &*self.parts.entropy)
-            .map_err(|error| refused(error, &secrets))?;
-        let answer = match self
-            .ask_provider(actor, &checked, &ready, Purpose::Token, "(device poll)", request)
-            .await
-        {
+        let request = || {
+            grant
+                .poll_request(&device_code, sent_at, &*self.parts.entropy)
+                .map_err(|error| refused(error, &secrets))
+        };
+        let ask =
+            |request| self.ask_provider(actor, &checked, &ready, Purpose::Token, "(device poll)", request);
+        let mut answer = ask(request()?).await;
+        // RFC 9449 section 8: with the server's nonce, once more.
+        if answer.as_ref().is_ok_and(|answer| grant.endpoint.learn_nonce(answer)) {
+            answer = ask(request()?).await;
+        }
+        let answer = match answer {
             Ok(answer) => answer,
             // Section 3.5: on a time-out, less often. Nothing of the request left: the same.
             Err(failure) if failure.problem.code == Code::UpstreamTimeout || !failure.maybe_processed => {

@@ -63,6 +63,9 @@ struct AuthMethod {
     #[serde(rename = "type")]
     kind: &'static str,
     help: Option<String>,
+    /// What whoever chooses this method should know beforehand.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    warning: Option<&'static str>,
     docs_url: Option<String>,
     /// JSON Schema of the values that a credential has.
     #[schema(value_type = Object)]
@@ -147,6 +150,7 @@ impl From<&broker::Connector> for Connector {
                     label: method.label.clone(),
                     kind: method.scheme.ty.as_str(),
                     help: method.help.clone(),
+                    warning: method.scheme.ty.warning(),
                     docs_url: method.docs_url.clone(),
                     fields: definition.openapi_fields(method),
                     consent: connector
