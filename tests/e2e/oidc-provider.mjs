@@ -1,11 +1,14 @@
 // A certified OAuth 2 / OpenID Connect server on a free loopback port, for tests.
 //
-//   node oidc-provider.mjs '{"clients": […], "settings": {…}}'
+//   node oidc-provider.mjs '{"clients": […], "settings": {…}, "tls": {"key", "cert", "ca"}}'
+//
+// With `tls` (PEM) it is https://localhost:…, and asks for a client certificate (RFC 8705).
 //
 // Prints one line of JSON, {"issuer": …}, when it takes requests; exits when its standard input closes.
 //
 // Besides the server's own endpoints (see /.well-known/openid-configuration) there are:
-//   /resource            wants an access token of this server; answers {client_id, sub, scope}
+//   /resource            wants an access token of this server, with the proof that it is bound to (DPoP,
+//                        a certificate); answers {client_id, sub, scope, bound}
 //   /interaction/…       signs `alice` in and consents, or refuses when login_hint is `deny`
 //   /admin/counts        GET: requests per "METHOD /path"; POST: back to zero
 //   /admin/settings      POST: changes what `settings` below holds
@@ -16,9 +19,10 @@
 //   /admin/revoke        POST {refresh_token}: the person takes the consent back
 
 import { createServer } from 'node:http';
-import { createHash, generateKeyPairSync } from 'node:crypto';
+import { createServer as createTlsServer } from 'node:https';
+import { X509Certificate, createHash, generateKeyPairSync, randomBytes } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { createLocalJWKSet, decodeJwt, jwtVerify } from 'jose';
+import { EmbeddedJWK, calculateJwkThumbprint, createLocalJWKSet, decodeJwt, jwtVerify } from 'jose';
 
 // The package's hints for production say nothing here; some come when it is loaded.
 console.warn = () => {};
@@ -33,6 +37,8 @@ const settings = {
   refresh_token_ttl: 14 * 24 * 3600,
   rotate: true, // a used refresh token that comes again ends the whole grant
   pkce_required: false,
+  dpop_nonces: false, // DPoP proofs need a nonce; the resource wants one of its own, good once
+  spoil_nonce: false, // the resource forgets the nonce that it gave last
   delay_ms: 0, // before a token request is worked on
   fail_next: [], // [{status, body, headers?}]: answers to the next token requests, not worked on
   reject_scope: '', // scopes that the person unticks at the consent page
@@ -93,6 +99,13 @@ class Memory {
   }
 }
 
+function certificateOf(req) {
+  const raw = req.socket.getPeerCertificate?.()?.raw;
+  return raw && new X509Certificate(raw);
+}
+
+const sha256 = (data) => createHash('sha256').update(data).digest('base64url');
+
 function clients() {
   const all = ['authorization_code', 'refresh_token', 'client_credentials', 'urn:ietf:params:oauth:grant-type:device_code'];
   return given.clients ?? [{
@@ -109,7 +122,7 @@ function configuration() {
   const jwk = privateKey.export({ format: 'jwk' });
   return {
     adapter: Memory,
-    clientAuthMethods: ['client_secret_basic', 'client_secret_post', 'client_secret_jwt', 'private_key_jwt', 'none'],
+    clientAuthMethods: ['client_secret_basic', 'client_secret_post', 'client_secret_jwt', 'private_key_jwt', 'tls_client_auth', 'self_signed_tls_client_auth', 'none'],
     claims: { openid: ['sub'], email: ['email', 'email_verified'] },
     cookies: { keys: ['a cookie key of a test server'] },
     expiresWithSession: () => false,
@@ -117,6 +130,17 @@ function configuration() {
       clientCredentials: { enabled: true },
       devInteractions: { enabled: false },
       deviceFlow: { enabled: true },
+      dPoP: { enabled: true, nonceSecret: randomBytes(32), requireNonce: () => settings.dpop_nonces },
+      mTLS: {
+        enabled: true,
+        certificateBoundAccessTokens: true,
+        tlsClientAuth: true,
+        selfSignedTlsClientAuth: true,
+        getCertificate: (ctx) => certificateOf(ctx.req)?.toString(),
+        certificateAuthorized: (ctx) => ctx.req.socket.authorized,
+        certificateSubjectMatches: (ctx, property, expected) =>
+          property === 'tls_client_auth_subject_dn' && certificateOf(ctx.req).subject === expected,
+      },
       introspection: { enabled: true, allowedPolicy: () => true },
       revocation: { enabled: true, allowedPolicy: () => true },
       resourceIndicators: { enabled: false },
@@ -245,12 +269,60 @@ async function admin(provider, req, res, path) {
   }
 }
 
+// RFC 9449 section 4.3: what a proof must be, for a token that is bound to its key.
+const seenProofs = new Set();
+let resourceNonce = randomBytes(8).toString('hex');
+async function checkProof(req, value, jkt) {
+  const { payload, protectedHeader } = await jwtVerify(req.headers.dpop ?? '', EmbeddedJWK, {
+    typ: 'dpop+jwt',
+    algorithms: ['ES256'],
+    maxTokenAge: 60,
+    requiredClaims: ['jti', 'htm', 'htu', 'ath'],
+  });
+  const url = `http://${req.headers.host}${new URL(req.url, 'http://localhost').pathname}`;
+  if (payload.htm !== req.method || payload.htu !== url) throw new Error('a proof for another request');
+  if (payload.ath !== sha256(value)) throw new Error('a proof for another token');
+  if ((await calculateJwkThumbprint(protectedHeader.jwk)) !== jkt) throw new Error('a proof of another key');
+  if (seenProofs.has(payload.jti)) throw new Error('a proof is good once');
+  seenProofs.add(payload.jti);
+  return payload.nonce;
+}
+
 async function resource(provider, req, res) {
-  const value = /^Bearer (.+)$/i.exec(req.headers.authorization ?? '')?.[1];
+  const [, scheme, value] = /^(Bearer|DPoP) (.+)$/i.exec(req.headers.authorization ?? '') ?? [];
   if (!value) return json(res, 401, { error: 'no token' }, { 'www-authenticate': 'Bearer' });
   const token = (await provider.AccessToken.find(value)) ?? (await provider.ClientCredentials.find(value));
-  if (!token) return json(res, 401, { error: 'invalid_token' }, { 'www-authenticate': 'Bearer error="invalid_token"' });
-  return json(res, 200, { client_id: token.clientId, sub: token.accountId, scope: token.scope });
+  if (!token) return json(res, 401, { error: 'invalid_token' }, { 'www-authenticate': `${scheme} error="invalid_token"` });
+  let bound = null;
+  if (token.jkt) {
+    bound = 'dpop';
+    let nonce;
+    try {
+      if (scheme.toLowerCase() !== 'dpop') throw new Error('the token is bound to a key');
+      nonce = await checkProof(req, value, token.jkt);
+    } catch (error) {
+      return json(res, 401, { error: error.message }, { 'www-authenticate': 'DPoP error="invalid_dpop_proof"' });
+    }
+    if (settings.spoil_nonce) {
+      settings.spoil_nonce = false;
+      resourceNonce = randomBytes(8).toString('hex');
+    }
+    if (settings.dpop_nonces && nonce !== resourceNonce) {
+      const headers = { 'www-authenticate': 'DPoP error="use_dpop_nonce"', 'dpop-nonce': resourceNonce };
+      return json(res, 401, { error: 'use_dpop_nonce' }, headers);
+    }
+    if (settings.dpop_nonces) {
+      // The next one comes with the answer.
+      resourceNonce = randomBytes(8).toString('hex');
+      res.setHeader('dpop-nonce', resourceNonce);
+    }
+  }
+  if (token['x5t#S256']) {
+    bound = 'certificate';
+    const shown = certificateOf(req);
+    if (!shown || sha256(shown.raw) !== token['x5t#S256']) return json(res, 401, { error: 'another certificate' });
+  }
+  return json(res, 200, { client_id: token.clientId, sub: token.accountId, scope: token.scope, bound });
 }
 
 async function interaction(provider, req, res) {
@@ -305,7 +377,8 @@ async function tokenRequest(handle, req, res) {
 
 let provider;
 let handle;
-const server = createServer(async (req, res) => {
+const tls = given.tls && { ...given.tls, requestCert: true, rejectUnauthorized: false };
+const server = (tls ? createTlsServer : createServer)(tls ?? {}, async (req, res) => {
   const { pathname } = new URL(req.url, 'http://localhost');
   try {
     if (pathname.startsWith('/admin/')) return await admin(provider, req, res, pathname);
@@ -324,7 +397,8 @@ const server = createServer(async (req, res) => {
 
 server.keepAliveTimeout = 60_000;
 server.listen(0, '127.0.0.1', () => {
-  const issuer = `http://127.0.0.1:${server.address().port}`;
+  const { port } = server.address();
+  const issuer = tls ? `https://localhost:${port}` : `http://127.0.0.1:${port}`;
   provider = new Provider(issuer, configuration());
   for (const client of clients()) records.set(`Client:${client.client_id}`, client);
   provider.registerGrantType(JWT_BEARER, (ctx) => jwtBearer(provider, ctx), ['assertion', 'scope']);

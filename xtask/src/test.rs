@@ -136,12 +136,21 @@ fn tests(root: &Path, plan: &Plan, report: &mut Report) {
         return report.tests("tests", || counted(&mut test));
     }
     let figures = std::env::temp_dir().join(format!("latchstring-figures-{}", std::process::id()));
-    test.arg("--release").env("LATCHSTRING_TEST_LONG", "1").env("LATCHSTRING_TEST_FIGURES", &figures);
+    // A part of the full rounds can be asked for: LATCHSTRING_TEST_LONG=0.2.
+    let scale = std::env::var("LATCHSTRING_TEST_LONG").unwrap_or_else(|_| "1".to_owned());
+    test.arg("--release").env("LATCHSTRING_TEST_LONG", &scale).env("LATCHSTRING_TEST_FIGURES", &figures);
     test.arg("--").args(&plan.extra);
     report.tests("long tests", || counted(&mut test));
     if plan.packages.is_none() {
         fuzzing(root, report, &figures);
-        report.check("docs/RELIABILITY.md", || write_reliability(root, &figures));
+        let all = report.failed();
+        report.check("docs/RELIABILITY.md", || {
+            if all {
+                Err("not written: a test failed".to_owned())
+            } else {
+                write_reliability(root, &figures, &scale)
+            }
+        });
     }
     let _ = fs::remove_file(&figures);
 }
@@ -159,23 +168,27 @@ fn fuzzing(root: &Path, report: &mut Report, figures: &Path) {
 }
 
 /// A table of what the long tests measured, with the commit they ran on.
-fn write_reliability(root: &Path, figures: &Path) -> Done {
+fn write_reliability(root: &Path, figures: &Path, scale: &str) -> Done {
     let lines = fs::read_to_string(figures).unwrap_or_default();
     let commit =
         run::output(Command::new("git").args(["rev-parse", "--short=12", "HEAD"]).current_dir(root))?;
     let changed = if tracked_changes(root)?.is_empty() { "" } else { ", with changes not committed" };
-    let text = reliability(&lines, &format!("{}{changed}", commit.trim()));
+    let on = if scale == "1" { String::new() } else { format!(", {scale} of the full rounds") };
+    let text = reliability(&lines, &format!("{}{changed}{on}", commit.trim()));
     let path = root.join("docs/RELIABILITY.md");
     fs::write(&path, text).map_err(|e| format!("{}: {e}", path.display()))
 }
+
+/// What stands above the figures.
+const RELIABILITY: &str = include_str!("reliability.md");
 
 /// One figure is a line `what<TAB>value`, appended by the test kit's `figure`.
 fn reliability(lines: &str, commit: &str) -> String {
     let mut figures: Vec<(&str, &str)> = lines.lines().filter_map(|line| line.split_once('\t')).collect();
     figures.sort_unstable();
-    let mut text = format!(
-        "# Reliability\n\nWritten by `cargo xtask test --long` on commit {commit}.\n\n| what | figure |\n| --- | --- |\n"
-    );
+    figures.dedup();
+    let mut text = RELIABILITY.replace("COMMIT", commit);
+    text.push_str("| what | figure |\n| --- | --- |\n");
     for (what, value) in figures {
         text.push_str(&format!("| {what} | {value} |\n"));
     }
@@ -252,6 +265,6 @@ mod tests {
     fn figures_become_a_table() {
         let text = reliability("b\t2\nnot a figure\na\t1\n", "abc");
         assert!(text.contains("commit abc"));
-        assert!(text.ends_with("| a | 1 |\n| b | 2 |\n"));
+        assert!(text.ends_with("| --- | --- |\n| a | 1 |\n| b | 2 |\n"));
     }
 }

@@ -13,6 +13,7 @@ mod health;
 pub mod jobs;
 pub mod keys;
 pub mod metrics;
+pub mod notices;
 pub mod oauth_clients;
 pub mod operations;
 pub mod passwords;
@@ -56,6 +57,8 @@ pub struct Settings {
     pub stale_limit: Duration,
     pub delete_after: Duration,
     pub background_refresh: bool,
+    /// Without them nobody is told anything by mail.
+    pub mail: Option<notices::mail::MailSettings>,
     /// Whether the sandbox connector exists here.
     pub sandbox: Option<SandboxAt>,
     /// (connector id, host, port): more places where its credentials may be pinned.
@@ -80,6 +83,7 @@ pub struct Broker {
     pub(crate) refusals_noted: audit::Refusals,
     pub(crate) metrics: metrics::Metrics,
     pub(crate) turns: tokens::background::Turns,
+    pub(crate) deliveries: notices::Turns,
 }
 
 impl Broker {
@@ -101,6 +105,7 @@ impl Broker {
             refusals_noted: audit::Refusals::default(),
             metrics,
             turns: tokens::background::Turns::default(),
+            deliveries: notices::Turns::default(),
         })
     }
 

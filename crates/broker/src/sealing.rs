@@ -2,7 +2,7 @@
 //! nowhere else.
 
 use latchstring_model::entity::Principal;
-use latchstring_model::id::{ConsentId, CredentialId, EnvironmentId, OAuthClientId, ProjectId};
+use latchstring_model::id::{ConsentId, CredentialId, EnvironmentId, OAuthClientId, ProjectId, WebhookId};
 use latchstring_model::problem::Refused;
 use latchstring_model::{Code, OpenTicket, Problem, SecretBytes};
 use latchstring_store::secrets::SecretKind;
@@ -53,6 +53,17 @@ pub fn secret_aad(
         },
         object: format!("{environment}/{name}"),
         environment: Some(environment.to_string()),
+        version,
+        project: Some(project.clone()),
+    }
+}
+
+/// What a webhook's deliveries are signed with.
+pub fn webhook_aad(project: &ProjectId, id: &WebhookId, version: i64) -> Aad {
+    Aad {
+        purpose: Purpose::WebhookSecret,
+        object: id.to_string(),
+        environment: None,
         version,
         project: Some(project.clone()),
     }

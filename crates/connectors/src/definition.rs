@@ -451,7 +451,7 @@ fn says(body: &str, piece: &str) -> bool {
         let mut after = body.get(at + piece.len()..).unwrap_or_default().chars();
         // A full stop ends a sentence, but not a number with decimals.
         let ends = match (after.next(), after.next()) {
-            (Some('.'), Some(next)) => !joins(next),
+            (Some('.'), next) => next.is_none_or(|next| !joins(next)),
             (Some(next), _) => !joins(next),
             (None, _) => true,
         };

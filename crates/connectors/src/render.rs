@@ -12,11 +12,13 @@ use latchstring_schemes::basic::Basic;
 use latchstring_schemes::bearer::Bearer;
 use latchstring_schemes::custom::{Custom, OwnBody};
 use latchstring_schemes::digest::Digest;
+use latchstring_schemes::dpop::DpopKey;
 use latchstring_schemes::encoding::{KeyEncoding, OutputEncoding};
 use latchstring_schemes::hmac::{Field as HmacField, Hmac, HmacAlgorithm, NonceFormat, TimestampFormat};
 use latchstring_schemes::jws::{Algorithm, SigningKey};
 use latchstring_schemes::jwt::{Jwt, JwtKey};
 use latchstring_schemes::mutual_tls::MutualTls;
+use latchstring_schemes::oauth1::{OAuth1, SignatureMethod};
 use latchstring_schemes::oauth2::{
     ASSERTION_LIFE_SECS, AnswerRules, BodyForm, Client, ClientAuth, ClientCredentials, Grant, JwtBearer,
     Password, PrivateKeyJwt, Scope, TokenEndpoint, TokenExchange, TokenMethod,
@@ -238,6 +240,18 @@ pub(crate) fn scheme(
             }),
         },
         SchemeType::Jwt => jwt(&keys)?,
+        SchemeType::Oauth1 => Scheme::OAuth1(Box::new(OAuth1 {
+            consumer_key: keys.needed_word("consumer_key")?,
+            consumer_secret: keys.text("consumer_secret")?.unwrap_or_default(),
+            token: keys.text("token")?,
+            token_secret: keys.text("token_secret")?.unwrap_or_default(),
+            method: keys
+                .word("signature_method")?
+                .and_then(|name| SignatureMethod::parse(&name))
+                .unwrap_or_default(),
+            private_key: keys.text("private_key")?,
+            realm: keys.word("realm")?,
+        })),
         SchemeType::Digest => {
             Scheme::Digest(Digest { username: keys.need("username")?, password: keys.need("password")? })
         }
@@ -361,7 +375,7 @@ pub(crate) fn scheme(
             consented = Some(consent);
             oauth(&keys, grant, &mut policy, destinations)?
         }
-        SchemeType::Oauth1 | SchemeType::Database => {
+        SchemeType::Database => {
             return Err(RenderError::NotUsable {
                 detail: format!(
                     "this version of Latchstring cannot use credentials of type `{}` yet; choose another method of this \
@@ -378,6 +392,9 @@ pub(crate) fn scheme(
 pub(crate) fn with_client_certificate(scheme: Scheme, tls: &Keys<'_>) -> Result<Scheme, RenderError> {
     let (certificate, key) = (tls.word("client_certificate")?, tls.text("client_key")?);
     match (certificate, key) {
+        (None, None) if proves_by_certificate(&scheme) => {
+            tls.wrong("client_certificate", "the client proves itself by its certificate, and there is none")
+        }
         (None, None) => Ok(scheme),
         (Some(certificate), Some(private_key)) => Ok(Scheme::MutualTls(
             MutualTls { certificate, private_key, passphrase: tls.text("passphrase")? },
@@ -388,6 +405,11 @@ pub(crate) fn with_client_certificate(scheme: Scheme, tls: &Keys<'_>) -> Result<
         }
         (Some(_), None) => tls.wrong("client_key", "the client certificate is given, its key is missing"),
     }
+}
+
+fn proves_by_certificate(scheme: &Scheme) -> bool {
+    let Scheme::OAuth2(oauth) = scheme else { return false };
+    oauth.grant.client().is_some_and(|client| matches!(client.auth, ClientAuth::Tls))
 }
 
 fn jwt(keys: &Keys<'_>) -> Result<Scheme, RenderError> {
@@ -480,6 +502,12 @@ pub(crate) fn endpoint_at(keys: &Keys<'_>, url: Address) -> Result<TokenEndpoint
         .map(|(name, value)| (name, value.expose().to_owned()))
         .collect::<BTreeMap<_, _>>();
     endpoint.resource = keys.list("resource")?;
+    if let Some(key) = keys.text("dpop_key")? {
+        endpoint.dpop = match DpopKey::parse(&key, None) {
+            Ok(key) => Some(Arc::new(key)),
+            Err(error) => return keys.wrong("dpop_key", error.to_string()),
+        };
+    }
     if let Some(Conf::Answer(rules)) = find(keys.config, "token_answer") {
         endpoint.rules = AnswerRules::clone(rules);
     }
@@ -517,6 +545,7 @@ pub(crate) fn client(
         ("post", Some(secret)) => ClientAuth::Post { secret },
         ("basic" | "basic_raw" | "post", None) => return missing("client_secret"),
         ("none", _) => ClientAuth::None,
+        ("tls" | "tls_client_auth" | "self_signed_tls_client_auth", _) => ClientAuth::Tls,
         ("private_key_jwt", _) => ClientAuth::PrivateKeyJwt(PrivateKeyJwt {
             key: keys.signing_key()?,
             audience: keys.word("assertion_audience")?.unwrap_or_else(|| endpoint.url.to_string()),

@@ -149,14 +149,10 @@ impl Definition {
         // The scheme first, so that what it read is known apart from the rest.
         let rendered = render::scheme(&scene, &mut complete, &mut destinations)?;
         crate::reads::login(&scene, self)?;
-        let mut ca_certificate = None;
-        let mut scheme = rendered.scheme;
         // A token is obtained over this connection, and may be bound to its certificate (RFC 8705 §3).
-        if !method.tls.is_empty() {
-            let tls = render::Keys::new(&scene, &method.tls, "tls");
-            ca_certificate = tls.text("ca_certificate")?;
-            scheme = render::with_client_certificate(scheme, &tls)?;
-        }
+        let tls = render::Keys::new(&scene, &method.tls, "tls");
+        let ca_certificate = tls.text("ca_certificate")?;
+        let scheme = render::with_client_certificate(rendered.scheme, &tls)?;
         let token_uses = scene.uses.borrow().clone();
 
         let base_url = self.base(method, &scene, &mut complete)?;

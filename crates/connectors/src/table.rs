@@ -57,7 +57,19 @@ impl SchemeType {
 
     /// Whether this version can use it for calls.
     pub fn usable(self) -> bool {
-        !matches!(self, SchemeType::Oauth1 | SchemeType::Database)
+        self != SchemeType::Database
+    }
+
+    /// What whoever chooses it should know beforehand.
+    pub fn warning(self) -> Option<&'static str> {
+        match self {
+            SchemeType::Oauth2Password => Some(
+                "This gives Latchstring the person's own password, which OAuth 2 advises against (RFC 9700 section 2.4): \
+                 it cannot be limited to scopes that it does not need, it goes round a second factor, and it stops working \
+                 when the person changes it. Use another method if the API has one.",
+            ),
+            _ => None,
+        }
     }
 }
 
@@ -119,7 +131,17 @@ pub(crate) const ALGORITHMS: &[&str] = &[
     "ES512", "EdDSA",
 ];
 
-const CLIENT_AUTH: &[&str] = &["basic", "basic_raw", "post", "none", "private_key_jwt", "tls", "custom"];
+const CLIENT_AUTH: &[&str] = &[
+    "basic",
+    "basic_raw",
+    "post",
+    "none",
+    "private_key_jwt",
+    "tls",
+    "tls_client_auth",
+    "self_signed_tls_client_auth",
+    "custom",
+];
 
 const TOKEN_URL: &[Key] = &[must("token_url", Url, "Where tokens are asked for.")];
 
@@ -147,6 +169,11 @@ const ENDPOINT: &[Key] = &[
     may("scope", List, "Scopes to ask for: a list, or a text with blanks between."),
     may("scope_separator", Text, "What stands between scopes. Default a blank."),
     may("resource", List, "RFC 8707: the APIs that the token is for."),
+    may(
+        "dpop_key",
+        Text,
+        "RFC 9449: PEM of a P-256 key that tokens are bound to; every request proves it. Default none: bearer tokens.",
+    ),
     may("token_answer", Answer, "How the answer is read: paths, formats, what counts as an error."),
     may(
         "token_ttl",
@@ -191,7 +218,7 @@ const CLIENT: &[Key] = &[
     may(
         "client_auth",
         Choice(CLIENT_AUTH),
-        "How the client proves itself. Default `basic` with a secret, `private_key_jwt` with a key, else `none`. `basic_raw`: Basic without form-encoding first. `tls`: by the client certificate. `custom`: by `token_headers` or `token_params` alone.",
+        "How the client proves itself. Default `basic` with a secret, `private_key_jwt` with a key, else `none`. `basic_raw`: Basic without form-encoding first. `tls` (or a name of RFC 8705, `tls_client_auth` or `self_signed_tls_client_auth`): by the certificate in the method's `tls`. `custom`: by `token_headers` or `token_params` alone.",
     ),
     may("private_key", Text, "PEM, for `private_key_jwt`."),
     may("passphrase", Text, "Of an encrypted private key."),
@@ -387,10 +414,10 @@ pub(crate) const SCHEMES: &[Spec] = &[
             may("token_secret", Text, "Its secret."),
             may(
                 "signature_method",
-                Choice(&["HMAC-SHA1", "HMAC-SHA256", "RSA-SHA1", "RSA-SHA256", "PLAINTEXT"]),
+                Choice(&["HMAC-SHA1", "HMAC-SHA256", "RSA-SHA256", "PLAINTEXT"]),
                 "Default HMAC-SHA1.",
             ),
-            may("private_key", Text, "PEM, for the RSA methods."),
+            may("private_key", Text, "PEM, for RSA-SHA256."),
             may("realm", Text, "In the Authorization header."),
         ]],
     },

@@ -106,6 +106,8 @@ pub enum Purpose {
     Metadata,
     Operation,
     Database,
+    /// Not a use: somebody is told about the credential, and nothing of it is sent.
+    Webhook,
 }
 
 impl Purpose {
@@ -118,6 +120,7 @@ impl Purpose {
         Purpose::Metadata,
         Purpose::Operation,
         Purpose::Database,
+        Purpose::Webhook,
     ];
 
     pub const fn as_str(self) -> &'static str {
@@ -130,6 +133,7 @@ impl Purpose {
             Purpose::Metadata => "metadata",
             Purpose::Operation => "operation",
             Purpose::Database => "database",
+            Purpose::Webhook => "webhook",
         }
     }
 }

@@ -8,6 +8,7 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use clap::Args;
+use latchstring_broker::notices::mail::MailSettings;
 use latchstring_egress::AllowRule;
 use latchstring_model::address::Address;
 use serde::Deserialize;
@@ -88,6 +89,10 @@ settings! {
     audit_checkpoints: "audit-checkpoints", "LATCHSTRING_AUDIT_CHECKPOINTS";
     /// When the journal is forced to disk: an interval such as 1s, or always [default: 1s]
     journal_sync: "journal-sync", "LATCHSTRING_JOURNAL_SYNC";
+    /// How long an API may take to begin its answer [default: 60s]
+    upstream_timeout: "upstream-timeout", "LATCHSTRING_UPSTREAM_TIMEOUT";
+    /// How long an API may pause in the middle of an answer; server-sent events are quiet for minutes [default: 300s]
+    upstream_idle_timeout: "upstream-idle-timeout", "LATCHSTRING_UPSTREAM_IDLE_TIMEOUT";
     /// Threads that carry calls, 1 to 256 [default: one per core]
     data_cores: "data-cores", "LATCHSTRING_DATA_CORES";
     /// Connections that are open at once [default: what the limit on open files leaves room for, 16384 at most]
@@ -106,6 +111,12 @@ const OTHER_VARIABLES: &[&str] = &[
 pub struct Tls {
     pub cert: PathBuf,
     pub key: PathBuf,
+}
+
+/// The mail server, and in whose name mail is sent; understood, but not opened.
+pub struct Smtp {
+    url: String,
+    from: String,
 }
 
 /// When the journal is forced from the kernel to the disk.
@@ -134,11 +145,14 @@ pub struct Settings {
     pub extra_ca_file: Option<PathBuf>,
     pub outbound_proxy: Option<String>,
     pub background_refresh: bool,
+    pub smtp: Option<Smtp>,
     pub stale_limit: Duration,
     pub log: String,
     pub log_json: bool,
     pub delete_after: Duration,
     pub journal_sync: JournalSync,
+    pub upstream_timeout: Duration,
+    pub upstream_idle_timeout: Duration,
     pub data_cores: usize,
     pub max_connections: usize,
 }
@@ -200,6 +214,15 @@ fn lasting(value: Option<String>, default: &str, env: &str) -> Result<Duration, 
         .ok_or_else(|| wrong(env, &text, "write a number with a unit, such as 60s, 15m, 12h or 7d"))
 }
 
+/// A limit on waiting: with none at all nothing would ever be waited for.
+fn waiting(value: Option<String>, default: &str, env: &str) -> Result<Duration, SettingError> {
+    let limit = lasting(value, default, env)?;
+    if limit.is_zero() {
+        return Err(wrong(env, "0", "write a time that is longer than nothing"));
+    }
+    Ok(limit)
+}
+
 fn list(value: Option<&str>) -> Vec<String> {
     value
         .unwrap_or_default()
@@ -233,11 +256,27 @@ fn switch(value: Option<String>, default: bool, env: &str) -> Result<bool, Setti
     }
 }
 
+/// Both or none. Values are not repeated: the URL may hold a password.
+fn smtp(url: Option<String>, from: Option<String>, public_url: &str) -> Result<Option<Smtp>, SettingError> {
+    match (url, from) {
+        (None, None) => Ok(None),
+        (Some(url), Some(from)) => {
+            MailSettings::read(&url, &from, public_url).map_err(|error| SettingError(error.to_string()))?;
+            Ok(Some(Smtp { url, from }))
+        }
+        (Some(_), None) => Err(SettingError(
+            "LATCHSTRING_MAIL_FROM is missing: with LATCHSTRING_SMTP_URL, say in whose name mail is sent"
+                .into(),
+        )),
+        (None, Some(_)) => Err(SettingError(
+            "LATCHSTRING_SMTP_URL is missing: with LATCHSTRING_MAIL_FROM, say where mail is handed in".into(),
+        )),
+    }
+}
+
 /// A setting that is known but does nothing yet would be believed in: it stops the start.
 fn refuse_not_yet(raw: &Raw) -> Result<(), SettingError> {
     let known = [
-        (&raw.smtp_url, "LATCHSTRING_SMTP_URL", "mail is not sent"),
-        (&raw.mail_from, "LATCHSTRING_MAIL_FROM", "mail is not sent"),
         (&raw.audit_retention, "LATCHSTRING_AUDIT_RETENTION", "audit records are kept for ever"),
         (&raw.audit_checkpoints, "LATCHSTRING_AUDIT_CHECKPOINTS", "checkpoints are not written"),
     ];
@@ -276,6 +315,14 @@ fn file(named: Option<&Path>) -> Result<Raw, SettingError> {
 }
 
 impl Settings {
+    /// The mail settings as the broker takes them.
+    pub fn mail(&self) -> Result<Option<MailSettings>, SettingError> {
+        let Some(Smtp { url, from }) = &self.smtp else { return Ok(None) };
+        MailSettings::read(url, from, &self.public_url)
+            .map(Some)
+            .map_err(|error| SettingError(error.to_string()))
+    }
+
     /// Flags and environment come in `raw` (clap has merged them); the file and the defaults fill the rest.
     pub fn read(raw: Raw, config: Option<&Path>) -> Result<Self, SettingError> {
         let raw = raw.or(file(config)?);
@@ -342,6 +389,7 @@ impl Settings {
                 .collect::<Result<_, _>>()?,
             extra_ca_file: raw.extra_ca_file.map(PathBuf::from),
             outbound_proxy: raw.outbound_proxy,
+            smtp: smtp(raw.smtp_url, raw.mail_from, &public_url)?,
             background_refresh: switch(raw.background_refresh, true, "LATCHSTRING_BACKGROUND_REFRESH")?,
             stale_limit: lasting(raw.stale_limit, "60s", "LATCHSTRING_STALE_LIMIT")?,
             log: raw.log.unwrap_or_else(|| "info".into()),
@@ -357,6 +405,12 @@ impl Settings {
                     JournalSync::Every(lasting(text.map(str::to_owned), "1s", "LATCHSTRING_JOURNAL_SYNC")?)
                 }
             },
+            upstream_timeout: waiting(raw.upstream_timeout, "60s", "LATCHSTRING_UPSTREAM_TIMEOUT")?,
+            upstream_idle_timeout: waiting(
+                raw.upstream_idle_timeout,
+                "300s",
+                "LATCHSTRING_UPSTREAM_IDLE_TIMEOUT",
+            )?,
             data_cores: parsed(
                 raw.data_cores,
                 &cores,

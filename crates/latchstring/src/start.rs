@@ -174,7 +174,11 @@ pub fn egress(
         allow,
         extra_ca_pem,
         proxy,
-        limits: latchstring_egress::Limits::default(),
+        limits: latchstring_egress::Limits {
+            response_head: settings.upstream_timeout,
+            idle_body: settings.upstream_idle_timeout,
+            ..latchstring_egress::Limits::default()
+        },
     })
     .map_err(stop)
 }
@@ -223,6 +227,7 @@ pub fn broker(
             stale_limit: settings.stale_limit,
             delete_after: settings.delete_after,
             background_refresh: settings.background_refresh,
+            mail: settings.mail()?,
             sandbox,
             extra_hosts,
         },

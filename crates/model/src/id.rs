@@ -109,6 +109,11 @@ ids! {
     ConsentId = "con_";
     WorkflowId = "wfl_";
     RunId = "run_";
+    WebhookId = "whk_";
+    /// Something that happened and is told to people and programs.
+    NoticeId = "evt_";
+    /// A notice on its way to one mailbox or endpoint.
+    DeliveryId = "dlv_";
     /// One call through Latchstring; the caller sees it as `Latchstring-Call-Id`.
     CallId = "cal_";
     /// One running server process, new at every start: the writer of a journal.

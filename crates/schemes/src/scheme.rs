@@ -13,10 +13,12 @@ use crate::basic::Basic;
 use crate::bearer::Bearer;
 use crate::custom::{Custom, OwnBody};
 use crate::digest::{Digest, PreparedDigest};
+use crate::dpop;
 use crate::error::SchemeError;
 use crate::hmac::{Hmac, PreparedHmac};
 use crate::jwt::{Jwt, PreparedJwt};
 use crate::mutual_tls::{MutualTls, TlsIdentity};
+use crate::oauth1::{OAuth1, PreparedOAuth1};
 use crate::oauth2::Grant;
 use crate::token::TokenSet;
 use crate::wire::Outgoing;
@@ -30,6 +32,7 @@ pub enum Scheme {
     ApiKey(ApiKey),
     Basic(Basic),
     Bearer(Bearer),
+    OAuth1(Box<OAuth1>),
     OAuth2(OAuth2),
     Jwt(Jwt),
     Digest(Digest),
@@ -75,6 +78,7 @@ enum Kind {
     Fixed(Fixed),
     Token { grant: Box<Grant>, place: Option<Place>, name: Option<String> },
     Jwt(Box<PreparedJwt>),
+    OAuth1(Box<PreparedOAuth1>),
     Digest(PreparedDigest),
     Hmac(Box<PreparedHmac>),
     AwsSigV4(Box<PreparedSigV4>),
@@ -95,6 +99,7 @@ impl Scheme {
             Scheme::ApiKey(_) => "api_key",
             Scheme::Basic(_) => "basic",
             Scheme::Bearer(_) => "bearer",
+            Scheme::OAuth1(_) => "oauth1",
             Scheme::OAuth2(oauth2) => match oauth2.grant {
                 Grant::ClientCredentials(_) => "oauth2_client_credentials",
                 Grant::JwtBearer(_) => "oauth2_jwt_bearer",
@@ -121,6 +126,7 @@ impl Scheme {
             Scheme::ApiKey(scheme) => Kind::Fixed(scheme.prepare()?),
             Scheme::Basic(scheme) => Kind::Fixed(scheme.prepare()?),
             Scheme::Bearer(scheme) => Kind::Fixed(scheme.prepare()?),
+            Scheme::OAuth1(scheme) => Kind::OAuth1(Box::new(scheme.prepare()?)),
             Scheme::OAuth2(OAuth2 { grant, place, token_name }) => Kind::Token {
                 grant: Box::new(grant),
                 place: place.as_ref().map(|place| Place::new("token_place", place)).transpose()?,
@@ -169,10 +175,11 @@ impl Prepared {
     }
 
     /// What [`Prepared::sign`] wants to know of the body of this request. For digest the answer depends on
-    /// what the server last asked for, so ask again before a replay.
+    /// what the server last asked for, so ask again before a replay; for OAuth 1.0a on `Content-Type`.
     pub fn body_need(&self, out: &Outgoing<'_>) -> BodyNeed {
         let held = match &self.kind {
             Kind::None | Kind::Fixed(_) | Kind::Token { .. } | Kind::Jwt(_) => false,
+            Kind::OAuth1(oauth1) => oauth1.covers_body(out.headers),
             Kind::Digest(digest) => digest.covers_body(),
             Kind::Hmac(hmac) => hmac.needs_body,
             Kind::AwsSigV4(aws) => !aws.takes_unsigned(out.origin.https),
@@ -199,20 +206,27 @@ impl Prepared {
                 fixed.apply(out);
                 Ok(None)
             }
-            Kind::Token { place, name, .. } => {
+            Kind::Token { grant, place, name } => {
                 let token = match (token, name) {
                     (Some(token), Some(name)) => token.named.get(name),
                     (token, _) => token,
                 };
                 let token =
                     token.filter(|token| !token.access_token.is_empty()).ok_or(SchemeError::TokenMissing)?;
-                apply_token(out, token, place.as_ref()).map_err(|_| SchemeError::BadToken)?;
-                Ok(None)
+                // A server that does not bind tokens says so by their type (RFC 9449 section 5).
+                let key = grant.dpop().filter(|_| token.is_dpop());
+                // A proof belongs into the header beside the token, wherever else one would go.
+                let place = place.as_ref().filter(|_| key.is_none());
+                apply_token(out, token, place).map_err(|_| SchemeError::BadToken)?;
+                let Some(key) = key else { return Ok(None) };
+                let (to, bound) = (dpop::Server::Resource, Some(&token.access_token));
+                key.prove(out.headers, out.method, out.origin, out.target, to, bound, now, entropy).map(Some)
             }
             Kind::Jwt(jwt) => {
                 jwt.sign(out, now, entropy)?;
                 Ok(jwt.place.read(out))
             }
+            Kind::OAuth1(oauth1) => oauth1.sign(out, body, now, entropy).map(Some),
             Kind::Digest(digest) => {
                 digest.sign(out, body, entropy)?;
                 Ok(after(out, "response=\"", "\""))
@@ -225,12 +239,24 @@ impl Prepared {
         }
     }
 
-    /// Looks at an answer's status and headers. True when a refusal taught something (digest: a nonce), so
-    /// that signing again and replaying, once, is worthwhile. Digest also learns from answers that are no
-    /// refusal (`nextnonce`); leaving those out only costs a round trip.
+    /// Whether [`Prepared::challenge`] can learn anything from answers.
+    pub fn learns(&self) -> bool {
+        match &self.kind {
+            Kind::Digest(_) => true,
+            Kind::Token { grant, .. } => grant.dpop().is_some(),
+            _ => false,
+        }
+    }
+
+    /// Looks at an answer's status and headers. True when a refusal taught something (a nonce, of digest or
+    /// DPoP), so that signing again and replaying, once, is worthwhile. DPoP also learns from answers that are
+    /// no refusal; leaving those out only costs a round trip.
     pub fn challenge(&self, status: u16, headers: &HeaderMap) -> bool {
         match &self.kind {
             Kind::Digest(digest) => digest.challenge(status, headers),
+            Kind::Token { grant, .. } => grant.dpop().is_some_and(|key| {
+                key.learn(dpop::Server::Resource, headers) && dpop::wants_nonce(status, headers)
+            }),
             _ => false,
         }
     }
@@ -252,6 +278,7 @@ impl Prepared {
             Kind::None | Kind::Jwt(_) => Vec::new(),
             Kind::Fixed(fixed) => fixed.secrets.clone(),
             Kind::Token { grant, .. } => grant.secrets(None),
+            Kind::OAuth1(oauth1) => oauth1.secrets(),
             Kind::Digest(digest) => vec![digest.password.clone()],
             Kind::Hmac(hmac) => vec![hmac.secret.clone()],
             Kind::AwsSigV4(aws) => {

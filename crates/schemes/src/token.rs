@@ -123,8 +123,14 @@ impl TokenSet {
         match self.token_type.as_deref() {
             None | Some("") => "Bearer",
             Some(word) if word.eq_ignore_ascii_case("bearer") => "Bearer",
+            Some(word) if word.eq_ignore_ascii_case("dpop") => "DPoP",
             Some(word) => word,
         }
+    }
+
+    /// Whether it is bound to a key, so that every request has to prove it (RFC 9449 section 5).
+    pub fn is_dpop(&self) -> bool {
+        self.authorization_word() == "DPoP"
     }
 
     /// Milliseconds from obtaining it to its end.

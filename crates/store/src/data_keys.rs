@@ -2,7 +2,7 @@
 
 use latchstring_model::Timestamp;
 use latchstring_model::entity::Principal;
-use latchstring_model::id::{CredentialId, DataKeyId, EnvironmentId, OAuthClientId, ProjectId};
+use latchstring_model::id::{CredentialId, DataKeyId, EnvironmentId, OAuthClientId, ProjectId, WebhookId};
 
 use crate::error::{Result, StoreError};
 use crate::secrets::SecretKind;
@@ -56,6 +56,11 @@ pub enum SealedPlace {
     OAuthClient {
         id: OAuthClientId,
     },
+    /// `version` is its `secret_version`.
+    Webhook {
+        id: WebhookId,
+        project_id: ProjectId,
+    },
 }
 
 statements! {
@@ -69,7 +74,8 @@ statements! {
         + (SELECT COUNT(*) FROM credential_versions WHERE data_key = $1)
         + (SELECT COUNT(*) FROM secrets WHERE data_key = $1) + (SELECT COUNT(*) FROM tokens WHERE data_key = $1)
         + (SELECT COUNT(*) FROM oauth_clients WHERE data_key = $1)
-        + (SELECT COUNT(*) FROM consents WHERE data_key = $1)";
+        + (SELECT COUNT(*) FROM consents WHERE data_key = $1)
+        + (SELECT COUNT(*) FROM webhooks WHERE data_key = $1)";
     DELETE = "DELETE FROM data_keys WHERE id = $1 AND active = 0";
     VALUES_UNDER = "SELECT v.credential_id, c.owner_type, c.owner_id, v.environment, v.version, v.sealed, v.data_key
         FROM credential_values v JOIN credentials c ON c.id = v.credential_id
@@ -84,6 +90,10 @@ statements! {
         WHERE data_key = $1 ORDER BY id LIMIT $2";
     CLIENTS_UNDER = "SELECT id, sealed_version, sealed, data_key FROM oauth_clients
         WHERE data_key = $1 ORDER BY id LIMIT $2";
+    WEBHOOKS_UNDER = "SELECT id, project_id, secret_version, sealed, data_key FROM webhooks
+        WHERE data_key = $1 ORDER BY id LIMIT $2";
+    RESEAL_WEBHOOK = "UPDATE webhooks SET sealed = $1, data_key = $2
+        WHERE data_key = $3 AND secret_version = $4 AND id = $5";
     RESEAL_VALUES = "UPDATE credential_values SET sealed = $1, data_key = $2
         WHERE data_key = $3 AND version = $4 AND credential_id = $5 AND environment = $6";
     RESEAL_VERSION = "UPDATE credential_versions SET sealed = $1, data_key = $2
@@ -131,6 +141,11 @@ fn read_secret(row: &mut Columns<'_>) -> Result<SealedRow> {
 
 fn read_token(row: &mut Columns<'_>) -> Result<SealedRow> {
     let place = SealedPlace::Token { id: row.text()?, credential_id: row.id()?, environment: row.text()? };
+    Ok(SealedRow { place, version: row.int()?, sealed: row.bytes()?, data_key: row.id()? })
+}
+
+fn read_webhook(row: &mut Columns<'_>) -> Result<SealedRow> {
+    let place = SealedPlace::Webhook { id: row.id()?, project_id: row.id()? };
     Ok(SealedRow { place, version: row.int()?, sealed: row.bytes()?, data_key: row.id()? })
 }
 
@@ -210,6 +225,7 @@ pub async fn sealed_under(tx: &mut impl Tx, key: &DataKeyId, limit: i64) -> Resu
     rows.extend(SECRETS_UNDER.on(tx).bind(key).bind(limit).all(read_secret).await?);
     rows.extend(TOKENS_UNDER.on(tx).bind(key).bind(limit).all(read_token).await?);
     rows.extend(CLIENTS_UNDER.on(tx).bind(key).bind(limit).all(read_client).await?);
+    rows.extend(WEBHOOKS_UNDER.on(tx).bind(key).bind(limit).all(read_webhook).await?);
     Ok(rows)
 }
 
@@ -221,6 +237,7 @@ pub async fn reseal(tx: &mut WriteTx, row: &SealedRow, sealed: &[u8], data_key: 
         SealedPlace::Secret { .. } => &RESEAL_SECRET,
         SealedPlace::Token { .. } => &RESEAL_TOKEN,
         SealedPlace::OAuthClient { .. } => &RESEAL_CLIENT,
+        SealedPlace::Webhook { .. } => &RESEAL_WEBHOOK,
     };
     let run = statement.on(tx).bind(sealed).bind(data_key).bind(&row.data_key).bind(row.version);
     let run = match &row.place {
@@ -233,6 +250,7 @@ pub async fn reseal(tx: &mut WriteTx, row: &SealedRow, sealed: &[u8], data_key: 
         }
         SealedPlace::Token { id, .. } => run.bind(id),
         SealedPlace::OAuthClient { id } => run.bind(id),
+        SealedPlace::Webhook { id, .. } => run.bind(id),
     };
     Ok(run.run().await? == 1)
 }

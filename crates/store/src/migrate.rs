@@ -37,6 +37,12 @@ const MIGRATIONS: &[Migration] = &[
         min_compatible: 1,
         text: include_str!("../migrations/0003_consent.sql"),
     },
+    Migration {
+        number: 4,
+        name: "notifications",
+        min_compatible: 1,
+        text: include_str!("../migrations/0004_notifications.sql"),
+    },
 ];
 
 const TABLE: &str = "CREATE TABLE IF NOT EXISTS migrations (

@@ -51,6 +51,8 @@ statements! {
     DELETE_KEYS = "DELETE FROM api_keys WHERE project_id = $1";
     DELETE_OAUTH_CLIENTS = "DELETE FROM oauth_client_projects WHERE project_id = $1";
     DELETE_CONNECTORS = "DELETE FROM connectors WHERE project_id = $1";
+    DELETE_DELIVERIES = "DELETE FROM deliveries WHERE target IN (SELECT id FROM webhooks WHERE project_id = $1)";
+    DELETE_WEBHOOKS = "DELETE FROM webhooks WHERE project_id = $1";
     DELETE_ENVIRONMENTS = "DELETE FROM environments WHERE project_id = $1";
     DELETE_MEMBERS = "DELETE FROM members WHERE project_id = $1";
     DELETE = "DELETE FROM projects WHERE id = $1";
@@ -126,6 +128,8 @@ pub async fn delete(tx: &mut WriteTx, id: &ProjectId) -> Result<bool> {
         &DELETE_KEYS,
         &DELETE_OAUTH_CLIENTS,
         &DELETE_CONNECTORS,
+        &DELETE_DELIVERIES,
+        &DELETE_WEBHOOKS,
         &DELETE_ENVIRONMENTS,
         &DELETE_MEMBERS,
     ] {

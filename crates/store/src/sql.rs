@@ -8,8 +8,8 @@ use std::str::FromStr;
 use latchstring_model::Timestamp;
 use latchstring_model::entity::{Fact, KeyKind, KeyScope, Outcome, Role, Status};
 use latchstring_model::id::{
-    CallId, ConsentId, CredentialId, DataKeyId, EnvironmentId, KeyId, OAuthClientId, ProjectId, ServerId,
-    SessionId, ShareId, UserId,
+    CallId, ConsentId, CredentialId, DataKeyId, DeliveryId, EnvironmentId, KeyId, NoticeId, OAuthClientId,
+    ProjectId, ServerId, SessionId, ShareId, UserId, WebhookId,
 };
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -83,11 +83,13 @@ const MODULES: &[&[&Statement]] = &[
     crate::consents::ALL,
     crate::credentials::ALL,
     crate::data_keys::ALL,
+    crate::deliveries::ALL,
     crate::environments::ALL,
     crate::idempotency::ALL,
     crate::instance::ALL,
     crate::members::ALL,
     crate::migrate::ALL,
+    crate::notices::ALL,
     crate::oauth_clients::ALL,
     crate::projects::ALL,
     crate::resolve::ALL,
@@ -98,6 +100,7 @@ const MODULES: &[&[&Statement]] = &[
     crate::tokens::ALL,
     crate::users::ALL,
     crate::values::ALL,
+    crate::webhooks::ALL,
 ];
 
 /// Every statement of this crate that has one text, for the tests that prepare them.
@@ -348,6 +351,9 @@ bind! {
     &CallId => String, v, v.as_str().to_owned();
     &ServerId => String, v, v.as_str().to_owned();
     &DataKeyId => String, v, v.as_str().to_owned();
+    &WebhookId => String, v, v.as_str().to_owned();
+    &NoticeId => String, v, v.as_str().to_owned();
+    &DeliveryId => String, v, v.as_str().to_owned();
 }
 
 /// A list or map, stored as JSON text.

@@ -147,7 +147,7 @@ statements! {
         WHERE id = $3 AND lease_fence = $4 AND version = $5 AND lease_until <= $2
         AND intent = 'sent' AND intent_until <= $2";
     BURY = "UPDATE tokens SET lease_fence = lease_fence + 1, lease_owner = NULL, lease_until = 0, intent = NULL,
-        intent_fence = NULL, intent_until = NULL, updated_at = $1 WHERE lease_owner = $2";
+        intent_fence = NULL, intent_until = NULL, forced_at = NULL, updated_at = $1 WHERE lease_owner = $2";
     DUE = concat!("SELECT ", columns!(), " FROM tokens t JOIN credentials c ON c.id = t.credential_id
         JOIN credential_values v ON v.credential_id = t.credential_id AND v.environment = t.environment
             AND v.version = t.values_version
@@ -161,6 +161,11 @@ statements! {
         WHERE t.state = 'live' AND t.obtained_at <= $1 AND (t.retry_at IS NULL OR t.retry_at <= $2)
         AND t.lease_until <= $2 AND c.disabled = 0 AND c.deletes_at IS NULL
         ORDER BY t.obtained_at, t.id LIMIT $3");
+    GRANT_ENDING = concat!("SELECT ", columns!(), " FROM tokens t JOIN credentials c ON c.id = t.credential_id
+        JOIN credential_values v ON v.credential_id = t.credential_id AND v.environment = t.environment
+            AND v.version = t.values_version
+        WHERE t.state = 'live' AND t.grant_expires_at > $1 AND t.grant_expires_at <= $2 AND t.id > $3
+        AND c.disabled = 0 AND c.deletes_at IS NULL ORDER BY t.id LIMIT $4");
     SPENT = "UPDATE tokens SET expires_at = obtained_at, fresh_until = obtained_at
         WHERE id = $1 AND state = 'needs_reconnect'";
     DELETE_SUPERSEDED = "DELETE FROM tokens WHERE credential_id = $1 AND environment = $2 AND values_version < $3";
@@ -418,4 +423,15 @@ pub async fn delete_superseded(
 
 pub async fn delete(tx: &mut WriteTx, credential: &CredentialRow, id: &str) -> Result<bool> {
     Ok(DELETE.on(tx).bind(id).bind(&credential.id).run().await? == 1)
+}
+
+/// Living grants that end between two moments, by their token's id after `after`.
+pub async fn grants_ending(
+    tx: &mut impl Tx,
+    from: Timestamp,
+    to: Timestamp,
+    after: &str,
+    limit: i64,
+) -> Result<Vec<TokenRow>> {
+    GRANT_ENDING.on(tx).bind(from).bind(to).bind(after).bind(limit).all(read).await
 }

@@ -39,6 +39,19 @@ pub fn pyjwt(cases: &[Case]) -> Vec<Result<Verified, String>> {
     read(&ask(&mut python("verify_pyjwt.py"), &question(cases)), cases.len())
 }
 
+/// What `jose` says to DPoP proofs: `{header, claims, thumbprint}`, or its own error.
+pub fn dpop(proofs: &[String]) -> Vec<Result<Value, String>> {
+    let cases: Vec<Value> = proofs.iter().map(|proof| json!({"proof": proof})).collect();
+    let answers = ask(&mut node("verify-dpop.mjs"), &json!(cases));
+    let answers = answers.as_array().expect("a list of judgements").clone();
+    assert_eq!(answers.len(), proofs.len(), "one judgement for each proof");
+    let read = |answer: Value| match answer["ok"].as_bool() {
+        Some(true) => Ok(answer),
+        _ => Err(answer["error"].as_str().unwrap_or_default().to_owned()),
+    };
+    answers.into_iter().map(read).collect()
+}
+
 /// A key pair of an asymmetric algorithm, with which `jose` signs.
 #[derive(Clone, Debug)]
 pub struct KeyPair {

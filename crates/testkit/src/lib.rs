@@ -15,15 +15,19 @@ pub mod http;
 pub mod httpbin;
 pub mod jwt;
 pub mod long;
+pub mod mail;
+pub mod oauth1;
 pub mod oidc;
 pub mod postgres;
 mod process;
+pub mod webhooks;
 
 pub use app::{AppSetup, Folder, TestApp, eventually};
 pub use clock::FakeClock;
 pub use entropy::SeededEntropy;
 pub use httpbin::Httpbin;
-pub use long::{figure, long};
+pub use long::{figure, long, rounds};
+pub use mail::MailServer;
 pub use oidc::OidcProvider;
 
 use std::path::{Path, PathBuf};

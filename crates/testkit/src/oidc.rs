@@ -19,7 +19,8 @@ impl OidcProvider {
         Self::with(&json!({}))
     }
 
-    /// `{"clients": [client metadata as in OpenID Connect registration], "settings": {…}}`
+    /// `{"clients": [client metadata as in OpenID Connect registration], "settings": {…}, "tls": {key, cert, ca}}`.
+    /// With `tls` the methods that talk with it cannot be used: they speak plain HTTP.
     pub fn with(config: &Value) -> Self {
         Self { helper: Helper::start(node("oidc-provider.mjs").arg(config.to_string())) }
     }
@@ -27,7 +28,7 @@ impl OidcProvider {
     pub const CLIENT_ID: &'static str = "latchstring";
     pub const CLIENT_SECRET: &'static str = "a-test-secret-that-guards-nothing";
 
-    /// `http://127.0.0.1:PORT`, without a slash at the end.
+    /// `http://127.0.0.1:PORT`, or `https://localhost:PORT` with `tls`; without a slash at the end.
     pub fn issuer(&self) -> String {
         self.helper.said("issuer")
     }
@@ -88,7 +89,7 @@ impl OidcProvider {
         self.admin("counts", &json!({}));
     }
 
-    /// Changes `access_token_ttl`, `refresh_token_ttl`, `rotate`, `pkce_required`, `delay_ms`,
+    /// Changes `access_token_ttl`, `refresh_token_ttl`, `rotate`, `pkce_required`, `dpop_nonces`, `delay_ms`,
     /// `fail_next`, `lose_next` or `reject_scope` while it runs.
     pub fn set(&self, settings: &Value) {
         self.admin("settings", settings);

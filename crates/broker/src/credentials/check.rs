@@ -375,6 +375,12 @@ impl Broker {
             Event::new("credential.verify").environment(environment.as_str()).detail("found", found);
         event = event.detail("status", standing.status.as_str());
         if held {
+            if standing.status == Status::Failing && current.standing.status != Status::Failing {
+                let reason = standing.check_error.as_deref().unwrap_or_default();
+                self.tell_failing(&mut tx, row, environment, current.version, reason)
+                    .await
+                    .map_err(refusals::store)?;
+            }
             if let Some(pins) = moved {
                 values::set_pins(&mut tx, row, environment, current.version, pins)
                     .await

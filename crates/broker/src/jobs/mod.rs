@@ -159,6 +159,29 @@ impl Broker {
         }));
 
         let broker = Arc::clone(self);
+        start(Job::new("notices", Duration::from_secs(2), move || {
+            let broker = Arc::clone(&broker);
+            async move {
+                // Deliveries go on by themselves.
+                broker.deliver_notices().await.map(|_| Again::Later).map_err(|problem| problem.to_string())
+            }
+        }));
+
+        let broker = Arc::clone(self);
+        start(Job::new("tidy notices", Duration::from_secs(60), move || {
+            let broker = Arc::clone(&broker);
+            async move {
+                broker.tidy_notices().await.map(|()| Again::Later).map_err(|problem| problem.to_string())
+            }
+        }));
+
+        let broker = Arc::clone(self);
+        start(Job::new("ending grants", Duration::from_secs(3600), move || {
+            let broker = Arc::clone(&broker);
+            async move { broker.tell_of_ending_grants().await.map_err(|problem| problem.to_string()) }
+        }));
+
+        let broker = Arc::clone(self);
         start(Job::new("devices", Duration::from_secs(1), move || {
             let broker = Arc::clone(&broker);
             async move {

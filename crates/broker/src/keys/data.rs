@@ -10,9 +10,9 @@ use super::{KeyError, load_data_keys};
 use crate::Broker;
 use crate::actor::Actor;
 use crate::audit::events::{self, Event};
-use crate::sealing::{oauth_client_aad, secret_aad, token_aad, values_aad};
+use crate::sealing::{oauth_client_aad, secret_aad, token_aad, values_aad, webhook_aad};
 
-/// Values (of each of five kinds) that are sealed anew in one transaction.
+/// Values (of each kind) that are sealed anew in one transaction.
 const BATCH: i64 = 25;
 
 /// A generation that the next one has replaced for so long, and under which nothing is sealed, is forgotten: a
@@ -40,6 +40,7 @@ fn aad(row: &SealedRow) -> Aad {
         }
         SealedPlace::Token { id, environment, .. } => token_aad(id, environment, row.version),
         SealedPlace::OAuthClient { id } => oauth_client_aad(id, row.version),
+        SealedPlace::Webhook { id, project_id } => webhook_aad(project_id, id, row.version),
     }
 }
 
@@ -60,6 +61,7 @@ fn name(row: &SealedRow) -> String {
             format!("a token of {credential_id} in {environment}")
         }
         SealedPlace::OAuthClient { id } => format!("the secrets of the OAuth client {id}"),
+        SealedPlace::Webhook { id, .. } => format!("the secret of {id}"),
     }
 }
 

@@ -17,6 +17,7 @@ pub mod life;
 pub mod members;
 pub mod service_keys;
 pub mod values;
+pub mod webhooks;
 
 use latchstring_model::Timestamp;
 use latchstring_model::entity::Role;

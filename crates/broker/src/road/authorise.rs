@@ -289,6 +289,11 @@ pub fn owner_opens() -> OpenTicket {
     OpenTicket::mint()
 }
 
+/// For the secret that a project's own webhook is signed with.
+pub fn webhook_opens() -> OpenTicket {
+    OpenTicket::mint()
+}
+
 /// For a superuser who looks at or changes an OAuth client: who it is was asked before.
 pub fn superuser_opens(actor: &Actor) -> Refused<OpenTicket> {
     actor.superuser()?;

@@ -344,6 +344,10 @@ impl Lane {
         } else if refused && memory.whole().is_none() {
             self.renew_for_the_next(ready, now);
         }
+        if ready.plan.learns {
+            // The next request's nonce may have come with this answer.
+            ready.plan.prepared.challenge(answer.status().as_u16(), answer.headers());
+        }
         noted.status(answer.status().as_u16());
         match returned(answer, masker, noted) {
             Returned::Ready(answer) => Ok(answer),
@@ -390,6 +394,11 @@ impl Lane {
             return Ok((RequestBody::empty(), Replay::Whole(Bytes::new()), Some(Bytes::new())));
         }
         let (mut target, mut headers) = (asked.target.clone(), HeaderMap::new());
+        // OAuth 1.0a signs forms alone, so what the body is decides; the connector's own headers win as they will.
+        for value in asked.headers.get_all(header::CONTENT_TYPE) {
+            headers.append(header::CONTENT_TYPE, value.clone());
+        }
+        ready.plan.place_headers(&mut headers);
         let out = Outgoing {
             method: &asked.method,
             origin: &ready.plan.base.origin,

@@ -33,7 +33,8 @@ pub struct Plan {
     pub pins: Arc<[Pin]>,
     pub mask: Arc<MaskSet>,
     pub identity: Option<Identity>,
-    /// Whether a refusal can teach the scheme something (digest), so that a replay is worthwhile.
+    /// Whether an answer can teach the scheme something (a nonce of digest or DPoP), so that a replay of what was
+    /// refused is worthwhile.
     pub learns: bool,
     /// The version of the token that rendering read, if it read one.
     pub token_version: Option<i64>,
@@ -169,9 +170,9 @@ impl Plan {
         for fixed in &resolved.headers {
             headers.push(fixed_header(fixed)?);
         }
-        let learns = matches!(resolved.scheme, latchstring_schemes::Scheme::Digest(_));
         let prepared =
             resolved.scheme.prepare().map_err(|error| crate::credentials::scheme_problem(&error))?;
+        let learns = prepared.learns();
         let identity = identity(broker, &prepared, resolved.ca_certificate.as_ref())?;
         let mut secrets = prepared.secrets_to_mask();
         secrets.extend(resolved.mask);

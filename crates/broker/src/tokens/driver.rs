@@ -10,6 +10,9 @@ use latchstring_store::{StoreError, tokens as rows, values};
 use crate::Broker;
 use crate::sealing::token_aad;
 
+const LOST_ANSWER: &str =
+    "a token request was sent and its answer never arrived; the provider may have used up the refresh token";
+
 /// What a step may need beside itself.
 pub(super) struct Held<'a> {
     pub key: &'a TokenKey,
@@ -104,8 +107,7 @@ impl Broker {
             Step::Dead { fence, version } => tokens::dead(&mut tx, id, *fence, *version, held.error).await?,
             Step::Release { fence } => tokens::release(&mut tx, id, *fence).await?,
             Step::Orphan { seen_fence, version } => {
-                let why = "a token request was sent and its answer never arrived; the provider may have used up the refresh token";
-                tokens::orphan(&mut tx, id, *seen_fence, *version, why).await?
+                tokens::orphan(&mut tx, id, *seen_fence, *version, LOST_ANSWER).await?
             }
             Step::Bury { owner } => tokens::bury(&mut tx, owner).await? > 0,
             Step::Replace { life } => match (held.obtained, tokens::locked(&mut tx, id).await?) {
@@ -129,6 +131,16 @@ impl Broker {
             }
         }
         if done {
+            // Told in the same transaction: neither is there without the other.
+            match step {
+                Step::Dead { version, .. } => {
+                    self.tell_needs_reconnect(&mut tx, held.key, *version, held.error).await?;
+                }
+                Step::Orphan { version, .. } => {
+                    self.tell_needs_reconnect(&mut tx, held.key, *version, LOST_ANSWER).await?;
+                }
+                _ => {}
+            }
             tx.commit().await?;
         } else {
             tx.rollback().await?;

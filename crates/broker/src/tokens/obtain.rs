@@ -234,6 +234,11 @@ impl Broker {
                 Err(refused(ended, learned.failure, self.stored_error(&key).await))
             }
             Ended::NeedsConsent => Err(self.without_consent(&key).await),
+            Ended::NeedsReconnect if matches!(need, Need::Rejected { .. }) => {
+                // The API does not take what is here, and nothing else will come.
+                slot.forget();
+                Err(refused(ended, learned.failure, self.stored_error(&key).await))
+            }
             other => Err(refused(other, learned.failure, self.stored_error(&key).await)),
         }
     }

@@ -125,21 +125,29 @@ impl Broker {
         let Some(grant) = prepared.grant() else {
             return Err(not_sent(crate::refusals::internal(&"a grant was expected")));
         };
-        let request = grant
-            .token_request(source.current, now, &*self.parts.entropy)
-            .map_err(|error| oauth(error, None))?;
+        let ask = || {
+            grant.token_request(source.current, now, &*self.parts.entropy).map_err(|error| oauth(error, None))
+        };
+        let request = ask()?;
         let mut secrets = grant.secrets(source.current);
         secrets.extend(mask.iter().cloned());
         let masker = Masker::new(Some(Arc::new(MaskSet::new(&secrets))), None);
         let url = masker.mask_url(&request.address.to_string());
         let method = request.method.to_string();
         let own = own(source, Purpose::Token, PinPurpose::Token, identity, "(token request)");
-        let answer = match self.fetch(own, request).await {
+        let mut answer = self.fetch(own, request).await;
+        // RFC 9449 section 8: a server that wants its nonce has done nothing yet. Made anew, because an assertion is
+        // good once too.
+        if answer.as_ref().is_ok_and(|answer| grant.learn_nonce(answer)) {
+            answer = self.fetch(own, ask()?).await;
+        }
+        let answer = match answer {
             Ok(answer) => answer,
             Err(failure) => {
                 return Err(no_answer(failure, Exchange { method, url, status: None, body: String::new() }));
             }
         };
+        grant.learn_nonce(&answer);
         grant.read_answer(&answer, source.current, now).map_err(|error| {
             let error = error.mask(&secrets);
             let exchange = Exchange { method, url, status: Some(answer.status), body: words(&error) };

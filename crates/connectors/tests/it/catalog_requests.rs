@@ -345,7 +345,7 @@ fn rows() -> Vec<Row> {
             "access_token",
             json!({"shop": "example", "access_token": "shpat_abc"}),
             &[
-                "POST https://example.myshopify.com/admin/api/2026-07/graphql.json",
+                "POST https://example.myshopify.com/admin/api/2026-10/graphql.json",
                 "content-type: application/json",
                 "x-shopify-access-token: shpat_abc",
                 r#"body {"query":"query { shop { name myshopifyDomain } }"}"#,

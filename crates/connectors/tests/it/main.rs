@@ -9,6 +9,7 @@ mod dry_request;
 mod editor_schema;
 mod language;
 mod login;
+mod oauth_options;
 mod reference;
 mod resolving;
 mod salesforce;

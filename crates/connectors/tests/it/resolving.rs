@@ -228,6 +228,12 @@ fn every_method_of_http_renders() {
             json!({"client_id": "c", "private_key": key, "token_url": "https://a.example.com/t", "subject": "s", "audience": "a"}),
             "oauth2_jwt_bearer",
         ),
+        (
+            "oauth2_token_exchange",
+            json!({"token_url": "https://a.example.com/t", "subject_token": "s", "audience": "a", "client_id": "c"}),
+            "oauth2_token_exchange",
+        ),
+        ("oauth1", json!({"consumer_key": "k", "consumer_secret": "s", "token": "t"}), "oauth1"),
         ("digest", json!({"username": "u", "password": "p"}), "digest"),
         (
             "aws_sigv4",

@@ -1,4 +1,4 @@
-//! How a client proves itself to a token endpoint (RFC 6749 §2.3, RFC 7523 §2.2).
+//! How a client proves itself to a token endpoint (RFC 6749 §2.3, RFC 7523 §2.2, RFC 8705 §2).
 
 use std::sync::Arc;
 
@@ -36,7 +36,11 @@ pub enum ClientAuth {
     },
     /// A public client: `client_id` among the parameters, no proof.
     None,
-    /// Neither id nor proof in the request: mutual TLS by certificate alone, or a connector's own headers.
+    /// RFC 8705 §2: the certificate of the connection is the proof (`tls_client_auth` and
+    /// `self_signed_tls_client_auth` differ in how the server trusts it, not in what is sent); `client_id` among the
+    /// parameters says whose it should be.
+    Tls,
+    /// Neither id nor proof in the request: a connector's own headers.
     Silent,
     PrivateKeyJwt(PrivateKeyJwt),
 }
@@ -65,7 +69,9 @@ impl Client {
     pub fn secrets(&self) -> Vec<SecretString> {
         match &self.auth {
             ClientAuth::Basic { secret, .. } | ClientAuth::Post { secret } => vec![secret.clone()],
-            ClientAuth::None | ClientAuth::Silent | ClientAuth::PrivateKeyJwt(_) => Vec::new(),
+            ClientAuth::None | ClientAuth::Tls | ClientAuth::Silent | ClientAuth::PrivateKeyJwt(_) => {
+                Vec::new()
+            }
         }
     }
 
@@ -83,7 +89,7 @@ impl Client {
                 params.push("client_secret", secret.clone());
                 Ok(None)
             }
-            ClientAuth::None => {
+            ClientAuth::None | ClientAuth::Tls => {
                 params.text("client_id", &self.id);
                 Ok(None)
             }

@@ -12,6 +12,7 @@ use super::client::Client;
 use super::error::{ErrorClass, OAuthError};
 use super::request::{Params, Scope, TokenEndpoint};
 use super::rules::AnswerRules;
+use crate::dpop::DpopKey;
 use crate::jws::SigningKey;
 use crate::token::TokenSet;
 use crate::wire::{WireAnswer, WireRequest};
@@ -181,6 +182,9 @@ impl TokenExchange {
 impl AuthorizationCode {
     /// Where to send the browser. `verifier` is wanted exactly when `pkce` is on.
     pub fn authorize_url(&self, state: &SecretString, verifier: &PkceVerifier) -> SecretString {
+        let mut params = self.authorize_params.clone();
+        // RFC 9449 §10: a code that is stolen is worth nothing without the key.
+        params.extend(self.endpoint.dpop.as_ref().map(|key| ("dpop_jkt".to_owned(), key.thumbprint())));
         AuthorizeRequest {
             endpoint: &self.authorize_url,
             client_id: &self.client.id,
@@ -189,7 +193,7 @@ impl AuthorizationCode {
             scope: &self.scope,
             pkce: self.pkce.then_some(verifier),
             resource: &self.endpoint.resource,
-            params: &self.authorize_params,
+            params: &params,
             renames: &self.endpoint.renames,
         }
         .url()
@@ -365,7 +369,8 @@ impl Grant {
         }
     }
 
-    fn client(&self) -> Option<&Client> {
+    /// Who asks, where somebody does.
+    pub fn client(&self) -> Option<&Client> {
         match self {
             Grant::ClientCredentials(grant) => Some(&grant.client),
             Grant::AuthorizationCode(grant) => Some(&grant.client),
@@ -374,6 +379,16 @@ impl Grant {
             Grant::Password(grant) => grant.client.as_ref(),
             Grant::TokenExchange(grant) => grant.client.as_ref(),
         }
+    }
+
+    /// The key that its tokens are bound to, if any (RFC 9449).
+    pub fn dpop(&self) -> Option<&DpopKey> {
+        self.endpoint().dpop.as_deref()
+    }
+
+    /// [`TokenEndpoint::learn_nonce`].
+    pub fn learn_nonce(&self, answer: &WireAnswer) -> bool {
+        self.endpoint().learn_nonce(answer)
     }
 
     /// How its tokens are revoked at that address: asked as the token endpoint is, proven in the same way.

@@ -7,7 +7,8 @@
 //! never code for one of them.
 //!
 //! RFC 6749 (framework), 7009 (revocation), 7521/7523 (JWT assertions), 7636 (PKCE), 8628 (device
-//! code), 8693 (token exchange), 8707 (resource), 9207 (issuer in the authorization answer).
+//! code), 8693 (token exchange), 8705 (mutual TLS), 8707 (resource), 9207 (issuer in the authorization answer), 9449
+//! (DPoP, in [`crate::dpop`]).
 
 mod answer;
 mod assertion;

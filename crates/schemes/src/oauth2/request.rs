@@ -1,6 +1,7 @@
 //! A token request put together: parameters in, bytes out (RFC 6749 §4, Appendix B).
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE};
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
@@ -12,7 +13,8 @@ use serde_json::{Map, Value};
 use super::client::Client;
 use super::error::OAuthError;
 use super::rules::AnswerRules;
-use crate::wire::WireRequest;
+use crate::dpop::{DpopKey, Server};
+use crate::wire::{WireAnswer, WireRequest};
 
 /// Where tokens are asked for, how the request is written, how the answer is read.
 #[derive(Clone)]
@@ -28,6 +30,8 @@ pub struct TokenEndpoint {
     pub renames: BTreeMap<String, String>,
     /// RFC 8707: the APIs that the token is for.
     pub resource: Vec<String>,
+    /// RFC 9449: tokens are bound to this key, and every request proves it.
+    pub dpop: Option<Arc<DpopKey>>,
     pub rules: AnswerRules,
 }
 
@@ -42,6 +46,7 @@ impl TokenEndpoint {
             params: Vec::new(),
             renames: BTreeMap::new(),
             resource: Vec::new(),
+            dpop: None,
             rules: AnswerRules::default(),
         }
     }
@@ -215,7 +220,24 @@ impl TokenEndpoint {
             TokenMethod::Get => Method::GET,
             TokenMethod::Put => Method::PUT,
         };
+        if let Some(dpop) = &self.dpop {
+            let to = Server::Authorization;
+            dpop.prove(&mut headers, &method, &address.origin, &address.path, to, None, now, entropy)
+                .map_err(|error| OAuthError::not_sendable(error.to_string()))?;
+        }
         Ok(WireRequest { method, address, headers, body: SecretBytes::new(body.expose().as_bytes()) })
+    }
+}
+
+impl TokenEndpoint {
+    /// Remembers the DPoP nonce of an answer. True when the request was refused for want of it alone (RFC 9449 §8):
+    /// nothing was spent, also no code, and the request is to be made anew and sent once more.
+    pub fn learn_nonce(&self, answer: &WireAnswer) -> bool {
+        let Some(dpop) = &self.dpop else { return false };
+        dpop.learn(Server::Authorization, &answer.headers)
+            && matches!(answer.status, 400 | 401)
+            && serde_json::from_slice::<Value>(&answer.body)
+                .is_ok_and(|body| body.get("error").and_then(Value::as_str) == Some("use_dpop_nonce"))
     }
 }
 

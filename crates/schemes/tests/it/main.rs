@@ -3,11 +3,13 @@
 
 mod aws_sigv4;
 mod digest;
+mod dpop;
 mod hmac;
 mod jws;
 mod jwt;
 mod keys;
 mod mutual_tls;
+mod oauth1;
 mod oauth_answers;
 mod oauth_messages;
 mod refresh_sim;

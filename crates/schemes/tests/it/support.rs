@@ -75,6 +75,15 @@ impl Request {
         scheme.sign(&mut self.outgoing(), body, token, NOW, &Counting::new())
     }
 
+    /// As a second request of the same process.
+    pub fn sign_with_other_entropy(&mut self, scheme: &Prepared) {
+        let entropy = Counting::new();
+        entropy.fill(&mut [0; 16]);
+        if let Err(error) = scheme.sign(&mut self.outgoing(), Some(b""), None, NOW, &entropy) {
+            panic!("{error}");
+        }
+    }
+
     pub fn header(&self, name: &str) -> &str {
         let mut values = self.headers.get_all(name).iter();
         let value = values.next().unwrap_or_else(|| panic!("no header {name}"));

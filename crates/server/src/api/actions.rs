@@ -56,6 +56,15 @@ const ACTIONS: &[(Method, &str, &str)] = &[
     (Method::POST, "/api/v1/credentials/{id}/versions/{version}/restore", "credential.update"),
     (Method::DELETE, "/api/v1/projects/{project}/credentials/{id}", "credential.share"),
     (Method::POST, "/api/v1/projects/{project}/credentials/{id}/accept", "credential.accept"),
+    (Method::POST, "/api/v1/projects/{project}/webhooks", "webhook.create"),
+    (Method::PATCH, "/api/v1/projects/{project}/webhooks/{id}", "webhook.update"),
+    (Method::DELETE, "/api/v1/projects/{project}/webhooks/{id}", "webhook.delete"),
+    (Method::POST, "/api/v1/projects/{project}/webhooks/{id}/rotate-secret", "webhook.rotate"),
+    (
+        Method::POST,
+        "/api/v1/projects/{project}/webhooks/{id}/deliveries/{delivery}/redeliver",
+        "webhook.redeliver",
+    ),
 ];
 
 /// For the refusals that the entrance records.

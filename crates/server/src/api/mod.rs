@@ -43,6 +43,7 @@ pub mod session;
 pub mod setup;
 pub mod users;
 pub mod variables;
+pub mod webhooks;
 
 use utoipa::OpenApi as _;
 use utoipa_axum::router::OpenApiRouter;
@@ -76,4 +77,5 @@ pub fn router() -> OpenApiRouter<App> {
         .merge(credentials_history::router())
         .merge(operations::router())
         .merge(oauth_clients::router())
+        .merge(webhooks::router())
 }

@@ -150,6 +150,7 @@ impl TestApp {
             stale_limit: Duration::from_secs(60),
             delete_after: Duration::from_secs(7 * 86_400),
             background_refresh: false,
+            mail: None,
             sandbox: None,
             extra_hosts: Vec::new(),
         };

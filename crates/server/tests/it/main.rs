@@ -35,3 +35,4 @@ mod sessions;
 mod setup;
 mod users;
 mod values;
+mod webhooks;

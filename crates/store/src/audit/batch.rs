@@ -165,6 +165,7 @@ pub fn action(purpose: &str) -> Option<&'static str> {
         // A step obtains a session, which is a token like any other.
         "token" | "step" => Some("token.refresh"),
         "revoke" => Some("token.revoke"),
+        "webhook" => Some("webhook.deliver"),
         _ => None,
     }
 }

@@ -53,6 +53,7 @@ async fn world(home: &Home) -> World {
         stale_limit: Duration::from_secs(60),
         delete_after: Duration::from_secs(60),
         background_refresh: false,
+        mail: None,
         sandbox: None,
         extra_hosts: vec![],
     };

@@ -1,0 +1,127 @@
+//! What a mail says: what happened, why that usually is, what to do, and where. Never a value.
+
+use latchstring_store::notices::NoticeRow;
+use serde_json::Value;
+
+use crate::notices::{FAILING, GRANT_EXPIRING, NEEDS_RECONNECT, WEBHOOK_DISABLED};
+
+pub struct Words {
+    pub subject: String,
+    pub body: String,
+}
+
+fn get<'a>(data: &'a Value, path: &str) -> &'a str {
+    data.pointer(path).and_then(Value::as_str).unwrap_or_default()
+}
+
+pub fn of(notice: &NoticeRow, public_url: &str) -> Words {
+    let data = &notice.data;
+    let name = get(data, "/credential/name");
+    let id = get(data, "/credential/id");
+    let environment = get(data, "/environment");
+    let connector = get(data, "/credential/connector");
+    let connector = connector.rsplit('/').next().unwrap_or(connector);
+    let when = notice.at.to_rfc3339();
+    let (subject, body) = match notice.event.as_str() {
+        NEEDS_RECONNECT => (
+            format!("Reconnect \"{name}\": its access has ended"),
+            format!(
+                "The credential \"{name}\" ({connector}, environment {environment}) has stopped working: the provider no \
+                 longer renews its access. Calls with it fail until it is connected once more.\n\n\
+                 What was said: {}\n\n\
+                 Usually somebody took the consent back, changed a password or a policy, the consent reached its end, or \
+                 it was left unused for too long.\n\n\
+                 What to do: sign in to Latchstring and connect the credential again. Nothing else has to be changed; \
+                 its shares stay as they are.\n",
+                or(get(data, "/reason"), "nothing more"),
+            ),
+        ),
+        GRANT_EXPIRING => {
+            let end = get(data, "/grant_expires_at");
+            let days = data.pointer("/days_ahead").and_then(Value::as_i64).unwrap_or_default();
+            (
+                format!("\"{name}\" has to be reconnected within {days} days"),
+                format!(
+                    "The access of the credential \"{name}\" ({connector}, environment {environment}) ends at {end}. Until \
+                     then it works as before; afterwards calls with it fail.\n\n\
+                     The provider gives consent for a limited time only, so this is expected and happens again.\n\n\
+                     What to do: sign in to Latchstring and connect the credential again before that time. The old \
+                     access works until the new one stands.\n",
+                ),
+            )
+        }
+        FAILING => (
+            format!("\"{name}\" is refused by its API"),
+            format!(
+                "The API refused the credential \"{name}\" ({connector}, environment {environment}) in two checks in a \
+                 row.\n\n\
+                 What was said: {}\n\n\
+                 Usually a key or password was changed or has expired, or the account lost a right.\n\n\
+                 What to do: sign in to Latchstring, look at what the check says, and enter the new values.\n",
+                or(get(data, "/reason"), "nothing more"),
+            ),
+        ),
+        WEBHOOK_DISABLED => (
+            "A webhook was disabled".to_owned(),
+            format!(
+                "The webhook {} to {} was disabled: {}. It is told nothing any more.\n\n\
+                 Usually the receiving server is gone, or its address or certificate has changed.\n\n\
+                 What to do: look at its deliveries, mend the receiver, and enable the webhook again.\n",
+                get(data, "/webhook/id"),
+                or(get(data, "/webhook/host"), "its address"),
+                or(get(data, "/reason"), "nothing got through"),
+            ),
+        ),
+        // Whatever is told later is told at least by its name.
+        other => (
+            format!("{other}: {name}"),
+            format!("{other} happened to the credential \"{name}\" ({connector}).\n"),
+        ),
+    };
+    let mut body = format!("{body}\nSign in: {public_url}/\n");
+    if !id.is_empty() {
+        body.push_str(&format!("Credential: {id}\n"));
+    }
+    body.push_str(&format!("When: {when}\n\nLatchstring sends this once. It holds no secret.\n"));
+    Words { subject: subject.replace(['\r', '\n'], " "), body }
+}
+
+fn or<'a>(text: &'a str, otherwise: &'a str) -> &'a str {
+    if text.is_empty() { otherwise } else { text }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use latchstring_model::Timestamp;
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn every_mail_says_what_why_what_to_do_and_where() {
+        for event in [NEEDS_RECONNECT, GRANT_EXPIRING, FAILING, WEBHOOK_DISABLED] {
+            let notice = NoticeRow {
+                id: "evt_0000000001zzzzzzzzzzzzzzzz".parse().unwrap(),
+                event: event.into(),
+                sameness: "s".into(),
+                credential_id: None,
+                environment: None,
+                project_id: None,
+                data: json!({
+                    "credential": {"id": "crd_1", "name": "CRM", "connector": "builtin/salesforce"},
+                    "environment": "production", "reason": "invalid_grant", "days_ahead": 14,
+                    "grant_expires_at": "2026-12-01T00:00:00.000Z",
+                    "webhook": {"id": "whk_1", "host": "https://hooks.example.com"},
+                }),
+                at: Timestamp(1_700_000_000_000),
+            };
+            let words = of(&notice, "https://creds.example.com");
+            assert!(words.body.contains("sually") || event == GRANT_EXPIRING, "{}", words.body);
+            assert!(
+                words.body.contains("What to do: ") && words.body.contains("https://creds.example.com/\n")
+            );
+            assert!(!words.subject.is_empty() && !words.body.contains("builtin/"));
+        }
+    }
+}
