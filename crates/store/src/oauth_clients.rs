@@ -126,6 +126,12 @@ statements! {
         ORDER BY o.id LIMIT $3");
     LIST_OF_MEMBER = concat!("SELECT ", columns!(), " FROM oauth_clients o WHERE o.id > $1 AND ", of_member!(), "
         ORDER BY o.id LIMIT $3");
+    OFFERED = "SELECT o.id, o.name, o.connector FROM oauth_clients o WHERE o.client_id IS NOT NULL
+        AND (o.is_global = 1
+             OR EXISTS (SELECT 1 FROM oauth_client_projects a WHERE a.client_id = o.id AND a.project_id = $1))
+        ORDER BY o.id";
+    OFFERED_TO_MEMBER = concat!("SELECT o.id, o.name, o.connector FROM oauth_clients o
+        WHERE o.client_id IS NOT NULL AND o.id > $1 AND ", of_member!(), " ORDER BY o.id");
     AVAILABLE = "SELECT o.id FROM oauth_clients o WHERE o.id = $1
         AND (o.is_global = 1
              OR EXISTS (SELECT 1 FROM oauth_client_projects a WHERE a.client_id = o.id AND a.project_id = $2))";
@@ -325,6 +331,27 @@ pub async fn list_of_member(
 ) -> Result<Page<OAuthClientRow>> {
     let rows = LIST_OF_MEMBER.on(tx).bind(paging.after()).bind(user).bind(paging.fetch()).all(read).await?;
     paging.page(rows, |row| row.id.to_string())
+}
+
+/// A client that can be named, for a list to choose from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Offered {
+    pub id: OAuthClientId,
+    pub name: String,
+    /// uid; `None`: it serves `http`.
+    pub connector: Option<String>,
+}
+
+fn read_offered(row: &mut Columns<'_>) -> Result<Offered> {
+    Ok(Offered { id: row.id()?, name: row.text()?, connector: row.text_or()? })
+}
+
+/// Those that a project may use and that are no drafts; without a project, those of a person's projects.
+pub async fn offered(tx: &mut impl Tx, project: Option<&ProjectId>, user: &UserId) -> Result<Vec<Offered>> {
+    match project {
+        Some(project) => OFFERED.on(tx).bind(project).all(read_offered).await,
+        None => OFFERED_TO_MEMBER.on(tx).bind("").bind(user).all(read_offered).await,
+    }
 }
 
 /// Whether a project may use it.

@@ -13,7 +13,7 @@ use crate::catalog::{BUILTIN, Found};
 use crate::{Broker, refusals};
 
 /// The connector that clients without one serve.
-pub(super) const ANY_SERVER: &str = "http";
+pub(crate) const ANY_SERVER: &str = "http";
 
 const OTHERWISE: &str = "Choose a client that all of them may use, share with fewer, or ask a superuser to add the project to the client.";
 

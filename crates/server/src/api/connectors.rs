@@ -29,6 +29,31 @@ pub fn router() -> OpenApiRouter<App> {
         .routes(routes!(put_connector, delete_connector))
 }
 
+/// One that a credential may name.
+#[derive(Serialize, ToSchema)]
+struct OfferedClient {
+    #[schema(example = "oac_01k9x0000000000000000000zz")]
+    id: String,
+    name: String,
+}
+
+/// What a method with consent needs beside its fields.
+#[derive(Serialize, ToSchema)]
+struct ConsentOffer {
+    /// OAuth clients that the project may use with it; without a project, those of all my projects. More than one:
+    /// choose.
+    oauth_clients: Vec<OfferedClient>,
+    /// Names of superusers to ask for an OAuth client, where there is none.
+    ask: Vec<String>,
+}
+
+impl From<&broker::ConsentOffer> for ConsentOffer {
+    fn from(offer: &broker::ConsentOffer) -> Self {
+        let client = |(id, name): &(String, String)| OfferedClient { id: id.clone(), name: name.clone() };
+        Self { oauth_clients: offer.clients.iter().map(client).collect(), ask: offer.ask.clone() }
+    }
+}
+
 /// One way to be authenticated.
 #[derive(Serialize, ToSchema)]
 struct AuthMethod {
@@ -45,6 +70,9 @@ struct AuthMethod {
     /// JSON Schema of the values that a credential has.
     #[schema(value_type = Object)]
     fields: Value,
+    /// Only there when people consent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    consent: Option<ConsentOffer>,
 }
 
 /// Something that can be asked by name.
@@ -125,6 +153,11 @@ impl From<&broker::Connector> for Connector {
                     warning: method.scheme.ty.warning(),
                     docs_url: method.docs_url.clone(),
                     fields: definition.openapi_fields(method),
+                    consent: connector
+                        .consent
+                        .as_ref()
+                        .filter(|_| method.scheme.ty.needs_consent())
+                        .map(ConsentOffer::from),
                 })
                 .collect(),
             operations: operations(&definition.operations),

@@ -99,6 +99,38 @@ both! {
         create(&eve, naming(&theirs, &["other"])).is(201).await;
     }
 
+    async fn a_connector_says_which_clients_there_are_or_whom_to_ask(app) {
+        let root = app.superuser("root@example.org").await;
+        let ada = app.person("ada@example.org").await;
+        for slug in ["acme", "beta"] {
+            app.project(&ada, slug).await;
+        }
+        let consent = async |connector: &str, query: &str| {
+            let found = app.get(&format!("/api/v1/connectors/{connector}{query}")).key(&ada.key).is(200).await.json();
+            let listed = app.get(&format!("/api/v1/connectors{query}")).key(&ada.key).is(200).await.json();
+            let listed = listed["items"].as_array().unwrap().iter().find(|item| item["id"] == connector).unwrap().clone();
+            assert_eq!(listed["auth_methods"], found["auth_methods"]);
+            let methods = found["auth_methods"].as_array().unwrap().clone();
+            assert!(methods.iter().any(|method| method["consent"].is_null()), "methods without consent say nothing");
+            methods.iter().find(|method| !method["consent"].is_null()).unwrap()["consent"].clone()
+        };
+        let me = app.get("/api/v1/me").key(&root.key).is(200).await.json();
+        let nobody = json!({"oauth_clients": [], "ask": [me["name"]]});
+        assert_eq!(consent("zoom", "?project=acme").await, nobody);
+        assert_eq!(consent("http", "?project=acme").await, nobody);
+        let zoom = json!({"name": "Zoom", "connector": "zoom", "client_id": "z", "client_secret": SECRET, "projects": ["acme"]});
+        let zoom = app.post(CLIENTS, zoom).key(&root.key).is(201).await.json();
+        app.clock.advance_millis(1);
+        app.post(CLIENTS, json!({"name": "draft", "connector": "zoom", "global": true})).key(&root.key).is(201).await;
+        let any = app.post(CLIENTS, with(any_server("CRM"), json!({"projects": ["beta"]}))).key(&root.key).is(201).await.json();
+        let offer = |client: &Value| json!({"oauth_clients": [{"id": client["id"], "name": client["name"]}], "ask": []});
+        assert_eq!(consent("zoom", "?project=acme").await, offer(&zoom));
+        assert_eq!(consent("zoom", "?project=beta").await, nobody);
+        assert_eq!(consent("http", "?project=beta").await, offer(&any));
+        assert_eq!(consent("http", "?project=acme").await, nobody);
+        assert_eq!((consent("zoom", "").await, consent("http", "").await), (offer(&zoom), offer(&any)));
+    }
+
     async fn sharing_on_needs_a_client_that_is_for_the_project(app) {
         let root = app.superuser("root@example.org").await;
         let ada = app.person("ada@example.org").await;
@@ -206,6 +238,21 @@ both_shops! {
         let uid = client["connector_uid"].as_str().unwrap();
         app.patch(&format!("{CLIENTS}/{}", client["id"].as_str().unwrap()), json!({"connector": uid})).key(&root.key).is(200).await;
         app.post(CREDENTIALS, naming("acme")).key(&shop.ada.key).is(201).await;
+    }
+
+    async fn a_client_whose_connector_is_gone_can_be_set_right(shop) {
+        let app = &shop.app;
+        let root = app.superuser("root@example.org").await;
+        app.call(Method::POST, "/api/v1/projects/acme/connectors").header("content-type", "application/yaml")
+            .body(connector("crm.example.com")).key(&shop.ada.key).is(201).await;
+        let body = json!({"name": "CRM", "connector": "crm", "client_id": "ours", "client_secret": SECRET, "projects": ["acme"]});
+        let client = app.post(CLIENTS, body).key(&root.key).is(201).await.json();
+        let path = format!("{CLIENTS}/{}", client["id"].as_str().unwrap());
+        app.delete("/api/v1/projects/acme/connectors/crm").key(&shop.ada.key).is(204).await;
+        assert_eq!(app.get(&path).key(&root.key).is(200).await.json()["token_endpoint"], Value::Null);
+        assert_eq!(app.patch(&path, json!({"name": "x"})).key(&root.key).is(422).await.pointers(), ["/connector"]);
+        app.patch(&path, json!({"connector": "zoom"})).key(&root.key).is(200).await;
+        app.delete(&path).key(&root.key).is(204).await;
     }
 
     async fn a_client_for_any_server_stays_within_its_hosts(shop) {
