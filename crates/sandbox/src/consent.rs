@@ -57,9 +57,16 @@ fn put<V>(into: &Mutex<HashMap<String, V>>, key: String, value: V) {
 
 impl Consents {
     /// A code is good once, whatever comes of it.
-    pub fn take(&self, code: &str, redirect_uri: &str, verifier: &str, now: i64) -> Result<Vec<String>, &'static str> {
+    pub fn take(
+        &self,
+        code: &str,
+        redirect_uri: &str,
+        verifier: &str,
+        now: i64,
+    ) -> Result<Vec<String>, &'static str> {
         let taken = self.codes.lock().unwrap_or_else(PoisonError::into_inner).remove(code);
-        let agreed = taken.filter(|agreed| agreed.expires > now).ok_or("the code is unknown, used or too old")?;
+        let agreed =
+            taken.filter(|agreed| agreed.expires > now).ok_or("the code is unknown, used or too old")?;
         if agreed.redirect_uri != redirect_uri {
             return Err("the code was given to another redirect_uri");
         }
@@ -150,22 +157,35 @@ fn is_ours(redirect_uri: &str) -> bool {
 }
 
 fn read(query: &str) -> Result<Asked, String> {
-    let params = form::read(query.as_bytes()).ok_or("The request cannot be read, or names a parameter twice.")?;
+    let params =
+        form::read(query.as_bytes()).ok_or("The request cannot be read, or names a parameter twice.")?;
     let text = |name: &str| params.get(name).cloned().unwrap_or_default();
     if text("client_id") != DEMO.client_id {
-        return Err(format!("There is no client `{}`; the sandbox has {}.", text("client_id"), DEMO.client_id));
+        return Err(format!(
+            "There is no client `{}`; the sandbox has {}.",
+            text("client_id"),
+            DEMO.client_id
+        ));
     }
     if !is_ours(&text("redirect_uri")) {
         return Err("The sandbox sends people back to loopback addresses only.".into());
     }
-    if text("response_type") != "code" || text("code_challenge_method") != "S256" || text("code_challenge").is_empty() {
+    if text("response_type") != "code"
+        || text("code_challenge_method") != "S256"
+        || text("code_challenge").is_empty()
+    {
         return Err("The sandbox wants response_type=code, and PKCE with S256.".into());
     }
     let scopes: Vec<String> = text("scope").split_whitespace().map(str::to_owned).collect();
     if let Some(unknown) = scopes.iter().find(|scope| !DEMO.scopes.contains(&scope.as_str())) {
         return Err(format!("There is no scope `{unknown}`; there are {}.", DEMO.scopes.join(" and ")));
     }
-    Ok(Asked { redirect_uri: text("redirect_uri"), state: text("state"), scopes, challenge: text("code_challenge") })
+    Ok(Asked {
+        redirect_uri: text("redirect_uri"),
+        state: text("state"),
+        scopes,
+        challenge: text("code_challenge"),
+    })
 }
 
 /// `GET /oauth/authorize`: may they?
@@ -197,11 +217,7 @@ pub async fn ask(RawQuery(query): RawQuery) -> Response {
 }
 
 /// `POST /oauth/authorize`: the person's answer.
-pub async fn answer(
-    State(sandbox): State<Arc<Sandbox>>,
-    RawQuery(query): RawQuery,
-    body: Bytes,
-) -> Response {
+pub async fn answer(State(sandbox): State<Arc<Sandbox>>, RawQuery(query): RawQuery, body: Bytes) -> Response {
     let asked = match read(&query.unwrap_or_default()) {
         Ok(asked) => asked,
         Err(text) => return wrong(&text),
@@ -244,7 +260,8 @@ pub async fn userinfo(State(sandbox): State<Arc<Sandbox>>, headers: HeaderMap) -
     match sandbox.tokens.find(token, sandbox.now()) {
         Some(grant) => Json(json!({"sub": grant.subject, "email": grant.subject})).into_response(),
         None => {
-            let mut response = (StatusCode::UNAUTHORIZED, Json(json!({"error": "invalid_token"}))).into_response();
+            let mut response =
+                (StatusCode::UNAUTHORIZED, Json(json!({"error": "invalid_token"}))).into_response();
             response.headers_mut().insert(
                 header::WWW_AUTHENTICATE,
                 HeaderValue::from_static("Bearer realm=\"sandbox\", error=\"invalid_token\""),

@@ -403,7 +403,11 @@ async fn a_person_consents_and_the_grant_rotates() {
         s256("a verifier")
     );
     let page = world.get(&ask, &[]).await;
-    assert!(page.text.contains("value=\"people:write\" checked") && page.header("x-frame-options") == "DENY", "{}", page.text);
+    assert!(
+        page.text.contains("value=\"people:write\" checked") && page.header("x-frame-options") == "DENY",
+        "{}",
+        page.text
+    );
     for wrong in [
         ask.replace(DEMO.client_id, "x"),
         ask.replace("127.0.0.1", "evil.example"),
@@ -419,16 +423,27 @@ async fn a_person_consents_and_the_grant_rotates() {
     let code = allowed.split("code=").nth(1).unwrap().split('&').next().unwrap().to_owned();
 
     let basic = format!("Basic {}", STANDARD.encode(format!("{}:{}", DEMO.client_id, DEMO.client_secret)));
-    let token = async |form: &str| world.send("POST", "/oauth/token", &[FORM, ("authorization", &basic)], form).await;
+    let token =
+        async |form: &str| world.send("POST", "/oauth/token", &[FORM, ("authorization", &basic)], form).await;
     let exchange = |code: &str, verifier: &str| {
         format!("grant_type=authorization_code&code={code}&redirect_uri={back}&code_verifier={verifier}")
     };
     let first = token(&exchange(&code, "a+verifier")).await.json();
-    assert_eq!((first["scope"].as_str(), first["token_type"].as_str()), (Some("people:read"), Some("Bearer")));
-    assert_eq!(token(&exchange(&code, "a+verifier")).await.json()["error"], "invalid_grant", "a code is good once");
+    assert_eq!(
+        (first["scope"].as_str(), first["token_type"].as_str()),
+        (Some("people:read"), Some("Bearer"))
+    );
+    assert_eq!(
+        token(&exchange(&code, "a+verifier")).await.json()["error"],
+        "invalid_grant",
+        "a code is good once"
+    );
     let bearer = format!("Bearer {}", first["access_token"].as_str().unwrap());
     assert_eq!(world.get("/v1/me", &[("authorization", &bearer)]).await.json()["subject"], DEMO.subject);
-    assert_eq!(world.get("/oauth/userinfo", &[("authorization", &bearer)]).await.json()["email"], DEMO.subject);
+    assert_eq!(
+        world.get("/oauth/userinfo", &[("authorization", &bearer)]).await.json()["email"],
+        DEMO.subject
+    );
     assert_eq!(world.get("/oauth/userinfo", &[]).await.status, 401);
 
     let renew = |token: &Value| format!("grant_type=refresh_token&refresh_token={}", token.as_str().unwrap());
@@ -436,7 +451,10 @@ async fn a_person_consents_and_the_grant_rotates() {
     assert_ne!(second["refresh_token"], first["refresh_token"]);
     assert_eq!(token(&renew(&first["refresh_token"])).await.json()["error"], "invalid_grant", "used once");
     let form = format!("token={}", second["refresh_token"].as_str().unwrap());
-    assert_eq!(world.send("POST", "/oauth/revoke", &[FORM, ("authorization", &basic)], &form).await.status, 200);
+    assert_eq!(
+        world.send("POST", "/oauth/revoke", &[FORM, ("authorization", &basic)], &form).await.status,
+        200
+    );
     assert_eq!(token(&renew(&second["refresh_token"])).await.json()["error"], "invalid_grant");
 
     // Another verifier, another redirect_uri, a code that is too old.

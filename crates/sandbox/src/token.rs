@@ -150,7 +150,9 @@ fn answer(sandbox: &Sandbox, headers: &HeaderMap, body: &Bytes) -> Result<Respon
         }
         Some(JWT_BEARER) => by_assertion(sandbox, &params)?,
         Some(_) => {
-            let text = format!("The sandbox knows client_credentials, authorization_code, refresh_token and {JWT_BEARER}.");
+            let text = format!(
+                "The sandbox knows client_credentials, authorization_code, refresh_token and {JWT_BEARER}."
+            );
             return Err(OAuthError::new("unsupported_grant_type", text));
         }
         None => return Err(OAuthError::new("invalid_request", "grant_type is missing.")),

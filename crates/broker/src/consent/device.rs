@@ -65,6 +65,10 @@ impl Broker {
         let every = match self.ask_device(&actor, row).await {
             Ok(Polled::Connected) => return,
             Ok(Polled::Again(every)) => every,
+            // Our own database was away: the person has still to decide.
+            Err(problem) if matches!(problem.code, Code::Unavailable | Code::Busy) => {
+                row.poll_every_ms.unwrap_or(SLOWER)
+            }
             Err(problem) => {
                 self.end_consent(&actor, row, &problem).await;
                 return;

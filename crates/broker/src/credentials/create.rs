@@ -163,6 +163,10 @@ impl Broker {
         }
         let view = self.credential_view(&mut tx, row.clone(), Sight::Owner { with_fields: true }).await?;
         let mut events = save::told(&row, &[], &created(&row, &ready));
+        for place in placed.iter().filter(|place| place.project.id.as_str() != row.owner.id()) {
+            let event = created(&row, &ready).credential(&row.id).target(row.name.clone());
+            events.push(event.project(&place.project.id));
+        }
         for place in &placed {
             events.push(save::shared(&row, &place.project.id).detail("grants", json!(place.granted())));
         }

@@ -54,23 +54,33 @@ fn crowds(setup: AppSetup, two_servers: bool) {
     let warm = credential(&app, &oidc, &localhost(&upstream), "warm");
     let began = Instant::now();
     assert_eq!(burst(&apps, "warm/x", CALLERS), [(200, CALLERS)]);
-    let ttl = 3 + 4 * began.elapsed().as_secs();
+    let mut ttl = 3 + 4 * began.elapsed().as_secs();
     app.done("DELETE", &format!("/credentials/{warm}?purge=true"), &Value::Null, 204);
 
     oidc.set(&json!({"access_token_ttl": ttl}));
     let id = credential(&app, &oidc, &localhost(&upstream), "rotating");
-    let life = Duration::from_secs(ttl);
-    std::thread::sleep(life);
+    std::thread::sleep(Duration::from_secs(ttl));
     let rounds = latchstring_testkit::rounds(10, 100);
-    let mut refreshes = 0;
-    for round in 0..rounds {
+    let (mut refreshes, mut round, mut slow) = (0, 0, 0);
+    while round < rounds {
         oidc.reset_counts();
+        // Of the token that this round obtains.
+        let life = Duration::from_secs(ttl);
         let began = Instant::now();
         assert_eq!(burst(&apps, "rotating/x", CALLERS), [(200, CALLERS)], "round {round}");
         let took = began.elapsed();
-        assert!(took < life * 4 / 5, "this machine is too slow now: {took:?} of {life:?}");
-        assert_eq!(oidc.token_requests(), 1, "round {round}");
-        refreshes += oidc.token_requests();
+        if took < life * 4 / 5 {
+            assert_eq!(oidc.token_requests(), 1, "round {round}");
+            refreshes += oidc.token_requests();
+            round += 1;
+        } else {
+            // The machine has other work, and the token ended while the crowd was still coming: no round, but
+            // everybody got an answer.
+            slow += 1;
+            assert!(slow <= 20, "this machine is too slow: {took:?} for a token of {life:?}");
+            ttl = ttl.max(took.as_secs()) * 2;
+            oidc.set(&json!({"access_token_ttl": ttl}));
+        }
         std::thread::sleep((life + Duration::from_millis(100)).saturating_sub(took));
     }
     // The endpoint takes its time; everybody waits, and nobody is told to go away.
@@ -88,7 +98,7 @@ fn crowds(setup: AppSetup, two_servers: bool) {
         &format!(
             "rounds of 1,000 callers on an expired, rotating token, {servers} server(s): refreshes / rounds"
         ),
-        format!("{refreshes} / {rounds}, and 1 / 1 with a token endpoint that takes {SLOW} s"),
+        format!("{refreshes} / {round}, and 1 / 1 with a token endpoint that takes {SLOW} s"),
     );
     figure(
         &format!(
