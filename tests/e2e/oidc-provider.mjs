@@ -14,6 +14,8 @@
 //   /admin/settings      POST: changes what `settings` below holds
 //   /admin/device        POST {user_code, allow}: what the person at the other screen does
 //   /admin/grant         POST {client_id, sub, scope}: an existing grant, {access_token, refresh_token}
+//   /admin/end           POST: all grants end, as when everybody takes their consent back
+//   /admin/client        POST: metadata of a known client that changes, such as its redirect URIs
 //   /admin/revoke        POST {refresh_token}: the person takes the consent back
 
 import { createServer } from 'node:http';
@@ -39,6 +41,7 @@ const settings = {
   spoil_nonce: false, // the resource forgets the nonce that it gave last
   delay_ms: 0, // before a token request is worked on
   fail_next: [], // [{status, body, headers?}]: answers to the next token requests, not worked on
+  reject_scope: '', // scopes that the person unticks at the consent page
   lose_next: 0, // so many token requests are worked on and then answered by a closed connection
   ...given.settings,
 };
@@ -119,7 +122,6 @@ function configuration() {
   const jwk = privateKey.export({ format: 'jwk' });
   return {
     adapter: Memory,
-    clients: clients(),
     clientAuthMethods: ['client_secret_basic', 'client_secret_post', 'client_secret_jwt', 'private_key_jwt', 'tls_client_auth', 'self_signed_tls_client_auth', 'none'],
     claims: { openid: ['sub'], email: ['email', 'email_verified'] },
     cookies: { keys: ['a cookie key of a test server'] },
@@ -224,6 +226,14 @@ async function admin(provider, req, res, path) {
     case 'POST /admin/counts':
       for (const key of Object.keys(counts)) delete counts[key];
       return json(res, 200, {});
+    case 'POST /admin/end': {
+      for (const grantId of [...grantKeys.keys()]) await new Memory('Grant').revokeByGrantId(grantId);
+      return json(res, 200, {});
+    }
+    case 'POST /admin/client': {
+      Object.assign(records.get(`Client:${body.client_id}`), body);
+      return json(res, 200, {});
+    }
     case 'POST /admin/settings':
       Object.assign(settings, body);
       return json(res, 200, settings);
@@ -324,8 +334,12 @@ async function interaction(provider, req, res) {
   if (prompt.name === 'login') {
     return provider.interactionFinished(req, res, { login: { accountId: 'alice' } });
   }
-  const grantId = await makeGrant(provider, params.client_id, session.accountId, params.scope);
-  return provider.interactionFinished(req, res, { consent: { grantId } });
+  const grant = new provider.Grant({ accountId: session.accountId, clientId: params.client_id });
+  const unticked = settings.reject_scope.split(' ').filter(Boolean);
+  const granted = (params.scope ?? '').split(' ').filter((scope) => !unticked.includes(scope));
+  grant.addOIDCScope(granted.join(' '));
+  if (unticked.length > 0) grant.rejectOIDCScope(unticked.join(' '));
+  return provider.interactionFinished(req, res, { consent: { grantId: await grant.save() } });
 }
 
 // A JWT-bearer request needs no client authentication (RFC 7523 section 2.1); the package wants to know the client.
@@ -386,6 +400,7 @@ server.listen(0, '127.0.0.1', () => {
   const { port } = server.address();
   const issuer = tls ? `https://localhost:${port}` : `http://127.0.0.1:${port}`;
   provider = new Provider(issuer, configuration());
+  for (const client of clients()) records.set(`Client:${client.client_id}`, client);
   provider.registerGrantType(JWT_BEARER, (ctx) => jwtBearer(provider, ctx), ['assertion', 'scope']);
   provider.on('server_error', (_ctx, error) => process.stderr.write(`${error.stack}\n`));
   handle = provider.callback();

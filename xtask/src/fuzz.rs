@@ -72,10 +72,13 @@ pub fn run(root: &Path, programs: &Path, target: &str, figures: &Path) -> Done {
     let kept = root.join(".cache/fuzz").join(target);
     fs::create_dir_all(&kept).map_err(|e| format!("{}: {e}", kept.display()))?;
     let mut fuzz = Command::new(programs.join(target));
-    fuzz.arg(&kept).arg(root.join("fuzz/seeds").join(target));
+    fuzz.arg(&kept);
+    let mut seeds = vec![root.join("fuzz/seeds").join(target)];
     if target == "connector" {
-        fuzz.arg(root.join("connectors"));
+        seeds.push(root.join("connectors"));
     }
+    // A folder that is not there would be an error.
+    fuzz.args(seeds.iter().filter(|folder| folder.is_dir()));
     fuzz.args([
         format!("-max_total_time={}", seconds()),
         format!("-timeout={SLOWEST}"),

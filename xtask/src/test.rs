@@ -84,6 +84,12 @@ pub fn run(root: &Path, args: &[&str]) -> Done {
     }
     if plan.lint {
         report.check("lint", || run::run(&mut lint(root)));
+        match deny(root, plan.long) {
+            Some(mut deny) => report.check("deny", || run::run(&mut deny)),
+            None => {
+                println!("deny: not run, cargo-deny is not installed (cargo install cargo-deny --locked)")
+            }
+        }
     }
     if plan.unit {
         report.tests("unit", || counted(&mut unit(root, &plan)));
@@ -101,6 +107,22 @@ fn lint(root: &Path) -> Command {
     let mut clippy = cargo(root);
     locked(clippy.arg("clippy")).args(["--workspace", "--all-targets", "--", "-D", "warnings"]);
     clippy
+}
+
+/// Licences, sources and crates that must not be, where cargo-deny is there: building it takes longer than all else in
+/// CI. Advisories are asked for with `--long` only: they come over the network, and change without a change of ours.
+fn deny(root: &Path, long: bool) -> Option<Command> {
+    let there = cargo(root).args(["deny", "--version"]).output().is_ok_and(|output| output.status.success());
+    let mut deny = cargo(root);
+    deny.arg("deny");
+    if !long {
+        deny.arg("--offline");
+    }
+    deny.args(["check", "bans", "licenses", "sources"]);
+    if long {
+        deny.arg("advisories");
+    }
+    there.then_some(deny)
 }
 
 fn unit(root: &Path, plan: &Plan) -> Command {
@@ -136,12 +158,21 @@ fn tests(root: &Path, plan: &Plan, report: &mut Report) {
         return report.tests("tests", || counted(&mut test));
     }
     let figures = std::env::temp_dir().join(format!("latchstring-figures-{}", std::process::id()));
-    test.arg("--release").env("LATCHSTRING_TEST_LONG", "1").env("LATCHSTRING_TEST_FIGURES", &figures);
+    // A part of the full rounds can be asked for: LATCHSTRING_TEST_LONG=0.2.
+    let scale = std::env::var("LATCHSTRING_TEST_LONG").unwrap_or_else(|_| "1".to_owned());
+    test.arg("--release").env("LATCHSTRING_TEST_LONG", &scale).env("LATCHSTRING_TEST_FIGURES", &figures);
     test.arg("--").args(&plan.extra);
     report.tests("long tests", || counted(&mut test));
     if plan.packages.is_none() {
         fuzzing(root, report, &figures);
-        report.check("docs/RELIABILITY.md", || write_reliability(root, &figures));
+        let all = report.failed();
+        report.check("docs/RELIABILITY.md", || {
+            if all {
+                Err("not written: a test failed".to_owned())
+            } else {
+                write_reliability(root, &figures, &scale)
+            }
+        });
     }
     let _ = fs::remove_file(&figures);
 }
@@ -159,23 +190,27 @@ fn fuzzing(root: &Path, report: &mut Report, figures: &Path) {
 }
 
 /// A table of what the long tests measured, with the commit they ran on.
-fn write_reliability(root: &Path, figures: &Path) -> Done {
+fn write_reliability(root: &Path, figures: &Path, scale: &str) -> Done {
     let lines = fs::read_to_string(figures).unwrap_or_default();
     let commit =
         run::output(Command::new("git").args(["rev-parse", "--short=12", "HEAD"]).current_dir(root))?;
     let changed = if tracked_changes(root)?.is_empty() { "" } else { ", with changes not committed" };
-    let text = reliability(&lines, &format!("{}{changed}", commit.trim()));
+    let on = if scale == "1" { String::new() } else { format!(", {scale} of the full rounds") };
+    let text = reliability(&lines, &format!("{}{changed}{on}", commit.trim()));
     let path = root.join("docs/RELIABILITY.md");
     fs::write(&path, text).map_err(|e| format!("{}: {e}", path.display()))
 }
+
+/// What stands above the figures.
+const RELIABILITY: &str = include_str!("reliability.md");
 
 /// One figure is a line `what<TAB>value`, appended by the test kit's `figure`.
 fn reliability(lines: &str, commit: &str) -> String {
     let mut figures: Vec<(&str, &str)> = lines.lines().filter_map(|line| line.split_once('\t')).collect();
     figures.sort_unstable();
-    let mut text = format!(
-        "# Reliability\n\nWritten by `cargo xtask test --long` on commit {commit}.\n\n| what | figure |\n| --- | --- |\n"
-    );
+    figures.dedup();
+    let mut text = RELIABILITY.replace("COMMIT", commit);
+    text.push_str("| what | figure |\n| --- | --- |\n");
     for (what, value) in figures {
         text.push_str(&format!("| {what} | {value} |\n"));
     }
@@ -252,6 +287,6 @@ mod tests {
     fn figures_become_a_table() {
         let text = reliability("b\t2\nnot a figure\na\t1\n", "abc");
         assert!(text.contains("commit abc"));
-        assert!(text.ends_with("| a | 1 |\n| b | 2 |\n"));
+        assert!(text.ends_with("| --- | --- |\n| a | 1 |\n| b | 2 |\n"));
     }
 }

@@ -14,7 +14,7 @@ pub fn store(error: StoreError) -> Box<Problem> {
                 .hint("Try again soon; if it stays so, tell whoever runs this server.")
                 .retry_after(2)
         }
-        StoreError::ReadOnly | StoreError::DiskFull | StoreError::CannotOpen(_) => {
+        StoreError::ReadOnly | StoreError::DiskFull | StoreError::DiskFault | StoreError::CannotOpen(_) => {
             Problem::new(Code::Unavailable, error.to_string())
                 .hint("Whoever runs this server has to put that right.")
                 .retry_after(30)
@@ -37,7 +37,11 @@ pub fn store(error: StoreError) -> Box<Problem> {
     };
     if matches!(
         error,
-        StoreError::Busy(_) | StoreError::Unreachable(_) | StoreError::ReadOnly | StoreError::DiskFull
+        StoreError::Busy(_)
+            | StoreError::Unreachable(_)
+            | StoreError::ReadOnly
+            | StoreError::DiskFull
+            | StoreError::DiskFault
     ) {
         tracing::warn!(error = %error, "the database refused a use case");
     }

@@ -97,3 +97,57 @@ pub fn take_back(path: &Path, ring: &KeyRing) {
 pub fn generate(clock: &dyn Clock, entropy: &dyn Entropy) -> KeyRing {
     KeyRing::generate(clock.now(), entropy)
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use crate::clock::SystemClock;
+    use crate::entropy::OsEntropy;
+
+    fn ring() -> KeyRing {
+        generate(&SystemClock, &OsEntropy)
+    }
+
+    fn folder(name: &str) -> std::path::PathBuf {
+        let folder = std::env::temp_dir().join(format!("latchstring-root-key-{name}-{}", std::process::id()));
+        // What an earlier run left behind.
+        let _ = fs::remove_dir_all(&folder);
+        fs::create_dir_all(&folder).unwrap();
+        folder
+    }
+
+    fn files(folder: &Path) -> Vec<String> {
+        let name = |entry: io::Result<fs::DirEntry>| entry.unwrap().file_name().into_string().unwrap();
+        fs::read_dir(folder).unwrap().map(name).collect()
+    }
+
+    #[test]
+    fn the_first_key_is_never_written_over_another() {
+        let folder = folder("first");
+        let path = folder.join("root.key");
+        let (one, other) = (ring(), ring());
+        write_first(&path, &one).unwrap();
+        let refused = write_first(&path, &other).unwrap_err();
+        assert!(refused.0.contains("start again"), "{refused}");
+        assert_eq!(fs::read(&path).unwrap(), one.to_bytes().expose());
+        assert_eq!(files(&folder), ["root.key"], "no temporary file is left");
+        assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+        fs::remove_dir_all(&folder).unwrap();
+    }
+
+    #[test]
+    fn only_the_key_that_was_made_is_taken_back() {
+        let folder = folder("back");
+        let path = folder.join("root.key");
+        let (mine, theirs) = (ring(), ring());
+        write_first(&path, &theirs).unwrap();
+        take_back(&path, &mine);
+        assert_eq!(fs::read(&path).unwrap(), theirs.to_bytes().expose(), "somebody else's stays");
+        take_back(&path, &theirs);
+        assert!(files(&folder).is_empty());
+        // And where there is none, nothing happens.
+        take_back(&path, &mine);
+        fs::remove_dir_all(&folder).unwrap();
+    }
+}

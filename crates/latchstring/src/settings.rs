@@ -89,6 +89,10 @@ settings! {
     audit_checkpoints: "audit-checkpoints", "LATCHSTRING_AUDIT_CHECKPOINTS";
     /// When the journal is forced to disk: an interval such as 1s, or always [default: 1s]
     journal_sync: "journal-sync", "LATCHSTRING_JOURNAL_SYNC";
+    /// How long an API may take to begin its answer [default: 60s]
+    upstream_timeout: "upstream-timeout", "LATCHSTRING_UPSTREAM_TIMEOUT";
+    /// How long an API may pause in the middle of an answer; server-sent events are quiet for minutes [default: 300s]
+    upstream_idle_timeout: "upstream-idle-timeout", "LATCHSTRING_UPSTREAM_IDLE_TIMEOUT";
     /// Threads that carry calls, 1 to 256 [default: one per core]
     data_cores: "data-cores", "LATCHSTRING_DATA_CORES";
     /// Connections that are open at once [default: what the limit on open files leaves room for, 16384 at most]
@@ -147,6 +151,8 @@ pub struct Settings {
     pub log_json: bool,
     pub delete_after: Duration,
     pub journal_sync: JournalSync,
+    pub upstream_timeout: Duration,
+    pub upstream_idle_timeout: Duration,
     pub data_cores: usize,
     pub max_connections: usize,
 }
@@ -206,6 +212,15 @@ fn lasting(value: Option<String>, default: &str, env: &str) -> Result<Duration, 
     let text = value.unwrap_or_else(|| default.to_owned());
     duration(&text)
         .ok_or_else(|| wrong(env, &text, "write a number with a unit, such as 60s, 15m, 12h or 7d"))
+}
+
+/// A limit on waiting: with none at all nothing would ever be waited for.
+fn waiting(value: Option<String>, default: &str, env: &str) -> Result<Duration, SettingError> {
+    let limit = lasting(value, default, env)?;
+    if limit.is_zero() {
+        return Err(wrong(env, "0", "write a time that is longer than nothing"));
+    }
+    Ok(limit)
 }
 
 fn list(value: Option<&str>) -> Vec<String> {
@@ -390,6 +405,12 @@ impl Settings {
                     JournalSync::Every(lasting(text.map(str::to_owned), "1s", "LATCHSTRING_JOURNAL_SYNC")?)
                 }
             },
+            upstream_timeout: waiting(raw.upstream_timeout, "60s", "LATCHSTRING_UPSTREAM_TIMEOUT")?,
+            upstream_idle_timeout: waiting(
+                raw.upstream_idle_timeout,
+                "300s",
+                "LATCHSTRING_UPSTREAM_IDLE_TIMEOUT",
+            )?,
             data_cores: parsed(
                 raw.data_cores,
                 &cores,
@@ -420,8 +441,12 @@ impl Settings {
     }
 }
 
-/// A variable that looks like ours and is none is a setting that somebody believes in: it stops the start.
-pub fn refuse_unknown_variables() -> Result<(), SettingError> {
+/// A variable whose name is nearly that of a setting is a setting that somebody believes in: it stops the start.
+/// Other names that begin like ours are given back, to be named in the log.
+pub fn unknown_variables() -> Result<Vec<String>, SettingError> {
+    /// Signs that a mistyped name differs by.
+    const MISTYPED: usize = 3;
+    let mut strangers = Vec::new();
     for (name, _) in std::env::vars_os() {
         let Some(name) = name.to_str().filter(|name| name.starts_with("LATCHSTRING_")) else { continue };
         if name.starts_with("LATCHSTRING_TEST_")
@@ -430,16 +455,17 @@ pub fn refuse_unknown_variables() -> Result<(), SettingError> {
         {
             continue;
         }
-        let nearest = NAMES
-            .iter()
-            .map(|(_, _, env)| *env)
-            .max_by(|a, b| strsim::jaro_winkler(a, name).total_cmp(&strsim::jaro_winkler(b, name)));
-        return Err(SettingError(format!(
-            "{name} is no setting of Latchstring; did you mean {}?",
-            nearest.unwrap_or("another name")
-        )));
+        let distance = |known: &&str| strsim::damerau_levenshtein(known, name);
+        match NAMES.iter().map(|(_, _, env)| *env).min_by_key(distance) {
+            Some(nearest) if distance(&nearest) <= MISTYPED => {
+                return Err(SettingError(format!(
+                    "{name} is no setting of Latchstring; did you mean {nearest}?"
+                )));
+            }
+            _ => strangers.push(name.to_owned()),
+        }
     }
-    Ok(())
+    Ok(strangers)
 }
 
 #[cfg(test)]

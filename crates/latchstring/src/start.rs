@@ -174,7 +174,11 @@ pub fn egress(
         allow,
         extra_ca_pem,
         proxy,
-        limits: latchstring_egress::Limits::default(),
+        limits: latchstring_egress::Limits {
+            response_head: settings.upstream_timeout,
+            idle_body: settings.upstream_idle_timeout,
+            ..latchstring_egress::Limits::default()
+        },
     })
     .map_err(stop)
 }

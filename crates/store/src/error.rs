@@ -110,6 +110,10 @@ pub enum StoreError {
     #[error("the disk of the database is full; make room, nothing was lost")]
     DiskFull,
     #[error(
+        "the disk of the database cannot be read or written; look at the system's log and at limits on the size of files"
+    )]
+    DiskFault,
+    #[error(
         "the file is not an SQLite database, or is damaged ({0}); restore it from a backup or name another file"
     )]
     NotADatabase(String),
@@ -190,6 +194,7 @@ fn from_sqlite(error: &dyn sqlx::error::DatabaseError) -> StoreError {
         (787, _) => StoreError::ReferenceGone,
         (_, 5 | 6) => StoreError::Busy("another process holds the SQLite file".into()),
         (_, 8) => StoreError::ReadOnly,
+        (_, 10) => StoreError::DiskFault,
         (_, 13) => StoreError::DiskFull,
         (_, 14) => StoreError::CannotOpen(PathBuf::new()),
         (_, 11 | 26) => StoreError::NotADatabase(error.message().to_owned()),

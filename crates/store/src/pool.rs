@@ -7,7 +7,7 @@ use std::sync::{Arc, RwLock};
 use std::time::Duration;
 
 use sqlx::any::{AnyConnectOptions, AnyPoolOptions};
-use sqlx::{Any, AnyPool, ConnectOptions, Connection, Pool, Transaction};
+use sqlx::{Any, AnyConnection, AnyPool, ConnectOptions, Connection, Pool, Transaction};
 
 use crate::dialect::{BEGIN_READ, BEGIN_WRITE, Dialect, SERVER};
 use crate::error::{Result, StoreError};
@@ -73,6 +73,7 @@ impl Store {
                 // After a restart of the server the pool holds dead connections: asking first costs a round trip
                 // and saves a failed request. A file does not go away.
                 .test_before_acquire(dialect == Dialect::Postgres)
+                .before_acquire(|connection, _| Box::pin(is_between_transactions(connection)))
                 .idle_timeout(None)
                 .max_lifetime(None)
                 .after_connect(move |connection, _| {
@@ -151,6 +152,16 @@ impl Store {
     fn error(&self, error: sqlx::Error) -> StoreError {
         StoreError::from_sqlx(self.inner.dialect, error)
     }
+}
+
+/// Whether a connection that was used before can begin anew. SQLite ends a transaction by itself when the disk is full,
+/// and the driver, whose own ROLLBACK then fails, believes for ever that it is in one: such a connection is closed.
+async fn is_between_transactions(connection: &mut AnyConnection) -> sqlx::Result<bool> {
+    if connection.is_in_transaction() {
+        // A rollback of before may be on its way.
+        connection.ping().await?;
+    }
+    Ok(!connection.is_in_transaction())
 }
 
 /// One connection outside the pools: a pool hides why it cannot connect behind its time-out.

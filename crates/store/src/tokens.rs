@@ -147,7 +147,7 @@ statements! {
         WHERE id = $3 AND lease_fence = $4 AND version = $5 AND lease_until <= $2
         AND intent = 'sent' AND intent_until <= $2";
     BURY = "UPDATE tokens SET lease_fence = lease_fence + 1, lease_owner = NULL, lease_until = 0, intent = NULL,
-        intent_fence = NULL, intent_until = NULL, updated_at = $1 WHERE lease_owner = $2";
+        intent_fence = NULL, intent_until = NULL, forced_at = NULL, updated_at = $1 WHERE lease_owner = $2";
     DUE = concat!("SELECT ", columns!(), " FROM tokens t JOIN credentials c ON c.id = t.credential_id
         JOIN credential_values v ON v.credential_id = t.credential_id AND v.environment = t.environment
             AND v.version = t.values_version
@@ -166,6 +166,8 @@ statements! {
             AND v.version = t.values_version
         WHERE t.state = 'live' AND t.grant_expires_at > $1 AND t.grant_expires_at <= $2 AND t.id > $3
         AND c.disabled = 0 AND c.deletes_at IS NULL ORDER BY t.id LIMIT $4");
+    SPENT = "UPDATE tokens SET expires_at = obtained_at, fresh_until = obtained_at
+        WHERE id = $1 AND state = 'needs_reconnect'";
     DELETE_SUPERSEDED = "DELETE FROM tokens WHERE credential_id = $1 AND environment = $2 AND values_version < $3";
     DELETE = "DELETE FROM tokens WHERE id = $1 AND credential_id = $2";
 }
@@ -362,6 +364,11 @@ pub async fn fail(
 pub async fn dead(tx: &mut WriteTx, id: &str, fence: i64, version: i64, error: &str) -> Result<bool> {
     let now = lock(tx, id).await?;
     Ok(DEAD.on(tx).bind(error).bind(now).bind(id).bind(fence).bind(version).run().await? == 1)
+}
+
+/// The access token of a dead grant, refused by its API: it is sent nowhere any more.
+pub async fn spent(tx: &mut WriteTx, id: &str) -> Result<bool> {
+    Ok(SPENT.on(tx).bind(id).run().await? == 1)
 }
 
 /// Gives the lease back, and the intent if it is ours. Only for who has sent nothing.

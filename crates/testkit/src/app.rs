@@ -81,6 +81,12 @@ impl AppSetup {
         self
     }
 
+    /// Another binary, or one that wraps it.
+    pub fn binary(mut self, binary: impl Into<PathBuf>) -> Self {
+        self.binary = binary.into();
+        self
+    }
+
     pub fn sandbox(mut self) -> Self {
         self.sandbox = true;
         self

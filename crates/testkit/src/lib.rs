@@ -26,7 +26,7 @@ pub use app::{AppSetup, Folder, TestApp, eventually};
 pub use clock::FakeClock;
 pub use entropy::SeededEntropy;
 pub use httpbin::Httpbin;
-pub use long::{figure, long};
+pub use long::{figure, long, rounds};
 pub use mail::MailServer;
 pub use oidc::OidcProvider;
 

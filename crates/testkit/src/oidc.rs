@@ -57,6 +57,11 @@ impl OidcProvider {
         self.at("/token/revocation")
     }
 
+    /// Who an access token with the scope `openid` belongs to.
+    pub fn userinfo_url(&self) -> String {
+        self.at("/me")
+    }
+
     pub fn device_url(&self) -> String {
         self.at("/device/auth")
     }
@@ -85,7 +90,7 @@ impl OidcProvider {
     }
 
     /// Changes `access_token_ttl`, `refresh_token_ttl`, `rotate`, `pkce_required`, `dpop_nonces`, `delay_ms`,
-    /// `fail_next` or `lose_next` while it runs.
+    /// `fail_next`, `lose_next` or `reject_scope` while it runs.
     pub fn set(&self, settings: &Value) {
         self.admin("settings", settings);
     }
@@ -93,6 +98,16 @@ impl OidcProvider {
     /// An existing grant of the person `alice`: `{access_token, expires_in, refresh_token}`.
     pub fn grant(&self, client_id: &str, scope: &str) -> Value {
         self.admin("grant", &json!({"client_id": client_id, "scope": scope}))
+    }
+
+    /// Where the server sends a client's people back to. It forgets the other addresses.
+    pub fn redirect_to(&self, client_id: &str, redirect_uri: &str) {
+        self.admin("client", &json!({"client_id": client_id, "redirect_uris": [redirect_uri]}));
+    }
+
+    /// Everybody takes their consent back.
+    pub fn end_grants(&self) {
+        self.admin("end", &json!({}));
     }
 
     /// The person takes the consent back.

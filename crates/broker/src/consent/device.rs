@@ -35,7 +35,7 @@ enum Polled {
 
 impl Broker {
     /// One turn: asks for every flow whose time has come. The handles are for whoever wants to wait.
-    pub(crate) async fn poll_devices(self: &Arc<Self>) -> Refused<Vec<tokio::task::JoinHandle<()>>> {
+    pub async fn poll_devices(self: &Arc<Self>) -> Refused<Vec<tokio::task::JoinHandle<()>>> {
         let mut reader = self.parts.store.begin_read().await.map_err(refusals::store)?;
         let db_now = scopes::db_now(&mut reader).await.map_err(refusals::store)?;
         let due = consents::due(&mut reader, db_now, LOOKED_AT).await.map_err(refusals::store)?;
@@ -65,6 +65,10 @@ impl Broker {
         let every = match self.ask_device(&actor, row).await {
             Ok(Polled::Connected) => return,
             Ok(Polled::Again(every)) => every,
+            // Our own database was away: the person has still to decide.
+            Err(problem) if matches!(problem.code, Code::Unavailable | Code::Busy) => {
+                row.poll_every_ms.unwrap_or(SLOWER)
+            }
             Err(problem) => {
                 self.end_consent(&actor, row, &problem).await;
                 return;

@@ -20,6 +20,8 @@ pub(super) struct Held<'a> {
     pub obtained: Option<&'a TokenSet>,
     /// What went wrong, masked, for people; stored by `Fail` and `Dead`.
     pub error: &'a str,
+    /// The API has refused the token that is there: with a dead grant it is worth nothing any more.
+    pub rejected: bool,
 }
 
 pub(super) fn row_of(row: &rows::TokenRow) -> TokenRow {
@@ -124,6 +126,9 @@ impl Broker {
         if done && let Step::Dead { .. } | Step::Orphan { .. } = step {
             let key = held.key;
             values::grant_ended(&mut tx, &key.credential_id, &key.environment, key.values_version).await?;
+            if held.rejected {
+                tokens::spent(&mut tx, id).await?;
+            }
         }
         if done {
             // Told in the same transaction: neither is there without the other.
@@ -229,4 +234,28 @@ pub(super) fn answer_of(class: super::source::AskClass) -> refresh::Answer {
 /// What is stored about a failure: for people, masked, short.
 pub(super) fn shown(text: &str, secrets: &[SecretString]) -> String {
     latchstring_schemes::oauth2::mask_text(text, secrets).chars().take(500).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use latchstring_model::Timestamp;
+
+    use super::*;
+
+    #[test]
+    fn a_grant_that_dies_of_idleness_is_renewed_in_time() {
+        let mut set = TokenSet::new("at", Timestamp(0));
+        set.expires_at = Some(Timestamp::from_secs(90 * 86_400));
+        let policy = TokenPolicy { keep_alive_secs: Some(7 * 86_400), ..TokenPolicy::default() };
+        let until = |set: &TokenSet| life_of(set, &policy).fresh_until;
+        let late = set.fresh_until(None);
+        assert_eq!(until(&set), late, "nothing keeps it alive: there is no refresh token");
+        set.refresh_token = Some("rt".into());
+        assert_eq!(until(&set), Some(Timestamp::from_secs(7 * 86_400)));
+        set.expires_at = None;
+        assert_eq!(until(&set), Some(Timestamp::from_secs(7 * 86_400)), "also when no end is known");
+        set.expires_at = Some(Timestamp::from_secs(3_600));
+        assert_eq!(until(&set), set.fresh_until(None), "what ends sooner is renewed sooner");
+        assert_eq!(life_of(&set, &policy).expires_at, Some(Timestamp::from_secs(3_600)));
+    }
 }

@@ -207,6 +207,7 @@ impl Broker {
                         key: &key,
                         obtained: learned.obtained.as_ref().map(|obtained| &obtained.set),
                         error: &error,
+                        rejected: matches!(need, Need::Rejected { .. }),
                     };
                     Event::Ran(self.run_step(&step, &held).await)
                 }
@@ -228,7 +229,16 @@ impl Broker {
                 None => Err(refusals::internal(&"a token was saved that was not obtained")),
             },
             Ended::Use { .. } => self.stored(slot, policy.expiry_margin_ms).await,
+            Ended::NeedsReconnect if matches!(need, Need::Rejected { .. }) => {
+                slot.forget();
+                Err(refused(ended, learned.failure, self.stored_error(&key).await))
+            }
             Ended::NeedsConsent => Err(self.without_consent(&key).await),
+            Ended::NeedsReconnect if matches!(need, Need::Rejected { .. }) => {
+                // The API does not take what is here, and nothing else will come.
+                slot.forget();
+                Err(refused(ended, learned.failure, self.stored_error(&key).await))
+            }
             other => Err(refused(other, learned.failure, self.stored_error(&key).await)),
         }
     }
@@ -286,7 +296,7 @@ impl Broker {
                 answered = asking.as_mut() => break answered,
                 _ = beat.tick() => {
                     if let Some(step) = machine.heartbeat() {
-                        self.run_step(&step, &Held { key, obtained: None, error: "" }).await;
+                        self.run_step(&step, &Held { key, obtained: None, error: "", rejected: false }).await;
                     }
                 }
             }

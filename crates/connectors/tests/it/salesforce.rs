@@ -1,6 +1,6 @@
 //! The connector `salesforce` does what docs/salesforce.md says.
 
-use latchstring_connectors::{Definition, builtin};
+use latchstring_connectors::{Definition, RefreshReuse, Resolved, builtin};
 use latchstring_model::Timestamp;
 use latchstring_schemes::Scheme;
 use latchstring_schemes::oauth2::{Grant, TokenEndpoint};
@@ -8,7 +8,7 @@ use latchstring_schemes::token::TokenSet;
 use latchstring_schemes::wire::WireAnswer;
 use serde_json::{Value, json};
 
-use crate::world::World;
+use crate::world::{World, oauth_client};
 
 const KEY: &str = include_str!("key.pem");
 const GUIDE: &str = include_str!("../../../../docs/salesforce.md");
@@ -77,6 +77,51 @@ fn client_credentials_ask_the_organisations_own_instance() {
     let request = grant.token_request(world.now, &world.entropy).unwrap();
     let body = String::from_utf8(request.body.expose().to_vec()).unwrap();
     assert_eq!(body, "grant_type=client_credentials&client_id=3MVG&client_secret=the-secret");
+}
+
+fn consent(values: Value) -> (Resolved, Box<latchstring_schemes::oauth2::AuthorizationCode>) {
+    let mut world = World::new();
+    // Without endpoints of its own: the connector's count.
+    let mut client = oauth_client();
+    client.endpoints.authorization = None;
+    client.endpoints.token = None;
+    world.client = Some(client);
+    let resolved = world.resolve(connector(), "authorization_code", values);
+    let mut resolved = resolved.unwrap_or_else(|error| panic!("{error}"));
+    let scheme = std::mem::replace(&mut resolved.scheme, Scheme::None);
+    match scheme {
+        Scheme::OAuth2(oauth) => match oauth.grant {
+            Grant::AuthorizationCode(grant) => (resolved, grant),
+            _ => panic!("a consent"),
+        },
+        _ => panic!("OAuth"),
+    }
+}
+
+#[test]
+fn a_person_signs_in_where_the_credential_says() {
+    for (values, host) in [
+        (json!({}), "https://login.salesforce.com"),
+        (json!({"environment_type": "sandbox"}), "https://test.salesforce.com"),
+        (json!({"login_url": "https://acme.my.salesforce.com"}), "https://acme.my.salesforce.com"),
+    ] {
+        let (_, grant) = consent(values);
+        assert_eq!(grant.authorize_url.to_string(), format!("{host}/services/oauth2/authorize"));
+        assert_eq!(url(&grant.endpoint), format!("{host}/services/oauth2/token"));
+        assert_eq!(grant.endpoint.rules.ttl, Some(840));
+        assert!(grant.pkce);
+    }
+}
+
+/// With rotation a refresh token that was spent must not be sent again; without it, it may.
+#[test]
+fn rotation_and_the_end_of_the_grant_are_as_the_user_says() {
+    let (resolved, grant) = consent(json!({}));
+    assert_eq!(resolved.policy.reuse, RefreshReuse::SingleUse);
+    assert_eq!(grant.endpoint.rules.grant_ttl, None);
+    let (resolved, grant) = consent(json!({"refresh_token_rotation": "off", "refresh_token_life": "7776000"}));
+    assert_eq!(resolved.policy.reuse, RefreshReuse::Nonrotating);
+    assert_eq!(grant.endpoint.rules.grant_ttl, Some(90 * 24 * 3600));
 }
 
 fn answer(body: Value) -> WireAnswer {

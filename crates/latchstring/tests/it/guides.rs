@@ -1,7 +1,8 @@
 //! The examples of docs/auth, run as they stand: each `json` block with a connector is stored, each `http` block that
 //! asks `/proxy/` is asked, and the `http` blocks behind it are what has to arrive at the API (and, where one is an
 //! answer, what the API says to that). `…` stands for anything. A `json jwt` block is what the JWT in the request
-//! before it says. A `yaml` block is a connector of the project.
+//! before it says. A `yaml` block is a connector of the project, and a `json` block without a connector is an OAuth
+//! client, which the credential behind it uses.
 //!
 //! The hosts `api.example.com` and `auth.example.com` are one server here, told apart by their paths.
 
@@ -153,6 +154,24 @@ impl Api {
     }
 }
 
+impl Api {
+    /// A text with our server in place of the guide's hosts.
+    fn at_home(&self, text: &str) -> String {
+        let authority = self.url.split_once("://").unwrap().1;
+        ["https://api.example.com", "https://auth.example.com"]
+            .iter()
+            .fold(text.to_owned(), |text, host| text.replace(host, &self.url))
+            .replace("*.example.com", authority)
+    }
+
+    /// An OAuth client as the guide has it.
+    fn client(&self, text: &str) -> Value {
+        let mut client: Value = serde_json::from_str(&self.at_home(text)).unwrap();
+        client["hosts"] = json!([self.url.split_once("://").unwrap().1]);
+        client
+    }
+}
+
 fn compare(place: &str, expected: &Expected, seen: &Seen) {
     let Expected { request, jwt } = expected;
     let words = request.words();
@@ -195,7 +214,7 @@ fn run(app: &TestApp, path: &Path) -> usize {
     let api = Api::start(name == "mutual_tls");
     let blocks = blocks(&text);
     let prefix = format!("{}-", name.replace('_', "-"));
-    let (mut at, mut calls) = (0, 0);
+    let (mut at, mut calls, mut client) = (0, 0, None);
     while let Some(block) = blocks.get(at) {
         let place = format!("{name}.md:{}", block.line);
         at += 1;
@@ -203,6 +222,15 @@ fn run(app: &TestApp, path: &Path) -> usize {
             "json" => {
                 let mut credential: Value =
                     serde_json::from_str(&block.text).unwrap_or_else(|e| panic!("{place}: {e}"));
+                if credential.get("connector").is_none() {
+                    let made = app.done("POST", "/oauth-clients", &api.client(&block.text), 201);
+                    client = Some(made["id"].clone());
+                    continue;
+                }
+                if credential.get("oauth_client").is_some() {
+                    credential["oauth_client"] =
+                        client.clone().unwrap_or_else(|| panic!("{place}: no client above"));
+                }
                 let environments =
                     credential["values"].as_object_mut().unwrap_or_else(|| panic!("{place}: no values"));
                 environments.values_mut().for_each(|values| api.fill(values));
@@ -213,11 +241,8 @@ fn run(app: &TestApp, path: &Path) -> usize {
                 app.done("POST", "/credentials", &credential, 201);
             }
             "yaml" => {
-                let yaml = block
-                    .text
-                    .replace("https://api.example.com", &api.url)
-                    .replace("https://auth.example.com", &api.url)
-                    .replace("*.example.com", "127.0.0.1");
+                // The servers here speak plain http on a loopback port.
+                let yaml = api.at_home(&block.text).replace("\nbase_url:", "\nallow_http: true\nbase_url:");
                 let bearer = format!("Bearer {}", app.manage_key());
                 let headers = [("authorization", bearer.as_str()), ("content-type", "application/yaml")];
                 let url = app.at("/api/v1/projects/acme/connectors");
@@ -291,7 +316,7 @@ fn every_example_of_the_guides_is_what_is_sent() {
         .filter(|path| path.extension().is_some_and(|e| e == "md") && !path.ends_with("README.md"))
         .collect();
     guides.sort();
-    assert!(guides.len() >= 13, "{guides:?}");
+    assert!(guides.len() >= 18, "{guides:?}");
     for guide in guides {
         assert!(run(&app, &guide) > 0, "{}: no example", guide.display());
     }
@@ -309,9 +334,6 @@ fn every_method_has_a_guide_that_names_all_its_fields() {
     let mut missing: BTreeMap<String, Vec<String>> = BTreeMap::new();
     for method in http["auth_methods"].as_array().unwrap() {
         let kind = method["type"].as_str().unwrap();
-        if kind == "oauth2_authorization_code" {
-            continue;
-        }
         let guide = fs::read_to_string(folder().join(format!("{kind}.md")))
             .unwrap_or_else(|_| panic!("docs/auth/{kind}.md is missing"));
         assert!(index.contains(&format!("]({kind}.md)")), "{kind} is not in docs/auth/README.md");

@@ -3,8 +3,11 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::disallowed_methods)]
 
 mod bound;
+mod bounds;
 mod coded;
 mod commands;
+mod consent;
+mod disks;
 mod egress;
 mod freshness;
 mod guides;
@@ -13,10 +16,13 @@ mod kills;
 mod logs;
 mod masking;
 mod notices;
+mod operations;
 mod process;
 mod readme;
 mod records;
+mod rotation;
 mod schemes;
+mod soak;
 mod streaming;
 mod support;
 mod tokens;

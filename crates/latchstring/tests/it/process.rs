@@ -104,6 +104,53 @@ fn a_missing_root_key_stops_the_start_on_postgresql_too() {
     setup.start().stop();
 }
 
+/// Several servers that start for the first time on one database, each with a key file of its own: one wins.
+#[test]
+fn of_first_starts_side_by_side_one_wins_and_the_others_leave_no_key() {
+    for round in 0..3 {
+        let url = latchstring_testkit::postgres::Postgres::shared().fresh_database();
+        let setups: Vec<AppSetup> = (0..3).map(|_| setup().database(&url)).collect();
+        let mut children: Vec<_> = setups
+            .iter()
+            .map(|setup| {
+                setup
+                    .command(&["serve"])
+                    .stdout(std::process::Stdio::null())
+                    .stderr(fs::File::create(setup.folder().join("said")).unwrap())
+                    .spawn()
+                    .unwrap()
+            })
+            .collect();
+        let losers = latchstring_testkit::eventually("two of three to give up", || {
+            let ended: Vec<usize> = children
+                .iter_mut()
+                .enumerate()
+                .filter_map(|(number, child)| child.try_wait().unwrap().map(|_| number))
+                .collect();
+            (ended.len() >= 2).then_some(ended)
+        });
+        // The winner is still there a moment later.
+        std::thread::sleep(std::time::Duration::from_millis(300));
+        let winner = (0..3).find(|number| !losers.contains(number)).unwrap();
+        assert!(children[winner].try_wait().unwrap().is_none(), "round {round}: one serves");
+        for loser in losers {
+            let said = fs::read_to_string(setups[loser].folder().join("said")).unwrap();
+            let status = children[loser].wait().unwrap();
+            let last = said.trim_end().lines().last().unwrap_or_default();
+            assert_eq!(status.code(), Some(2), "round {round}: {said}");
+            assert!(last.contains("root key"), "round {round}: {said}");
+            assert!(
+                !setups[loser].data().join("root.key").exists(),
+                "round {round}: a key that opens nothing is left"
+            );
+        }
+        children[winner].kill().unwrap();
+        children[winner].wait().unwrap();
+        // What it made opens with its key.
+        setups[winner].clone().start().stop();
+    }
+}
+
 #[test]
 fn a_port_in_use_stops_the_start() {
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();

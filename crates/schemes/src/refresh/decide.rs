@@ -61,7 +61,10 @@ pub fn decide(row: &TokenRow, now: Timestamp, me: &str, need: Need, reuse: Reuse
     let or_use = |decision| if serves { Decision::Use } else { decision };
 
     if row.state == TokenState::NeedsReconnect {
-        return or_use(Decision::Refuse(Refusal::NeedsReconnect));
+        // What the API answered 401 to earns another 401, whatever life it has left.
+        let rejected = row.forced_at.zip(row.life).is_some_and(|(at, life)| at >= life.obtained_at);
+        let refuse = Decision::Refuse(Refusal::NeedsReconnect);
+        return if rejected { refuse } else { or_use(refuse) };
     }
     if row.state == TokenState::Empty && reuse != Reuse::Repeatable {
         return Decision::Refuse(Refusal::NeedsConsent);

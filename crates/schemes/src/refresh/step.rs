@@ -35,8 +35,8 @@ pub enum Step {
     /// deadline with no lease: it is cleared, the grant counts as dead, and a new fence keeps its
     /// sender from any step but a late Save.
     Orphan { seen_fence: i64, version: i64 },
-    /// If the lease is `owner`'s, whether or not it has run out: lease and intent are cleared, and a new
-    /// fence keeps `owner` from any step but a late Save. Only for an owner whose process is known to
+    /// If the lease is `owner`'s, whether or not it has run out: lease, intent and the note of a forced refresh
+    /// are cleared, and a new fence keeps `owner` from any step but a late Save. Only for an owner whose process is known to
     /// have ended: nobody is left who could get the answer, so asking again loses nothing that is not
     /// lost already, and saves a grant whose request never reached the provider.
     Bury { owner: String },
@@ -130,6 +130,7 @@ impl Step {
                 row.fence += 1;
                 row.lease = None;
                 row.intent = Intent::None;
+                row.forced_at = None;
             }
             Step::Replace { life } => store(row, *life),
         }

@@ -277,3 +277,13 @@ fn what_a_dead_process_left_open_is_cleared_and_it_can_do_nothing_more() {
     refused(&bury("b"), &held(SENT));
     refused(&bury("a"), &idle());
 }
+
+#[test]
+fn a_dead_grants_token_serves_while_it_lives_unless_the_api_refused_it() {
+    let alive = Life { obtained_at: Timestamp(10), fresh_until: None, expires_at: None };
+    let dead = |forced_at| TokenRow { state: TokenState::NeedsReconnect, forced_at, ..TokenRow::live(alive) };
+    let decided = |row: &TokenRow| decide(row, NOW, "b", Need::Usable, Reuse::SingleUse);
+    assert_eq!(decided(&dead(None)), Decision::Use);
+    assert_eq!(decided(&dead(Some(Timestamp(9)))), Decision::Use, "an earlier one was refused");
+    assert_eq!(decided(&dead(Some(NOW))), Decision::Refuse(Refusal::NeedsReconnect));
+}

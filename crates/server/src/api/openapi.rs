@@ -43,7 +43,9 @@ impl Modify for Ways {
             Lists answer `items` and `next_cursor`, read `limit` and `cursor`. Unknown fields of a body are a 422. Everything refused is \
             `application/problem+json` with `code`, `detail` and mostly `hint`. What is not yours and what does not exist answer the same 404. \
             `ETag` comes with what can be edited, `If-Match` is looked at (412). Every POST reads `Idempotency-Key`: repeated within a day, it \
-            answers as the first time and does nothing again.",
+            does nothing again and answers as the first time, with `Idempotency-Replayed: true`, to whoever may no less than then. In place \
+            of an answer that is not kept (what a call answered, what is shown once, what is larger than 64 KiB), or that is no longer for \
+            who asks, comes a 409 that says so. The same key with another request is a 422.",
         license(name = "Apache-2.0", identifier = "Apache-2.0"),
     ),
     modifiers(&Ways),
@@ -55,6 +57,7 @@ impl Modify for Ways {
         (name = "Projects", description = "Projects, members, service keys"),
         (name = "Secrets and variables", description = "Named values for templates, per environment"),
         (name = "Connectors", description = "What can be connected to, and how"),
+        (name = "OAuth clients", description = "Our registrations with providers; superusers make them"),
         (name = "Calls", description = "Operations and metadata; any other request goes through /proxy"),
         (name = "Webhooks", description = "Programs that are told of events"),
         (name = "Audit", description = "What happened, and who did it"),

@@ -20,7 +20,7 @@ use latchstring_model::id::{DataKeyId, ServerId};
 use latchstring_model::{Clock, Entropy};
 use latchstring_server::{Check, Options, router};
 use latchstring_store::audit::{AuditFilter, AuditItem};
-use latchstring_store::{OpenOptions, Paging, Store, audit};
+use latchstring_store::{OpenOptions, Paging, Store, audit, data_keys};
 use latchstring_testkit::postgres::Postgres;
 use latchstring_testkit::{FakeClock, SeededEntropy};
 use latchstring_vault::{KeyRing, Vault};
@@ -63,6 +63,7 @@ pub struct TestApp {
     pub broker: Arc<Broker>,
     pub store: Store,
     pub clock: FakeClock,
+    vault: Arc<Vault>,
     folder: PathBuf,
 }
 
@@ -117,6 +118,13 @@ impl TestApp {
             vault.new_data_key(DataKeyId::new(clock.now(), entropy.as_ref()), entropy.as_ref()).unwrap();
         vault.load_data_key(&data_key).unwrap();
         vault.set_active(&data_key.id).unwrap();
+        let vault = Arc::new(vault);
+        let mut tx = store.begin_upkeep().await.unwrap();
+        data_keys::create(&mut tx, &data_key.id, data_key.root_key.as_str(), &data_key.wrapped, clock.now())
+            .await
+            .unwrap();
+        data_keys::activate(&mut tx, &data_key.id).await.unwrap();
+        tx.commit().await.unwrap();
         let server = ServerId::new(clock.now(), entropy.as_ref());
         let egress = latchstring_egress::Settings {
             allow,
@@ -131,7 +139,7 @@ impl TestApp {
             clock: Arc::new(clock.clone()),
             entropy,
             store: store.clone(),
-            vault: Arc::new(vault),
+            vault: Arc::clone(&vault),
             egress: Arc::new(Egress::new(egress).unwrap()),
             journal: Arc::new(journal),
             server,
@@ -152,7 +160,7 @@ impl TestApp {
             ready: Arc::new(|| Box::pin(async { vec![Check { name: "database", trouble: None }] })),
             metrics: Arc::new(|| "latchstring_up 1\n".to_owned()),
         };
-        Self { router: router(Arc::clone(&broker), options), broker, store, clock, folder }
+        Self { router: router(Arc::clone(&broker), options), broker, store, clock, vault, folder }
     }
 
     pub fn call(&self, method: Method, path: &str) -> Call<'_> {
@@ -236,6 +244,14 @@ impl TestApp {
         let mut body = json!({"name": "robot", "environment": "staging"});
         body.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
         self.post(&format!("/api/v1/projects/{project}/api-keys"), body).key(&admin.key).is(201).await.json()
+    }
+
+    /// A new data key, and everything sealed anew under it.
+    pub async fn rotate_data_keys(&self) -> latchstring_broker::keys::data::Resealed {
+        let server = ServerId::new(self.clock.now(), &SeededEntropy::new(9));
+        let entropy = SeededEntropy::new(10);
+        let rotate = latchstring_broker::keys::data::rotate_data_keys;
+        rotate(&self.store, &self.vault, &server, &self.clock, &entropy).await.unwrap()
     }
 
     /// What a project's people see of the audit trail, newest first.

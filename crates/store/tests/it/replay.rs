@@ -15,7 +15,7 @@ mod refresh_sim {
 use latchstring_model::Timestamp;
 use latchstring_schemes::refresh::{Intent, Lease, Step, TokenRow};
 use latchstring_store::tokens;
-use latchstring_testkit::{figure, long};
+use latchstring_testkit::{figure, rounds};
 use sqlx::Connection;
 
 use self::refresh_sim::world::World;
@@ -49,7 +49,7 @@ fn moved(row: &TokenRow, by: i64) -> TokenRow {
 both! {
     async fn the_simulations_traces_are_the_same_on_a_real_database(store, home) {
         let mut connection = sqlx::AnyConnection::connect(&home.url).await.unwrap();
-        let seeds = if long() { 2_000 } else { 60 };
+        let seeds = rounds(60, 2_000) as u64;
         let (mut steps, mut refused, mut cut) = (0_u32, 0_u32, 0_u32);
         let key = fresh_row(&store).await;
         for seed in 0..seeds {
@@ -68,7 +68,7 @@ both! {
                     cut += 1;
                     break;
                 }
-                let mut tx = store.begin_upkeep().await.unwrap();
+                let tx = store.begin_upkeep().await.unwrap();
                 let now = tx.db_now().millis();
                 tx.rollback().await.unwrap();
                 let ahead = traced.at - (now - offset);
@@ -89,7 +89,7 @@ both! {
                 before = traced.row;
             }
         }
-        assert!(steps > 10 * seeds as u32 && refused > 0, "{steps} steps, {refused} refused, {cut} seeds cut short");
+        assert!(steps > 10 * u32::try_from(seeds).unwrap() && refused > 0, "{steps} steps, {refused} refused, {cut} seeds cut short");
         figure(&format!("steps of {seeds} simulated seeds, the same on {:?}", store.dialect()), steps);
         connection.close().await.unwrap();
     }

@@ -76,6 +76,19 @@ fn an_answer_before_the_token_is_stored_is_found() {
     assert!(found(Bug::AnswerBeforePersist).1.contains("not stored"));
 }
 
+/// What is replayed on real databases is what happened here.
+#[test]
+fn a_trace_is_the_story_of_its_row() {
+    for seed in 0..50 {
+        let (mut row, trace) = World::traced(seed);
+        assert!(!trace.is_empty());
+        for traced in trace {
+            let done = traced.step.apply(&mut row, latchstring_model::Timestamp(traced.at));
+            assert_eq!((done, &row), (traced.done, &traced.row), "seed {seed}, {:?}", traced.step);
+        }
+    }
+}
+
 #[test]
 fn a_living_process_that_is_taken_for_dead_is_found() {
     assert!(found(Bug::BuryTheLiving).1.contains("at once"));
