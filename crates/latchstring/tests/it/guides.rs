@@ -228,7 +228,8 @@ fn run(app: &TestApp, path: &Path) -> usize {
                     continue;
                 }
                 if credential.get("oauth_client").is_some() {
-                    credential["oauth_client"] = client.clone().unwrap_or_else(|| panic!("{place}: no client above"));
+                    credential["oauth_client"] =
+                        client.clone().unwrap_or_else(|| panic!("{place}: no client above"));
                 }
                 let environments =
                     credential["values"].as_object_mut().unwrap_or_else(|| panic!("{place}: no values"));
