@@ -633,7 +633,7 @@ verify: {{get: /resource, account: sub}}
     );
     let cookies = format!("{}; {flow}", scene.world.ada.cookie);
     let back = path_of(&scene.oidc.browse(&location));
-    let page = scene.come_back(&format!("{back}&realmId=4711"), &cookies).await;
+    let page = scene.come_back(&format!("{back}&realmId=123456"), &cookies).await;
     assert_eq!(page.status, 200, "{}", page.text);
     let path = format!("/api/v1/credentials/{id}/verify");
     let shown = scene
@@ -646,7 +646,7 @@ verify: {{get: /resource, account: sub}}
         .json();
     assert_eq!(
         (&shown["status"], &shown["request"]["headers"]["x-realm"]),
-        (&json!("verified"), &json!("4711")),
+        (&json!("verified"), &json!("******")),
         "{shown}"
     );
     assert_eq!(scene.call().await.status, 200);
@@ -660,7 +660,7 @@ verify: {{get: /resource, account: sub}}
         .is(200)
         .await
         .json();
-    assert_eq!(shown["request"]["headers"]["x-realm"], "4711", "{shown}");
+    assert_eq!(shown["request"]["headers"]["x-realm"], "******", "{shown}");
 
     // Without a refresh token, where one must come: the old grant stays, and the connector's hint is shown.
     scene.oidc.set(&json!({"fail_next": [{"status": 200, "body": {"access_token": "abc", "expires_in": 60, "scope": "openid read"}}]}));
