@@ -317,6 +317,7 @@ auth_methods:
         assert_eq!(told.status, 200, "{}", told.text);
         assert!(told.text.contains("not granted: <code>write</code>") && told.text.contains("href=\"/x\""), "{}", told.text);
         assert_eq!(scene.environment(&id).await["scopes"], json!(["openid", "read"]));
+        assert_eq!(scene.call().await.json()["scope"], "openid read");
 
         // Added later, what there is stays; asked for nothing more, it stays too.
         scene.oidc.set(&json!({"reject_scope": ""}));
