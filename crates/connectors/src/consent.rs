@@ -116,7 +116,7 @@ mod tests {
         let salesforce = builtin("salesforce");
         let method = salesforce.consent_methods().next().unwrap();
         assert_eq!(method.endpoint("token_endpoint"), NamedEndpoint::Depends);
-        assert_eq!(method.default_scopes().0, ["api", "refresh_token"]);
+        assert_eq!(method.default_scopes().0, ["api", "id", "refresh_token"]);
         assert!(builtin("shopify").consent_methods().all(AuthMethod::without_pkce));
         assert_eq!(builtin("shopify").consent_methods().next().unwrap().client_auth(), Some("post"));
         let http = builtin("http");

@@ -1,9 +1,10 @@
 //! The link is opened: in a session of the person who asked, the browser gets the flow's cookie and goes to the
 //! provider with a new `state` and PKCE challenge. Opened again, it does so again; what was given out before is void.
 
+use http::HeaderValue;
 use latchstring_model::id::ConsentId;
 use latchstring_model::problem::Refused;
-use latchstring_model::{Code, Problem, SecretString};
+use latchstring_model::{Code, Problem};
 use latchstring_schemes::oauth2::{Grant, PkceVerifier};
 use latchstring_store::consents::{self, ConsentRow, State};
 
@@ -16,8 +17,8 @@ use crate::{Broker, refusals};
 
 /// Where the browser goes, and what it takes along.
 pub struct Started {
-    /// At the provider. Holds `state`.
-    pub url: SecretString,
+    /// `Location`: the provider's page. Holds `state`, and is marked as sensitive.
+    pub location: HeaderValue,
     /// `Set-Cookie`.
     pub cookie: String,
 }
@@ -93,7 +94,9 @@ impl Broker {
         let state = random::new_token(&*self.parts.entropy);
         let browser = random::new_token(&*self.parts.entropy);
         let verifier = PkceVerifier::new(&*self.parts.entropy);
-        let url = grant.authorize_url(&state, &verifier);
+        let mut location = HeaderValue::try_from(grant.authorize_url(&state, &verifier).expose())
+            .map_err(|_| refusals::internal(&"the provider's address cannot stand in a redirect"))?;
+        location.set_sensitive(true);
         let aad = consent_aad(&row.id, row.sealed_version + 1);
         let sealed = self.seal(&aad, verifier.expose().as_bytes())?;
         let started = consents::Started {
@@ -117,6 +120,6 @@ impl Broker {
             browser.expose(),
             if secure { "; Secure" } else { "" }
         );
-        Ok(Started { url, cookie })
+        Ok(Started { location, cookie })
     }
 }

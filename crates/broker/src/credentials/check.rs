@@ -287,7 +287,11 @@ impl Broker {
             Some(shown) => (Some(shown.request_json()), Some(shown.response_json())),
             None => (None, None),
         };
-        let token = if staged.is_empty() { "" } else { " The token endpoint gave a new token." };
+        let token = if staged.iter().all(|staged| staged.stored.is_some()) {
+            ""
+        } else {
+            " The token endpoint gave a new token."
+        };
         let status = tried.shown.as_ref().and_then(|shown| shown.status);
         let explanation = match (asked, status) {
             (true, Some(status)) => format!("The API accepted the credential: it answered {status}.{token}"),

@@ -56,17 +56,7 @@ pub async fn start(
     }
     match Box::pin(app.door().start_consent(&actor, &token)).await {
         Ok(started) => {
-            // Holds `state`: not to be found in a log of headers.
-            let mut location = HeaderValue::try_from(started.url.expose())
-                .map_err(|_| {
-                    Problem::new(
-                        latchstring_model::Code::Internal,
-                        "The provider's address cannot stand in a redirect.",
-                    )
-                })
-                .map_err(Box::new)?;
-            location.set_sensitive(true);
-            Ok((StatusCode::SEE_OTHER, set_cookie(started.cookie)?, [(header::LOCATION, location)])
+            Ok((StatusCode::SEE_OTHER, set_cookie(started.cookie)?, [(header::LOCATION, started.location)])
                 .into_response())
         }
         Err(problem) => Ok(failed(&problem, None)),

@@ -317,6 +317,7 @@ auth_methods:
         assert_eq!(told.status, 200, "{}", told.text);
         assert!(told.text.contains("not granted: <code>write</code>") && told.text.contains("href=\"/x\""), "{}", told.text);
         assert_eq!(scene.environment(&id).await["scopes"], json!(["openid", "read"]));
+        assert_eq!(scene.call().await.json()["scope"], "openid read");
 
         // Added later, what there is stays; asked for nothing more, it stays too.
         scene.oidc.set(&json!({"reject_scope": ""}));
@@ -622,23 +623,45 @@ verify: {{get: /resource, account: sub}}
         "name": "Books", "connector": "books", "auth_method": "oauth", "oauth_client": client["id"],
         "values": {"production": {}}, "shares": [{"project": "acme", "slug": "drive", "grants": {"staging": "production"}}],
     });
-    let made = scene.world.app.post("/api/v1/credentials", body).key(&scene.world.ada.key).is(201).await.json();
+    let made =
+        scene.world.app.post("/api/v1/credentials", body).key(&scene.world.ada.key).is(201).await.json();
     let id = made["id"].as_str().unwrap().to_owned();
 
     let (location, flow) = scene.start(&scene.authorize(&id, json!({})).await).await;
-    assert!(location.contains("access_type=offline") && location.contains("code_challenge_method=S256"), "{location}");
+    assert!(
+        location.contains("access_type=offline") && location.contains("code_challenge_method=S256"),
+        "{location}"
+    );
     let cookies = format!("{}; {flow}", scene.world.ada.cookie);
     let back = path_of(&scene.oidc.browse(&location));
-    let page = scene.come_back(&format!("{back}&realmId=4711"), &cookies).await;
+    let page = scene.come_back(&format!("{back}&realmId=123456"), &cookies).await;
     assert_eq!(page.status, 200, "{}", page.text);
     let path = format!("/api/v1/credentials/{id}/verify");
-    let shown = scene.world.app.post(&path, json!({"environment": "production"})).key(&scene.world.ada.key).is(200).await.json();
-    assert_eq!((&shown["status"], &shown["request"]["headers"]["x-realm"]), (&json!("verified"), &json!("4711")), "{shown}");
+    let shown = scene
+        .world
+        .app
+        .post(&path, json!({"environment": "production"}))
+        .key(&scene.world.ada.key)
+        .is(200)
+        .await
+        .json();
+    assert_eq!(
+        (&shown["status"], &shown["request"]["headers"]["x-realm"]),
+        (&json!("verified"), &json!("******")),
+        "{shown}"
+    );
     assert_eq!(scene.call().await.status, 200);
     // A renewal does not repeat it, and it stays.
     assert_eq!(renewals(&scene).await, 1);
-    let shown = scene.world.app.post(&path, json!({"environment": "production"})).key(&scene.world.ada.key).is(200).await.json();
-    assert_eq!(shown["request"]["headers"]["x-realm"], "4711", "{shown}");
+    let shown = scene
+        .world
+        .app
+        .post(&path, json!({"environment": "production"}))
+        .key(&scene.world.ada.key)
+        .is(200)
+        .await
+        .json();
+    assert_eq!(shown["request"]["headers"]["x-realm"], "******", "{shown}");
 
     // Without a refresh token, where one must come: the old grant stays, and the connector's hint is shown.
     scene.oidc.set(&json!({"fail_next": [{"status": 200, "body": {"access_token": "abc", "expires_in": 60, "scope": "openid read"}}]}));
