@@ -48,7 +48,7 @@ class Handler:
             "from": envelope.mail_from,
             "to": envelope.rcpt_tos,
             "hello": session.host_name,
-            "tls": session.ssl is not None,
+            "tls": session.ssl is not None or server.transport.get_extra_info("ssl_object") is not None,
             "auth": getattr(session, "who", None),
             "headers": {name: str(value) for name, value in mail.items()},
             "body": mail.get_content(),

@@ -84,6 +84,12 @@ pub fn run(root: &Path, args: &[&str]) -> Done {
     }
     if plan.lint {
         report.check("lint", || run::run(&mut lint(root)));
+        match deny(root, plan.long) {
+            Some(mut deny) => report.check("deny", || run::run(&mut deny)),
+            None => {
+                println!("deny: not run, cargo-deny is not installed (cargo install cargo-deny --locked)")
+            }
+        }
     }
     if plan.unit {
         report.tests("unit", || counted(&mut unit(root, &plan)));
@@ -101,6 +107,22 @@ fn lint(root: &Path) -> Command {
     let mut clippy = cargo(root);
     locked(clippy.arg("clippy")).args(["--workspace", "--all-targets", "--", "-D", "warnings"]);
     clippy
+}
+
+/// Licences, sources and crates that must not be, where cargo-deny is there: building it takes longer than all else in
+/// CI. Advisories are asked for with `--long` only: they come over the network, and change without a change of ours.
+fn deny(root: &Path, long: bool) -> Option<Command> {
+    let there = cargo(root).args(["deny", "--version"]).output().is_ok_and(|output| output.status.success());
+    let mut deny = cargo(root);
+    deny.arg("deny");
+    if !long {
+        deny.arg("--offline");
+    }
+    deny.args(["check", "bans", "licenses", "sources"]);
+    if long {
+        deny.arg("advisories");
+    }
+    there.then_some(deny)
 }
 
 fn unit(root: &Path, plan: &Plan) -> Command {

@@ -133,9 +133,7 @@ impl Broker {
     /// operator added (LATCHSTRING_EXTRA_HOSTS).
     pub(crate) fn may_pin(&self, definition: &Definition, origin: &Origin) -> HostVerdict {
         let extra = self.settings.extra_hosts.iter().any(|(connector, host, port)| {
-            *connector == definition.id
-                && *host == origin.host
-                && port.map_or(origin.port == 443 || origin.port == 80, |port| port == origin.port)
+            *connector == definition.id && *host == origin.host && port.is_none_or(|port| port == origin.port)
         });
         if extra { HostVerdict::Allowed } else { definition.host_verdict(origin) }
     }

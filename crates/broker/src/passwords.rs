@@ -16,7 +16,7 @@ use tokio::sync::Semaphore;
 use crate::refusals;
 
 /// Shortest and longest password, in characters and bytes. The upper bound keeps hashing from being a weapon.
-pub const SHORTEST: usize = 10;
+pub const SHORTEST: usize = 8;
 pub const LONGEST: usize = 256;
 
 /// Passwords that are worked on at once: 19 MiB each.

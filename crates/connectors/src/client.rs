@@ -108,7 +108,7 @@ pub struct OAuthClient {
 impl OAuthClient {
     /// Whether secret, codes and tokens may be sent there, as far as the client says.
     pub fn may_go(&self, address: &Address) -> bool {
-        self.hosts.is_empty() || self.hosts.iter().any(|pattern| pattern.fits(&address.origin))
+        self.hosts.is_empty() || self.hosts.iter().any(|pattern| pattern.fits_host(&address.origin))
     }
 
     /// The client as the token endpoint sees it. `None` when a secret or key that its method needs is missing.

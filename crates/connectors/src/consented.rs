@@ -109,7 +109,8 @@ fn as_the_provider_wants(
         (Some("basic_raw"), Some(secret)) => {
             client.auth = ClientAuth::Basic { secret: secret.clone(), raw: true };
         }
-        (Some("custom" | "tls"), _) => client.auth = ClientAuth::Silent,
+        (Some("tls" | "tls_client_auth" | "self_signed_tls_client_auth"), _) => client.auth = ClientAuth::Tls,
+        (Some("custom"), _) => client.auth = ClientAuth::Silent,
         _ => {}
     }
     if let (ClientAuth::PrivateKeyJwt(own), Some(audience)) =

@@ -178,6 +178,13 @@ impl HostPattern {
         })
     }
 
+    /// As [`HostPattern::fits`], but without a port any is meant: for lists of hosts that people set for what is
+    /// theirs (a secret, an OAuth client), rather than for all users of a connector.
+    pub fn fits_host(&self, origin: &Origin) -> bool {
+        let port = self.port.unwrap_or(origin.port);
+        Self { port: Some(port), ..self.clone() }.fits(origin)
+    }
+
     pub fn fits(&self, origin: &Origin) -> bool {
         if self.any {
             return true;

@@ -5,6 +5,7 @@ use std::future::Future;
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -80,10 +81,14 @@ where
     IO: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     let stop = shared.stop.clone();
-    let io = TokioIo::new(Explained::new(io, Arc::clone(&shared)));
-    let service = service_fn(move |request| answer(Arc::clone(&shared), request, address));
     match version {
         Version::Http1 => {
+            let served = Arc::new(AtomicBool::new(false));
+            let io = TokioIo::new(Explained::new(io, Arc::clone(&shared), Arc::clone(&served)));
+            let service = service_fn(move |request| {
+                served.store(true, Ordering::Relaxed);
+                answer(Arc::clone(&shared), request, address)
+            });
             let connection = http1::Builder::new()
                 .timer(TokioTimer::new())
                 .header_read_timeout(HEADER_TIME)
@@ -94,6 +99,8 @@ where
             until_stopped(connection, |connection| connection.graceful_shutdown(), stop).await;
         }
         Version::Http2 => {
+            let io = TokioIo::new(io);
+            let service = service_fn(move |request| answer(Arc::clone(&shared), request, address));
             let connection = http2::Builder::new(TokioExecutor::new())
                 .timer(TokioTimer::new())
                 .max_header_list_size(HEADER_BYTES as u32)

@@ -1,12 +1,13 @@
 //! Requests that hyper cannot read are refused by hyper itself, with an empty 400 that says nothing. It is put into
 //! our own words on its way out: every answer of ours has a code, and those of `/proxy` a call's id.
 //!
-//! hyper's own 400 is told from all others by what it lacks: answers of the API's and of ours have a body or the
-//! call's id.
+//! Only before the first request of a connection that could be read: from then on what is written may be an
+//! upstream's bytes, which may look like anything, and must go out as they are.
 
 use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, ready};
 
 use latchstring_model::{Code, Problem};
@@ -25,6 +26,8 @@ pub struct Explained<IO> {
     io: IO,
     /// Names the calls that came to nothing.
     shared: Arc<Shared>,
+    /// A request of this connection was read: nothing is put into other words any more.
+    served: Arc<AtomicBool>,
     /// The beginning of what was read last.
     start: [u8; REMEMBERED],
     filled: usize,
@@ -33,8 +36,8 @@ pub struct Explained<IO> {
 }
 
 impl<IO> Explained<IO> {
-    pub fn new(io: IO, shared: Arc<Shared>) -> Self {
-        Self { io, shared, start: [0; REMEMBERED], filled: 0, instead: None }
+    pub fn new(io: IO, shared: Arc<Shared>, served: Arc<AtomicBool>) -> Self {
+        Self { io, shared, served, start: [0; REMEMBERED], filled: 0, instead: None }
     }
 
     fn explanation(&self) -> Vec<u8> {
@@ -80,6 +83,9 @@ impl<IO: AsyncRead + Unpin> AsyncRead for Explained<IO> {
         let this = self.get_mut();
         let before = buf.filled().len();
         ready!(Pin::new(&mut this.io).poll_read(cx, buf))?;
+        if this.served.load(Ordering::Relaxed) {
+            return Poll::Ready(Ok(()));
+        }
         let new = buf.filled().get(before..).unwrap_or_default();
         this.filled = new.len().min(REMEMBERED);
         if let (Some(start), Some(new)) = (this.start.get_mut(..this.filled), new.get(..this.filled)) {
@@ -112,7 +118,7 @@ impl<IO: AsyncWrite + Unpin> AsyncWrite for Explained<IO> {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
         ready!(this.poll_instead(cx))?;
-        if is_hypers_own(buf) {
+        if !this.served.load(Ordering::Relaxed) && is_hypers_own(buf) {
             this.instead = Some((this.explanation(), 0));
             // Accepted; it goes out now or with the flush.
             if let Poll::Ready(Err(error)) = this.poll_instead(cx) {

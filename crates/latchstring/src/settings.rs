@@ -441,8 +441,12 @@ impl Settings {
     }
 }
 
-/// A variable that looks like ours and is none is a setting that somebody believes in: it stops the start.
-pub fn refuse_unknown_variables() -> Result<(), SettingError> {
+/// A variable whose name is nearly that of a setting is a setting that somebody believes in: it stops the start.
+/// Other names that begin like ours are given back, to be named in the log.
+pub fn unknown_variables() -> Result<Vec<String>, SettingError> {
+    /// Signs that a mistyped name differs by.
+    const MISTYPED: usize = 3;
+    let mut strangers = Vec::new();
     for (name, _) in std::env::vars_os() {
         let Some(name) = name.to_str().filter(|name| name.starts_with("LATCHSTRING_")) else { continue };
         if name.starts_with("LATCHSTRING_TEST_")
@@ -451,16 +455,17 @@ pub fn refuse_unknown_variables() -> Result<(), SettingError> {
         {
             continue;
         }
-        let nearest = NAMES
-            .iter()
-            .map(|(_, _, env)| *env)
-            .max_by(|a, b| strsim::jaro_winkler(a, name).total_cmp(&strsim::jaro_winkler(b, name)));
-        return Err(SettingError(format!(
-            "{name} is no setting of Latchstring; did you mean {}?",
-            nearest.unwrap_or("another name")
-        )));
+        let distance = |known: &&str| strsim::damerau_levenshtein(known, name);
+        match NAMES.iter().map(|(_, _, env)| *env).min_by_key(distance) {
+            Some(nearest) if distance(&nearest) <= MISTYPED => {
+                return Err(SettingError(format!(
+                    "{name} is no setting of Latchstring; did you mean {nearest}?"
+                )));
+            }
+            _ => strangers.push(name.to_owned()),
+        }
     }
-    Ok(())
+    Ok(strangers)
 }
 
 #[cfg(test)]

@@ -10,10 +10,13 @@
 //! | `/` | nothing | what there is, and the credentials |
 //! | `/v1/…` | any of the four | `me`, `people`, `people/{id}`, `events`, `limited`, `status/{code}` |
 //! | `/api-key/v1/…`, `/basic/v1/…`, `/bearer/v1/…`, `/jwt/v1/…` | that one | the same |
-//! | `/oauth/token`, `/oauth/revoke` | a client or an assertion | RFC 6749, 7523, 7009 |
+//! | `/oauth/authorize` | a person in a browser | a page that asks for consent (RFC 6749 section 4.1, PKCE) |
+//! | `/oauth/token`, `/oauth/revoke` | a client, a code or an assertion | RFC 6749, 7523, 7009 |
+//! | `/oauth/userinfo` | an access token | whose it is |
 //! | `/echo`, `/echo/…` | nothing | the request, its secrets masked; `?unmasked=true` does not |
 
 mod access;
+mod consent;
 mod demo;
 mod form;
 mod jwt;
@@ -48,6 +51,7 @@ struct Sandbox {
     clock: Arc<dyn Clock>,
     entropy: Arc<dyn Entropy>,
     tokens: token::Tokens,
+    consents: consent::Consents,
     people: people::People,
     limit: samples::Limit,
 }
@@ -89,6 +93,7 @@ pub fn router(base_url: &str, clock: Arc<dyn Clock>, entropy: Arc<dyn Entropy>) 
         clock,
         entropy,
         tokens: token::Tokens::default(),
+        consents: consent::Consents::default(),
         people: people::People::default(),
         limit: samples::Limit::default(),
     });
@@ -109,6 +114,8 @@ pub fn router(base_url: &str, clock: Arc<dyn Clock>, entropy: Arc<dyn Entropy>) 
         .nest("/basic/v1", resources(Demand::Only(Proof::Basic)))
         .nest("/bearer/v1", resources(Demand::Only(Proof::AccessToken)))
         .nest("/jwt/v1", resources(Demand::Only(Proof::SignedJwt)))
+        .route("/oauth/authorize", get(consent::ask).post(consent::answer))
+        .route("/oauth/userinfo", get(consent::userinfo))
         .route("/oauth/token", post(token::token))
         .route("/oauth/revoke", post(token::revoke))
         .route("/echo", any(samples::echo))
@@ -148,8 +155,10 @@ async fn index(State(sandbox): State<Arc<Sandbox>>) -> Json<Value> {
             "/v1/limited": "three requests in ten seconds, then 429",
             "/v1/status/{code}": "that status",
             "/api-key/v1/…, /basic/v1/…, /bearer/v1/…, /jwt/v1/…": "the same, with that one credential only",
-            "/oauth/token": "client_credentials and urn:ietf:params:oauth:grant-type:jwt-bearer",
-            "/oauth/revoke": "ends an access token",
+            "/oauth/authorize": "a page that asks a person for consent (authorization code with PKCE)",
+            "/oauth/token": "client_credentials, authorization_code, refresh_token and urn:ietf:params:oauth:grant-type:jwt-bearer",
+            "/oauth/userinfo": "whose access token it is",
+            "/oauth/revoke": "ends an access token or a refresh token",
             "/echo": "what you sent, with its secrets masked",
         },
         "credentials": {

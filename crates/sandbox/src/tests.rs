@@ -387,3 +387,81 @@ async fn it_is_served_on_loopback_and_nowhere_else() {
     );
     server.abort();
 }
+
+fn s256(verifier: &str) -> String {
+    let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, verifier.as_bytes());
+    base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(digest)
+}
+
+#[tokio::test]
+async fn a_person_consents_and_the_grant_rotates() {
+    let world = World::new();
+    let back = "http%3A%2F%2F127.0.0.1%3A5282%2Fcallback";
+    let ask = format!(
+        "/oauth/authorize?response_type=code&client_id={}&redirect_uri={back}&state=a%26b&scope=people%3Aread+people%3Awrite&code_challenge={}&code_challenge_method=S256",
+        DEMO.client_id,
+        s256("a verifier")
+    );
+    let page = world.get(&ask, &[]).await;
+    assert!(
+        page.text.contains("value=\"people:write\" checked") && page.header("x-frame-options") == "DENY",
+        "{}",
+        page.text
+    );
+    for wrong in [
+        ask.replace(DEMO.client_id, "x"),
+        ask.replace("127.0.0.1", "evil.example"),
+        ask.replace("S256", "plain"),
+        ask.replace("people%3Awrite", "admin"),
+    ] {
+        assert_eq!(world.get(&wrong, &[]).await.status, 400, "{wrong}");
+    }
+    let send = async |body: &str| world.send("POST", &ask, &[FORM], body).await.header("location").to_owned();
+    assert!(send("answer=deny").await.starts_with("http://127.0.0.1:5282/callback?error=access_denied"));
+    let allowed = send("granted=people%3Aread&answer=allow").await;
+    assert!(allowed.ends_with("&state=a%26b&iss=http%3A%2F%2F127.0.0.1%3A5283"), "{allowed}");
+    let code = allowed.split("code=").nth(1).unwrap().split('&').next().unwrap().to_owned();
+
+    let basic = format!("Basic {}", STANDARD.encode(format!("{}:{}", DEMO.client_id, DEMO.client_secret)));
+    let token =
+        async |form: &str| world.send("POST", "/oauth/token", &[FORM, ("authorization", &basic)], form).await;
+    let exchange = |code: &str, verifier: &str| {
+        format!("grant_type=authorization_code&code={code}&redirect_uri={back}&code_verifier={verifier}")
+    };
+    let first = token(&exchange(&code, "a+verifier")).await.json();
+    assert_eq!(
+        (first["scope"].as_str(), first["token_type"].as_str()),
+        (Some("people:read"), Some("Bearer"))
+    );
+    assert_eq!(
+        token(&exchange(&code, "a+verifier")).await.json()["error"],
+        "invalid_grant",
+        "a code is good once"
+    );
+    let bearer = format!("Bearer {}", first["access_token"].as_str().unwrap());
+    assert_eq!(world.get("/v1/me", &[("authorization", &bearer)]).await.json()["subject"], DEMO.subject);
+    assert_eq!(
+        world.get("/oauth/userinfo", &[("authorization", &bearer)]).await.json()["email"],
+        DEMO.subject
+    );
+    assert_eq!(world.get("/oauth/userinfo", &[]).await.status, 401);
+
+    let renew = |token: &Value| format!("grant_type=refresh_token&refresh_token={}", token.as_str().unwrap());
+    let second = token(&renew(&first["refresh_token"])).await.json();
+    assert_ne!(second["refresh_token"], first["refresh_token"]);
+    assert_eq!(token(&renew(&first["refresh_token"])).await.json()["error"], "invalid_grant", "used once");
+    let form = format!("token={}", second["refresh_token"].as_str().unwrap());
+    assert_eq!(
+        world.send("POST", "/oauth/revoke", &[FORM, ("authorization", &basic)], &form).await.status,
+        200
+    );
+    assert_eq!(token(&renew(&second["refresh_token"])).await.json()["error"], "invalid_grant");
+
+    // Another verifier, another redirect_uri, a code that is too old.
+    for (verifier, wait) in [("another", 0), ("a+verifier", 61)] {
+        let allowed = send("granted=people%3Aread&answer=allow").await;
+        let code = allowed.split("code=").nth(1).unwrap().split('&').next().unwrap().to_owned();
+        world.clock.0.fetch_add(wait, Ordering::SeqCst);
+        assert_eq!(token(&exchange(&code, verifier)).await.json()["error"], "invalid_grant");
+    }
+}

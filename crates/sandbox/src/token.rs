@@ -144,9 +144,15 @@ fn answer(sandbox: &Sandbox, headers: &HeaderMap, body: &Bytes) -> Result<Respon
             client(headers, &params)?;
             DEMO.client_id.to_owned()
         }
+        Some(kind @ ("authorization_code" | "refresh_token")) => {
+            client(headers, &params)?;
+            return consented(sandbox, kind, &params);
+        }
         Some(JWT_BEARER) => by_assertion(sandbox, &params)?,
         Some(_) => {
-            let text = format!("The sandbox knows client_credentials and {JWT_BEARER}.");
+            let text = format!(
+                "The sandbox knows client_credentials, authorization_code, refresh_token and {JWT_BEARER}."
+            );
             return Err(OAuthError::new("unsupported_grant_type", text));
         }
         None => return Err(OAuthError::new("invalid_request", "grant_type is missing.")),
@@ -156,6 +162,27 @@ fn answer(sandbox: &Sandbox, headers: &HeaderMap, body: &Bytes) -> Result<Respon
     let token = sandbox.tokens.make(&subject, scopes, sandbox.now(), sandbox.entropy.as_ref());
     let body =
         json!({"access_token": token, "token_type": "Bearer", "expires_in": TOKEN_TTL, "scope": scope});
+    let mut response = Json(body).into_response();
+    no_store(response.headers_mut());
+    Ok(response)
+}
+
+/// A token on behalf of the person who agreed (RFC 6749 sections 4.1.3 and 6). Refresh tokens are used once.
+fn consented(sandbox: &Sandbox, kind: &str, params: &Params) -> Result<Response, OAuthError> {
+    let text = |name: &str| params.get(name).map(String::as_str).unwrap_or_default();
+    let (consents, now) = (&sandbox.consents, sandbox.now());
+    let scopes = if kind == "refresh_token" {
+        consents.renew(text("refresh_token")).ok_or("the refresh token is unknown or was used before")
+    } else {
+        consents.take(text("code"), text("redirect_uri"), text("code_verifier"), now)
+    }
+    .map_err(|why| OAuthError::new("invalid_grant", format!("Refused: {why}.")))?;
+    let refresh = consents.keep(&scopes, sandbox.entropy.as_ref());
+    let scope = scopes.join(" ");
+    let token = sandbox.tokens.make(DEMO.subject, scopes, now, sandbox.entropy.as_ref());
+    let body = json!({
+        "access_token": token, "token_type": "Bearer", "expires_in": TOKEN_TTL, "refresh_token": refresh, "scope": scope,
+    });
     let mut response = Json(body).into_response();
     no_store(response.headers_mut());
     Ok(response)
@@ -228,7 +255,9 @@ pub async fn revoke(State(sandbox): State<Arc<Sandbox>>, headers: HeaderMap, bod
     let done = read(&headers, &body).and_then(|params| {
         client(&headers, &params)?;
         // An unknown token is as good as a revoked one (RFC 7009 section 2.2).
-        sandbox.tokens.revoke(params.get("token").map(String::as_str).unwrap_or_default());
+        let token = params.get("token").map(String::as_str).unwrap_or_default();
+        sandbox.tokens.revoke(token);
+        sandbox.consents.renew(token);
         Ok(())
     });
     match done {

@@ -10,6 +10,7 @@ use latchstring_model::entity::Principal;
 use latchstring_model::id::{CredentialId, DataKeyId, OAuthClientId, ProjectId, UserId};
 use serde::{Deserialize, Serialize};
 
+use crate::credentials::CredentialRow;
 use crate::error::{Result, StoreError};
 use crate::page::{Page, Paging};
 use crate::sql::{Columns, fold, json, statements};
@@ -125,6 +126,12 @@ statements! {
         ORDER BY o.id LIMIT $3");
     LIST_OF_MEMBER = concat!("SELECT ", columns!(), " FROM oauth_clients o WHERE o.id > $1 AND ", of_member!(), "
         ORDER BY o.id LIMIT $3");
+    OFFERED = "SELECT o.id, o.name, o.connector FROM oauth_clients o WHERE o.client_id IS NOT NULL
+        AND (o.is_global = 1
+             OR EXISTS (SELECT 1 FROM oauth_client_projects a WHERE a.client_id = o.id AND a.project_id = $1))
+        ORDER BY o.id";
+    OFFERED_TO_MEMBER = concat!("SELECT o.id, o.name, o.connector FROM oauth_clients o
+        WHERE o.client_id IS NOT NULL AND o.id > $1 AND ", of_member!(), " ORDER BY o.id");
     AVAILABLE = "SELECT o.id FROM oauth_clients o WHERE o.id = $1
         AND (o.is_global = 1
              OR EXISTS (SELECT 1 FROM oauth_client_projects a WHERE a.client_id = o.id AND a.project_id = $2))";
@@ -154,6 +161,10 @@ statements! {
         ORDER BY c.id";
     END_TOKENS = "UPDATE tokens SET state = 'needs_reconnect', retry_at = NULL, last_error = $1, updated_at = $2
         WHERE state = 'live' AND credential_id IN (SELECT c.id FROM credentials c WHERE c.oauth_client_id = $3)";
+    END_TOKENS_OF = "UPDATE tokens SET state = 'needs_reconnect', retry_at = NULL, last_error = $1, updated_at = $2
+        WHERE state = 'live' AND credential_id = $3";
+    END_VALUES_OF = "UPDATE credential_values SET status = 'needs_reconnect', check_error = $1
+        WHERE status NOT IN ('needs_authorization', 'needs_reconnect') AND credential_id = $2";
     END_VALUES = "UPDATE credential_values SET status = 'needs_reconnect', check_error = $1
         WHERE status NOT IN ('needs_authorization', 'needs_reconnect')
         AND credential_id IN (SELECT c.id FROM credentials c WHERE c.oauth_client_id = $2)";
@@ -322,6 +333,27 @@ pub async fn list_of_member(
     paging.page(rows, |row| row.id.to_string())
 }
 
+/// A client that can be named, for a list to choose from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Offered {
+    pub id: OAuthClientId,
+    pub name: String,
+    /// uid; `None`: it serves `http`.
+    pub connector: Option<String>,
+}
+
+fn read_offered(row: &mut Columns<'_>) -> Result<Offered> {
+    Ok(Offered { id: row.id()?, name: row.text()?, connector: row.text_or()? })
+}
+
+/// Those that a project may use and that are no drafts; without a project, those of a person's projects.
+pub async fn offered(tx: &mut impl Tx, project: Option<&ProjectId>, user: &UserId) -> Result<Vec<Offered>> {
+    match project {
+        Some(project) => OFFERED.on(tx).bind(project).all(read_offered).await,
+        None => OFFERED_TO_MEMBER.on(tx).bind("").bind(user).all(read_offered).await,
+    }
+}
+
 /// Whether a project may use it.
 pub async fn available(tx: &mut impl Tx, id: &OAuthClientId, project: &ProjectId) -> Result<bool> {
     Ok(AVAILABLE.on(tx).bind(id).bind(project).optional(|row| row.text()).await?.is_some())
@@ -365,6 +397,18 @@ pub async fn granted(tx: &mut impl Tx, id: &OAuthClientId) -> Result<Vec<Credent
 pub async fn end_grants(tx: &mut WriteTx, id: &OAuthClientId, reason: &str, now: Timestamp) -> Result<()> {
     END_TOKENS.on(tx).bind(reason).bind(now).bind(id).run().await?;
     END_VALUES.on(tx).bind(reason).bind(id).run().await?;
+    Ok(())
+}
+
+/// The same for one credential, whose owner has chosen another client. Its scope is raised.
+pub async fn end_grants_of(
+    tx: &mut WriteTx,
+    credential: &CredentialRow,
+    reason: &str,
+    now: Timestamp,
+) -> Result<()> {
+    END_TOKENS_OF.on(tx).bind(reason).bind(now).bind(&credential.id).run().await?;
+    END_VALUES_OF.on(tx).bind(reason).bind(&credential.id).run().await?;
     Ok(())
 }
 

@@ -45,6 +45,7 @@ statements! {
         WHERE id > $1 AND (email_folded LIKE $2 ESCAPE '\\' OR CAST($2 AS TEXT) IS NULL) ORDER BY id LIMIT $3");
     COUNT = "SELECT COUNT(*) FROM users";
     COUNT_SUPERUSERS = "SELECT COUNT(*) FROM users WHERE superuser = 1 AND active = 1";
+    SUPERUSERS = "SELECT name FROM users WHERE superuser = 1 AND active = 1 ORDER BY id LIMIT $1";
     UPDATE = "UPDATE users SET email = $1, email_folded = $2, username = $3, name = $4, first_name = $5,
         last_name = $6, superuser = $7, active = $8, version = version + 1, updated_at = $9
         WHERE id = $10 AND version = $11";
@@ -117,6 +118,11 @@ pub async fn count(tx: &mut impl Tx) -> Result<i64> {
 
 pub async fn count_superusers(tx: &mut impl Tx) -> Result<i64> {
     COUNT_SUPERUSERS.on(tx).one(|row| row.int()).await
+}
+
+/// Names of active superusers, oldest first: whom people can ask.
+pub async fn superusers(tx: &mut impl Tx, limit: i64) -> Result<Vec<String>> {
+    SUPERUSERS.on(tx).bind(limit).all(|row| row.text()).await
 }
 
 /// The new version; [`StoreError::Moved`] when `expected` is not the stored one.

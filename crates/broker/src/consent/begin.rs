@@ -42,7 +42,8 @@ pub fn own_path(public_url: &str, given: &str) -> Option<String> {
         return None;
     }
     let base = url::Url::parse(public_url).ok()?;
-    let parsed = base.join(given).ok()?;
+    // Read as a browser on our page would, to find out whether it leads elsewhere.
+    let parsed = url::Url::options().base_url(Some(&base)).parse(given).ok()?;
     if parsed.origin() != base.origin() || !parsed.username().is_empty() || parsed.password().is_some() {
         return None;
     }

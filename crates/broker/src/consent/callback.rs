@@ -196,12 +196,19 @@ impl Broker {
         let sent_at: Timestamp = self.now();
         let mut secrets = ready.secrets();
         secrets.extend([code.clone(), verifier.expose().into()]);
-        let request = grant
-            .code_request(&code, &verifier, sent_at, &*self.parts.entropy)
-            .map_err(|error| refused(error, &secrets))?;
-        let answer = self
-            .ask_provider(actor, &checked, &ready, Purpose::Token, "(code exchange)", request)
-            .await
+        let request = || {
+            grant
+                .code_request(&code, &verifier, sent_at, &*self.parts.entropy)
+                .map_err(|error| refused(error, &secrets))
+        };
+        let ask =
+            |request| self.ask_provider(actor, &checked, &ready, Purpose::Token, "(code exchange)", request);
+        let mut answer = ask(request()?).await;
+        // RFC 9449 section 8: a server that wants its nonce first has not looked at the code.
+        if answer.as_ref().is_ok_and(|answer| grant.endpoint.learn_nonce(answer)) {
+            answer = ask(request()?).await;
+        }
+        let answer = answer
             .map_err(|failure| {
                 let mut problem = unanswered(failure, "The provider's token endpoint did not take the code.");
                 if problem.code == Code::TokenEndpointError {

@@ -65,6 +65,10 @@ impl Broker {
         let every = match self.ask_device(&actor, row).await {
             Ok(Polled::Connected) => return,
             Ok(Polled::Again(every)) => every,
+            // Our own database was away: the person has still to decide.
+            Err(problem) if matches!(problem.code, Code::Unavailable | Code::Busy) => {
+                row.poll_every_ms.unwrap_or(SLOWER)
+            }
             Err(problem) => {
                 self.end_consent(&actor, row, &problem).await;
                 return;
@@ -103,13 +107,19 @@ impl Broker {
         secrets.push(device_code.clone());
         let sent_at = self.now();
         let every = row.poll_every_ms.unwrap_or(SLOWER);
-        let request = grant
-            .poll_request(&device_code, sent_at, &*self.parts.entropy)
-            .map_err(|error| refused(error, &secrets))?;
-        let answer = match self
-            .ask_provider(actor, &checked, &ready, Purpose::Token, "(device poll)", request)
-            .await
-        {
+        let request = || {
+            grant
+                .poll_request(&device_code, sent_at, &*self.parts.entropy)
+                .map_err(|error| refused(error, &secrets))
+        };
+        let ask =
+            |request| self.ask_provider(actor, &checked, &ready, Purpose::Token, "(device poll)", request);
+        let mut answer = ask(request()?).await;
+        // RFC 9449 section 8: with the server's nonce, once more.
+        if answer.as_ref().is_ok_and(|answer| grant.endpoint.learn_nonce(answer)) {
+            answer = ask(request()?).await;
+        }
+        let answer = match answer {
             Ok(answer) => answer,
             // Section 3.5: on a time-out, less often. Nothing of the request left: the same.
             Err(failure) if failure.problem.code == Code::UpstreamTimeout || !failure.maybe_processed => {

@@ -167,7 +167,10 @@ impl Broker {
         change: CredentialChange,
         if_match: Option<i64>,
     ) -> Refused<View> {
-        self.edit(actor, id, Edit { change, ..Edit::default() }, if_match).await
+        if let Some(client) = change.oauth_client.clone() {
+            return self.change_client(actor, id, &change, &client, if_match).await;
+        }
+        Box::pin(self.edit(actor, id, Edit { change, ..Edit::default() }, if_match)).await
     }
 
     /// The owner looks at a changed connector (`save: false`), or accepts it: every environment is verified for
@@ -333,6 +336,7 @@ impl Broker {
         if placed.is_empty() {
             belongs_to_a_share(change)?;
         }
+        self.client_is_for(&mut tx, &loaded.row, &placed).await?;
         let places = self.places(&mut tx, &placed).await?;
         drop(tx);
 
@@ -539,7 +543,9 @@ impl Broker {
         let mut scopes: Vec<&str> = vec![row.id.as_str(), row.owner.id()];
         scopes.extend(loaded.shares.iter().map(|share| share.share.project_id.as_str()));
         scopes.extend(placed.iter().map(|place| place.project.id.as_str()));
+        scopes.extend(row.oauth_client_id.as_ref().map(|id| id.as_str()));
         let mut tx = self.parts.store.begin_write(&scopes).await.map_err(refusals::store)?;
+        self.client_is_for(&mut tx, &row, placed).await?;
         // Under the lock once more: it may have been edited, given away, or the role taken.
         let current = owned(&mut tx, actor, row.id.as_str()).await?;
         if current.version != row.version || current.owner != row.owner {

@@ -132,6 +132,7 @@ impl Broker {
         scopes.extend([id.as_str(), owner.id()]);
         // With the connector's own scope held, nobody deletes or changes it between this look and the end.
         scopes.extend(found.row.as_ref().map(|row| row.uid.as_str()));
+        scopes.extend(client.as_ref().map(|client| client.id.as_str()));
         let mut tx = self.parts.store.begin_write(&scopes).await.map_err(refusals::store)?;
         // The role may have changed while the API was asked.
         if self.owner_of(&mut tx, actor, new.owner_project.as_deref()).await? != owner {
@@ -162,6 +163,10 @@ impl Broker {
         }
         let view = self.credential_view(&mut tx, row.clone(), Sight::Owner { with_fields: true }).await?;
         let mut events = save::told(&row, &[], &created(&row, &ready));
+        for place in placed.iter().filter(|place| place.project.id.as_str() != row.owner.id()) {
+            let event = created(&row, &ready).credential(&row.id).target(row.name.clone());
+            events.push(event.project(&place.project.id));
+        }
         for place in &placed {
             events.push(save::shared(&row, &place.project.id).detail("grants", json!(place.granted())));
         }

@@ -51,6 +51,8 @@ pub struct NewCredential {
 #[derive(Default)]
 pub struct CredentialChange {
     pub name: Option<String>,
+    /// Another client, in a request of its own.
+    pub oauth_client: Option<String>,
     pub note: Option<Option<String>>,
     pub acts_as: Option<Option<String>>,
     /// In every project that it is shared with.

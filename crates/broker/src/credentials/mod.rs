@@ -11,6 +11,7 @@
 pub(crate) mod attempt;
 pub mod change;
 pub mod check;
+mod client;
 mod create;
 pub mod input;
 pub mod keypair;

@@ -53,15 +53,13 @@ impl Broker {
         let mut tx = self.parts.store.begin_read().await.map_err(refusals::store)?;
         match owned(&mut tx, actor, id).await {
             Ok(row) => {
+                let shared = shares::list_of_credential(&mut tx, &row).await.map_err(refusals::store)?;
+                // Those who use it see that its owner has looked at the fields, and so that nobody else has.
+                let events = super::save::told(&row, &shared, &Event::new("credential.view"));
                 let view = self.credential_view(&mut tx, row, Sight::Owner { with_fields: true }).await?;
                 drop(tx);
                 let mut tx = self.parts.store.begin_upkeep().await.map_err(refusals::store)?;
-                self.record(
-                    &mut tx,
-                    actor,
-                    Event::new("credential.view").credential(&view.id).target(view.name.clone()),
-                )
-                .await?;
+                self.record_all(&mut tx, actor, events).await?;
                 tx.commit().await.map_err(refusals::store)?;
                 Ok(view)
             }

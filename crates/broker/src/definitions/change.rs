@@ -108,6 +108,7 @@ fn shown(definition: Definition, row: ConnectorRow, credentials: i64) -> Connect
         definition: Arc::new(definition),
         own: Some(OwnConnector::from(row)),
         credentials,
+        consent: None,
     }
 }
 

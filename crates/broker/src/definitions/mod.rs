@@ -39,6 +39,17 @@ pub struct Connector {
     pub own: Option<OwnConnector>,
     /// Credentials of it that are shared with the project that was asked for; without one, my own.
     pub credentials: i64,
+    /// For connectors with consent, where somebody looks who might give it.
+    pub consent: Option<ConsentOffer>,
+}
+
+/// The OAuth clients that credentials of a connector may name.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ConsentOffer {
+    /// Id and name.
+    pub clients: Vec<(String, String)>,
+    /// Names of superusers, where there is no client: they make one.
+    pub ask: Vec<String>,
 }
 
 impl Connector {
@@ -48,6 +59,7 @@ impl Connector {
             definition: Arc::clone(definition),
             own: None,
             credentials: 0,
+            consent: None,
         }
     }
 
@@ -57,6 +69,7 @@ impl Connector {
             definition: found.definition,
             own: found.row.map(OwnConnector::from),
             credentials: 0,
+            consent: None,
         }
     }
 }

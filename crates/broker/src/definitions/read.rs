@@ -7,10 +7,13 @@ use latchstring_model::id::{ProjectId, UserId};
 use latchstring_model::problem::Refused;
 use latchstring_model::{Code, Problem};
 use latchstring_store::credentials::{self, CredentialFilter};
-use latchstring_store::{Paging, Tx, connectors};
+use latchstring_store::oauth_clients::{self, Offered};
+use latchstring_store::{Paging, Tx, connectors, users};
 
-use super::Connector;
+use super::{Connector, ConsentOffer};
 use crate::actor::Actor;
+use crate::catalog::BUILTIN;
+use crate::oauth_clients::ANY_SERVER;
 use crate::projects::access;
 use crate::{Broker, refusals};
 
@@ -55,6 +58,32 @@ async fn counts(
     }
 }
 
+async fn offers(
+    tx: &mut impl Tx,
+    person: &UserId,
+    project: Option<&ProjectId>,
+) -> Refused<(Vec<Offered>, Vec<String>)> {
+    let clients = oauth_clients::offered(tx, project, person).await.map_err(refusals::store)?;
+    Ok((clients, users::superusers(tx, ASKED).await.map_err(refusals::store)?))
+}
+
+/// Superusers that are named: enough to find one who is there.
+const ASKED: i64 = 5;
+
+/// Which of the clients serve this connector, or whom to ask for one.
+fn offer(connector: &Connector, clients: &[Offered], superusers: &[String]) -> Option<ConsentOffer> {
+    connector.definition.consent_methods().next()?;
+    let any_server = connector.uid == format!("{BUILTIN}{ANY_SERVER}");
+    let serves = |client: &&Offered| match &client.connector {
+        Some(uid) => *uid == connector.uid,
+        None => any_server,
+    };
+    let clients: Vec<(String, String)> =
+        clients.iter().filter(serves).map(|client| (client.id.to_string(), client.name.clone())).collect();
+    let ask = if clients.is_empty() { superusers.to_vec() } else { Vec::new() };
+    Some(ConsentOffer { clients, ask })
+}
+
 impl Broker {
     /// The built-in ones and the project's own, by name.
     pub async fn connectors(&self, actor: &Actor, project: Option<&str>) -> Refused<Vec<Connector>> {
@@ -78,8 +107,10 @@ impl Broker {
             }
         }
         let counts = counts(&mut tx, &person, project.as_ref()).await?;
+        let (clients, superusers) = offers(&mut tx, &person, project.as_ref()).await?;
         for connector in &mut all {
             connector.credentials = counts.get(&connector.uid).copied().unwrap_or(0);
+            connector.consent = offer(connector, &clients, &superusers);
         }
         all.sort_by_cached_key(|connector| {
             (connector.definition.name.to_lowercase(), connector.definition.id.clone())
@@ -106,6 +137,8 @@ impl Broker {
         };
         let counts = counts(&mut tx, &person, project.as_ref()).await?;
         found.credentials = counts.get(&found.uid).copied().unwrap_or(0);
+        let (clients, superusers) = offers(&mut tx, &person, project.as_ref()).await?;
+        found.consent = offer(&found, &clients, &superusers);
         Ok(found)
     }
 }

@@ -54,7 +54,7 @@ impl Broker {
                 }
             }
         }
-        if !limits.hosts.is_empty() && !limits.hosts.iter().any(|pattern| pattern.fits(origin)) {
+        if !limits.hosts.is_empty() && !limits.hosts.iter().any(|pattern| pattern.fits_host(origin)) {
             return Some(format!("{host} is not among the client's `hosts`; name it there"));
         }
         self.unreachable(limits.projects, origin).map(str::to_owned)

@@ -26,6 +26,7 @@ pub use input::ClientInput;
 pub use open::Opened;
 pub use read::{ClientView, Owner, Whole};
 pub(crate) use secrets::Secrets;
+pub(crate) use usable::ANY_SERVER;
 
 /// Names of the endpoints, as requests, answers and discovery documents (RFC 8414 section 2) have them.
 pub const AUTHORIZATION: &str = "authorization_endpoint";

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use latchstring_connectors::{AuthMethod, ClientAuthMethod, HostPattern, NamedEndpoint};
 use latchstring_model::id::{ProjectId, UserId};
 use latchstring_model::problem::Refused;
-use latchstring_model::{FieldError, Problem};
+use latchstring_model::{Code, FieldError, Problem};
 use latchstring_schemes::jws::Algorithm;
 use latchstring_store::oauth_clients::{EndpointFrom, EndpointRow, OAuthClientRow};
 use latchstring_store::{Tx, projects, users};
@@ -153,7 +153,17 @@ impl Broker {
             Some(Some(given)) => self.connector_for_client(tx, &ids, given, errors).await?,
             None => match &before.row.connector {
                 None => None,
-                Some(uid) => Some(self.definition_by_uid(tx, uid).await?),
+                Some(uid) => match self.definition_by_uid(tx, uid).await {
+                    Ok(found) => Some(found),
+                    Err(problem) if problem.code == Code::ConnectorChanged => {
+                        let detail = format!(
+                            "the connector {uid} of this client is gone or cannot be read; name another one, or delete the client"
+                        );
+                        errors.push(FieldError::new("/connector", detail));
+                        None
+                    }
+                    Err(problem) => return Err(problem),
+                },
             },
         };
         Ok(LookedUp { owner, projects: named, found })

@@ -13,7 +13,9 @@ use crate::catalog::{BUILTIN, Found};
 use crate::{Broker, refusals};
 
 /// The connector that clients without one serve.
-pub(super) const ANY_SERVER: &str = "http";
+pub(crate) const ANY_SERVER: &str = "http";
+
+const OTHERWISE: &str = "Choose a client that all of them may use, share with fewer, or ask a superuser to add the project to the client.";
 
 fn wrong(detail: impl Into<String>) -> Problem {
     Problem::invalid(vec![FieldError::new("/oauth_client", detail)])
@@ -72,14 +74,28 @@ impl Broker {
         })?;
         for project in projects {
             if !rows::available(tx, &id, project).await.map_err(refusals::store)? {
-                return Err(wrong(format!(
+                let detail = format!(
                     "the OAuth client {} is not for every project that this credential is shared with",
                     row.name
-                ))
-                .hint("Choose a client that all of them may use, share with fewer, or ask a superuser to add the project to the client.")
-                .into());
+                );
+                return Err(wrong(detail).hint(OTHERWISE).into());
             }
         }
         Ok(row)
+    }
+
+    /// Whether a credential that names a client may be shared with a project: the client has to be for it too.
+    pub(crate) async fn client_is_available(
+        &self,
+        tx: &mut impl Tx,
+        client: &OAuthClientId,
+        project: &ProjectId,
+        pointer: String,
+    ) -> Refused<()> {
+        if rows::available(tx, client, project).await.map_err(refusals::store)? {
+            return Ok(());
+        }
+        let detail = "the credential's OAuth client is not for this project";
+        Err(Problem::invalid(vec![FieldError::new(pointer, detail)]).hint(OTHERWISE).into())
     }
 }

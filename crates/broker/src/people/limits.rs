@@ -12,11 +12,12 @@
 //! An IPv6 address stands for its /64 network: that is what one customer has. With several servers each
 //! counts for itself.
 
+use std::collections::HashSet;
 use std::hash::Hash;
 use std::net::{IpAddr, Ipv6Addr};
 use std::num::NonZeroU32;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use governor::clock::Clock as _;
@@ -87,6 +88,8 @@ pub struct Limits {
     refusals: Counter<IpAddr>,
     all_refusals: Counter<()>,
     unrecorded: AtomicU64,
+    /// Who came in last time: their next try is not counted. It is wrong passwords that are bounded.
+    came_in: Mutex<HashSet<(IpAddr, String)>>,
 }
 
 fn too_many(secs: u32, what: &'static str) -> Box<Problem> {
@@ -104,10 +107,24 @@ impl Limits {
             address: Counter::new(clock, 60, secs(2)),
             account: Counter::new(clock, 100, secs(10)),
             links: Counter::new(clock, 20, secs(10)),
-            refusals: Counter::new(clock, 20, secs(30)),
+            refusals: Counter::new(clock, 200, secs(3)),
             all_refusals: Counter::new(clock, 1000, secs(1)),
             unrecorded: AtomicU64::new(0),
+            came_in: Mutex::default(),
         }
+    }
+
+    fn came_in(&self) -> MutexGuard<'_, HashSet<(IpAddr, String)>> {
+        self.came_in.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The password was right.
+    pub fn fitted(&self, address: Option<IpAddr>, account: &str) {
+        let mut came_in = self.came_in();
+        if came_in.len() >= MANY {
+            came_in.clear();
+        }
+        came_in.insert((network(address), account.to_owned()));
     }
 
     /// No account has such an address: said before it counts as a try, and not kept among those that are counted.
@@ -123,6 +140,10 @@ impl Limits {
     /// [`Limits::check_account`].
     pub fn password(&self, address: Option<IpAddr>, account: &str) -> Refused<()> {
         let (address, account) = (network(address), account.to_owned());
+        // Good for one try: a wrong one is counted from the next on.
+        if self.came_in().remove(&(address, account.clone())) {
+            return Ok(());
+        }
         self.address
             .count(&address)
             .and_then(|()| self.pair.count(&(address, account.clone())))

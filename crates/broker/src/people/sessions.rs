@@ -190,6 +190,7 @@ impl Door {
         };
         let (_, token) = broker.open_session(&mut tx, &user, address, &ask.agent).await?;
         tx.commit().await.map_err(refusals::store)?;
+        self.limits.fitted(address, &account);
         Ok(Entered { user: user.into(), cookie: self.cookie(&token) })
     }
 

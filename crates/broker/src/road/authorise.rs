@@ -174,7 +174,7 @@ pub async fn place(
         environment.ok_or_else(|| context_missing("environment", "Latchstring-Environment: <name>"))?;
     let member = projects::for_member(tx, &person.id, project).await.map_err(refusals::store)?;
     let member = member.ok_or_else(|| {
-        Problem::new(Code::NotFound, "There is no such project, or you are not a member of it.")
+        Problem::new(Code::CredentialNotFound, "There is no such project, or you are not a member of it.")
             .hint("Use the project's slug or id; its admins can add you.")
     })?;
     let epoch =
@@ -190,7 +190,7 @@ pub async fn place(
     }
     let found = environments::by_name(tx, &member.project.id, environment).await.map_err(refusals::store)?;
     let found = found.ok_or_else(|| {
-        Problem::new(Code::NotFound, "The project has no environment of that name.")
+        Problem::new(Code::CredentialNotFound, "The project has no environment of that name.")
             .hint("GET /api/v1/projects/{project} lists its environments.")
     })?;
     Ok((

@@ -219,8 +219,17 @@ impl Lane {
             self.broker.refused_route(&route, peer, &head.method, shown, &problem);
             return Err(problem);
         }
-        let token = self.token(&route, now).await?;
-        let plan = route.plan(&self.broker, token.as_deref(), now)?;
+        let planned = match self.token(&route, now).await {
+            Ok(token) => route.plan(&self.broker, token.as_deref(), now).map(|plan| (token, plan)),
+            Err(problem) => Err(problem),
+        };
+        let (token, plan) = match planned {
+            Ok(planned) => planned,
+            Err(problem) => {
+                self.broker.refused_route(&route, peer, &head.method, shown, &problem);
+                return Err(problem);
+            }
+        };
         let target = bind::join(&plan.base, path, head.uri.query())?;
         let target = plan.place_query(target);
         let asked = Asked {

@@ -72,7 +72,7 @@ pub(crate) fn check_restricted(uses: &Uses, destinations: &[Pin]) -> Refused<()>
         let patterns: Vec<HostPattern> =
             hosts.iter().filter_map(|host| HostPattern::parse(host).ok()).collect();
         if let Some(pin) =
-            destinations.iter().find(|pin| !patterns.iter().any(|pattern| pattern.fits(&pin.origin)))
+            destinations.iter().find(|pin| !patterns.iter().any(|pattern| pattern.fits_host(&pin.origin)))
         {
             return Err(Problem::new(
                 Code::DestinationNotAllowed,
@@ -120,7 +120,7 @@ pub(crate) fn check_place(
     if !place.of_client {
         check_host(broker, definition, origin)?;
     }
-    if client_hosts.is_empty() || client_hosts.iter().any(|pattern| pattern.fits(origin)) {
+    if client_hosts.is_empty() || client_hosts.iter().any(|pattern| pattern.fits_host(origin)) {
         return Ok(());
     }
     let hosts: Vec<String> = client_hosts.iter().map(ToString::to_string).collect();

@@ -235,3 +235,27 @@ pub(super) fn answer_of(class: super::source::AskClass) -> refresh::Answer {
 pub(super) fn shown(text: &str, secrets: &[SecretString]) -> String {
     latchstring_schemes::oauth2::mask_text(text, secrets).chars().take(500).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use latchstring_model::Timestamp;
+
+    use super::*;
+
+    #[test]
+    fn a_grant_that_dies_of_idleness_is_renewed_in_time() {
+        let mut set = TokenSet::new("at", Timestamp(0));
+        set.expires_at = Some(Timestamp::from_secs(90 * 86_400));
+        let policy = TokenPolicy { keep_alive_secs: Some(7 * 86_400), ..TokenPolicy::default() };
+        let until = |set: &TokenSet| life_of(set, &policy).fresh_until;
+        let late = set.fresh_until(None);
+        assert_eq!(until(&set), late, "nothing keeps it alive: there is no refresh token");
+        set.refresh_token = Some("rt".into());
+        assert_eq!(until(&set), Some(Timestamp::from_secs(7 * 86_400)));
+        set.expires_at = None;
+        assert_eq!(until(&set), Some(Timestamp::from_secs(7 * 86_400)), "also when no end is known");
+        set.expires_at = Some(Timestamp::from_secs(3_600));
+        assert_eq!(until(&set), set.fresh_until(None), "what ends sooner is renewed sooner");
+        assert_eq!(life_of(&set, &policy).expires_at, Some(Timestamp::from_secs(3_600)));
+    }
+}

@@ -8,8 +8,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use http::header::CONTENT_TYPE;
 use http::{HeaderMap, HeaderName, HeaderValue};
 use latchstring_connectors::{
-    AuthMethod, Definition, Field, FieldType, HostVerdict, Operation, OwnRequest, RenderError, Resolved, To,
-    Values, builtin,
+    AuthMethod, Definition, HostVerdict, Operation, OwnRequest, RenderError, Resolved, To, Values,
 };
 use latchstring_model::Timestamp;
 use latchstring_model::address::Address;
@@ -18,6 +17,7 @@ use latchstring_schemes::token::TokenSet;
 use latchstring_schemes::wire::{Outgoing, WireRequest};
 use serde_json::{Map, Value, json};
 
+use crate::dry_request::{connector, input};
 use crate::world::{World, oauth_client};
 
 /// A method's values and what they lead to.
@@ -437,10 +437,6 @@ fn rows() -> Vec<Row> {
     ]
 }
 
-fn connector(id: &str) -> &'static Definition {
-    builtin().find(|definition| definition.id == id).unwrap_or_else(|| panic!("no connector {id}"))
-}
-
 fn values(definition: &Definition, method: &AuthMethod, given: &Value) -> Values {
     definition.check_values(method, given.as_object().unwrap()).unwrap_or_else(|errors| {
         let all =
@@ -676,23 +672,6 @@ fn every_method_that_can_be_used_has_a_row() {
         }
         assert!(definition.docs_url.is_some() || definition.sandbox, "{id}");
         assert!(definition.description.is_some() && !definition.categories.is_empty(), "{id}");
-    }
-}
-
-fn input(field: &Field) -> Value {
-    if let Some(example) = field.examples.first() {
-        return example.clone();
-    }
-    match field.ty {
-        FieldType::Choice => json!(field.options[0].0),
-        // The smallest that is allowed, at least one.
-        FieldType::Integer | FieldType::Number => {
-            json!((1..).find(|n| f64::from(*n) >= field.min.unwrap_or(1.0)))
-        }
-        FieldType::Boolean => json!(true),
-        FieldType::Json | FieldType::Map => json!({"a": "b"}),
-        FieldType::List => json!(["a"]),
-        FieldType::Text | FieldType::Url | FieldType::Pem => json!("a b/c?d"),
     }
 }
 

@@ -1,11 +1,11 @@
 //! What the connectors of the catalog send, row by row: forms, work, money, mail, monitoring, identity, data.
 
-use latchstring_connectors::{Field, FieldType, RenderError, StepsNext, StepsRun, builtin};
+use latchstring_connectors::{RenderError, StepsNext, StepsRun, builtin};
 use latchstring_model::Timestamp;
 use latchstring_schemes::wire::WireAnswer;
 use serde_json::{Value, json};
 
-use crate::dry_request::{connector, operation, token_request, verification};
+use crate::dry_request::{connector, input, operation, token_request, verification};
 use crate::world::World;
 
 const KEY: &str = include_str!("key.pem");
@@ -516,23 +516,6 @@ fn no_method_is_forgotten() {
     }
 }
 
-/// Something that a field takes.
-fn any_input(field: &Field) -> Value {
-    if let Some(example) = field.examples.first() {
-        return example.clone();
-    }
-    match field.ty {
-        FieldType::Choice => json!(field.options[0].0),
-        FieldType::Integer | FieldType::Number => json!(field.min.unwrap_or(1.0) as i64),
-        FieldType::Boolean => json!(true),
-        FieldType::Map => json!({"a": "b"}),
-        FieldType::List => json!(["a", "b"]),
-        FieldType::Json => json!({"a": [1, "b"]}),
-        FieldType::Url => json!("https://example.org/a"),
-        FieldType::Text | FieldType::Pem => json!("a/b c"),
-    }
-}
-
 #[test]
 fn every_operation_renders_with_the_least_and_with_everything() {
     let mut seen = 0;
@@ -542,7 +525,7 @@ fn every_operation_renders_with_the_least_and_with_everything() {
         for asked in definition.operations.iter().chain(&definition.metadata) {
             let with = |all: bool| {
                 let fields = asked.input.iter().filter(|field| all || field.required());
-                let input = fields.map(|field| (field.name.clone(), any_input(field))).collect();
+                let input = fields.map(|field| (field.name.clone(), input(field))).collect();
                 operation(id, method, &values, &asked.name, &Value::Object(input))
             };
             for text in [with(false), with(true)] {

@@ -6,11 +6,11 @@ use std::collections::BTreeMap;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use http::{HeaderMap, HeaderName, HeaderValue, header};
-use latchstring_connectors::{Definition, HostVerdict, OwnRequest, Resolved, To, builtin};
+use latchstring_connectors::{Definition, Field, FieldType, HostVerdict, OwnRequest, Resolved, To, builtin};
 use latchstring_model::address::Address;
 use latchstring_schemes::token::TokenSet;
 use latchstring_schemes::wire::Outgoing;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::world::World;
 
@@ -24,6 +24,26 @@ pub fn connector(id: &str) -> &'static Definition {
             .collect::<Vec<_>>();
         panic!("no usable connector {id}: {}", problems.join("\n"))
     })
+}
+
+/// Something that an operation's field takes.
+pub fn input(field: &Field) -> Value {
+    if let Some(example) = field.examples.first() {
+        return example.clone();
+    }
+    match field.ty {
+        FieldType::Choice => json!(field.options[0].0),
+        // The smallest that is allowed, at least one.
+        FieldType::Integer | FieldType::Number => {
+            json!((1..).find(|n| f64::from(*n) >= field.min.unwrap_or(1.0)))
+        }
+        FieldType::Boolean => json!(true),
+        FieldType::Map => json!({"a": "b"}),
+        FieldType::List => json!(["a", "b"]),
+        FieldType::Json => json!({"a": [1, "b"]}),
+        FieldType::Url => json!("https://example.org/a"),
+        FieldType::Text | FieldType::Pem => json!("a b/c?d"),
+    }
 }
 
 /// `token`: what the token's answer (or the login) brought; `None` where the method needs none.

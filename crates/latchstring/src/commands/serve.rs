@@ -13,7 +13,7 @@ use tokio::sync::watch;
 use tower::ServiceExt;
 
 use super::{on_runtime, print, stopped};
-use crate::settings::{Raw, SettingError, Settings, refuse_unknown_variables};
+use crate::settings::{Raw, SettingError, Settings, unknown_variables};
 use crate::start::{self, Opened};
 use crate::{Config, Ending, root_key, telemetry};
 
@@ -29,14 +29,21 @@ pub struct Serve {
 }
 
 pub fn run(serve: Serve) -> Ending {
-    let settings = match refuse_unknown_variables()
-        .and_then(|()| Settings::read(serve.raw, serve.config.config.as_deref()))
-    {
-        Ok(settings) => settings,
+    let read = unknown_variables().and_then(|strangers| {
+        Settings::read(serve.raw, serve.config.config.as_deref()).map(|settings| (settings, strangers))
+    });
+    let (settings, strangers) = match read {
+        Ok(read) => read,
         Err(error) => return error.into(),
     };
     if let Err(error) = telemetry::start(&settings) {
         return error.into();
+    }
+    for name in strangers {
+        tracing::warn!(
+            name,
+            "this variable begins like a setting of Latchstring and is none; it changes nothing"
+        );
     }
     if serve.sandbox
         && let Err(error) = may_play(&settings)

@@ -284,6 +284,37 @@ fn token_endpoints_that_misbehave_are_told_in_words() {
     }
 }
 
+/// The wait is real: as long as a token request may take.
+#[test]
+fn a_token_endpoint_that_never_answers_ends_in_words() {
+    let silent = crate::support::RawServer::start(|_, _| std::thread::sleep(Duration::from_secs(120)));
+    let upstream = Upstream::recording();
+    let app = app();
+    app.credential(
+        "up",
+        "oauth2_client_credentials",
+        &json!({
+            "base_url": upstream.url(), "token_url": format!("{}/token", silent.url()), "client_id": "me",
+            "client_secret": "the-planted-secret-1",
+        }),
+    );
+    let began = Instant::now();
+    let answer = app.call_with(app.key(), "GET", "up/x", &[], b"");
+    assert!(began.elapsed() < Duration::from_secs(58), "{:?}", began.elapsed());
+    let code = answer.header("latchstring-error").unwrap_or_default().to_owned();
+    assert!(
+        [(502, "token_endpoint_error"), (503, "busy")].contains(&(answer.status, &code)),
+        "{} {code}",
+        answer.status
+    );
+    assert!(
+        answer.json()["hint"].is_string() && !answer.text().contains("the-planted-secret-1"),
+        "{}",
+        answer.text()
+    );
+    assert_eq!((upstream.count(), silent.heads().len()), (0, 1));
+}
+
 #[test]
 fn people_and_projects_with_templated_token_fields_never_share_a_token() {
     let keys = KeyPair::generate("ES256");

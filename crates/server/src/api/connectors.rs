@@ -29,6 +29,31 @@ pub fn router() -> OpenApiRouter<App> {
         .routes(routes!(put_connector, delete_connector))
 }
 
+/// One that a credential may name.
+#[derive(Serialize, ToSchema)]
+struct OfferedClient {
+    #[schema(example = "oac_01k9x0000000000000000000zz")]
+    id: String,
+    name: String,
+}
+
+/// What a method with consent needs beside its fields.
+#[derive(Serialize, ToSchema)]
+struct ConsentOffer {
+    /// OAuth clients that the project may use with it; without a project, those of all my projects. More than one:
+    /// choose.
+    oauth_clients: Vec<OfferedClient>,
+    /// Names of superusers to ask for an OAuth client, where there is none.
+    ask: Vec<String>,
+}
+
+impl From<&broker::ConsentOffer> for ConsentOffer {
+    fn from(offer: &broker::ConsentOffer) -> Self {
+        let client = |(id, name): &(String, String)| OfferedClient { id: id.clone(), name: name.clone() };
+        Self { oauth_clients: offer.clients.iter().map(client).collect(), ask: offer.ask.clone() }
+    }
+}
+
 /// One way to be authenticated.
 #[derive(Serialize, ToSchema)]
 struct AuthMethod {
@@ -45,6 +70,9 @@ struct AuthMethod {
     /// JSON Schema of the values that a credential has.
     #[schema(value_type = Object)]
     fields: Value,
+    /// Only there when people consent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    consent: Option<ConsentOffer>,
 }
 
 /// Something that can be asked by name.
@@ -125,6 +153,11 @@ impl From<&broker::Connector> for Connector {
                     warning: method.scheme.ty.warning(),
                     docs_url: method.docs_url.clone(),
                     fields: definition.openapi_fields(method),
+                    consent: connector
+                        .consent
+                        .as_ref()
+                        .filter(|_| method.scheme.ty.needs_consent())
+                        .map(ConsentOffer::from),
                 })
                 .collect(),
             operations: operations(&definition.operations),
@@ -255,15 +288,44 @@ struct Which {
     project: Option<String>,
 }
 
+#[derive(Default, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+struct WhichPage {
+    /// Slug or id: that project's own connectors too. Without it, the built-in ones.
+    project: Option<String>,
+    /// Items on the page, from 1 on. Without it, all.
+    limit: Option<usize>,
+    /// `next_cursor` of the page before.
+    cursor: Option<String>,
+}
+
 /// Connectors: the built-in ones, and a project's own with `?project=`.
-#[utoipa::path(get, path = "/api/v1/connectors", tag = "Connectors", params(Which), responses((status = 200, body = Listed<Connector>), Refusals))]
+#[utoipa::path(get, path = "/api/v1/connectors", tag = "Connectors", params(WhichPage), responses((status = 200, body = Listed<Connector>), Refusals))]
 async fn list_connectors(
     State(app): State<App>,
     Acting(actor): Acting,
-    Asked(which): Asked<Which>,
+    Asked(which): Asked<WhichPage>,
 ) -> ApiResult<Json<Listed<Connector>>> {
+    if which.limit == Some(0) {
+        return Err(Problem::new(Code::Invalid, "`limit` is a number from 1 on.").into());
+    }
     let all = app.broker().connectors(&actor, which.project.as_deref()).await?;
-    Ok(Json(Listed { items: all.iter().map(Connector::from).collect(), next_cursor: None }))
+    // The cursor is the id of the last one given; whether it still exists does not matter for what follows it.
+    let after = match &which.cursor {
+        None => 0,
+        Some(last) => {
+            all.iter().position(|one| one.definition.id == *last).map(|at| at + 1).ok_or_else(|| {
+                Problem::new(Code::Invalid, "`cursor` is none of a page of this list.")
+                    .hint("Hand back `next_cursor` as it came, with the same `project`.")
+            })?
+        }
+    };
+    let rest = all.get(after..).unwrap_or_default();
+    let page = rest.get(..which.limit.unwrap_or(rest.len()).min(rest.len())).unwrap_or(rest);
+    let next_cursor =
+        page.last().filter(|_| page.len() < rest.len()).map(|last| last.definition.id.to_string());
+    Ok(Json(Listed { items: page.iter().map(Connector::from).collect(), next_cursor }))
 }
 
 /// With an `ETag` when it is a project's own.

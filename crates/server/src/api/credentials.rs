@@ -348,14 +348,22 @@ pub struct CreateCredential {
     expires_on: Option<Time>,
     /// By the credential's own environments: the fields of the auth method.
     #[schema(value_type = Object)]
+    #[serde(deserialize_with = "null_is_default")]
     values: BTreeMap<String, Map<String, Value>>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "null_is_default")]
     shares: Vec<ShareWith>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "null_is_default")]
     verify: HowToVerify,
     /// For methods that need consent, by environment: a grant that exists already. It is used once before it is saved.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "null_is_default")]
     token: BTreeMap<String, BringToken>,
+}
+
+/// `null` is as good as leaving it out.
+fn null_is_default<'de, D: serde::Deserializer<'de>, T: Default + Deserialize<'de>>(
+    deserializer: D,
+) -> Result<T, D::Error> {
+    Ok(Option::deserialize(deserializer)?.unwrap_or_default())
 }
 
 /// A grant from elsewhere: an access token, a refresh token, or both.

@@ -35,6 +35,8 @@ fn given<'de, D: Deserializer<'de>, T: Deserialize<'de>>(from: D) -> Result<Opti
 struct ChangeCredential {
     /// One line of 1 to 200 characters.
     name: Option<String>,
+    /// Another OAuth client (`oac_…`), in a request of its own: then its owner consents anew.
+    oauth_client: Option<String>,
     /// At most 4,000 characters; null clears it.
     #[serde(default, deserialize_with = "given")]
     #[schema(value_type = Option<String>)]
@@ -79,6 +81,7 @@ async fn change_credential(
 ) -> ApiResult<impl IntoResponse> {
     let change = CredentialChange {
         name: body.name,
+        oauth_client: body.oauth_client,
         note: body.note,
         acts_as: body.acts_as,
         external_id: body.external_id,

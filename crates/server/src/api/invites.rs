@@ -82,7 +82,7 @@ struct AcceptInvite {
     /// What stands behind `/invite/` in the link.
     #[schema(value_type = String, format = Password, write_only)]
     token: Secret,
-    /// 10 characters to 256 bytes.
+    /// 8 characters to 256 bytes.
     #[schema(value_type = String, format = Password, write_only)]
     password: Secret,
 }

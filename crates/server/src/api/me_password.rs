@@ -23,7 +23,7 @@ pub fn router() -> OpenApiRouter<App> {
 struct NewPassword {
     #[schema(value_type = String, format = Password, write_only)]
     current_password: Secret,
-    /// 10 characters to 256 bytes.
+    /// 8 characters to 256 bytes.
     #[schema(value_type = String, format = Password, write_only)]
     new_password: Secret,
 }

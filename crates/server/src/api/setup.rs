@@ -36,7 +36,7 @@ struct NewSetup {
     email: String,
     /// At most 200 characters.
     name: Option<String>,
-    /// 10 characters to 256 bytes.
+    /// 8 characters to 256 bytes.
     #[schema(value_type = String, format = Password, write_only)]
     password: Secret,
     /// A first project; its owner is the new person.

@@ -107,7 +107,7 @@ struct CreateUser {
     username: Option<String>,
     #[serde(default)]
     superuser: bool,
-    /// 10 characters to 256 bytes. Without one, POST /api/v1/invites gives the person a way in.
+    /// 8 characters to 256 bytes. Without one, POST /api/v1/invites gives the person a way in.
     #[schema(value_type = Option<String>, format = Password, write_only)]
     password: Option<Secret>,
 }

@@ -12,7 +12,7 @@ pub const MAX_LIMIT: u32 = 200;
 #[derive(Clone, Debug, Default, Deserialize, utoipa::IntoParams)]
 #[into_params(parameter_in = Query)]
 pub struct Page {
-    /// Items on the page, 1 to 200 (default 50).
+    /// Items on the page, from 1 on (default 50); more than 200 are not given at once.
     pub limit: Option<u32>,
     /// `next_cursor` of the page before.
     pub cursor: Option<String>,
@@ -22,10 +22,8 @@ impl Page {
     pub fn limit(&self) -> Result<u32, ApiError> {
         match self.limit {
             None => Ok(DEFAULT_LIMIT),
-            Some(limit @ 1..=MAX_LIMIT) => Ok(limit),
-            Some(_) => {
-                Err(Problem::new(Code::Invalid, format!("`limit` is a number from 1 to {MAX_LIMIT}.")).into())
-            }
+            Some(0) => Err(Problem::new(Code::Invalid, "`limit` is a number from 1 on.").into()),
+            Some(limit) => Ok(limit.min(MAX_LIMIT)),
         }
     }
 }

@@ -44,7 +44,7 @@ fn address(oidc: &OidcProvider) -> std::net::SocketAddr {
 impl Scene {
     pub async fn new(db: Db) -> Self {
         let oidc = OidcProvider::start();
-        let world = World::reaching(db, false, &[address(&oidc)]).await;
+        let world = World::reaching(db, true, &[address(&oidc)]).await;
         let root = world.app.superuser("root@example.org").await;
         let mut scene = Self { world, oidc, root, client: Value::Null };
         scene.client = scene.client("Provider", json!({})).await;
@@ -375,7 +375,7 @@ auth_methods:
         assert_eq!(scene.environment(&id).await["version"], 3);
         assert_eq!(scene.oidc.token_requests(), 0);
         // It is renewed under the new values as it was under the old.
-        scene.world.app.clock.advance_secs(3_600);
+        assert_eq!(renewals(&scene).await, 1);
         assert_eq!(scene.call().await.status, 200);
         assert_eq!(scene.oidc.token_requests(), 1);
     }
@@ -427,7 +427,7 @@ auth_methods:
         assert_eq!((&environment["status"], &environment["scopes"]), (&json!("verified"), &json!(["read"])));
         assert_eq!(scene.oidc.token_requests(), 0, "the access token was good");
         assert_eq!(scene.call().await.status, 200);
-        scene.world.app.clock.advance_secs(3_600);
+        assert_eq!(renewals(&scene).await, 1);
         assert_eq!(scene.call().await.status, 200);
         assert_eq!(scene.oidc.token_requests(), 1, "and its refresh token renews it");
 
@@ -486,6 +486,7 @@ auth_methods:
         assert_eq!(scene.oidc.token_requests(), 2);
         assert_eq!(scene.call().await.status, 200);
 
+        scene.world.app.clock.advance_millis(1);
         let begun = scene.begun(&id, json!({})).await.json();
         scene.oidc.answer_device(begun["user_code"].as_str().unwrap(), false);
         tokio::time::sleep(std::time::Duration::from_millis(5_200)).await;
@@ -494,6 +495,17 @@ auth_methods:
         assert_eq!((&environment["status"], &environment["authorization"]["code"]), (&json!("verified"), &json!("consent_denied")), "{environment}");
         assert_eq!(scene.call().await.status, 200, "what was connected before is as it was");
     }
+}
+
+/// The token is about to end, and nobody calls.
+async fn renewals(scene: &Scene) -> usize {
+    scene.world.app.clock.advance_secs(3_530);
+    let begun = scene.world.app.broker.refresh_due_tokens().await.unwrap();
+    let count = begun.len();
+    for renewal in begun {
+        renewal.await.unwrap();
+    }
+    count
 }
 
 async fn turn(scene: &Scene) -> usize {
@@ -567,4 +579,72 @@ async fn what_is_wrong_with_the_request_is_pointed_at() {
         .is(422)
         .await;
     assert_eq!(refused.code(), "invalid");
+}
+
+/// A provider that names the account in the callback only, as QuickBooks does, and gives no refresh token twice.
+#[tokio::test]
+async fn what_the_callback_says_is_kept_for_the_calls() {
+    let scene = Scene::new(Db::Sqlite).await;
+    let issuer = scene.oidc.issuer();
+    let books = format!(
+        "
+id: books
+name: Books
+allow_http: true
+hosts: [\"127.0.0.1:{}\"]
+base_url: \"{issuer}\"
+auth_methods:
+  oauth:
+    headers: {{X-Realm: \"{{{{ token.realm }}}}\"}}
+    scheme:
+      type: oauth2_authorization_code
+      authorize_url: {issuer}/auth
+      token_url: {issuer}/token
+      authorize_params: {{prompt: consent, access_type: offline}}
+      callback_metadata: {{realm: realmId}}
+      scopes: {{default: [openid, read]}}
+      refresh_token: required
+      refresh_token_hint: Ask the books.
+verify: {{get: /resource, account: sub}}
+",
+        scene.oidc.port()
+    );
+    scene.world.upload("acme", &books).await;
+    let client = json!({
+        "name": "Books", "connector": "books", "client_id": OidcProvider::CLIENT_ID,
+        "client_secret": OidcProvider::CLIENT_SECRET, "client_auth": "basic", "projects": ["acme"],
+    });
+    let client = scene.world.app.post("/api/v1/oauth-clients", client).key(&scene.root.key).send().await;
+    assert_eq!(client.status, 201, "{}", client.text);
+    let client = client.json();
+    scene.oidc.redirect_to(OidcProvider::CLIENT_ID, client["redirect_uri"].as_str().unwrap());
+    let body = json!({
+        "name": "Books", "connector": "books", "auth_method": "oauth", "oauth_client": client["id"],
+        "values": {"production": {}}, "shares": [{"project": "acme", "slug": "drive", "grants": {"staging": "production"}}],
+    });
+    let made = scene.world.app.post("/api/v1/credentials", body).key(&scene.world.ada.key).is(201).await.json();
+    let id = made["id"].as_str().unwrap().to_owned();
+
+    let (location, flow) = scene.start(&scene.authorize(&id, json!({})).await).await;
+    assert!(location.contains("access_type=offline") && location.contains("code_challenge_method=S256"), "{location}");
+    let cookies = format!("{}; {flow}", scene.world.ada.cookie);
+    let back = path_of(&scene.oidc.browse(&location));
+    let page = scene.come_back(&format!("{back}&realmId=4711"), &cookies).await;
+    assert_eq!(page.status, 200, "{}", page.text);
+    let path = format!("/api/v1/credentials/{id}/verify");
+    let shown = scene.world.app.post(&path, json!({"environment": "production"})).key(&scene.world.ada.key).is(200).await.json();
+    assert_eq!((&shown["status"], &shown["request"]["headers"]["x-realm"]), (&json!("verified"), &json!("4711")), "{shown}");
+    assert_eq!(scene.call().await.status, 200);
+    // A renewal does not repeat it, and it stays.
+    assert_eq!(renewals(&scene).await, 1);
+    let shown = scene.world.app.post(&path, json!({"environment": "production"})).key(&scene.world.ada.key).is(200).await.json();
+    assert_eq!(shown["request"]["headers"]["x-realm"], "4711", "{shown}");
+
+    // Without a refresh token, where one must come: the old grant stays, and the connector's hint is shown.
+    scene.oidc.set(&json!({"fail_next": [{"status": 200, "body": {"access_token": "abc", "expires_in": 60, "scope": "openid read"}}]}));
+    let (back, cookies) = scene.to_callback(&id, json!({})).await;
+    let page = scene.come_back(&format!("{back}&realmId=1"), &cookies).await;
+    assert_eq!(page.status, 422, "{}", page.text);
+    assert!(page.text.contains("no refresh token") && page.text.contains("Ask the books."), "{}", page.text);
+    assert_eq!(scene.call().await.status, 200);
 }

@@ -8,7 +8,7 @@ use latchstring_store::{credentials, oauth_clients, values};
 use latchstring_testkit::SeededEntropy;
 use serde_json::{Value, json};
 
-use crate::app::{Somebody, TestApp, both};
+use crate::app::{Db, Somebody, TestApp, both};
 
 const CLIENTS: &str = "/api/v1/oauth-clients";
 pub const SECRET: &str = "planted-client-secret-4711";
@@ -489,4 +489,26 @@ both! {
         // And they open: the secret is still there to be used.
         app.patch(&at(&client), json!({"name": "CRM 2"})).key(&root.key).is(200).await;
     }
+}
+
+#[tokio::test]
+async fn the_operator_adds_hosts_to_a_connector() {
+    let clock = latchstring_testkit::FakeClock::default();
+    let app = TestApp::built(Db::Sqlite, "https://latchstring.example.com", clock, Vec::new(), |settings| {
+        settings.extra_hosts.push(("zoom".into(), "zoom.example.org".into(), Some(8443)));
+    })
+    .await;
+    let root = app.superuser("root@example.org").await;
+    let at = |port: u16| {
+        json!({"name": "Zoom", "connector": "zoom", "client_id": "z", "client_secret": SECRET,
+            "token_endpoint": format!("https://zoom.example.org:{port}/token")})
+    };
+    let client = made(&app, &root, at(8443)).await;
+    assert!(
+        client["redirect_uri"]
+            .as_str()
+            .unwrap()
+            .starts_with("https://latchstring.example.com/oauth/callback/oac_")
+    );
+    assert_eq!(app.post(CLIENTS, at(443)).key(&root.key).is(422).await.pointers(), ["/token_endpoint"]);
 }

@@ -13,7 +13,7 @@ both! {
         assert!(page.text.contains("<form method=\"post\">") && !page.text.contains("<script") && !page.text.contains("style="));
         let form = [("email", "ada@example.org"), ("name", "<b>Ada"), ("password", "short"), ("project", "Acme Inc")];
         let wrong = app.post(&path, json!({})).form(&form).is(422).await;
-        assert!(wrong.text.contains("password: a password has at least 10 characters") && wrong.text.contains("value=\"ada@example.org\""), "{}", wrong.text);
+        assert!(wrong.text.contains("password: a password has at least 8 characters") && wrong.text.contains("value=\"ada@example.org\""), "{}", wrong.text);
         assert!(!wrong.text.contains("<b>Ada"), "names are escaped");
         let form = [("email", "ada@example.org"), ("name", "Ada"), ("password", PASSWORD), ("project", "Acme Inc")];
         let done = app.post(&path, json!({})).form(&form).header("origin", "http://127.0.0.1:5282").is(201).await;

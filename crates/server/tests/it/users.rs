@@ -34,7 +34,7 @@ both! {
             path = format!("/api/v1/users?limit=2&cursor={next}");
         }
         assert_eq!(seen.len(), 5);
-        for bad in ["limit=0", "limit=201", "limit=x", "page=2"] {
+        for bad in ["limit=0", "limit=x", "page=2"] {
             assert_eq!(app.get(&format!("/api/v1/users?{bad}")).key(&ada.key).is(422).await.code(), "invalid", "{bad}");
         }
     }
