@@ -89,7 +89,7 @@ both! {
         assert_eq!(told("b/", NOW).await, 0, "later ones only");
         tx.commit().await.unwrap();
         let mut reader = store.read().await.unwrap();
-        assert_eq!(notices::unaddressed(&mut reader, 10).await.unwrap(), [first.clone()]);
+        assert_eq!(notices::unaddressed(&mut reader, 10).await.unwrap(), std::slice::from_ref(&first));
         drop(reader);
         let mut tx = store.begin_upkeep().await.unwrap();
         assert!(notices::address(&mut tx, &first.id, NOW).await.unwrap());
