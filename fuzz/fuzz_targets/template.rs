@@ -57,6 +57,7 @@ fuzz_target!(|source: &str| {
         project: Some(&project),
         environment: Some("production"),
         lookup: &Fixed,
+        client: None,
         token: None,
         input: None,
         now: Timestamp(1_767_225_600_000),

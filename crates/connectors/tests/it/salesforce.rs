@@ -119,7 +119,8 @@ fn rotation_and_the_end_of_the_grant_are_as_the_user_says() {
     let (resolved, grant) = consent(json!({}));
     assert_eq!(resolved.policy.reuse, RefreshReuse::SingleUse);
     assert_eq!(grant.endpoint.rules.grant_ttl, None);
-    let (resolved, grant) = consent(json!({"refresh_token_rotation": "off", "refresh_token_life": "7776000"}));
+    let (resolved, grant) =
+        consent(json!({"refresh_token_rotation": "off", "refresh_token_life": "7776000"}));
     assert_eq!(resolved.policy.reuse, RefreshReuse::Nonrotating);
     assert_eq!(grant.endpoint.rules.grant_ttl, Some(90 * 24 * 3600));
 }
