@@ -290,7 +290,7 @@ impl Broker {
         }
         let verify = edit.change.verify;
         self.make_keys(&loaded.method, &loaded.row.name, verify, &mut edit.change.values).await?;
-        self.edit_loaded(actor, loaded, edit).await
+        Box::pin(self.edit_loaded(actor, loaded, edit)).await
     }
 
     /// The change of what was loaded: nothing is looked up a second time but what the transaction locks.

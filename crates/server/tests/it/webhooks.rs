@@ -162,7 +162,7 @@ both_outsides! {
         // The schedule ends after a day and some.
         let mut tries = 2;
         for _ in 0..40 {
-            world.app.clock.advance_secs(11 * 3600 + 7200);
+            world.app.clock.advance_secs(12 * 3600 + 7200);
             tries += turn(&world).await;
         }
         assert_eq!(tries, 11, "ten pauses");
