@@ -11,6 +11,7 @@ pub mod definitions;
 pub mod freshness;
 mod health;
 pub mod jobs;
+mod key_making;
 pub mod keys;
 pub mod metrics;
 pub mod notices;

@@ -14,7 +14,8 @@ CREATE TABLE consents (
     state_hash BLOB UNIQUE,                    -- SHA-256 of `state` (256 random bits), used once
     browser_hash BLOB,                         -- SHA-256 of the flow's cookie
     sealed BLOB,                               -- PKCE verifier, or the device code
-    data_key TEXT,
+    -- A reference, as of `oauth_clients`: an older server would forget a data key that is still needed here.
+    data_key TEXT REFERENCES data_keys (id),
     sealed_version BIGINT NOT NULL,
     scopes TEXT NOT NULL,                      -- JSON list, as asked for
     return_to TEXT,

@@ -40,7 +40,8 @@ CREATE TABLE webhooks (
     description TEXT NOT NULL,
     events TEXT NOT NULL,                      -- JSON list; empty: all
     sealed BLOB NOT NULL,                      -- JSON: the secret, and the one before it
-    data_key TEXT NOT NULL,
+    -- A reference, as of `oauth_clients`: an older server would forget a data key that is still needed here.
+    data_key TEXT NOT NULL REFERENCES data_keys (id),
     secret_version BIGINT NOT NULL,
     old_until BIGINT,                          -- until then the secret before it signs too
     disabled BIGINT NOT NULL,

@@ -112,8 +112,14 @@ macro_rules! columns {
 statements! {
     ADD = "INSERT INTO deliveries (id, notice_id, channel, target, state, attempts, next_at, lease_until, tries, created_at)
         VALUES ($1, $2, $3, $4, 'waiting', 0, $5, 0, '[]', $5) ON CONFLICT (notice_id, channel, target) DO NOTHING";
-    DUE = concat!("SELECT ", columns!(), " FROM deliveries d JOIN notices n ON n.id = d.notice_id
-        WHERE d.state = 'waiting' AND d.next_at <= $1 AND d.lease_until <= $2 ORDER BY d.next_at, d.id LIMIT $3");
+    DUE = concat!("SELECT ", columns!(), ", q.whose FROM (
+            SELECT d.id AS id, COALESCE(w.project_id, d.target) AS whose, ROW_NUMBER() OVER (
+                PARTITION BY COALESCE(w.project_id, d.target) ORDER BY d.next_at, d.id) AS place
+            FROM deliveries d LEFT JOIN webhooks w ON w.id = d.target
+            WHERE d.channel = $1 AND d.state = 'waiting' AND d.next_at <= $2 AND d.lease_until <= $3) q
+        JOIN deliveries d ON d.id = q.id JOIN notices n ON n.id = d.notice_id
+        WHERE q.place <= $4 ORDER BY d.next_at, d.id LIMIT $5");
+    WAITING = "SELECT COUNT(*) FROM deliveries WHERE target = $1 AND state = 'waiting'";
     CLAIM = "UPDATE deliveries SET lease_until = $1, attempts = attempts + 1
         WHERE id = $2 AND state = 'waiting' AND attempts = $3 AND lease_until <= $4";
     HAND_OVER = "UPDATE deliveries SET state = 'handing_over', lease_until = $1
@@ -161,13 +167,29 @@ pub async fn add(
 }
 
 /// What should be sent by now and nobody is at.
+#[derive(Clone, Debug)]
+pub struct Due {
+    pub row: DeliveryRow,
+    /// The project's id, or the person's.
+    pub whose: String,
+}
+
+/// At most `limit`, and at most `each` of one project or person: who has many waiting does not hide the others.
 pub async fn due(
     tx: &mut impl Tx,
+    channel: Channel,
     now: Timestamp,
     db_now: Timestamp,
+    each: i64,
     limit: i64,
-) -> Result<Vec<DeliveryRow>> {
-    DUE.on(tx).bind(now).bind(db_now).bind(limit).all(read).await
+) -> Result<Vec<Due>> {
+    let run = DUE.on(tx).bind(channel.as_str()).bind(now).bind(db_now).bind(each).bind(limit);
+    run.all(|row| Ok(Due { row: read(row)?, whose: row.text()? })).await
+}
+
+/// How many of a webhook's are in the queue.
+pub async fn waiting(tx: &mut impl Tx, webhook: &WebhookId) -> Result<i64> {
+    WAITING.on(tx).bind(webhook).one(|row| row.int()).await
 }
 
 /// Takes it for `lease_ms` and counts the attempt; `false` when another server was quicker.

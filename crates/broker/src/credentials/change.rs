@@ -283,6 +283,11 @@ impl Broker {
         actor.manager()?;
         let loaded = self.load_for_change(actor, id).await?;
         same_version(if_match, loaded.row.version)?;
+        // No key is made for a request that cannot be done.
+        let errors = edit.change.check();
+        if !errors.is_empty() {
+            return Err(Problem::invalid(errors).into());
+        }
         let verify = edit.change.verify;
         self.make_keys(&loaded.method, &loaded.row.name, verify, &mut edit.change.values).await?;
         Box::pin(self.edit_loaded(actor, loaded, edit)).await

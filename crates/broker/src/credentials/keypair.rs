@@ -17,10 +17,12 @@ use super::input::{Verify, escape};
 use super::read::owned;
 use crate::actor::Actor;
 use crate::audit::Event;
-use crate::{Broker, refusals};
+use crate::{Broker, key_making, refusals};
 
 /// How long a certificate of ours is good (days). Providers do not care who signed it, only whether it has ended.
 const CERTIFICATE_DAYS: i64 = 5 * 365;
+/// Keys that one request makes at most.
+const MOST_KEYS: usize = 4;
 /// For providers whose clock is behind (seconds).
 const BACKDATED_SECS: i64 = 3600;
 /// RFC 5280 appendix A: the longest common name, in characters.
@@ -137,6 +139,10 @@ impl Broker {
                 }
             }
         }
+        if orders.len() > MOST_KEYS {
+            let detail = format!("asks for {} keys; one request makes at most {MOST_KEYS}", orders.len());
+            errors.push(FieldError::new("/values", detail));
+        }
         if !errors.is_empty() {
             return Err(Problem::invalid(errors).into());
         }
@@ -151,10 +157,8 @@ impl Broker {
         }
         for (environment, field, kind) in orders {
             let (name, now) = (name.to_owned(), self.now());
-            // An RSA key takes a while.
-            let made = tokio::task::spawn_blocking(move || make(kind, &name, now))
-                .await
-                .map_err(|error| refusals::internal(&error))?
+            let made = key_making::alone(move || make(kind, &name, now))
+                .await?
                 .map_err(|error| refusals::internal(&error))?;
             if let Some(Some(given)) = values.get_mut(&environment) {
                 given.insert(field, made.expose().into());

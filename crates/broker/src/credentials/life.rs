@@ -162,6 +162,15 @@ impl Broker {
     /// Takes a scheduled deletion back, with the shares and grants that were not withdrawn meanwhile.
     pub async fn restore_credential(&self, actor: &Actor, id: &str, if_match: Option<i64>) -> Refused<View> {
         let (tx, mut row, shares) = self.write_own(actor, id, if_match).await?;
+        // By then its tokens may have been given back to the provider already.
+        if row.deletes_at.is_some_and(|at| at <= self.now()) {
+            return Err(Problem::new(
+                Code::Conflict,
+                "The credential's day of deletion has come; it is being removed.",
+            )
+            .hint("It cannot be brought back. Make it anew: POST /api/v1/credentials.")
+            .into());
+        }
         if row.deletes_at.is_none() {
             return Err(Problem::new(Code::Conflict, "The credential is not going to be deleted.")
                 .hint(

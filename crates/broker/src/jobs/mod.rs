@@ -1,6 +1,7 @@
 //! What the control runtime does by itself, again and again. Each job has a name and an interval; its errors
 //! and panics are logged and it goes on; it stops when the server does.
 
+pub(crate) mod places;
 pub mod supervisor;
 pub mod upkeep;
 

@@ -1,5 +1,6 @@
 //! The small jobs: what has run out is removed, what is due is done.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use latchstring_model::Timestamp;
@@ -9,6 +10,7 @@ use latchstring_store::instance::ServerRow;
 use latchstring_store::{
     StoreError, WriteTx, api_keys, consents, credentials, idempotency, instance, sessions, shares,
 };
+use tokio::task::JoinSet;
 
 use super::supervisor::Again;
 use crate::Broker;
@@ -73,24 +75,33 @@ impl Broker {
     }
 
     /// Deletes credentials whose day has come. Values, tokens and shares go; the audit trail stays.
-    pub(crate) async fn delete_due_credentials(&self) -> Result<Again, StoreError> {
+    pub async fn delete_due_credentials(self: &Arc<Self>) -> Result<Again, StoreError> {
         let now = self.now();
         let mut reader = self.parts.store.read().await?;
         let due = credentials::due_for_deletion(&mut reader, now, DELETIONS).await?;
         drop(reader);
         let full = i64::try_from(due.len()).is_ok_and(|count| count >= DELETIONS);
-        let mut deleted = 0;
+        // All at once: providers that do not answer hold up this turn no longer than one of them does.
+        let mut revoking = JoinSet::new();
+        let mut claimed = Vec::with_capacity(due.len());
         for row in due {
-            self.revoke_grants(&Actor::operator(), &row).await;
             let mut tx = self.parts.store.begin_write(&[row.id.as_str(), row.owner.id()]).await?;
-            // It may have been restored, or given away, since it was listed.
-            let current = credentials::for_upkeep(&mut tx, &row.id).await?;
-            let Some(current) = current.filter(|row| row.deletes_at.is_some_and(|at| at <= now)) else {
-                continue;
-            };
-            if current.owner != row.owner {
-                continue;
+            // It may have been restored since it was listed. From here on nobody restores it: its day has come.
+            if still_due(&mut tx, &row, now).await?.is_some() {
+                let (broker, ours) = (Arc::clone(self), row.clone());
+                revoking.spawn(async move { broker.revoke_grants(&Actor::operator(), &ours).await });
+                claimed.push(row);
             }
+        }
+        while let Some(ended) = revoking.join_next().await {
+            if let Err(error) = ended {
+                tracing::error!(error = %error, "revoking a credential's tokens ended early");
+            }
+        }
+        let mut deleted = 0;
+        for row in claimed {
+            let mut tx = self.parts.store.begin_write(&[row.id.as_str(), row.owner.id()]).await?;
+            let Some(current) = still_due(&mut tx, &row, now).await? else { continue };
             let events = purged(&mut tx, &current).await?;
             if !credentials::purge(&mut tx, &current.owner, &current.id).await? {
                 continue;
@@ -103,6 +114,16 @@ impl Broker {
         }
         Ok(if full && deleted > 0 { Again::Now } else { Again::Later })
     }
+}
+
+/// The row as it is under the lock of its scope, unless it was restored, given away or removed meanwhile.
+async fn still_due(
+    tx: &mut WriteTx,
+    row: &CredentialRow,
+    now: Timestamp,
+) -> Result<Option<CredentialRow>, StoreError> {
+    let current = credentials::for_upkeep(tx, &row.id).await?;
+    Ok(current.filter(|current| current.deletes_at.is_some_and(|at| at <= now) && current.owner == row.owner))
 }
 
 /// One event for the owner, and one for each project where the credential was shared.

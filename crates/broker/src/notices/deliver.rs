@@ -6,20 +6,23 @@ use std::time::Duration;
 use latchstring_model::Timestamp;
 use latchstring_model::id::{NoticeId, UserId, WebhookId};
 use latchstring_model::problem::Refused;
-use latchstring_store::deliveries::{self, Channel, DeliveryRow, Next, State, Try};
+use latchstring_store::deliveries::{self, Channel, DeliveryRow, Due, Next, State, Try};
 use latchstring_store::notices::{self, NoticeRow};
 use latchstring_store::{StoreError, scopes, users, webhooks};
 use serde_json::json;
-use tokio::sync::Semaphore;
 use tokio::task::JoinHandle;
 
 use super::mail::smtp::MailError;
 use super::webhook::HookError;
 use super::{WEBHOOK_DISABLED, mail};
+use crate::jobs::places::{Full, Places};
 use crate::{Broker, refusals};
 
-/// Deliveries that are under way at the same time.
-const AT_ONCE: usize = 8;
+/// Deliveries that are under way at the same time: no endpoint keeps a mail waiting.
+const WEBHOOKS_AT_ONCE: usize = 8;
+const MAILS_AT_ONCE: usize = 4;
+/// Of one project's webhooks, or to one person: an endpoint that does not answer holds its place for 15 s.
+const EACH_AT_ONCE: usize = 2;
 /// How long one may take until a mail is handed over; a server that dies holds it for so long.
 const LEASE_MS: i64 = 60_000;
 /// How long handing it over may take.
@@ -39,12 +42,24 @@ const KEPT: i64 = 30 * 86_400_000;
 /// Characters of an error that are kept.
 const SHOWN: usize = 300;
 
+/// What the delivery log says when the database failed us: the rest is for whoever runs this server.
+pub(super) fn trouble_here(error: &StoreError) -> String {
+    tracing::warn!(error = %error, "a notice could not be delivered because of the database");
+    "temporary trouble on this server; nothing was sent".to_owned()
+}
+
 /// What goes on from turn to turn.
-pub(crate) struct Turns(Arc<Semaphore>);
+pub(crate) struct Turns {
+    mails: Places,
+    webhooks: Places,
+}
 
 impl Default for Turns {
     fn default() -> Self {
-        Self(Arc::new(Semaphore::new(AT_ONCE)))
+        Self {
+            mails: Places::new(MAILS_AT_ONCE, EACH_AT_ONCE),
+            webhooks: Places::new(WEBHOOKS_AT_ONCE, EACH_AT_ONCE),
+        }
     }
 }
 
@@ -70,14 +85,36 @@ impl Broker {
     pub async fn deliver_notices(self: &Arc<Self>) -> Refused<Vec<JoinHandle<()>>> {
         let now = self.now();
         self.address_notices(now).await.map_err(refusals::store)?;
+        let mut begun = Vec::new();
+        let turns = &self.deliveries;
+        for (channel, places) in [(Channel::Mail, &turns.mails), (Channel::Webhook, &turns.webhooks)] {
+            begun.extend(self.deliver_by(channel, places, now).await?);
+        }
+        Ok(begun)
+    }
+
+    async fn deliver_by(
+        self: &Arc<Self>,
+        channel: Channel,
+        places: &Places,
+        now: Timestamp,
+    ) -> Refused<Vec<JoinHandle<()>>> {
+        let mut begun = Vec::new();
+        if places.are_full() {
+            return Ok(begun);
+        }
         let mut reader = self.parts.store.read().await.map_err(refusals::store)?;
         let db_now = scopes::db_now(&mut reader).await.map_err(refusals::store)?;
-        let due =
-            deliveries::due(&mut reader, now, db_now, 2 * AT_ONCE as i64).await.map_err(refusals::store)?;
+        let (each, most) = (EACH_AT_ONCE as i64, 2 * WEBHOOKS_AT_ONCE as i64);
+        let due = deliveries::due(&mut reader, channel, now, db_now, each, most).await;
+        let due = due.map_err(refusals::store)?;
         drop(reader);
-        let mut begun = Vec::new();
-        for row in due {
-            let Ok(place) = Arc::clone(&self.deliveries.0).try_acquire_owned() else { break };
+        for Due { row, whose } in due {
+            let place = match places.take(&whose) {
+                Ok(place) => place,
+                Err(Full::Theirs) => continue,
+                Err(Full::All) => break,
+            };
             let mut tx = self.parts.store.begin_upkeep().await.map_err(refusals::store)?;
             if !deliveries::claim(&mut tx, &row, LEASE_MS).await.map_err(refusals::store)? {
                 continue;
@@ -226,7 +263,7 @@ impl Broker {
         let to = match recipient.await {
             Ok(Some(found)) if found.fields.active => found.fields.email,
             Ok(_) => return failed("the recipient has no active account".into(), Wish::Never),
-            Err(error) => return failed(error.to_string(), Wish::Later(None)),
+            Err(error) => return failed(trouble_here(&error), Wish::Later(None)),
         };
         let words = mail::words::of(&row.notice, &self.settings.public_url);
         let id = format!("{}@{}", row.id, settings.hello_host());

@@ -52,7 +52,7 @@ pub(super) enum HookError {
 
 impl From<StoreError> for HookError {
     fn from(error: StoreError) -> Self {
-        HookError::NoAnswer(error.to_string())
+        HookError::NoAnswer(super::deliver::trouble_here(&error))
     }
 }
 
@@ -254,6 +254,16 @@ impl Broker {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
+
+    #[test]
+    fn a_project_does_not_read_what_the_database_said() {
+        let error = StoreError::CannotOpen("/srv/data/latchstring.db".into());
+        assert!(error.to_string().contains("/srv/data"), "{error}");
+        let HookError::NoAnswer(kept) = HookError::from(error) else {
+            unreachable!("the endpoint is still there")
+        };
+        assert!(kept.contains("trouble on this server") && !kept.contains("/srv"), "{kept}");
+    }
 
     /// The example of the Standard Webhooks specification's reference libraries.
     #[test]

@@ -15,7 +15,7 @@ use latchstring_schemes::keys::{KeyFacts, facts};
 use serde_json::Value;
 use zeroize::Zeroizing;
 
-use crate::refusals;
+use crate::{key_making, refusals};
 
 /// Algorithms that keys are made for; those that providers take.
 pub(super) const GENERATED: [Algorithm; 5] =
@@ -72,15 +72,12 @@ fn pkcs8(algorithm: Algorithm) -> Result<Zeroizing<Vec<u8>>, aws_lc_rs::error::U
 
 /// A new pair. Its name is its thumbprint (RFC 7638) unless another one is wished.
 pub(super) async fn generated(algorithm: Algorithm, key_id: Option<String>) -> Refused<Kept> {
-    // An RSA key takes a good part of a second: not on the threads that everybody waits for.
-    let made = tokio::task::spawn_blocking(move || {
+    let made = key_making::alone(move || {
         let der = pkcs8(algorithm).map_err(|error| error.to_string())?;
         facts(&SecretString::new(STANDARD.encode(&*der)), None).map_err(|error| error.to_string())
     });
-    let facts = made
-        .await
-        .map_err(|error| refusals::internal(&error))?
-        .map_err(|error| refusals::internal(&format!("a key pair could not be made: {error}")))?;
+    let facts =
+        made.await?.map_err(|error| refusals::internal(&format!("a key pair could not be made: {error}")))?;
     let id = key_id.unwrap_or_else(|| facts.thumbprint());
     Ok(kept(facts, algorithm, Some(id)))
 }

@@ -21,6 +21,8 @@ use crate::{Broker, refusals};
 
 /// Webhooks of one project.
 const MOST: i64 = 20;
+/// Deliveries of one webhook that may wait when another one is put into the queue by hand.
+const MOST_WAITING: i64 = 10;
 const LONGEST_URL: usize = 2000;
 const LONGEST_DESCRIPTION: usize = 500;
 /// How long the secret before the current one signs too: a day, in milliseconds.
@@ -291,6 +293,12 @@ impl Broker {
                 .into());
         }
         let delivery: DeliveryId = delivery.parse().map_err(|_| gone())?;
+        if deliveries::waiting(&mut tx, &row.id).await.map_err(refusals::store)? >= MOST_WAITING {
+            return Err(Problem::new(Code::TooManyRequests, "Many deliveries of this webhook wait already.")
+                .hint("They are sent a few at a time. Send this one again when they are through.")
+                .retry_after(60)
+                .into());
+        }
         let now = self.now();
         let again = deliveries::again(&mut tx, &row.id, &delivery, now).await.map_err(refusals::store)?;
         let after = deliveries::one_of_webhook(&mut tx, &row.id, &delivery).await.map_err(refusals::store)?;

@@ -47,6 +47,8 @@ enum Withheld {
     Echo,
     /// It decodes to more than can be searched, or holds back more than can be kept.
     TooMuch,
+    /// There is no room to look into one more.
+    NoRoom,
 }
 
 impl std::fmt::Display for Withheld {
@@ -55,6 +57,9 @@ impl std::fmt::Display for Withheld {
             Withheld::Echo => "the compressed answer repeats the credential, so the rest of it is withheld",
             Withheld::TooMuch => {
                 "the compressed answer cannot be searched for the credential, so the rest of it is withheld"
+            }
+            Withheld::NoRoom => {
+                "too many answers in brotli are being searched for credentials, so one more is withheld"
             }
         })
     }
@@ -69,6 +74,9 @@ fn withheld(why: Withheld) -> Box<Problem> {
         }
         Withheld::TooMuch => {
             "The API's compressed answer expands to more than can be searched for echoes of the credential. The request was made; its answer was withheld."
+        }
+        Withheld::NoRoom => {
+            "The API answered in brotli, and too many such answers are being searched for echoes of credentials at the moment. The request was made; its answer was withheld."
         }
     };
     Problem::new(Code::AnswerWithheld, detail)
@@ -105,11 +113,11 @@ struct Sift {
 }
 
 impl Sift {
-    fn new(masker: Masker, coding: Coding) -> Self {
-        Self {
+    fn new(masker: Masker, coding: Coding) -> Result<Self, Withheld> {
+        Ok(Self {
             masker,
             coding,
-            decoder: Decoder::new(coding),
+            decoder: Decoder::new(coding).ok_or(Withheld::NoRoom)?,
             between: false,
             plain: None,
             space: Vec::new(),
@@ -119,7 +127,7 @@ impl Sift {
             allowance: DECODED,
             now: None,
             held: VecDeque::new(),
-        }
+        })
     }
 
     fn is_idle(&self) -> bool {
@@ -146,7 +154,7 @@ impl Sift {
                 if self.coding != Coding::Gzip || rest.first() != Some(&0x1f) {
                     return self.no_more(piece, at, out);
                 }
-                self.decoder = Decoder::new(self.coding);
+                self.decoder = Decoder::new(self.coding).ok_or(Withheld::NoRoom)?;
                 self.between = false;
             }
             self.space.resize(self.tail + SPACE, 0);
@@ -266,15 +274,19 @@ pub(super) struct CodedBody {
 }
 
 impl CodedBody {
-    fn new(body: ResponseBody, masker: Masker, coding: Coding) -> Self {
-        Self {
+    fn new(body: ResponseBody, masker: Masker, coding: Coding) -> Result<Self, Withheld> {
+        Ok(Self {
             body,
-            sift: Sift::new(masker, coding),
+            sift: Sift::new(masker, coding)?,
             ready: VecDeque::new(),
             trailers: None,
             ended: false,
             failed: None,
-        }
+        })
+    }
+
+    fn into_body(self) -> ResponseBody {
+        self.body
     }
 
     /// Reads and searches until something more may pass, the body has ended, or `failed` is set.
@@ -389,7 +401,13 @@ pub(super) async fn returned(
         .headers
         .get(header::CONTENT_TYPE)
         .is_some_and(|kind| kind.as_bytes().starts_with(b"text/event-stream"));
-    let mut coded = CodedBody::new(body, masker.clone(), coding);
+    let mut coded = match CodedBody::new(body, masker.clone(), coding) {
+        Ok(coded) => coded,
+        Err(why) => {
+            noted.failed(Code::AnswerWithheld);
+            return Err(withheld(why));
+        }
+    };
     let mut seen = Vec::new();
     if !events {
         let beginning = async {
@@ -407,7 +425,8 @@ pub(super) async fn returned(
     match &coded.failed {
         None | Some(Ok(_)) => Ok(Response::from_parts(head, AnswerBody::coded(coded, noted))),
         Some(Err(why)) => {
-            let (why, mut body) = (*why, coded.body);
+            // The first decoder's place is the second's.
+            let (why, mut body) = (*why, coded.into_body());
             let rest = async {
                 while seen.len() <= BEGINNING {
                     match body.frame().await {
@@ -484,7 +503,7 @@ mod tests {
 
     /// What passes of a body that comes in pieces of this size, and why no more does.
     fn pass(coding: Coding, raw: &[u8], size: usize) -> (Vec<u8>, Option<Withheld>) {
-        let (mut sift, mut out) = (Sift::new(masker(), coding), VecDeque::new());
+        let (mut sift, mut out) = (Sift::new(masker(), coding).unwrap(), VecDeque::new());
         let mut passed = Vec::new();
         for piece in raw.chunks(size) {
             sift.take(Bytes::copy_from_slice(piece));
@@ -545,13 +564,14 @@ mod tests {
                     let (passed, why) = pass(kind, &raw, size);
                     assert_eq!(why, Some(Withheld::Echo), "{coding}, {before} before, pieces of {size}");
                     let mut seen = Vec::new();
-                    let (mut decoder, mut space, mut rest) = (Decoder::new(kind), vec![0; 1 << 20], &*passed);
+                    let (mut decoder, mut space, mut rest) =
+                        (Decoder::new(kind).unwrap(), vec![0; 1 << 20], &*passed);
                     while !rest.is_empty() {
                         let Ok(step) = decoder.step(rest, &mut space) else { break };
                         seen.extend_from_slice(&space[..step.written]);
                         rest = &rest[step.read..];
                         if step.after == After::Ended {
-                            decoder = Decoder::new(kind);
+                            decoder = Decoder::new(kind).unwrap();
                         } else if step.after == After::Hungry {
                             break;
                         }
@@ -569,7 +589,7 @@ mod tests {
     #[test]
     fn a_flushed_event_passes_at_once() {
         let mut writer = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::default());
-        let (mut sift, mut out, mut sent) = (Sift::new(masker(), Coding::Gzip), VecDeque::new(), 0);
+        let (mut sift, mut out, mut sent) = (Sift::new(masker(), Coding::Gzip).unwrap(), VecDeque::new(), 0);
         for number in 0..5 {
             write!(writer, "data: {number}\n\n").unwrap();
             writer.flush().unwrap();
@@ -590,7 +610,8 @@ mod tests {
         }
         let raw = Bytes::from(writer.finish().unwrap());
         assert!(raw.len() < 30_000);
-        let (mut sift, mut out, mut turns) = (Sift::new(masker(), Coding::Gzip), VecDeque::new(), 0_u64);
+        let (mut sift, mut out, mut turns) =
+            (Sift::new(masker(), Coding::Gzip).unwrap(), VecDeque::new(), 0_u64);
         sift.allowance = 1 << 20;
         let mut rest = raw.clone();
         let why = loop {
@@ -631,7 +652,7 @@ mod tests {
         writer.write_all(b"the-secret-of-").unwrap();
         writer.flush().unwrap();
         let start = writer.get_ref().clone();
-        let (mut sift, mut out) = (Sift::new(masker(), Coding::Gzip), VecDeque::new());
+        let (mut sift, mut out) = (Sift::new(masker(), Coding::Gzip).unwrap(), VecDeque::new());
         sift.take(start.into());
         sift.work(&mut out).unwrap();
         // Empty stored blocks, without end.

@@ -1,12 +1,23 @@
 //! Content codings (RFC 9110 section 8.4.1) taken off piece by piece, with bounded memory and bounded work per step:
 //! gzip (RFC 1952), deflate (RFC 1950, and the bare RFC 1951 that some servers send under that name), br (RFC 7932).
 //!
-//! Memory per answer: about 50 KiB for gzip and deflate, at most 16 MiB of window for br (large windows are refused).
+//! Memory per answer: about 50 KiB for gzip and deflate, at most 16 MiB of window for br (large windows are refused);
+//! so there are [`BROTLI_AT_ONCE`] of these at most, and while there is no place for another, br is not asked for.
 //! zstd is not here: the decoder that there is in Rust gives nothing out before a whole window has passed.
 
 use brotli_decompressor::{BrotliDecompressStream, BrotliResult, BrotliState, StandardAlloc};
 use flate2::{Decompress, FlushDecompress, Status};
 use http::HeaderValue;
+use tokio::sync::{Semaphore, SemaphorePermit};
+
+/// In a process: 256 MiB of windows.
+const BROTLI_AT_ONCE: usize = 16;
+static BROTLI: Semaphore = Semaphore::const_new(BROTLI_AT_ONCE);
+
+/// Whether an answer in br could be looked into now.
+pub fn has_room_for_brotli() -> bool {
+    BROTLI.available_permits() > 0
+}
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Coding {
@@ -27,11 +38,13 @@ impl Coding {
 }
 
 /// What of an `Accept-Encoding` is asked for: the codings that can be looked into. `None` when that is all of it.
-pub fn readable_only(accept: &HeaderValue) -> Option<HeaderValue> {
+/// `brotli`: whether br is one of them.
+pub fn readable_only(accept: &HeaderValue, brotli: bool) -> Option<HeaderValue> {
     let text = accept.to_str().ok()?;
     let readable = |part: &&str| {
         let name = part.split(';').next().unwrap_or_default().trim();
-        name.is_empty() || name.eq_ignore_ascii_case("identity") || Coding::named(name).is_some()
+        let coding = Coding::named(name).filter(|coding| brotli || *coding != Coding::Brotli);
+        name.is_empty() || name.eq_ignore_ascii_case("identity") || coding.is_some()
     };
     if text.split(',').all(|part| readable(&part)) {
         return None;
@@ -79,19 +92,28 @@ enum Kind {
 
 pub struct Decoder {
     kind: Kind,
+    /// Held as long as the window is.
+    _place: Option<SemaphorePermit<'static>>,
 }
 
 impl Decoder {
-    pub fn new(coding: Coding) -> Self {
+    /// `None`: too many answers in br are being looked into at the moment.
+    pub fn new(coding: Coding) -> Option<Self> {
+        Self::placed(coding, &BROTLI)
+    }
+
+    fn placed(coding: Coding, places: &'static Semaphore) -> Option<Self> {
+        let mut place = None;
         let kind = match coding {
             Coding::Gzip => Kind::Inflate(Decompress::new_gzip(15)),
             Coding::Deflate => Kind::DeflateUnseen,
             Coding::Brotli => {
                 let (bytes, words, codes) = Default::default();
+                place = Some(places.try_acquire().ok()?);
                 Kind::Brotli(Box::new(BrotliState::new_strict(bytes, words, codes)))
             }
         };
-        Self { kind }
+        Some(Self { kind, _place: place })
     }
 
     /// Takes of `input` what fills `output` at most.
@@ -151,7 +173,7 @@ impl Decoder {
 pub fn decode_all(coding: Coding, mut input: &[u8], max: usize) -> Option<Vec<u8>> {
     let mut plain = Vec::new();
     let mut space = vec![0; 16 * 1024];
-    let mut decoder = Decoder::new(coding);
+    let mut decoder = Decoder::new(coding)?;
     loop {
         let step = decoder.step(input, &mut space).ok()?;
         plain.extend_from_slice(space.get(..step.written)?);
@@ -165,7 +187,7 @@ pub fn decode_all(coding: Coding, mut input: &[u8], max: usize) -> Option<Vec<u8
             After::Ended if input.is_empty() => return Some(plain),
             // RFC 1952 section 2.2: members follow each other.
             After::Ended if coding == Coding::Gzip && input.starts_with(&[0x1f]) => {
-                decoder = Decoder::new(coding)
+                decoder = Decoder::new(coding)?
             }
             After::Ended => return None,
         }
@@ -188,8 +210,23 @@ mod tests {
             ("*", Some("identity")),
             ("br;q=1.0, dcb;q=0.5, X-GZIP", Some("br;q=1.0, X-GZIP")),
         ] {
-            let got = readable_only(&HeaderValue::from_static(sent));
+            let got = readable_only(&HeaderValue::from_static(sent), true);
             assert_eq!(got, asked.map(HeaderValue::from_static), "{sent}");
         }
+        for (sent, asked) in [("gzip, br", Some("gzip")), ("br", Some("identity")), ("gzip", None)] {
+            let got = readable_only(&HeaderValue::from_static(sent), false);
+            assert_eq!(got, asked.map(HeaderValue::from_static), "{sent} without room for br");
+        }
+    }
+
+    #[test]
+    fn brotli_windows_are_counted_in_the_process() {
+        static TWO: Semaphore = Semaphore::const_new(2);
+        let held = [Decoder::placed(Coding::Brotli, &TWO), Decoder::placed(Coding::Brotli, &TWO)];
+        assert!(held.iter().all(Option::is_some));
+        assert!(Decoder::placed(Coding::Brotli, &TWO).is_none());
+        assert!(Decoder::placed(Coding::Gzip, &TWO).is_some(), "the others have small windows");
+        drop(held);
+        assert!(Decoder::placed(Coding::Brotli, &TWO).is_some());
     }
 }

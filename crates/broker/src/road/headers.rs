@@ -131,11 +131,12 @@ pub fn strip_request(headers: &mut HeaderMap) {
     strip_named_by_connection(headers);
     remove_those(headers, |name| is_hop_by_hop(name) || is_not_forwarded(name));
     // Answers are searched for echoes, so only codings are asked for that can be looked into.
+    let brotli = decode::has_room_for_brotli();
     let accepted = headers.get_all(header::ACCEPT_ENCODING);
-    if accepted.iter().any(|value| decode::readable_only(value).is_some()) {
+    if accepted.iter().any(|value| decode::readable_only(value, brotli).is_some()) {
         let readable: Vec<HeaderValue> = accepted
             .iter()
-            .map(|value| decode::readable_only(value).unwrap_or_else(|| value.clone()))
+            .map(|value| decode::readable_only(value, brotli).unwrap_or_else(|| value.clone()))
             .collect();
         headers.remove(header::ACCEPT_ENCODING);
         for value in readable {

@@ -8,7 +8,8 @@
 //! How early: a tenth of the token's time, at most a minute, before it is no longer fresh, and for each server
 //! and token a little different, so that neither all servers nor all tokens of one hour come at once. It is the
 //! same protocol as a call's ([`Need::Ahead`]): the lease lets one server ask, failures wait as long as they
-//! say. At most [`AT_ONCE`] are under way; a provider that does not answer holds its place for 45 s.
+//! say. At most [`AT_ONCE`] are under way, and [`EACH_AT_ONCE`] of one owner: a provider that does not
+//! answer holds its place for 45 s.
 //!
 //! What is needed to ask is taken from a living route, or put together from the credential: without a caller,
 //! so a token whose templates read who calls is renewed by the next call of that person instead.
@@ -25,20 +26,21 @@ use latchstring_store::credentials::{self, CredentialRow};
 use latchstring_store::tokens::{self, TokenRow};
 use latchstring_store::values::{self, ValuesRow};
 use latchstring_store::{ReadTx, environments, projects, scopes, shares};
-use tokio::sync::Semaphore;
 use tokio::task::JoinHandle;
 
 use super::obtain::Behind;
 use super::{TokenSlot, token_id};
 use crate::actor::Actor;
 use crate::catalog::Found;
+use crate::jobs::places::{Full, Places};
 use crate::road::authorise::{self, EnvironmentAt, ProjectAt};
 use crate::road::materials::{Materials, Names};
 use crate::sealing::values_aad;
 use crate::{Broker, refusals};
 
-/// Renewals that are under way at the same time.
+/// Renewals that are under way at the same time; and of credentials of one owner.
 pub const AT_ONCE: usize = 8;
+pub const EACH_AT_ONCE: usize = 2;
 
 /// The longest that a token is renewed before it stops being fresh, in milliseconds.
 const EARLIEST: i64 = 60_000;
@@ -51,14 +53,14 @@ const MOST_CONTEXTS: usize = 100;
 
 /// What goes on from turn to turn.
 pub(crate) struct Turns {
-    places: Arc<Semaphore>,
+    places: Places,
     /// Where the walk through what lapsed long ago stands.
     at: Mutex<(Timestamp, String)>,
 }
 
 impl Default for Turns {
     fn default() -> Self {
-        Self { places: Arc::new(Semaphore::new(AT_ONCE)), at: Mutex::new((Timestamp(0), String::new())) }
+        Self { places: Places::new(AT_ONCE, EACH_AT_ONCE), at: Mutex::new((Timestamp(0), String::new())) }
     }
 }
 
@@ -97,7 +99,15 @@ impl Broker {
         let now = self.now();
         self.tokens.sweep(now);
         for row in self.due_rows(now).await? {
-            let Ok(place) = Arc::clone(&self.turns.places).try_acquire_owned() else { break };
+            if self.turns.places.are_full() {
+                break;
+            }
+            let Some(owner) = self.owner_of_token(&row).await? else { continue };
+            let place = match self.turns.places.take(&owner) {
+                Ok(place) => place,
+                Err(Full::Theirs) => continue,
+                Err(Full::All) => break,
+            };
             let (id, version) = (row.key.id.clone(), row.version);
             let due = match self.due(row).await {
                 Ok(Some(due)) => due,
@@ -121,6 +131,12 @@ impl Broker {
             }));
         }
         Ok(begun)
+    }
+
+    async fn owner_of_token(&self, row: &TokenRow) -> Refused<Option<String>> {
+        let mut reader = self.parts.store.read().await.map_err(refusals::store)?;
+        let credential = credentials::for_upkeep(&mut reader, &row.key.credential_id).await;
+        Ok(credential.map_err(refusals::store)?.map(|credential| credential.owner.id().to_owned()))
     }
 
     /// What ends soon or did lately, and a part of what lapsed longer ago.

@@ -26,6 +26,13 @@ struct Page {
     return_to: Option<String>,
 }
 
+/// Shown in place of a redirect where the way leads on to another site.
+#[derive(Template)]
+#[template(path = "signed_in.html")]
+struct SignedIn<'a> {
+    go_on: &'a str,
+}
+
 #[derive(Deserialize)]
 pub struct Query {
     return_to: Option<String>,
@@ -43,6 +50,12 @@ fn checked(app: &App, given: Option<String>) -> Option<String> {
     given.and_then(|given| own_path(&app.broker().settings().public_url, &given))
 }
 
+/// `form-action 'self'` holds for every redirect that follows a form (CSP level 3, section 6.4.1 as browsers read it),
+/// and a consent's start redirects to the provider: from a page, a link leads there, which the policy does not bind.
+fn leads_to_a_provider(path: &str) -> bool {
+    path.starts_with("/oauth/start/")
+}
+
 pub async fn show(State(app): State<App>, Asked(query): Asked<Query>) -> Result<Response, Refused> {
     let page = Page { return_to: checked(&app, query.return_to), ..Page::default() };
     Ok(html(StatusCode::OK, &page))
@@ -58,8 +71,13 @@ pub async fn send(
     let ask = SignIn { email: form.email.clone(), password: form.password.0, agent: agent(&headers) };
     match app.door().sign_in(ask, actor.address).await {
         Ok(entered) => {
-            Ok((set_cookie(entered.cookie)?, Redirect::to(return_to.as_deref().unwrap_or("/")))
-                .into_response())
+            let cookie = set_cookie(entered.cookie)?;
+            Ok(match return_to.as_deref().unwrap_or("/") {
+                go_on if leads_to_a_provider(go_on) => {
+                    (cookie, html(StatusCode::OK, &SignedIn { go_on })).into_response()
+                }
+                path => (cookie, Redirect::to(path)).into_response(),
+            })
         }
         Err(problem) if matches!(problem.code, Code::Unauthenticated | Code::TooManyRequests) => {
             let page = Page { trouble: frame::lines(&problem), email: form.email, return_to };

@@ -123,7 +123,7 @@ async fn slow_endpoint() -> (SocketAddr, Arc<Mutex<(usize, usize)>>) {
     (at, seen)
 }
 
-async fn no_more_than_eight_at_once(db: Db) {
+async fn no_more_than_two_of_one_owner_at_once(db: Db) {
     let (slow, seen) = slow_endpoint().await;
     let world = World::reaching(db, true, &[slow]).await;
     let more = "  login:\n    fields: {base_url: {type: url}, token_url: {type: url}}\n    scheme: {type: oauth2_client_credentials, token_url: \"{{ token_url }}\", client_id: me, client_secret: not-a-secret}\n";
@@ -145,15 +145,18 @@ async fn no_more_than_eight_at_once(db: Db) {
         assert!(turns < 20, "all are renewed some time");
     }
     let most = seen.lock().unwrap().1;
-    assert!((2..=8).contains(&most), "{most} at once");
+    assert!(
+        most <= 2,
+        "{most} at once: a token endpoint of one owner that hangs leaves places for the others"
+    );
 }
 
 #[tokio::test]
-async fn no_more_than_eight_at_once_sqlite() {
-    no_more_than_eight_at_once(Db::Sqlite).await;
+async fn no_more_than_two_of_one_owner_at_once_sqlite() {
+    no_more_than_two_of_one_owner_at_once(Db::Sqlite).await;
 }
 
 #[tokio::test]
-async fn no_more_than_eight_at_once_postgres() {
-    no_more_than_eight_at_once(Db::Postgres).await;
+async fn no_more_than_two_of_one_owner_at_once_postgres() {
+    no_more_than_two_of_one_owner_at_once(Db::Postgres).await;
 }

@@ -116,6 +116,21 @@ both_shops! {
         assert_eq!((shop.count().await, shop.up.asked()), (0, 0), "nothing was saved, nobody was asked");
     }
 
+    async fn keys_are_made_for_good_requests_and_a_few_at_a_time(shop) {
+        let one = || json!({"base_url": shop.up.url, "private_key": {"generate": "ec256"}, "algorithm": "ES256", "claims": {"iss": "x"}});
+        let body = |count: usize| {
+            let values: serde_json::Map<String, Value> = (0..count).map(|i| (format!("e{i}"), one())).collect();
+            json!({"name": "x", "connector": "http", "auth_method": "jwt", "verify": "skip", "values": values})
+        };
+        let refused = shop.create(body(5)).is(422).await;
+        assert_eq!(refused.pointers(), ["/values"], "{}", refused.text);
+        assert!(refused.text.contains("asks for 5 keys; one request makes at most 4"), "{}", refused.text);
+        let made = shop.create(body(4)).is(201).await.json();
+        // Were keys made first, this would be refused because a new key cannot be verified.
+        let change = json!({"name": "", "values": {"e0": {"private_key": {"generate": "rsa4096"}}}});
+        assert_eq!(shop.patch(&made, change).is(422).await.pointers(), ["/name"]);
+    }
+
     async fn all_mistakes_come_at_once(shop) {
         let body = json!({"name": "x", "connector": "http", "auth_method": "basic", "values": {
             "production": {"base_url": "nowhere", "usrname": "x"}, "staging": {"test_path": "me"}}});

@@ -45,6 +45,17 @@ both_shops! {
         assert!(back["deletes_at"].is_null());
         assert_eq!(back["shares"], made["shares"]);
         assert_eq!(shop.verify(&made, "production").is(200).await.json()["status"], "verified");
+        // What is restored in time is not deleted; once the day has come, its tokens may be gone already.
+        delete().is(200).await;
+        shop.app.clock.advance_secs(7 * 86_400 - 1);
+        shop.app.broker.delete_due_credentials().await.unwrap();
+        shop.app.post(&shop.at(&made, "/restore"), json!({})).key(&shop.ada.key).is(200).await;
+        delete().is(200).await;
+        shop.app.clock.advance_secs(7 * 86_400);
+        let late = shop.app.post(&shop.at(&made, "/restore"), json!({})).key(&shop.ada.key).is(409).await;
+        assert!(late.text.contains("day of deletion has come"), "{}", late.text);
+        shop.app.broker.delete_due_credentials().await.unwrap();
+        shop.app.get(&shop.at(&made, "")).key(&shop.ada.key).is(404).await;
     }
 
     async fn a_purge_leaves_nothing_to_open(shop) {

@@ -31,7 +31,9 @@ impl Outside {
         let (me, hook, came) =
             (Arc::clone(&outside.me), Arc::clone(&outside.hook), Arc::clone(&outside.came));
         let status = |of: &AtomicU16| StatusCode::from_u16(of.load(Ordering::SeqCst)).unwrap();
-        let router = Router::new().route("/me", get(move || async move { status(&me) })).route(
+        let hangs = || async { std::future::pending::<StatusCode>().await };
+        let router = Router::new().route("/hangs", post(hangs));
+        let router = router.route("/me", get(move || async move { status(&me) })).route(
             "/hook",
             post(move |headers: HeaderMap| async move {
                 came.lock().unwrap().push(headers);
@@ -160,7 +162,7 @@ both_outsides! {
         // The schedule ends after a day and some.
         let mut tries = 2;
         for _ in 0..40 {
-            world.app.clock.advance_secs(11 * 3600 + 7200);
+            world.app.clock.advance_secs(12 * 3600 + 7200);
             tries += turn(&world).await;
         }
         assert_eq!(tries, 11, "ten pauses");
@@ -207,6 +209,48 @@ both_outsides! {
         assert_eq!((turn(&world).await, outside.came()), (1, before + 1));
         assert_eq!(world.app.post(&again, json!({})).key(&world.ada.key).is(202).await.json()["state"], "waiting");
         assert_eq!(world.app.post(&again, json!({})).key(&world.ada.key).is(409).await.code(), "conflict");
+    }
+
+    async fn endpoints_that_hang_do_not_hold_all_places(world, outside, at) {
+        for _ in 0..5 {
+            let body = json!({"url": format!("http://{at}/hangs")});
+            world.app.post("/api/v1/projects/acme/webhooks", body).key(&world.ada.key).is(201).await;
+        }
+        failing_credential(&world, at, &outside).await;
+        let begun = world.app.broker.deliver_notices().await.unwrap();
+        assert_eq!(begun.len(), 2, "of one project");
+        assert!(world.app.broker.deliver_notices().await.unwrap().is_empty(), "while these two hang");
+        for delivery in begun {
+            delivery.abort();
+            assert!(delivery.await.unwrap_err().is_cancelled());
+        }
+        let begun = world.app.broker.deliver_notices().await.unwrap();
+        assert_eq!(begun.len(), 2, "the places are free again");
+        for delivery in begun {
+            delivery.abort();
+        }
+    }
+
+    async fn not_everything_is_sent_again_at_once(world, outside, at) {
+        let made = webhook(&world, at, json!({})).await;
+        let credential = failing_credential(&world, at, &outside).await;
+        assert_eq!(turn(&world).await, 1);
+        let first = deliveries(&world, &made).await[0]["id"].as_str().unwrap().to_owned();
+        outside.hook.store(500, Ordering::SeqCst);
+        for _ in 0..10 {
+            outside.me.store(200, Ordering::SeqCst);
+            check_twice(&world, &credential).await;
+            outside.me.store(401, Ordering::SeqCst);
+            check_twice(&world, &credential).await;
+            assert_eq!(turn(&world).await, 1);
+        }
+        let again = format!("/api/v1/projects/acme/webhooks/{}/deliveries/{first}/redeliver", made["id"].as_str().unwrap());
+        let refused = world.app.post(&again, json!({})).key(&world.ada.key).is(429).await;
+        assert_eq!((refused.code(), refused.header("retry-after")), ("too_many_requests".into(), "60"));
+        outside.hook.store(200, Ordering::SeqCst);
+        world.app.clock.advance_secs(8_000 * 2);
+        assert_eq!(turn(&world).await, 2);
+        world.app.post(&again, json!({})).key(&world.ada.key).is(202).await;
     }
 
     async fn gone_means_gone(world, outside, at) {

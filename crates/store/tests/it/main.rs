@@ -1,6 +1,7 @@
 //! The contract: the same tests on SQLite and on PostgreSQL.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
+mod deliveries;
 mod notices;
 mod oauth_clients;
 mod opening;

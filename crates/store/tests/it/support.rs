@@ -35,7 +35,8 @@ macro_rules! make_ids {
 }
 make_ids!(user_id: UserId, project_id: ProjectId, environment_id: EnvironmentId, key_id: KeyId, session_id: SessionId,
     credential_id: CredentialId, share_id: ShareId, data_key_id: DataKeyId, server_id: ServerId, call_id: CallId,
-    oauth_client_id: OAuthClientId);
+    oauth_client_id: OAuthClientId, webhook_id: WebhookId, consent_id: ConsentId, notice_id: NoticeId,
+    delivery_id: DeliveryId);
 
 pub fn bytes() -> Vec<u8> {
     let mut bytes = vec![0; 32];
