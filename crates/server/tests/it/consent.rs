@@ -388,7 +388,7 @@ auth_methods:
         let client = format!("/api/v1/oauth-clients/{}", scene.client["id"].as_str().unwrap());
         let moved = format!("http://localhost:{}/token", scene.oidc.port());
         let hosts = json!([format!("127.0.0.1:{}", scene.oidc.port()), format!("localhost:{}", scene.oidc.port())]);
-        let body = json!({"token_endpoint": moved, "hosts": hosts});
+        let body = json!({"token_endpoint": moved, "hosts": hosts, "client_secret": OidcProvider::CLIENT_SECRET});
         scene.world.app.patch(&client, body).key(&scene.root.key).is(200).await;
         // The answer to what was begun before is not used, and the old grant is over.
         scene.oidc.reset_counts();
