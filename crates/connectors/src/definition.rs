@@ -185,7 +185,9 @@ impl HostPattern {
             _ if other.any => return false,
             (true, _) => {
                 let left = other.host.strip_suffix(self.host.as_str());
-                left.is_some_and(|left| left.len() > 1 && left.ends_with('.') || left.is_empty() && other.subdomains)
+                left.is_some_and(|left| {
+                    left.len() > 1 && left.ends_with('.') || left.is_empty() && other.subdomains
+                })
             }
             (false, subdomains) => !subdomains && self.host == other.host,
         };

@@ -399,7 +399,11 @@ mod tests {
         assert_eq!(kept.named["user"].access_token.expose(), "ut-1");
         assert_eq!(kept.expires_at, None, "the new token's end, not the old one's");
         assert_eq!(kept.grant_expires_at, Some(Timestamp(9_000_000)));
-        assert_eq!(kept.subject.as_deref(), Some("248289761001"), "a renewed grant is still the same person's");
+        assert_eq!(
+            kept.subject.as_deref(),
+            Some("248289761001"),
+            "a renewed grant is still the same person's"
+        );
 
         let mut rotated = TokenSet::new("at-3", Timestamp(6_000));
         rotated.refresh_token = Some("rt-2".into());

@@ -73,7 +73,8 @@ impl Broker {
             Some(path) => path.get(&body).as_ref().and_then(name),
             None => USUAL.iter().find_map(|field| body.get(field).and_then(name)),
         };
-        let subject = body.get("sub").and_then(Value::as_str).filter(|sub| !sub.is_empty()).map(str::to_owned);
+        let subject =
+            body.get("sub").and_then(Value::as_str).filter(|sub| !sub.is_empty()).map(str::to_owned);
         Some(Account { accepted: true, name: found, subject })
     }
 }

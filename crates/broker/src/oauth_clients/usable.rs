@@ -102,7 +102,9 @@ impl Broker {
         let seen = person.superuser
             || rows::for_member(tx, &person.id, client).await.map_err(refusals::store)?.is_some();
         if !seen {
-            return Err(not_for("The OAuth client of this credential is not for any of your projects any more."));
+            return Err(not_for(
+                "The OAuth client of this credential is not for any of your projects any more.",
+            ));
         }
         for project in projects {
             self.client_is_for_project(tx, client, project).await?;
@@ -120,7 +122,9 @@ impl Broker {
         if rows::available(tx, client, project).await.map_err(refusals::store)? {
             return Ok(());
         }
-        Err(not_for("The OAuth client of this credential is not for every project that the credential is used in."))
+        Err(not_for(
+            "The OAuth client of this credential is not for every project that the credential is used in.",
+        ))
     }
 
     /// Whether a credential that names a client may be shared with a project: the client has to be for it too.
