@@ -117,7 +117,7 @@ function clients() {
     client_secret: 'a-test-secret-that-guards-nothing',
     redirect_uris: ['http://127.0.0.1/callback'],
     grant_types: all,
-    scope: 'openid offline_access read write',
+    scope: 'openid offline_access email read write',
   }];
 }
 

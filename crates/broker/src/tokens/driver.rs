@@ -22,9 +22,6 @@ pub(super) struct Held<'a> {
     pub error: &'a str,
     /// The API has refused the token that is there: with a dead grant it is worth nothing any more.
     pub rejected: bool,
-    /// It comes from the credential's values alone, so its end is theirs: the same token for everybody. One that reads
-    /// who calls is that caller's, and says nothing of the others'.
-    pub of_values: bool,
 }
 
 pub(super) fn row_of(row: &rows::TokenRow) -> TokenRow {
@@ -128,15 +125,12 @@ impl Broker {
         };
         if done && let Step::Dead { .. } | Step::Orphan { .. } = step {
             let key = held.key;
-            if held.of_values {
-                values::grant_ended(&mut tx, &key.credential_id, &key.environment, key.values_version)
-                    .await?;
-            }
+            values::grant_ended(&mut tx, &key.credential_id, &key.environment, key.values_version).await?;
             if held.rejected {
                 tokens::spent(&mut tx, id).await?;
             }
         }
-        if done && held.of_values {
+        if done {
             // Told in the same transaction: neither is there without the other.
             match step {
                 Step::Dead { version, .. } => {
@@ -147,8 +141,6 @@ impl Broker {
                 }
                 _ => {}
             }
-        }
-        if done {
             tx.commit().await?;
         } else {
             tx.rollback().await?;

@@ -208,7 +208,6 @@ impl Broker {
                         obtained: learned.obtained.as_ref().map(|obtained| &obtained.set),
                         error: &error,
                         rejected: matches!(need, Need::Rejected { .. }),
-                        of_values: bare.token_uses.only_values(),
                     };
                     Event::Ran(self.run_step(&step, &held).await)
                 }
@@ -297,7 +296,7 @@ impl Broker {
                 answered = asking.as_mut() => break answered,
                 _ = beat.tick() => {
                     if let Some(step) = machine.heartbeat() {
-                        self.run_step(&step, &Held { key, obtained: None, error: "", rejected: false, of_values: false }).await;
+                        self.run_step(&step, &Held { key, obtained: None, error: "", rejected: false }).await;
                     }
                 }
             }
