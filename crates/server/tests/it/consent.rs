@@ -443,7 +443,7 @@ auth_methods:
     async fn whoever_left_the_clients_project_uses_it_no_more(scene) {
         let app = &scene.world.app;
         let bob = app.person("bob@example.org").await;
-        app.member(&scene.world.ada, "acme", &bob, "admin").await;
+        app.member(&scene.world.ada, "acme", &bob, "owner").await;
         app.project(&scene.world.ada, "mine").await;
         let client = format!("/api/v1/oauth-clients/{}", scene.client["id"].as_str().unwrap());
         let body = scene.body("oauth2_authorization_code", json!({"shares": []}));
