@@ -170,7 +170,7 @@ impl Broker {
         if let Some(client) = change.oauth_client.clone() {
             return self.change_client(actor, id, &change, &client, if_match).await;
         }
-        self.edit(actor, id, Edit { change, ..Edit::default() }, if_match).await
+        Box::pin(self.edit(actor, id, Edit { change, ..Edit::default() }, if_match)).await
     }
 
     /// The owner looks at a changed connector (`save: false`), or accepts it: every environment is verified for

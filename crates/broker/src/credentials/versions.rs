@@ -101,7 +101,7 @@ impl Broker {
             note,
             ..Edit::default()
         };
-        self.edit(actor, id, edit, Some(if_match.unwrap_or(row.version))).await
+        Box::pin(self.edit(actor, id, edit, Some(if_match.unwrap_or(row.version)))).await
     }
 
     fn open_version(
