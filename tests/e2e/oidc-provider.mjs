@@ -41,6 +41,10 @@ const settings = {
   spoil_nonce: false, // the resource forgets the nonce that it gave last
   delay_ms: 0, // before a token request is worked on
   fail_next: [], // [{status, body, headers?}]: answers to the next token requests, not worked on
+  person: 'alice', // who signs in
+  email: '', // everybody's, instead of one each
+  withhold_refresh: false, // a consent brings no refresh token
+  resource_delay_ms: 0, // before the resource answers
   reject_scope: '', // scopes that the person unticks at the consent page
   lose_next: 0, // so many token requests are worked on and then answered by a closed connection
   ...given.settings,
@@ -113,7 +117,7 @@ function clients() {
     client_secret: 'a-test-secret-that-guards-nothing',
     redirect_uris: ['http://127.0.0.1/callback'],
     grant_types: all,
-    scope: 'openid offline_access read write',
+    scope: 'openid offline_access email read write',
   }];
 }
 
@@ -148,10 +152,10 @@ function configuration() {
     },
     findAccount: (_ctx, sub) => ({
       accountId: sub,
-      claims: async () => ({ sub, email: `${sub}@example.com`, email_verified: true }),
+      claims: async () => ({ sub, email: settings.email || `${sub}@example.com`, email_verified: true }),
     }),
     interactions: { url: (_ctx, interaction) => `/interaction/${interaction.uid}` },
-    issueRefreshToken: (_ctx, client) => client.grantTypeAllowed('refresh_token'),
+    issueRefreshToken: (_ctx, client) => !settings.withhold_refresh && client.grantTypeAllowed('refresh_token'),
     jwks: { keys: [{ ...jwk, use: 'sig', alg: 'RS256', kid: 'test' }] },
     pkce: { required: () => settings.pkce_required },
     responseTypes: ['code'],
@@ -332,7 +336,7 @@ async function interaction(provider, req, res) {
     return provider.interactionFinished(req, res, refusal, { mergeWithLastSubmission: false });
   }
   if (prompt.name === 'login') {
-    return provider.interactionFinished(req, res, { login: { accountId: 'alice' } });
+    return provider.interactionFinished(req, res, { login: { accountId: settings.person } });
   }
   const grant = new provider.Grant({ accountId: session.accountId, clientId: params.client_id });
   const unticked = settings.reject_scope.split(' ').filter(Boolean);
@@ -379,11 +383,14 @@ let provider;
 let handle;
 const tls = given.tls && { ...given.tls, requestCert: true, rejectUnauthorized: false };
 const server = (tls ? createTlsServer : createServer)(tls ?? {}, async (req, res) => {
+  // The same server once more, below another path.
+  if (req.url.startsWith('/v2/')) req.url = req.url.slice(3);
   const { pathname } = new URL(req.url, 'http://localhost');
   try {
     if (pathname.startsWith('/admin/')) return await admin(provider, req, res, pathname);
     const what = `${req.method} ${pathname.startsWith('/interaction/') ? '/interaction' : pathname}`;
     counts[what] = (counts[what] ?? 0) + 1;
+    if (pathname === '/resource' && settings.resource_delay_ms > 0) await sleep(settings.resource_delay_ms);
     if (pathname === '/resource') return await resource(provider, req, res);
     if (pathname.startsWith('/interaction/')) return await interaction(provider, req, res);
     if (what === 'POST /token') return await tokenRequest(handle, req, res);

@@ -6,7 +6,7 @@
 //! what the definition names has to be among its hosts, as everywhere.
 
 use latchstring_model::address::Address;
-use latchstring_model::{PinPurpose, SecretString};
+use latchstring_model::{Pin, PinPurpose, SecretString};
 use latchstring_schemes::oauth2::{
     AuthorizationCode, Client, ClientAuth, DeviceCode, Grant, Paths, Refresh, Scope, TokenEndpoint,
 };
@@ -209,7 +209,11 @@ fn common(
 
 fn goes_to(keys: &Keys<'_>, found: Found, destinations: &mut Vec<Destination>) {
     let mask: Vec<SecretString> = keys.mask();
-    let pin = pin(PinPurpose::Token, &found.address, &mask);
+    // What grants through a client are bound to is where its endpoints are, not their paths.
+    let pin = match found.of_client {
+        true => Pin::new(PinPurpose::Token, found.address.origin.clone(), "/"),
+        false => pin(PinPurpose::Token, &found.address, &mask),
+    };
     destinations.push(Destination { from: found.from.to_owned(), pin, of_client: found.of_client });
 }
 

@@ -185,6 +185,22 @@ impl HostPattern {
         Self { port: Some(port), ..self.clone() }.fits(origin)
     }
 
+    /// Whether everything that fits `other` fits this.
+    pub fn covers(&self, other: &Self) -> bool {
+        let host = match (self.subdomains, other.subdomains) {
+            _ if self.any => return true,
+            _ if other.any => return false,
+            (true, _) => {
+                let left = other.host.strip_suffix(self.host.as_str());
+                left.is_some_and(|left| {
+                    left.len() > 1 && left.ends_with('.') || left.is_empty() && other.subdomains
+                })
+            }
+            (false, subdomains) => !subdomains && self.host == other.host,
+        };
+        host && (self.port.is_none() || self.port == other.port)
+    }
+
     pub fn fits(&self, origin: &Origin) -> bool {
         if self.any {
             return true;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use http::{HeaderName, HeaderValue};
 use latchstring_model::address::Address;
-use latchstring_model::{PinPurpose, SecretString};
+use latchstring_model::{Pin, PinPurpose, SecretString};
 use latchstring_schemes::api_key::ApiKey;
 use latchstring_schemes::aws_sigv4::AwsSigV4;
 use latchstring_schemes::basic::Basic;
@@ -579,7 +579,10 @@ fn oauth(
     policy.introspection_url = keys.url("introspection_url")?;
     let mask = keys.mask();
     let mut goes_to = |name: &str, url: &Address, of_client: bool| {
-        let pin = pin(PinPurpose::Token, url, &mask);
+        let pin = match of_client {
+            true => Pin::new(PinPurpose::Token, url.origin.clone(), "/"),
+            false => pin(PinPurpose::Token, url, &mask),
+        };
         if !destinations.iter().any(|known| known.from == name) {
             destinations.push(Destination { from: name.to_owned(), pin, of_client });
         }

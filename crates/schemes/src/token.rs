@@ -94,6 +94,8 @@ pub struct TokenSet {
     pub expires_at: Option<Timestamp>,
     /// When the grant itself (the refresh token) ends, where that is known.
     pub grant_expires_at: Option<Timestamp>,
+    /// Who consented, by the name that the provider never gives to anybody else (`sub`, OpenID Connect Core section 8).
+    pub subject: Option<String>,
     pub metadata: Metadata,
     /// Other tokens of the same grant by the name that the connector gave them
     /// (Slack's user token beside the bot's). They have no named tokens of their own.
@@ -112,6 +114,7 @@ impl TokenSet {
             obtained_at,
             expires_at: None,
             grant_expires_at: None,
+            subject: None,
             metadata: Metadata::default(),
             named: BTreeMap::new(),
         }
@@ -179,6 +182,7 @@ impl TokenSet {
         keep(&mut self.id_token, &old.id_token, SecretString::is_empty);
         keep(&mut self.scopes, &old.scopes, Vec::is_empty);
         keep(&mut self.grant_expires_at, &old.grant_expires_at, |_| false);
+        keep(&mut self.subject, &old.subject, String::is_empty);
         self.metadata.keep_from(&old.metadata);
         for (name, token) in &old.named {
             let merged = match self.named.remove(name) {
@@ -251,6 +255,8 @@ struct Written<'a> {
     expires_at: Option<Timestamp>,
     #[serde(skip_serializing_if = "Option::is_none")]
     grant_expires_at: Option<Timestamp>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    subject: Option<&'a str>,
     #[serde(skip_serializing_if = "Map::is_empty")]
     metadata: &'a Map<String, Value>,
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
@@ -270,6 +276,7 @@ impl<'a> From<&'a TokenSet> for Written<'a> {
             obtained_at: token.obtained_at,
             expires_at: token.expires_at,
             grant_expires_at: token.grant_expires_at,
+            subject: token.subject.as_deref(),
             metadata: token.metadata.expose(),
             named: token.named.iter().map(|(name, token)| (name.as_str(), token.into())).collect(),
         }
@@ -296,6 +303,8 @@ struct Read {
     #[serde(default)]
     grant_expires_at: Option<Timestamp>,
     #[serde(default)]
+    subject: Option<String>,
+    #[serde(default)]
     metadata: Map<String, Value>,
     #[serde(default)]
     named: BTreeMap<String, Read>,
@@ -316,6 +325,7 @@ impl From<Read> for TokenSet {
             obtained_at: read.obtained_at,
             expires_at: read.expires_at,
             grant_expires_at: read.grant_expires_at,
+            subject: read.subject,
             metadata: Metadata::new(read.metadata),
             named: read.named.into_iter().map(|(name, token)| (name, token.into())).collect(),
         }
@@ -336,6 +346,7 @@ mod tests {
         token.scopes = Some(vec!["a".into(), "b".into()]);
         token.expires_at = Some(Timestamp(3_601_000));
         token.grant_expires_at = Some(Timestamp(9_000_000));
+        token.subject = Some("248289761001".into());
         token.metadata.insert("instance_url", json!("https://eu1.example.com"));
         token.named.insert("user".into(), TokenSet::new("ut-1", Timestamp(1_000)));
         token
@@ -388,6 +399,11 @@ mod tests {
         assert_eq!(kept.named["user"].access_token.expose(), "ut-1");
         assert_eq!(kept.expires_at, None, "the new token's end, not the old one's");
         assert_eq!(kept.grant_expires_at, Some(Timestamp(9_000_000)));
+        assert_eq!(
+            kept.subject.as_deref(),
+            Some("248289761001"),
+            "a renewed grant is still the same person's"
+        );
 
         let mut rotated = TokenSet::new("at-3", Timestamp(6_000));
         rotated.refresh_token = Some("rt-2".into());

@@ -90,7 +90,8 @@ impl OidcProvider {
     }
 
     /// Changes `access_token_ttl`, `refresh_token_ttl`, `rotate`, `pkce_required`, `dpop_nonces`, `delay_ms`,
-    /// `fail_next`, `lose_next` or `reject_scope` while it runs.
+    /// `fail_next`, `lose_next`, `reject_scope`, `person`, `email`, `withhold_refresh` or `resource_delay_ms` while it
+    /// runs.
     pub fn set(&self, settings: &Value) {
         self.admin("settings", settings);
     }

@@ -24,7 +24,10 @@ const USUAL: [&str; 6] = ["email", "preferred_username", "login", "username", "n
 pub(super) struct Account {
     /// It took the token.
     pub accepted: bool,
+    /// For display: people can have the same, and change theirs.
     pub name: Option<String>,
+    /// `sub`: never another person's at this provider (OpenID Connect Core section 5.3.2).
+    pub subject: Option<String>,
 }
 
 fn name(value: &Value) -> Option<String> {
@@ -63,13 +66,15 @@ impl Broker {
                 }
             };
         if !(200..300).contains(&answer.status) {
-            return Some(Account { accepted: false, name: None });
+            return Some(Account { accepted: false, name: None, subject: None });
         }
         let body: Value = serde_json::from_slice(&answer.body).ok()?;
         let found = match &ready.consent.userinfo_account {
             Some(path) => path.get(&body).as_ref().and_then(name),
             None => USUAL.iter().find_map(|field| body.get(field).and_then(name)),
         };
-        Some(Account { accepted: true, name: found })
+        let subject =
+            body.get("sub").and_then(Value::as_str).filter(|sub| !sub.is_empty()).map(str::to_owned);
+        Some(Account { accepted: true, name: found, subject })
     }
 }

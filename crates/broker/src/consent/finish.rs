@@ -9,7 +9,7 @@ use latchstring_model::problem::Refused;
 use latchstring_model::{Code, Problem, Timestamp};
 use latchstring_schemes::token::TokenSet;
 use latchstring_store::consents::{self, ConsentRow, Ending};
-use latchstring_store::tokens;
+use latchstring_store::tokens::{self, TokenState};
 use latchstring_store::values::{self, Standing};
 use latchstring_store::{StoreError, WriteTx};
 
@@ -20,8 +20,9 @@ use crate::audit::Event;
 use crate::credentials::attempt::{Outcome, Place};
 use crate::credentials::check::Checked;
 use crate::credentials::input::Verify;
-use crate::credentials::save::told;
+use crate::credentials::save::{not_being_renewed, told};
 use crate::credentials::verify::Granted;
+use crate::sealing::token_aad;
 use crate::{Broker, refusals};
 
 /// A consent that went well.
@@ -46,6 +47,18 @@ struct Judged {
     account: Option<String>,
     /// A userinfo endpoint took the token.
     used: bool,
+    /// The refresh token is the one that stands: id of its row, and the version that was read.
+    kept: Option<(String, i64)>,
+}
+
+/// Takes the refresh token of an older grant of the same person. Whether it did.
+fn keep_refresh_token(set: &mut TokenSet, old: &TokenSet) -> bool {
+    if set.subject.is_none() || set.subject != old.subject || old.refresh_token.is_none() {
+        return false;
+    }
+    set.refresh_token.clone_from(&old.refresh_token);
+    set.grant_expires_at = set.grant_expires_at.or(old.grant_expires_at);
+    true
 }
 
 impl Broker {
@@ -91,21 +104,22 @@ impl Broker {
         }
         let account = self.signed_in_account(actor, checked, ready, &set).await;
         let used = account.as_ref().is_some_and(|account| account.accepted);
+        set.subject = account.as_ref().and_then(|account| account.subject.clone());
         let account = account.and_then(|account| account.name);
-        // Some give a refresh token at the first consent only; it is still good, if it is the same person's.
-        let known = checked.values.standing.account.as_deref();
+        let mut kept = None;
+        // Some give a refresh token at the first consent only; it is still good, if it is the same person's. Names
+        // do not say that: two people can have the same.
         if set.refresh_token.is_none()
-            && account.is_some()
-            && account.as_deref() == known
-            && let Some(old) = self.kept_grant(checked, ready).await?
+            && set.subject.is_some()
+            && let Some((old, at)) = self.kept_grant(checked, ready).await?
+            && keep_refresh_token(&mut set, &old)
         {
-            set.refresh_token = old.refresh_token;
-            set.grant_expires_at = set.grant_expires_at.or(old.grant_expires_at);
+            kept = Some(at);
         }
         if set.refresh_token.is_none() && ready.consent.refresh_required {
             return Err(no_refresh_token(ready.consent.refresh_hint.as_deref()));
         }
-        Ok(Judged { set, missing, account, used })
+        Ok(Judged { set, missing, account, used, kept })
     }
 
     /// One use in every context that the values are granted to. An API that gives no clear answer does not cost
@@ -141,7 +155,7 @@ impl Broker {
         note: Option<String>,
     ) -> Refused<Connected> {
         let now = self.now();
-        let Outcome { tried, staged } = outcome;
+        let Outcome { tried, mut staged } = outcome;
         let asked = tried.status == Status::Verified || judged.used && note.is_none();
         let status = if asked { Status::Verified } else { Status::Unverified };
         let scopes = judged.set.scopes.clone().unwrap_or_default();
@@ -160,6 +174,11 @@ impl Broker {
         lock.extend(checked.shares.iter().map(|share| share.share.project_id.as_str()));
         let mut tx = self.parts.store.begin_write(&lock).await.map_err(refusals::store)?;
         self.still_stands(&mut tx, actor, row, checked).await?;
+        if let Some(at) = &judged.kept {
+            for one in &mut staged {
+                self.still_kept(&mut tx, checked, at, &mut one.set).await?;
+            }
+        }
         let environment = checked.values.environment.as_str();
         let version = checked.values.version;
         let held = values::set_standing(&mut tx, credential, environment, version, &standing)
@@ -227,19 +246,51 @@ impl Broker {
             same &= crate::oauth_clients::bound::still_holds(tx, client, digest).await?;
         }
         if same {
-            return Ok(());
+            return self.client_stays(tx, actor, checked).await;
         }
         Err(Problem::new(Code::ConsentInvalid, "The credential or its OAuth client was changed while you were at the provider; nothing was saved.")
             .hint("Start the sign-in again from the credential.")
             .into())
     }
 
-    /// The grant that stands now, if it is alive.
-    async fn kept_grant(&self, checked: &Checked, ready: &Ready) -> Refused<Option<TokenSet>> {
+    /// A refresh token that was kept, looked at under the lock: it may have been used up since, and then the one that
+    /// came for it is kept.
+    async fn still_kept(
+        &self,
+        tx: &mut WriteTx,
+        checked: &Checked,
+        (id, version): &(String, i64),
+        set: &mut TokenSet,
+    ) -> Refused<()> {
+        let moved = || refusals::store(StoreError::Moved);
+        let row = tokens::locked(tx, id).await.map_err(refusals::store)?.ok_or_else(moved)?;
+        not_being_renewed(tx, &row)?;
+        if row.state != TokenState::Live {
+            return Err(moved());
+        }
+        if row.version == *version {
+            return Ok(());
+        }
+        let (sealed, data_key) = row.sealed.as_ref().ok_or_else(moved)?;
+        self.ensure_data_key(data_key).await?;
+        let aad = token_aad(id, &checked.values.environment, row.version);
+        let bytes = self.open(&crate::road::authorise::token_opens(), &aad, sealed)?;
+        let now = TokenSet::from_bytes(&bytes).map_err(|error| refusals::internal(&error))?;
+        set.refresh_token = None;
+        if keep_refresh_token(set, &now) { Ok(()) } else { Err(moved()) }
+    }
+
+    /// The grant that stands now, if it is alive, and where: the id of its row and its version.
+    async fn kept_grant(
+        &self,
+        checked: &Checked,
+        ready: &Ready,
+    ) -> Refused<Option<(TokenSet, (String, i64))>> {
         let now: Timestamp = self.now();
         let bare = ready.materials.resolve(None, now, &*self.parts.entropy)?;
         let client = checked.client.as_deref();
         let id = crate::tokens::token_id(&checked.row, &checked.values, client, &bare.token_uses);
-        self.living_set(&id, &checked.row, &checked.values).await
+        let found = self.living_set(&id, &checked.row, &checked.values).await?;
+        Ok(found.map(|(set, version)| (set, (id, version))))
     }
 }

@@ -6,14 +6,16 @@ use std::sync::Arc;
 use latchstring_connectors::{Consent, RenderError, Resolved};
 use latchstring_egress::Identity;
 use latchstring_journal::Purpose;
+use latchstring_model::entity::Principal;
+use latchstring_model::id::ProjectId;
 use latchstring_model::problem::Refused;
 use latchstring_model::{Code, Pin, PinPurpose, Problem, SecretString};
 use latchstring_schemes::Scheme;
 use latchstring_schemes::oauth2::{ANSWER_LIMIT, Grant};
 use latchstring_schemes::wire::{WireAnswer, WireRequest};
+use latchstring_store::Tx;
 use latchstring_store::consents::ConsentRow;
 
-use crate::Broker;
 use crate::actor::Actor;
 use crate::credentials::attempt::{Place, contexts};
 use crate::credentials::check::Checked;
@@ -22,6 +24,7 @@ use crate::credentials::problems::Spot;
 use crate::road::materials::Materials;
 use crate::road::own::{OwnCall, OwnFailure};
 use crate::road::plan::{self, check_host, check_place, check_restricted};
+use crate::{Broker, refusals};
 
 /// How long a request of a consent's may take, answer included: a person sits before it.
 pub(super) const WITHIN: std::time::Duration = std::time::Duration::from_secs(20);
@@ -105,7 +108,25 @@ impl Broker {
         if !checked.method.scheme.ty.needs_consent() {
             return Err(no_consent(&checked.method.id));
         }
+        let mut tx = self.parts.store.begin_read().await.map_err(refusals::store)?;
+        self.client_stays(&mut tx, actor, &checked).await?;
         Ok(checked)
+    }
+
+    /// Whether the owner may still use the credential's client, and each project that the credential is used in.
+    pub(super) async fn client_stays(
+        &self,
+        tx: &mut impl Tx,
+        actor: &Actor,
+        checked: &Checked,
+    ) -> Refused<()> {
+        let Some(client) = &checked.row.oauth_client_id else { return Ok(()) };
+        let mut projects: Vec<ProjectId> =
+            checked.shares.iter().map(|share| share.share.project_id.clone()).collect();
+        if let Principal::Project(owner) = &checked.row.owner {
+            projects.push(owner.clone());
+        }
+        self.client_is_still_for(tx, actor.person()?, client, &projects).await
     }
 
     /// The same for a consent that was begun before, if nothing that it depends on has changed.

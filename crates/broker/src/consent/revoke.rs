@@ -34,6 +34,15 @@ struct Revoked {
     trouble: Option<String>,
 }
 
+/// Said in the audit trail where nobody could be asked.
+const LOST: &str = "what the token was obtained with is not there any more: the connector, the values or the OAuth \
+                    client were changed since; end the access at the provider";
+const NO_GRANT: &str = "the method has no grant that could be given back; end the session at the provider";
+
+fn not_asked(token: &TokenRow, why: &str) -> Revoked {
+    Revoked { environment: token.key.environment.clone(), taken: 0, of: 1, trouble: Some(why.to_owned()) }
+}
+
 impl Broker {
     /// Gives back what is stored of a credential. Never fails: what went wrong is recorded.
     pub(crate) async fn revoke_grants(&self, actor: &Actor, row: &CredentialRow) {
@@ -104,9 +113,9 @@ impl Broker {
         }
     }
 
-    /// `None`: the provider has no revocation endpoint, or what the token came from cannot be put together.
+    /// `None`: the provider has no revocation endpoint.
     async fn revoke_one(&self, actor: &Actor, token: TokenRow) -> Refused<Option<Revoked>> {
-        let Some(behind) = self.rebuilt(&token).await? else { return Ok(None) };
+        let Some(behind) = self.rebuilt(&token).await? else { return Ok(Some(not_asked(&token, LOST))) };
         let resolved = behind.materials.resolve(None, self.now(), &*self.parts.entropy)?;
         let Some(url) = resolved.policy.revocation_url.clone() else { return Ok(None) };
         let mut secrets = resolved.mask.clone();
@@ -114,7 +123,7 @@ impl Broker {
         let prepared =
             resolved.scheme.prepare().map_err(|error| crate::credentials::scheme_problem(&error))?;
         let identity = crate::road::plan::identity(self, &prepared, ca.as_ref())?;
-        let Some(grant) = prepared.grant() else { return Ok(None) };
+        let Some(grant) = prepared.grant() else { return Ok(Some(not_asked(&token, NO_GRANT))) };
         let set = self.opened_token(&token).await?;
         let Some(set) = set else { return Ok(None) };
         secrets.extend(grant.secrets(Some(&set)));

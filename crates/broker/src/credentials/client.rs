@@ -34,7 +34,7 @@ fn alone(change: &CredentialChange) -> bool {
 }
 
 impl Broker {
-    /// Shares with further projects need a client that is for them.
+    /// Shares that give a project something need a client that is for it; taking away does not.
     pub(super) async fn client_is_for(
         &self,
         tx: &mut impl Tx,
@@ -42,7 +42,7 @@ impl Broker {
         placed: &[Placed],
     ) -> Refused<()> {
         let Some(client) = &row.oauth_client_id else { return Ok(()) };
-        for (i, place) in placed.iter().enumerate().filter(|(_, place)| place.existing.is_none()) {
+        for (i, place) in placed.iter().enumerate().filter(|(_, place)| place.widens()) {
             self.client_is_available(tx, client, &place.project.id, format!("/shares/{i}/project")).await?;
         }
         Ok(())

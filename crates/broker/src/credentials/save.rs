@@ -79,19 +79,25 @@ async fn still_there(tx: &mut WriteTx, staged: &[Staged]) -> Refused<()> {
         let Some(row) = row.filter(|row| row.version == *version) else {
             return Err(refusals::store(StoreError::Moved));
         };
-        let now = tx.db_now();
-        let leased = row.lease.as_ref().is_some_and(|lease| now < lease.deadline);
-        if leased || matches!(row.intent, tokens::Intent::Sent { .. }) {
-            return Err(Problem::new(
-                Code::Busy,
-                "The credential's token is being renewed at this moment; nothing was changed.",
-            )
-            .hint("Try again in a few seconds.")
-            .retry_after(5)
-            .into());
-        }
+        not_being_renewed(tx, &row)?;
     }
     Ok(())
+}
+
+/// Of a row that is locked.
+pub(crate) fn not_being_renewed(tx: &WriteTx, row: &tokens::TokenRow) -> Refused<()> {
+    let now = tx.db_now();
+    let leased = row.lease.as_ref().is_some_and(|lease| now < lease.deadline);
+    if !leased && !matches!(row.intent, tokens::Intent::Sent { .. }) {
+        return Ok(());
+    }
+    Err(Problem::new(
+        Code::Busy,
+        "The credential's token is being renewed at this moment; nothing was changed.",
+    )
+    .hint("Try again in a few seconds.")
+    .retry_after(5)
+    .into())
 }
 
 impl Broker {

@@ -60,12 +60,16 @@ fn changed(input: &ClientInput) -> Vec<&'static str> {
     names
 }
 
-/// One event for everybody who has to do with the client: each of its projects, else the instance alone.
+/// What a project's members see of a client anyway; how it is registered is for superusers.
+const FOR_PROJECTS: [&str; 4] = ["oauth_client", "connector", "global", "changed"];
+
+/// The whole event for the instance, and one for each of the client's projects, with what their members may see.
 fn events(event: &Event, projects: &[ProjectId]) -> Vec<Event> {
-    if projects.is_empty() {
-        return vec![event.clone()];
-    }
-    projects.iter().map(|project| event.clone().project(project)).collect()
+    let mut told = event.clone();
+    told.detail.retain(|name, _| FOR_PROJECTS.contains(&name.as_str()));
+    let mut all = vec![event.clone()];
+    all.extend(projects.iter().map(|project| told.clone().project(project)));
+    all
 }
 
 fn described(action: &'static str, row: &OAuthClientRow) -> Event {

@@ -3,12 +3,14 @@
 //! * [`change`]: made, changed and deleted by superusers; [`settle`] brings together what they sent, what the
 //!   connector says and what the issuer's [`discovery`] document says. [`read`]: looked at.
 //! * [`open`]: a client opened for a scheme, for consent and for token requests.
+//! * [`elsewhere`]: a change that leads its secrets to another place comes with them.
 //! * [`usable`]: may this person's credential of this connector, shared with these projects, name it?
 //! * [`bound`]: what a grant is bound to; when that changes, consent has to be given again.
 
 pub mod bound;
 mod change;
 mod discovery;
+mod elsewhere;
 mod endpoints;
 mod input;
 mod keys;

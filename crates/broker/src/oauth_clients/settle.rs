@@ -11,6 +11,7 @@ use latchstring_schemes::jws::Algorithm;
 use latchstring_store::oauth_clients::{EndpointFrom, EndpointRow, OAuthClientRow};
 use latchstring_store::{Tx, projects, users};
 
+use super::elsewhere;
 use super::endpoints::{self, Limits};
 use super::input::ClientInput;
 use super::keys::{self, Kept};
@@ -61,6 +62,7 @@ impl Broker {
             self.look_up(&mut tx, &before, &input, &mut errors).await?
         };
         let Before { mut row, mut secrets, .. } = before;
+        let was = row.clone();
         let found = looked_up.found;
         if let Some(owner) = looked_up.owner {
             row.owner_id = owner;
@@ -108,6 +110,9 @@ impl Broker {
         self.check_endpoints(&limits, &mut row.endpoints, &mut errors, &mut warnings);
         if row.client_id.is_some() && errors.is_empty() {
             errors.extend(endpoints::missing(found.as_ref(), &row.endpoints, row.issuer.is_some()));
+        }
+        if !new {
+            elsewhere::check(&was, &row, &secrets, &input, &mut errors);
         }
         if !errors.is_empty() {
             return Err(Problem::invalid(errors).into());

@@ -4,7 +4,7 @@
 
 use latchstring_model::id::{OAuthClientId, ProjectId};
 use latchstring_model::problem::Refused;
-use latchstring_model::{FieldError, Problem};
+use latchstring_model::{Code, FieldError, Problem};
 use latchstring_store::Tx;
 use latchstring_store::oauth_clients::{self as rows, OAuthClientRow};
 
@@ -24,6 +24,12 @@ fn wrong(detail: impl Into<String>) -> Problem {
 fn unknown() -> Problem {
     wrong("there is no such OAuth client, or it is not for your projects")
         .hint("GET /api/v1/oauth-clients?project={project} lists those that a project may use; superusers make them.")
+}
+
+fn not_for(detail: &'static str) -> Box<Problem> {
+    Problem::new(Code::OAuthClientUnusable, detail)
+        .hint("A superuser adds the project to the client, or the credential's owner chooses another client or withdraws the share.")
+        .into()
 }
 
 /// Whether a client serves this very connector. The text goes on after "it cannot be used: ".
@@ -82,6 +88,43 @@ impl Broker {
             }
         }
         Ok(row)
+    }
+
+    /// Whether a credential's owner, who is `person`, may still have its client used: they see it, and it is for
+    /// each of `projects`. What was so when the credential was made may have ended with a membership.
+    pub(crate) async fn client_is_still_for(
+        &self,
+        tx: &mut impl Tx,
+        person: &Person,
+        client: &OAuthClientId,
+        projects: &[ProjectId],
+    ) -> Refused<()> {
+        let seen = person.superuser
+            || rows::for_member(tx, &person.id, client).await.map_err(refusals::store)?.is_some();
+        if !seen {
+            return Err(not_for(
+                "The OAuth client of this credential is not for any of your projects any more.",
+            ));
+        }
+        for project in projects {
+            self.client_is_for_project(tx, client, project).await?;
+        }
+        Ok(())
+    }
+
+    /// Whether calls of a project may go through a client.
+    pub(crate) async fn client_is_for_project(
+        &self,
+        tx: &mut impl Tx,
+        client: &OAuthClientId,
+        project: &ProjectId,
+    ) -> Refused<()> {
+        if rows::available(tx, client, project).await.map_err(refusals::store)? {
+            return Ok(());
+        }
+        Err(not_for(
+            "The OAuth client of this credential is not for every project that the credential is used in.",
+        ))
     }
 
     /// Whether a credential that names a client may be shared with a project: the client has to be for it too.

@@ -203,6 +203,9 @@ impl Broker {
             .hint("Its owner edits the fields that are named and saves them again.")
             .errors(errors)
         })?;
+        if let Some(client) = &credential.oauth_client_id {
+            self.client_is_for_project(tx, client, &caller.project.id).await?;
+        }
         let client = self.client_of(tx, &ticket, &credential, &found).await?;
         if let Some(client) = &client {
             basis.add(client.client.id.as_str(), client.epoch);

@@ -17,6 +17,7 @@
 use std::sync::{Arc, Mutex, PoisonError};
 
 use aws_lc_rs::digest::{SHA256, digest};
+use latchstring_model::entity::Principal;
 use latchstring_model::id::{CredentialId, ProjectId};
 use latchstring_model::problem::Refused;
 use latchstring_model::{Pin, Timestamp};
@@ -25,7 +26,7 @@ use latchstring_schemes::scheme::Prepared;
 use latchstring_store::credentials::{self, CredentialRow};
 use latchstring_store::tokens::{self, TokenRow};
 use latchstring_store::values::{self, ValuesRow};
-use latchstring_store::{ReadTx, environments, projects, scopes, shares};
+use latchstring_store::{ReadTx, environments, oauth_clients, projects, scopes, shares, users};
 use tokio::task::JoinHandle;
 
 use super::obtain::Behind;
@@ -183,11 +184,42 @@ impl Broker {
         if !used && !self.spends_refresh_token(&behind)? {
             return Ok(None);
         }
+        if matches!(behind, Behind::Rebuilt(_)) && !self.client_is_somebodys(&row.key.credential_id).await? {
+            return Ok(None);
+        }
         let slot = known.unwrap_or_else(|| {
             let key = &row.key;
             self.tokens.slot(&key.id, &key.credential_id, &key.environment, key.values_version)
         });
         Ok(Some(Due { slot, behind }))
+    }
+
+    /// Whether anybody may still go through the credential's OAuth client: its owner, or a project that has it. A
+    /// route has been looked at when it was built.
+    async fn client_is_somebodys(&self, credential: &CredentialId) -> Refused<bool> {
+        let mut tx = self.parts.store.begin_read().await.map_err(refusals::store)?;
+        let row = credentials::for_upkeep(&mut tx, credential).await.map_err(refusals::store)?;
+        let Some(row) = row else { return Ok(false) };
+        let Some(client) = &row.oauth_client_id else { return Ok(true) };
+        let mut projects = Vec::new();
+        match &row.owner {
+            Principal::Project(project) => projects.push(project.clone()),
+            Principal::User(user) => {
+                let seen = oauth_clients::for_member(&mut tx, user, client).await.map_err(refusals::store)?;
+                let person = users::by_id(&mut tx, user).await.map_err(refusals::store)?;
+                if seen.is_some() || person.is_some_and(|person| person.fields.superuser) {
+                    return Ok(true);
+                }
+            }
+        }
+        let shares = shares::list_of_credential(&mut tx, &row).await.map_err(refusals::store)?;
+        projects.extend(shares.into_iter().map(|share| share.share.project_id));
+        for project in projects {
+            if oauth_clients::available(&mut tx, client, &project).await.map_err(refusals::store)? {
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
 
     fn spends_refresh_token(&self, behind: &Behind) -> Refused<bool> {

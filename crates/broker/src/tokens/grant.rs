@@ -124,16 +124,16 @@ impl Broker {
         Ok(())
     }
 
-    /// What is stored under an id, opened, if the grant is alive.
+    /// What is stored under an id, opened, with its version, if the grant is alive.
     pub(crate) async fn living_set(
         &self,
         id: &str,
         row: &CredentialRow,
         values: &ValuesRow,
-    ) -> Refused<Option<TokenSet>> {
+    ) -> Refused<Option<(TokenSet, i64)>> {
         let slot = self.tokens.slot(id, &row.id, &values.environment, values.version);
-        let Some((set, _)) = self.open_stored(&slot).await? else { return Ok(None) };
-        Ok((!self.is_dead(id).await?).then_some(set))
+        let Some(found) = self.open_stored(&slot).await? else { return Ok(None) };
+        Ok((!self.is_dead(id).await?).then_some(found))
     }
 
     /// Whether the provider has ended the grant, though its last access token may still live.

@@ -6,7 +6,7 @@ use latchstring_schemes::oauth1::SignatureMethod;
 use latchstring_schemes::oauth2::{ClientAuth, Grant};
 use serde_json::{Value, json};
 
-use crate::world::World;
+use crate::world::{World, oauth_client};
 
 fn http() -> &'static Definition {
     builtin().find(|definition| definition.id == "http").unwrap()
@@ -92,4 +92,25 @@ fn a_password_comes_with_a_warning_and_nothing_else_does() {
     assert!(http().method("oauth2_password").is_none(), "only where a connector says so");
     let ty = latchstring_connectors::SchemeType::Oauth2Password;
     assert!(ty.usable() && ty.warning().unwrap().contains("RFC 9700"));
+}
+
+/// A superuser who corrects a path on the same server ends no grant, so no pin may stand in the way of it. What a
+/// definition or a value names is pinned with its path.
+#[test]
+fn endpoints_of_a_client_are_pinned_by_their_server() {
+    let mut world = World::new();
+    world.client = Some(oauth_client());
+    for method in ["oauth2_authorization_code", "oauth2_device_code"] {
+        let values = json!({"base_url": "https://a.example.com/api"});
+        let resolved = world.resolve(http(), method, values).unwrap_or_else(|error| panic!("{error}"));
+        let of_client: Vec<_> = resolved.destinations.iter().filter(|place| place.of_client).collect();
+        let names: Vec<&str> = of_client.iter().map(|place| place.from.as_str()).collect();
+        assert!(names.contains(&"token_url") && names.contains(&"revocation_url"), "{names:?}");
+        for place in of_client {
+            assert_eq!(place.pin.origin.to_string(), "https://auth.example.net", "{}", place.from);
+            assert_eq!(place.pin.prefix, "/", "{}", place.from);
+        }
+        let call = resolved.destinations.iter().find(|place| place.from == "base_url").unwrap();
+        assert_eq!((call.of_client, call.pin.prefix.as_str()), (false, "/api/"));
+    }
 }

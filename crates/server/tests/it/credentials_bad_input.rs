@@ -45,7 +45,11 @@ fn wrong(shop: &Shop) -> Vec<(Value, &'static str, &'static str)> {
         (with(good(), "/name", "".into()), "/name", "is empty"),
         (with(good(), "/external_id", "7".into()), "/external_id", "belongs to a share"),
         (with(good(), "/oauth_client", "oac_x".into()), "/oauth_client", "no OAuth client"),
-        (with(good(), "/token", json!({"production": {}})), "/token", "neither an access token nor a refresh token"),
+        (
+            with(good(), "/token", json!({"production": {}})),
+            "/token",
+            "neither an access token nor a refresh token",
+        ),
         (
             with(good(), "/values/production/base_url", "api.example.com".into()),
             "/values/production/base_url",

@@ -4,6 +4,7 @@
 mod app;
 mod audit_list;
 mod background;
+mod callers_grants;
 mod calling;
 mod connector_races;
 mod connectors;

@@ -387,7 +387,7 @@ both! {
         assert_eq!(refused.json()["used_by_count"], 1);
         assert_eq!(app.get(&path).key(&root.key).is(200).await.json()["used_by_count"], 1);
         // It serves the credential as long as that is there: neither connector nor projects leave it behind.
-        assert_eq!(app.patch(&path, json!({"connector": "zoom", "hosts": [], "authorization_endpoint": null, "token_endpoint": null}))
+        assert_eq!(app.patch(&path, json!({"connector": "zoom", "hosts": [], "authorization_endpoint": null, "token_endpoint": null, "client_secret": SECRET}))
             .key(&root.key).is(409).await.code(), "oauth_client_in_use");
         let mut tx = app.store.begin_write(&[row.id.as_str()]).await.unwrap();
         credentials::purge(&mut tx, &row.owner, &row.id).await.unwrap();
@@ -437,7 +437,7 @@ both! {
             assert_eq!(status(&app, &row).await, Status::Verified);
         }
         for change in [
-            json!({"token_endpoint": "https://login.example.com/token"}),
+            json!({"token_endpoint": "https://login.example.com/token", "client_secret": SECRET}),
             json!({"client_id": "another"}),
             json!({"revocation_endpoint": "https://login.example.com/revoke"}),
         ] {
@@ -456,6 +456,76 @@ both! {
         assert_eq!(told, 3);
         let update = records.iter().rfind(|record| record.action == "oauth_client.update").unwrap();
         assert!(update.body.contains(row.id.as_str()) && update.body.contains("revocation_endpoint"), "{}", update.body);
+    }
+
+    async fn its_secrets_are_led_nowhere_else_by_whoever_does_not_have_them(app) {
+        let root = app.superuser("root@example.org").await;
+        let whole = || with(any_server("CRM"), json!({"token_params": {"api/key": "planted-parameter-815"}}));
+        let client = made(&app, &root, whole()).await;
+        let path = at(&client);
+        let read = async || {
+            let mut reader = app.store.read().await.unwrap();
+            oauth_clients::by_id(&mut reader, &client["id"].as_str().unwrap().parse().unwrap()).await.unwrap().unwrap()
+        };
+        let before = read().await;
+        for elsewhere in [
+            json!({"token_endpoint": "https://api.example.com/token"}),
+            json!({"revocation_endpoint": "https://api.example.com/revoke"}),
+            json!({"hosts": ["auth.example.com", "api.example.com", "evil.example.org"]}),
+            json!({"hosts": ["*.example.com"]}),
+            json!({"hosts": ["auth.example.com:8443"], "token_endpoint": "https://auth.example.com:8443/token", "authorization_endpoint": "https://auth.example.com:8443/a"}),
+            json!({"connector": "zoom", "hosts": [], "authorization_endpoint": null, "token_endpoint": null}),
+        ] {
+            let refused = app.patch(&path, elsewhere.clone()).key(&root.key).is(422).await;
+            assert_eq!(refused.pointers(), ["/client_secret", "/token_params/api~1key"], "{elsewhere}: {}", refused.text);
+            assert!(refused.text.contains("once more") && !refused.text.contains("planted"), "{}", refused.text);
+            // One of the two is not enough.
+            let half = with(elsewhere, json!({"client_secret": "another secret"}));
+            assert_eq!(app.patch(&path, half).key(&root.key).is(422).await.pointers(), ["/token_params/api~1key"]);
+        }
+        assert_eq!(read().await, before, "nothing was saved");
+        // What stays where it was needs no secret, and what is taken away neither.
+        for same in [
+            json!({"token_endpoint": "https://auth.example.com/v2/token", "revocation_endpoint": "https://auth.example.com/revoke"}),
+            json!({"hosts": ["auth.example.com"]}),
+            json!({"token_endpoint": "https://login.example.com/token", "hosts": ["auth.example.com", "login.example.com"],
+                "client_auth": "none", "token_params": {"api/key": null}}),
+        ] {
+            app.patch(&path, same).key(&root.key).is(200).await;
+        }
+        // With the secrets it is a new registration.
+        let other = made(&app, &root, whole()).await;
+        let moved = json!({"token_endpoint": "https://api.example.com/token", "client_secret": SECRET, "token_params": {"api/key": "planted-parameter-815"}});
+        app.patch(&at(&other), moved).key(&root.key).is(200).await;
+        // A key signs for whoever it is shown to.
+        let signs = with(any_server("signs"), json!({"client_auth": "private_key_jwt", "client_secret": null, "generate_key": "ES256"}));
+        let signs = made(&app, &root, signs).await;
+        let moved = json!({"token_endpoint": "https://api.example.com/token"});
+        assert_eq!(app.patch(&at(&signs), moved.clone()).key(&root.key).is(422).await.pointers(), ["/private_key"]);
+        app.patch(&at(&signs), with(moved, json!({"generate_key": "ES256"}))).key(&root.key).is(200).await;
+    }
+
+    async fn projects_are_not_told_how_a_client_is_registered(app) {
+        let root = app.superuser("root@example.org").await;
+        let ada = app.person("ada@example.org").await;
+        let acme = app.project(&ada, "acme").await;
+        let query = json!({"projects": ["acme"], "token_endpoint": "https://auth.example.com/token?tenant=planted-tenant"});
+        let client = made(&app, &root, with(any_server("CRM"), query)).await;
+        app.patch(&at(&client), json!({"client_id": "planted-id"})).key(&root.key).is(200).await;
+        app.delete(&at(&client)).key(&root.key).is(204).await;
+        let seen = app.audit(&acme).await;
+        for action in ["oauth_client.create", "oauth_client.update", "oauth_client.delete"] {
+            let seen = seen.iter().find(|item| item.record.action == action).expect(action);
+            assert!(seen.record.body.contains(client["id"].as_str().unwrap()), "{}", seen.record.body);
+        }
+        for seen in &seen {
+            for hidden in ["auth.example.com", "planted", "api.example.com", "endpoints", "issuer"] {
+                assert!(!seen.record.body.contains(hidden), "{hidden}: {}", seen.record.body);
+            }
+        }
+        let whole = app.records().await;
+        let update = whole.iter().find(|record| record.action == "oauth_client.update" && record.body.contains("planted-id"));
+        assert!(update.is_some_and(|record| record.body.contains("planted-tenant")), "the instance's own event has it all");
     }
 
     async fn what_an_idempotency_key_keeps_has_no_secret(app) {

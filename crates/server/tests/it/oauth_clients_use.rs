@@ -236,7 +236,10 @@ both_shops! {
         app.patch(&format!("{CLIENTS}/{}", client["id"].as_str().unwrap()), json!({"name": "CRM 2"})).key(&root.key).is(200).await;
         at_the_client(&app.post(CREDENTIALS, naming("acme")).key(&shop.ada.key).is(422).await, "has changed");
         let uid = client["connector_uid"].as_str().unwrap();
-        app.patch(&format!("{CLIENTS}/{}", client["id"].as_str().unwrap()), json!({"connector": uid})).key(&root.key).is(200).await;
+        let accept = |more: Value| app.patch(&format!("{CLIENTS}/{}", client["id"].as_str().unwrap()), with(json!({"connector": uid}), more)).key(&root.key);
+        // The secret now goes to another host: whoever has it sends it along.
+        assert_eq!(accept(json!({})).is(422).await.pointers(), ["/client_secret"]);
+        accept(json!({"client_secret": SECRET})).is(200).await;
         app.post(CREDENTIALS, naming("acme")).key(&shop.ada.key).is(201).await;
     }
 

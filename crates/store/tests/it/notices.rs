@@ -42,7 +42,8 @@ async fn queued(store: &Store, sameness: &str) -> DeliveryRow {
 async fn due(store: &Store) -> Vec<DeliveryRow> {
     let mut reader = store.read().await.unwrap();
     let db_now = scopes::db_now(&mut reader).await.unwrap();
-    deliveries::due(&mut reader, NOW, db_now, 10).await.unwrap()
+    let due = deliveries::due(&mut reader, Channel::Mail, NOW, db_now, 10, 10).await.unwrap();
+    due.into_iter().map(|due| due.row).collect()
 }
 
 async fn claim(store: &Store, row: &DeliveryRow, lease_ms: i64) -> bool {
@@ -111,8 +112,8 @@ both! {
         assert!(after(&store, &again[0], 2, Next::Again(NOW.plus_secs(60))).await);
         let mut reader = store.read().await.unwrap();
         let db_now = scopes::db_now(&mut reader).await.unwrap();
-        let later = deliveries::due(&mut reader, NOW.plus_secs(60), db_now, 10).await.unwrap();
-        assert_eq!((later.len(), later[0].tries.len(), later[0].attempts), (1, 1, 2));
+        let later = deliveries::due(&mut reader, Channel::Mail, NOW.plus_secs(60), db_now, 10, 10).await.unwrap();
+        assert_eq!((later.len(), later[0].row.tries.len(), later[0].row.attempts), (1, 1, 2));
     }
 
     async fn a_mail_that_is_handed_over_is_never_taken_again(store, home) {
