@@ -102,7 +102,8 @@ fn a_request_line_that_cannot_be_read_is_explained() {
     let elsewhere = format!("GET /api/v1/`me HTTP/1.1\r\nhost: {}\r\n\r\n", app.authority());
     says(&exchange(&app, elsewhere.as_bytes()), "400", "bad_request");
     assert_eq!(upstream.count(), 0);
-    // After a good one on the same connection, too.
+    // After a good one on the same connection nothing is put into other words: what is written then may be an
+    // upstream's bytes.
     let mut stream = connect(&app);
     stream.write_all(&head(&app, "GET", "up/good", "")).unwrap();
     assert!(crate::support::read_head(&mut stream).starts_with(b"HTTP/1.1 200"));
@@ -110,8 +111,19 @@ fn a_request_line_that_cannot_be_read_is_explained() {
     stream.write_all(&head(&app, "GET", "up/a`b", "")).unwrap();
     let mut answer = Vec::new();
     stream.read_to_end(&mut answer).unwrap();
-    says(&answer, "400", "bad_path");
+    assert!(answer.starts_with(b"HTTP/1.1 400 Bad Request\r\n"), "{}", String::from_utf8_lossy(&answer));
     assert_eq!(upstream.count(), 1);
+    // Which may look like an answer of our own, and keep their length.
+    const LIKE_OURS: &[u8] = b"HTTP/1.1 400 Bad Request\r\ncontent-length: 0\r\n\r\n";
+    let sly = RawServer::start(|_, stream| {
+        let head = format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n", LIKE_OURS.len());
+        stream.write_all(head.as_bytes()).unwrap();
+        std::thread::sleep(std::time::Duration::from_millis(300));
+        stream.write_all(LIKE_OURS).unwrap();
+    });
+    app.credential("sly", "bearer", &json!({"base_url": sly.url(), "token": "the-token-5"}));
+    let answer = app.get("sly/x");
+    assert_eq!((answer.status, answer.text().as_bytes()), (200, LIKE_OURS));
     // An upstream's own empty 400 is handed over as it is.
     let refusing =
         RawServer::answering("HTTP/1.1 400 Bad Request\r\ncontent-length: 0\r\nconnection: close\r\n\r\n");

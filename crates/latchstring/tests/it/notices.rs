@@ -46,7 +46,8 @@ fn oauth(app: &TestApp, slug: &str, upstream: &Upstream) -> Value {
 
 /// The API does not take the token, and its renewal finds that the grant is dead.
 fn call_until_dead(app: &TestApp, slug: &str) {
-    assert_eq!(app.get(&format!("{slug}/x")).status, 401, "the API's own answer is handed over");
+    let answer = app.get(&format!("{slug}/x"));
+    assert_eq!((answer.status, answer.header("latchstring-error")), (409, Some("needs_reconnect")));
     eventually("a dead grant", || {
         let list = app.done("GET", "/credentials?project=acme", &Value::Null, 200);
         (list["items"][0]["environments"]["production"]["status"] == "needs_reconnect").then_some(())

@@ -392,7 +392,7 @@ auth_methods:
         scene.oidc.reset_counts();
         let (path, cookies) = scene.to_callback(&id, json!({})).await;
         let meanwhile = async {
-            while scene.oidc.counts().get("GET /resource").is_none() {
+            while !scene.oidc.counts().contains_key("GET /resource") {
                 tokio::time::sleep(std::time::Duration::from_millis(20)).await;
             }
             assert_eq!(renewals(&scene).await, 1);

@@ -254,7 +254,7 @@ both_shops! {
         app.delete("/api/v1/projects/acme/connectors/crm").key(&shop.ada.key).is(204).await;
         assert_eq!(app.get(&path).key(&root.key).is(200).await.json()["token_endpoint"], Value::Null);
         assert_eq!(app.patch(&path, json!({"name": "x"})).key(&root.key).is(422).await.pointers(), ["/connector"]);
-        app.patch(&path, json!({"connector": "zoom"})).key(&root.key).is(200).await;
+        app.patch(&path, json!({"connector": "zoom", "client_secret": SECRET})).key(&root.key).is(200).await;
         app.delete(&path).key(&root.key).is(204).await;
     }
 

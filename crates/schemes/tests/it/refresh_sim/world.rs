@@ -7,7 +7,7 @@ use std::collections::{BinaryHeap, HashSet};
 use latchstring_model::Timestamp;
 use latchstring_schemes::refresh::{
     ASK_LIMIT_MS, Answer, Command, Ended, Event, HEARTBEAT_MS, Intent, LEASE_MS, Life, Machine, Need, Ran,
-    Reuse, Step, TokenRow, TokenState, WAIT_LIMIT_MS,
+    Reuse, SILENT_MS, Step, TokenRow, TokenState, WAIT_LIMIT_MS,
 };
 use latchstring_schemes::token::margin;
 
@@ -719,7 +719,9 @@ impl World {
         for spend in self.spends.iter().filter(|spend| same(spend.token)) {
             let other = &self.tasks[spend.task];
             let away = self.servers[other.server].paused_until > self.now;
-            if spend.open && !away {
+            // Where asking twice does no harm, who was silent for long enough is not waited for.
+            let given_up = self.reuse == Reuse::Repeatable && self.now - spend.at >= SILENT_MS;
+            if spend.open && !away && !given_up {
                 let what = format!(
                     "two requests spend the same refresh token at once: one of {} s ago",
                     (self.now - spend.at) / 1_000
