@@ -29,11 +29,15 @@ pub struct Catalog {
 }
 
 impl Catalog {
-    /// `sandbox`: whether the connector of `--sandbox` exists here.
-    pub fn new(sandbox: bool) -> Self {
+    /// `sandbox`: where the external API of `--sandbox` listens; without it its connector does not exist here.
+    pub fn new(sandbox: Option<&str>) -> Self {
         let order: Vec<Arc<Definition>> = latchstring_connectors::builtin()
-            .filter(|definition| sandbox || !definition.sandbox)
-            .map(|definition| Arc::new(definition.clone()))
+            .filter_map(|definition| match (definition.sandbox, sandbox) {
+                (false, _) => Some(definition.clone()),
+                (true, Some(base_url)) => latchstring_connectors::sandbox_at(base_url),
+                (true, None) => None,
+            })
+            .map(Arc::new)
             .collect();
         let builtin =
             order.iter().map(|definition| (definition.id.clone(), Arc::clone(definition))).collect();

@@ -93,13 +93,13 @@ impl Broker {
         let freshness = Arc::new(Freshness::new(Arc::clone(&parts.clock), settings.stale_limit));
         let heard = Arc::clone(&freshness);
         parts.store.on_change(move |changes| heard.changed(changes));
-        let sandbox = settings.sandbox.is_some();
+        let sandbox = settings.sandbox.as_ref().map(|at| at.base_url.clone());
         let metrics = metrics::Metrics::new(parts.clock.now());
         Arc::new(Self {
             parts,
             settings,
             freshness,
-            catalog: catalog::Catalog::new(sandbox),
+            catalog: catalog::Catalog::new(sandbox.as_deref()),
             routes: road::route::RouteBook::default(),
             tokens: tokens::TokenBook::default(),
             own_way: OnceLock::new(),

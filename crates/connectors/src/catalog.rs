@@ -93,3 +93,12 @@ pub fn builtin() -> impl Iterator<Item = &'static Definition> {
     static ALL: OnceLock<Vec<Definition>> = OnceLock::new();
     ALL.get_or_init(|| FILES.iter().filter_map(|(file, text)| crate::check(text, file).ok()).collect()).iter()
 }
+
+/// Where the sandbox's definition says that it is: beside the default listen address.
+const SANDBOX_AT: &str = "http://127.0.0.1:5283";
+
+/// The sandbox's definition with the address at which it really listens as the fields' default.
+pub fn sandbox_at(base_url: &str) -> Option<Definition> {
+    let (file, text) = FILES.iter().find(|(file, _)| *file == "sandbox.yaml")?;
+    crate::check(&text.replace(SANDBOX_AT, base_url), file).ok()
+}

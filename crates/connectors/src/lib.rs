@@ -24,7 +24,7 @@ mod template;
 mod values;
 mod yaml;
 
-pub use catalog::{FILES, builtin};
+pub use catalog::{FILES, builtin, sandbox_at};
 pub use client::{ClientAuthMethod, ClientKey, OAuthClient, OAuthEndpoints};
 pub use consent::NamedEndpoint;
 pub use consented::Consent;

@@ -43,17 +43,17 @@ fn the_tour_of_the_readme_works_as_it_stands() {
         .unwrap();
     let mut greeting = BufReader::new(server.stdout.take().unwrap()).lines();
     let mut listen = None;
-    let mut sandbox = None;
     while let Some(Ok(line)) = greeting.next() {
-        if let Some((_, url)) = line.split_once(" listens on ") {
-            let slot = if line.starts_with("Latchstring") { &mut listen } else { &mut sandbox };
-            *slot = Some(url.trim().to_owned());
+        if let Some((what, url)) = line.split_once(" listens on ")
+            && what.starts_with("Latchstring")
+        {
+            listen = Some(url.trim().to_owned());
         }
         if line.contains("curl") {
             break;
         }
     }
-    let (listen, sandbox) = (listen.unwrap(), sandbox.unwrap());
+    let listen = listen.unwrap();
 
     // A line between the blocks' outputs, so that each can be looked at alone.
     const CUT: &str = "-----the next block-----";
@@ -62,12 +62,7 @@ fn the_tour_of_the_readme_works_as_it_stands() {
         let here = block
             .script
             .replace("http://127.0.0.1:5282", &listen)
-            .replace("$PWD/target/release", &binary.parent().unwrap().display().to_string())
-            // The connector's default is the sandbox beside the default port.
-            .replace(
-                "\"values\": {\"production\": {",
-                &format!("\"values\": {{\"production\": {{\"base_url\": \"{sandbox}\", "),
-            );
+            .replace("$PWD/target/release", &binary.parent().unwrap().display().to_string());
         script.push_str(&here);
         script.push_str(&format!("\necho '{CUT}'\n"));
     }
