@@ -19,6 +19,7 @@ pub mod oauth_clients;
 pub mod operations;
 pub mod passwords;
 pub mod people;
+pub mod permissions;
 pub mod projects;
 mod refusals;
 pub mod road;
@@ -57,6 +58,10 @@ pub struct Settings {
     pub public_url: String,
     pub stale_limit: Duration,
     pub delete_after: Duration,
+    /// Versions whose values are kept, the current one among them.
+    pub keep_versions: i64,
+    /// How often stored values are checked again; `None`: only when somebody asks.
+    pub verify_every: Option<Duration>,
     pub background_refresh: bool,
     /// Without them nobody is told anything by mail.
     pub mail: Option<notices::mail::MailSettings>,

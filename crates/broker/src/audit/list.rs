@@ -11,6 +11,7 @@ use serde_json::{Map, Value};
 
 use super::body::{self, Known};
 use crate::actor::Actor;
+use crate::permissions::Operation;
 use crate::projects::access;
 use crate::{Broker, refusals};
 
@@ -131,7 +132,7 @@ impl Broker {
         paging: &Paging,
     ) -> Refused<Page<Item>> {
         let mut tx = self.parts.store.begin_read().await.map_err(refusals::store)?;
-        let project = access::look(&mut tx, actor, project).await?.project.id;
+        let project = access::member(&mut tx, actor, project, Operation::AuditLook).await?.project.id;
         let credential = match &filter.credential {
             None => None,
             Some(named) => {

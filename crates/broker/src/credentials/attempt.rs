@@ -17,6 +17,8 @@ use super::sharing::Placed;
 use super::verify::{Granted, Staged, Trial, Tried};
 use crate::Broker;
 use crate::actor::Actor;
+use crate::permissions::Operation;
+use crate::projects::access::{least_role, role_may};
 use crate::road::authorise::{self, EnvironmentAt, ProjectAt};
 use crate::road::materials::{Materials, Names, user_context};
 
@@ -189,12 +191,13 @@ fn whose_consent(spot: &Spot<'_>) -> Box<Problem> {
 /// secret it is.
 fn may_name(spot: &Spot<'_>, named: &[String], places: &[&Place]) -> Refused<()> {
     let Some(secret) = named.first() else { return Ok(()) };
-    let Some(place) = places.iter().find(|place| place.role < Role::Editor) else { return Ok(()) };
+    let lacks = |place: &&&Place| !role_may(Some(place.role), Operation::SecretSet);
+    let Some(place) = places.iter().find(lacks) else { return Ok(()) };
     let detail = format!(
         "a value names the secret `{secret}`, and your role in {} is {}; naming a project's secrets needs {}",
         place.project.slug,
         place.role,
-        Role::Editor
+        least_role(Operation::SecretSet)
     );
     Err(Problem::invalid(vec![FieldError::new(format!("/values/{}", escape(spot.environment)), detail)])
         .hint("Ask an admin of the project for the role editor, or withdraw the grant there in the same request.")

@@ -5,7 +5,7 @@
 use std::sync::Arc;
 
 use latchstring_connectors::{AuthMethod, Definition, OAuthClient, Values};
-use latchstring_model::entity::{Role, Status};
+use latchstring_model::entity::Status;
 use latchstring_model::problem::Refused;
 use latchstring_model::{Code, FieldError, Pin, Problem, Timestamp};
 use latchstring_store::credentials::CredentialRow;
@@ -14,15 +14,18 @@ use latchstring_store::values::{self, Standing, ValuesRow};
 use latchstring_store::{Tx, members};
 use serde_json::Value;
 
+use super::access::{Held, Stand, held};
 use super::attempt::{Attempt, Outcome, Place};
 use super::change::scheduled;
 use super::input::Verify;
-use super::read::owned;
 use super::save::told;
 use super::sharing::{self, Wanted};
 use super::verify::Granted;
+use super::withheld::held_to;
 use crate::actor::Actor;
 use crate::audit::Event;
+use crate::permissions::Operation;
+use crate::projects::access::role_may;
 use crate::road::route::connector_changed;
 use crate::{Broker, refusals};
 
@@ -63,6 +66,11 @@ pub(crate) struct Checked {
 }
 
 impl Checked {
+    /// Where the values may go, for whom that is fixed: who only uses them, and who may not read them.
+    pub(crate) fn held(&self) -> Option<&[Pin]> {
+        if self.owner { held_to(&self.values.withheld, &self.values.pins) } else { Some(&self.values.pins) }
+    }
+
     /// How these values are tried. `held`: see [`Attempt`].
     pub(crate) fn attempt<'a>(
         &'a self,
@@ -151,9 +159,9 @@ impl Broker {
         id: &str,
         environment: &str,
     ) -> Refused<Report> {
-        let checked = self.load_for_check(actor, id, environment).await?;
+        let checked = self.load_for_check(actor, id, environment, Operation::CredentialVerify).await?;
         let places: Vec<&Place> = checked.places.iter().collect();
-        let held = (!checked.owner).then_some(checked.values.pins.as_slice());
+        let held = checked.held();
         let grant = match self.grant_of(actor, &checked).await {
             Ok(grant) => grant,
             Err(problem) => return report_without_grant(&checked, problem, self.now()),
@@ -173,16 +181,12 @@ impl Broker {
         actor: &Actor,
         id: &str,
         environment: &str,
+        operation: Operation,
     ) -> Refused<Checked> {
         let person = actor.manager()?.clone();
         let mut tx = self.parts.store.begin_read().await.map_err(refusals::store)?;
-        let (row, owner) = match owned(&mut tx, actor, id).await {
-            Ok(row) => (row, true),
-            Err(refused) => match self.shared_with(&mut tx, &person.id, id).await? {
-                Some((row, _)) => (row, false),
-                None => return Err(refused),
-            },
-        };
+        let Held { row, stand } = held(&mut tx, actor, id, operation).await?;
+        let owner = stand == Stand::Owner;
         if row.deletes_at.is_some() {
             return Err(scheduled());
         }
@@ -244,7 +248,7 @@ impl Broker {
         for share in shares {
             let role =
                 members::role(tx, &share.share.project_id, &person.id).await.map_err(refusals::store)?;
-            if role.is_some_and(Role::may_call) && !share.share.suspended {
+            if role_may(role, Operation::Call) && !share.share.suspended {
                 let mut share = share.clone();
                 share.grants.retain(|grant| grant.credential_environment == environment);
                 usable.push(share);
@@ -280,7 +284,7 @@ impl Broker {
         if tried.account.is_some() {
             standing.account.clone_from(&tried.account);
         }
-        let pins = checked.owner.then_some(tried.pins.as_slice());
+        let pins = checked.held().is_none().then_some(tried.pins.as_slice());
         let code = if asked { "verified" } else { "not_asked" };
         self.keep_check(actor, checked, &standing, pins, &staged, code).await?;
         let (request, response) = match &tried.shown {
@@ -428,7 +432,7 @@ impl Broker {
                 share.grants.iter().any(|grant| grant.credential_environment == checked.values.environment);
             let role =
                 members::role(tx, &share.share.project_id, &person.id).await.map_err(refusals::store)?;
-            if granted && !role.is_some_and(Role::may_administer) {
+            if granted && !role_may(role, Operation::ShareAccept) {
                 let mut row = share.share.clone();
                 row.suspended = true;
                 shares::update(tx, &row).await.map_err(refusals::store)?;

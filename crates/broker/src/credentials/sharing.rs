@@ -14,6 +14,8 @@ use latchstring_store::{StoreError, Taken, Tx, WriteTx, environments, members, p
 
 use super::input::{ShareInput, escape};
 use crate::actor::{Actor, Person};
+use crate::permissions::Operation;
+use crate::projects::access::{least_role, role_may};
 use crate::{Broker, refusals};
 
 /// A share as it is to be, with what it names looked up.
@@ -55,8 +57,8 @@ impl Placed {
             || self.existing.as_ref().is_some_and(|existing| existing.grants.len() != self.grants.len())
     }
 
-    pub fn may_administer(&self) -> bool {
-        self.role.is_some_and(Role::may_administer)
+    pub fn may(&self, operation: Operation) -> bool {
+        role_may(self.role, operation)
     }
 
     /// Project environment → the credential's environment.
@@ -167,10 +169,11 @@ pub(super) async fn place(tx: &mut impl Tx, wanted: &Wanted<'_>) -> Refused<Vec<
             None => before,
         };
         let one = Placed { project, role, slug, external_id, grants, existing };
-        if one.widens() && role.is_none_or(|role| role < Role::Editor) {
+        if one.widens() && !one.may(Operation::CredentialShare) {
+            let needed = least_role(Operation::CredentialShare);
             let detail = match role {
                 Some(role) => {
-                    format!("your role there is {role}; sharing a credential needs {}", Role::Editor)
+                    format!("your role there is {role}; sharing a credential needs {needed}")
                 }
                 None => "you are not a member of that project any more; you can only take away there".into(),
             };
@@ -234,7 +237,7 @@ async fn check_claim(
 ) -> Refused<()> {
     let project = &placed.project;
     let had = shares::claimed_by(tx, &project.id, kind, name).await.map_err(refusals::store)?;
-    if had.is_none_or(|had| had == *credential) || placed.may_administer() {
+    if had.is_none_or(|had| had == *credential) || placed.may(Operation::NameTake) {
         return Ok(());
     }
     let what = match kind {
@@ -295,7 +298,7 @@ impl Broker {
             }
             None => {
                 // Taken away and shared again it could lead elsewhere by now, past an admin who never accepted that.
-                let again = !placed.may_administer()
+                let again = !placed.may(Operation::ShareAccept)
                     && shares::was_shared(tx, project, credential).await.map_err(refusals::store)?;
                 let row = ShareRow {
                     id: ShareId::new(now, &*self.parts.entropy),
@@ -339,7 +342,7 @@ impl Broker {
         placed: &Placed,
     ) -> Refused<()> {
         let role = members::role(tx, &placed.project.id, &person.id).await.map_err(refusals::store)?;
-        if role.is_some_and(|role| role >= Role::Editor) {
+        if role_may(role, Operation::CredentialShare) {
             return Ok(());
         }
         Err(Problem::new(

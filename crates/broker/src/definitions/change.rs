@@ -6,7 +6,6 @@
 use std::sync::Arc;
 
 use latchstring_connectors::{Definition, Diagnostic};
-use latchstring_model::entity::Role;
 use latchstring_model::problem::Refused;
 use latchstring_model::{Code, FieldError, Problem};
 use latchstring_store::connectors::{self, ConnectorRow};
@@ -17,6 +16,7 @@ use super::{Connector, OwnConnector};
 use crate::actor::Actor;
 use crate::audit::Event;
 use crate::people::me::same_version;
+use crate::permissions::Operation;
 use crate::projects::access;
 use crate::{Broker, refusals};
 
@@ -117,11 +117,11 @@ impl Broker {
         // Whose project it is comes first: a stranger's upload is not looked at.
         {
             let mut reader = self.parts.store.read().await.map_err(refusals::store)?;
-            access::member(&mut reader, actor, project, Role::Admin).await?;
+            access::member(&mut reader, actor, project, Operation::ConnectorCreate).await?;
         }
         let definition = check(source)?;
         not_built_in(&definition.id)?;
-        let (mut tx, found) = self.write_in_project(actor, project, Role::Admin, &[]).await?;
+        let (mut tx, found) = self.write_in_project(actor, project, Operation::ConnectorCreate, &[]).await?;
         let project = found.project.id;
         let uid = connectors::uid(&project, &definition.id);
         tx.raise(&[&uid]).await.map_err(refusals::store)?;
@@ -168,7 +168,7 @@ impl Broker {
     ) -> Refused<Put> {
         {
             let mut reader = self.parts.store.read().await.map_err(refusals::store)?;
-            access::member(&mut reader, actor, project, Role::Admin).await?;
+            access::member(&mut reader, actor, project, Operation::ConnectorChange).await?;
         }
         not_built_in(id)?;
         let definition = check(source)?;
@@ -176,7 +176,7 @@ impl Broker {
             let detail = format!("the address says `{id}`; a connector's id is never changed");
             return Err(wrong(vec![FieldError::new("/id", detail)]));
         }
-        let (mut tx, found) = self.write_in_project(actor, project, Role::Admin, &[]).await?;
+        let (mut tx, found) = self.write_in_project(actor, project, Operation::ConnectorChange, &[]).await?;
         let project = found.project.id;
         let uid = connectors::uid(&project, id);
         tx.raise(&[&uid]).await.map_err(refusals::store)?;
@@ -222,7 +222,7 @@ impl Broker {
         id: &str,
         version: Option<i64>,
     ) -> Refused<()> {
-        let (mut tx, found) = self.write_in_project(actor, project, Role::Admin, &[]).await?;
+        let (mut tx, found) = self.write_in_project(actor, project, Operation::ConnectorDelete, &[]).await?;
         let project = found.project.id;
         not_built_in(id)?;
         let uid = connectors::uid(&project, id);

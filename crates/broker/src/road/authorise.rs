@@ -2,7 +2,7 @@
 //!
 //! A credential that does not exist, one of another project, and one whose owner has left answer the same 404.
 
-use latchstring_model::entity::{KeyScope, Role};
+use latchstring_model::entity::KeyScope;
 use latchstring_model::id::{EnvironmentId, ProjectId, UserId};
 use latchstring_model::problem::Refused;
 use latchstring_model::{Code, OpenTicket, Problem, Timestamp};
@@ -15,6 +15,8 @@ use super::accept::{RouteAsk, unauthenticated};
 use super::limits::KeyLimits;
 use crate::actor::{Actor, Person, Via, Who};
 use crate::freshness::Basis;
+use crate::permissions::Operation;
+use crate::projects::access;
 use crate::refusals;
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -180,10 +182,11 @@ pub async fn place(
     let epoch =
         latchstring_store::scopes::epoch(tx, member.project.id.as_str()).await.map_err(refusals::store)?;
     basis.add(member.project.id.as_str(), epoch);
-    if !member.role.may_call() {
+    if !access::role_may(Some(member.role), Operation::Call) {
+        let needed = access::least_role(Operation::Call);
         return Err(Problem::new(
             Code::Forbidden,
-            format!("Your role in this project is {}; calls need {}.", member.role, Role::Editor),
+            format!("Your role in this project is {}; calls need {needed}.", member.role),
         )
         .hint("Ask an admin of the project for the role editor.")
         .into());
@@ -296,7 +299,7 @@ pub fn webhook_opens() -> OpenTicket {
 
 /// For a superuser who looks at or changes an OAuth client: who it is was asked before.
 pub fn superuser_opens(actor: &Actor) -> Refused<OpenTicket> {
-    actor.superuser()?;
+    actor.may(Operation::ClientChange)?;
     Ok(OpenTicket::mint())
 }
 
