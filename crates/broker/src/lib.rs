@@ -12,6 +12,7 @@ pub mod freshness;
 mod health;
 pub mod jobs;
 mod key_making;
+pub mod keychains;
 pub mod keys;
 pub mod metrics;
 pub mod notices;
@@ -90,6 +91,7 @@ pub struct Broker {
     pub(crate) metrics: metrics::Metrics,
     pub(crate) turns: tokens::background::Turns,
     pub(crate) deliveries: notices::Turns,
+    pub(crate) checks: credentials::recheck::Turns,
 }
 
 impl Broker {
@@ -112,6 +114,7 @@ impl Broker {
             metrics,
             turns: tokens::background::Turns::default(),
             deliveries: notices::Turns::default(),
+            checks: credentials::recheck::Turns::default(),
         })
     }
 

@@ -40,6 +40,9 @@ pub struct Intent<'a> {
     /// The caller's address, without the port.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub client: Option<Cow<'a, str>>,
+    /// Whom the other side takes for who did it, as the credential's owner noted it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub acts_as: Option<Cow<'a, str>>,
 }
 
 /// How a call ended.
@@ -328,6 +331,7 @@ mod tests {
             host: "api.example.com".into(),
             path: "/a\n\"b\"".into(),
             client: None,
+            acts_as: None,
         });
         let mut out = Vec::new();
         intent.write(&mut out);

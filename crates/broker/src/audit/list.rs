@@ -66,6 +66,8 @@ pub struct ItemCall {
     pub duration_ms: Option<u64>,
     /// Latchstring's own error code, when the call failed because of that.
     pub code: Option<String>,
+    /// Whom the other side takes for who did it, as the credential's owner had noted it then.
+    pub acts_as: Option<String>,
 }
 
 impl Item {
@@ -83,6 +85,7 @@ impl Item {
                     status: None,
                     duration_ms: None,
                     code: None,
+                    acts_as: intent.acts_as.map(|name| name.into_owned()),
                 });
             }
             Known::Event(event) => {

@@ -196,6 +196,7 @@ impl Broker {
             pin: PinPurpose::Token,
             identity: ready.identity.as_ref(),
             path: what,
+            acts_as: None,
             max_body: ANSWER_LIMIT + 1,
             within: WITHIN,
         };

@@ -16,7 +16,7 @@ use super::problems::Spot;
 use super::sharing::Placed;
 use super::verify::{Granted, Staged, Trial, Tried};
 use crate::Broker;
-use crate::actor::Actor;
+use crate::actor::{Actor, Person};
 use crate::permissions::Operation;
 use crate::projects::access::{least_role, role_may};
 use crate::road::authorise::{self, EnvironmentAt, ProjectAt};
@@ -37,6 +37,8 @@ pub(crate) struct Place {
 /// What is the same for all environments of one try.
 pub(crate) struct Attempt<'a> {
     pub actor: &'a Actor,
+    /// `user` in templates; nobody where the server checks what a project owns.
+    pub person: Option<&'a Person>,
     pub id: &'a CredentialId,
     pub definition: &'a Arc<Definition>,
     pub method: &'a AuthMethod,
@@ -161,18 +163,18 @@ pub(crate) fn contexts<'p>(
     values: &Values,
     places: &[&'p Place],
 ) -> Refused<Vec<(Option<&'p ProjectAt>, Materials)>> {
-    let person = attempt.actor.person()?;
+    let person = attempt.person;
     let materials = |names: &Arc<Names>| {
         Materials::new(Arc::clone(attempt.definition), &attempt.method.id, values.clone(), Arc::clone(names))
             .with_client(attempt.client.clone())
     };
     if places.is_empty() {
         let mut alone = materials(&Arc::default());
-        alone.user = Some(user_context(person));
+        alone.user = person.map(user_context);
         return Ok(vec![(None, alone)]);
     }
     let here = |place: &&'p Place| {
-        let materials = materials(&place.names).for_caller(Some(person), &place.project, &place.environment);
+        let materials = materials(&place.names).for_caller(person, &place.project, &place.environment);
         (Some(&place.project), materials)
     };
     Ok(places.iter().map(here).collect())

@@ -466,6 +466,7 @@ impl Broker {
     ) -> Refused<Vec<Step>> {
         let attempt = Attempt {
             actor,
+            person: Some(actor.person()?),
             id: &loaded.row.id,
             definition: &loaded.found.definition,
             method: &loaded.method,

@@ -90,6 +90,7 @@ impl Broker {
 
         let attempt = Attempt {
             actor,
+            person: Some(&person),
             id: &id,
             definition: &found.definition,
             method: &method,

@@ -20,6 +20,7 @@ pub mod life;
 pub mod orphans;
 pub(crate) mod problems;
 pub mod read;
+pub mod recheck;
 pub(crate) mod save;
 mod sharing;
 pub mod transfer;

@@ -10,7 +10,7 @@ use latchstring_model::{Code, FieldError, Problem};
 use latchstring_store::environments::EnvironmentRow;
 use latchstring_store::projects::ProjectRow;
 use latchstring_store::shares::{NameKind, NewGrant, ShareRow, ShareWithGrants};
-use latchstring_store::{StoreError, Taken, Tx, WriteTx, environments, members, projects, shares};
+use latchstring_store::{StoreError, Taken, Tx, WriteTx, environments, keychains, members, projects, shares};
 
 use super::input::{ShareInput, escape};
 use crate::actor::{Actor, Person};
@@ -209,7 +209,8 @@ async fn free_slug(tx: &mut impl Tx, project: &ProjectId, wanted: &str) -> Refus
         let slug = format!("{}{tail}", stem.trim_end_matches('-'));
         let taken = shares::in_project(tx, project, &slug).await.map_err(refusals::store)?.is_some();
         let had = shares::claimed_by(tx, project, NameKind::Slug, &slug).await.map_err(refusals::store)?;
-        if !taken && had.is_none() {
+        let keychain = keychains::in_project(tx, project, &slug).await.map_err(refusals::store)?;
+        if !taken && had.is_none() && keychain.is_none() {
             return Ok(Some(slug));
         }
     }
@@ -237,7 +238,10 @@ async fn check_claim(
 ) -> Refused<()> {
     let project = &placed.project;
     let had = shares::claimed_by(tx, &project.id, kind, name).await.map_err(refusals::store)?;
-    if had.is_none_or(|had| had == *credential) || placed.may(Operation::NameTake) {
+    let by_a_keychain = kind == NameKind::Slug
+        && placed.existing.as_ref().is_none_or(|existing| existing.share.slug != name)
+        && shares::claimed_by_keychain(tx, &project.id, name).await.map_err(refusals::store)?.is_some();
+    if !by_a_keychain && had.is_none_or(|had| had == *credential) || placed.may(Operation::NameTake) {
         return Ok(());
     }
     let what = match kind {
@@ -246,7 +250,7 @@ async fn check_claim(
     };
     let problem = Problem::new(
         Code::Forbidden,
-        format!("The {what} `{name}` belonged to another credential of {}.", project.slug),
+        format!("The {what} `{name}` belonged to another credential or keychain of {}.", project.slug),
     );
     match kind {
         NameKind::Slug => {
@@ -278,6 +282,13 @@ impl Broker {
                 "The project {} has a credential with the slug `{}` already.",
                 placed.project.slug, placed.slug
             );
+            return Err(suggest(Problem::new(Code::SlugTaken, detail), free));
+        }
+        let keychain = keychains::in_project(tx, project, &placed.slug).await.map_err(refusals::store)?;
+        if keychain.is_some() {
+            let free = free_slug(tx, project, &placed.slug).await?;
+            let detail =
+                format!("The project {} has a keychain with the slug `{}`.", placed.project.slug, placed.slug);
             return Err(suggest(Problem::new(Code::SlugTaken, detail), free));
         }
         check_claim(tx, placed, NameKind::Slug, &placed.slug, credential).await?;

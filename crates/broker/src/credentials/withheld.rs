@@ -6,7 +6,7 @@ use latchstring_model::problem::Refused;
 use latchstring_model::{Code, Pin, Problem};
 use latchstring_store::credentials::CredentialRow;
 use latchstring_store::values::{self, ValuesRow};
-use latchstring_store::{Tx, WriteTx};
+use latchstring_store::WriteTx;
 use serde_json::{Map, Value};
 
 use crate::road::authorise;
@@ -64,12 +64,6 @@ impl Broker {
 
     fn names_of(&self, row: &CredentialRow, values: &ValuesRow) -> Refused<Vec<String>> {
         Ok(self.open_values(row, values)?.keys().cloned().collect())
-    }
-
-    /// Whether anything of a credential's values is withheld from its owner.
-    pub(crate) async fn withholds(&self, tx: &mut impl Tx, row: &CredentialRow) -> Refused<bool> {
-        let rows = values::list(tx, row).await.map_err(refusals::store)?;
-        Ok(rows.iter().any(|values| !values.withheld.is_empty()))
     }
 }
 

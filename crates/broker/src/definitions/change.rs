@@ -9,7 +9,7 @@ use latchstring_connectors::{Definition, Diagnostic};
 use latchstring_model::problem::Refused;
 use latchstring_model::{Code, FieldError, Problem};
 use latchstring_store::connectors::{self, ConnectorRow};
-use latchstring_store::{StoreError, Taken, WriteTx, credentials};
+use latchstring_store::{StoreError, Taken, WriteTx, credentials, keychains};
 
 use super::read::no_such_connector;
 use super::{Connector, OwnConnector};
@@ -230,6 +230,16 @@ impl Broker {
         let before = connectors::by_id(&mut tx, &project, id).await.map_err(refusals::store)?;
         let before = before.ok_or_else(no_such_connector)?;
         same_version(version, before.version)?;
+        let keychains = keychains::count_of_connector(&mut tx, &uid).await.map_err(refusals::store)?;
+        if keychains > 0 {
+            return Err(Problem::new(
+                Code::ConnectorInUse,
+                format!("{keychains} keychains choose among this connector's credentials."),
+            )
+            .hint("Delete those keychains first: GET /api/v1/projects/{project}/keychains lists them.")
+            .with("keychains", keychains.into())
+            .into());
+        }
         match connectors::delete(&mut tx, &project, id).await {
             Ok(true) => {}
             Ok(false) => return Err(no_such_connector()),

@@ -10,6 +10,8 @@
 
 mod address;
 mod deliver;
+mod endings;
+mod inbox;
 pub mod mail;
 pub mod webhook;
 
@@ -26,6 +28,7 @@ use crate::jobs::supervisor::Again;
 use crate::{Broker, refusals};
 
 pub(crate) use deliver::Turns;
+pub use inbox::Told;
 
 pub const NEEDS_RECONNECT: &str = "credential.needs_reconnect";
 pub const GRANT_EXPIRING: &str = "credential.grant_expiring";
@@ -46,7 +49,7 @@ pub const EVENTS: &[&str] = &[NEEDS_RECONNECT, GRANT_EXPIRING, FAILING, EXPIRING
 
 /// Days before the end of a grant at which it is told.
 pub const WARNED: [i64; 2] = [14, 3];
-const DAY: i64 = 86_400_000;
+pub(super) const DAY: i64 = 86_400_000;
 
 /// Several tokens of the same values (of several people, say) that die together are told of once; in milliseconds.
 const QUIET: i64 = 3_600_000;

@@ -4,7 +4,7 @@
 //! 403 which names the one that is needed: a member knows the project anyway.
 
 use latchstring_model::entity::Role;
-use latchstring_model::id::{EnvironmentId, ProjectId};
+use latchstring_model::id::ProjectId;
 use latchstring_model::problem::Refused;
 use latchstring_model::{Code, Problem};
 use latchstring_store::environments::{self, EnvironmentRow};

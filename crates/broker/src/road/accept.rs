@@ -6,6 +6,8 @@ use http::{HeaderMap, HeaderName, header};
 use latchstring_model::problem::Refused;
 use latchstring_model::{Code, Problem, SecretString};
 
+use crate::keychains::choose::Data;
+
 /// Every key of ours begins so; what does not is somebody else's and is not looked up.
 pub const KEY_PREFIX: &str = "lst_";
 
@@ -13,6 +15,7 @@ const KEY: HeaderName = HeaderName::from_static("latchstring-key");
 const PROJECT: HeaderName = HeaderName::from_static("latchstring-project");
 const ENVIRONMENT: HeaderName = HeaderName::from_static("latchstring-environment");
 const USER: HeaderName = HeaderName::from_static("latchstring-user");
+const EXTERNAL_ID: HeaderName = HeaderName::from_static("latchstring-external-id");
 
 /// What decides which route a call takes, borrowed from the request.
 pub struct Ask<'a> {
@@ -21,6 +24,8 @@ pub struct Ask<'a> {
     pub environment: Option<&'a str>,
     /// For a key that may act for a member.
     pub user: Option<&'a str>,
+    /// Which credential of a keychain.
+    pub external_id: Option<&'a str>,
     pub credential: &'a str,
 }
 
@@ -31,7 +36,15 @@ pub struct RouteAsk {
     pub project: Option<String>,
     pub environment: Option<String>,
     pub user: Option<String>,
+    pub external_id: Option<String>,
     pub credential: String,
+}
+
+impl RouteAsk {
+    /// What a keychain chooses by.
+    pub fn data(&self) -> Data<'_> {
+        Data { external_id: self.external_id.as_deref(), input: None }
+    }
 }
 
 /// SHA-256 over everything in an [`Ask`]: what a data core finds its route by. The key itself is kept nowhere.
@@ -88,6 +101,7 @@ pub fn ask<'a>(headers: &'a HeaderMap, credential: &'a str) -> Refused<Ask<'a>> 
         project: text(headers, PROJECT)?,
         environment: text(headers, ENVIRONMENT)?,
         user: text(headers, USER)?,
+        external_id: text(headers, EXTERNAL_ID)?,
         credential,
     })
 }
@@ -98,8 +112,14 @@ impl Ask<'_> {
         let mut context = Context::new(&SHA256);
         // Addresses are compared in any case: spellings of one must not multiply routes.
         let user = self.user.map(str::to_lowercase);
-        let parts =
-            [Some(self.key.expose()), self.project, self.environment, user.as_deref(), Some(self.credential)];
+        let parts = [
+            Some(self.key.expose()),
+            self.project,
+            self.environment,
+            user.as_deref(),
+            Some(self.credential),
+            self.external_id,
+        ];
         for part in parts {
             // Lengths keep the parts apart; an absent part differs from an empty one.
             context.update(
@@ -120,6 +140,7 @@ impl Ask<'_> {
             project: self.project.map(str::to_owned),
             environment: self.environment.map(str::to_owned),
             user: self.user.map(str::to_owned),
+            external_id: self.external_id.map(str::to_owned),
             credential: self.credential.to_owned(),
         }
     }
@@ -165,7 +186,15 @@ mod tests {
     #[test]
     fn another_ask_has_another_id() {
         let ask = |project, credential| {
-            Ask { key: "lst_a".into(), project, environment: None, user: None, credential }.id()
+            Ask {
+                key: "lst_a".into(),
+                project,
+                environment: None,
+                user: None,
+                external_id: None,
+                credential,
+            }
+            .id()
         };
         assert_eq!(ask(Some("p"), "c"), ask(Some("p"), "c"));
         let all = [
@@ -182,8 +211,10 @@ mod tests {
 
     #[test]
     fn an_address_is_one_in_any_case() {
-        let ask =
-            |user| Ask { key: "lst_a".into(), project: None, environment: None, user, credential: "c" }.id();
+        let ask = |user| {
+            let (project, environment, external_id) = (None, None, None);
+            Ask { key: "lst_a".into(), project, environment, user, external_id, credential: "c" }.id()
+        };
         assert_eq!(ask(Some("Ada@Example.org")), ask(Some("ada@example.ORG")));
         assert_ne!(ask(Some("ada@example.org")), ask(Some("bob@example.org")));
         assert_ne!(ask(Some("ada@example.org")), ask(None));

@@ -15,6 +15,7 @@ use super::accept::{RouteAsk, unauthenticated};
 use super::limits::KeyLimits;
 use crate::actor::{Actor, Person, Via, Who};
 use crate::freshness::Basis;
+use crate::keychains::choose::{Data, choose, not_a_keychain};
 use crate::permissions::Operation;
 use crate::projects::access;
 use crate::refusals;
@@ -235,11 +236,22 @@ pub async fn credential(
     tx: &mut ReadTx,
     caller: Caller,
     named: &str,
+    data: Data<'_>,
     mut basis: Basis,
 ) -> Refused<Authorised> {
-    let found = resolve::route(tx, &caller.project.id, &caller.environment.name, named)
-        .await
-        .map_err(refusals::store)?;
+    let (project, environment) = (caller.project.id.clone(), caller.environment.name.clone());
+    let mut found = resolve::route(tx, &project, &environment, named).await.map_err(refusals::store)?;
+    match &found {
+        Some(_) if data.external_id.is_some() => return Err(not_a_keychain()),
+        Some(_) => {}
+        None => {
+            if let Some(chosen) = choose(tx, &project, named, data).await? {
+                found = resolve::route(tx, &project, &environment, chosen.as_str())
+                    .await
+                    .map_err(refusals::store)?;
+            }
+        }
+    }
     let route = found.filter(|route| route.owner_living).ok_or_else(credential_not_found)?;
     basis.add(caller.project.id.as_str(), route.epochs.project);
     basis.add(route.credential.id.as_str(), route.epochs.credential);

@@ -388,6 +388,7 @@ impl Lane {
             host: &ready.plan.authority,
             path,
             client: Some(&client),
+            acts_as: route.acts_as.as_deref(),
         };
         record::intent(&self.journal, &about, Arc::clone(&ready.plan.pins))
     }

@@ -17,14 +17,13 @@ fn get<'a>(data: &'a Value, path: &str) -> &'a str {
     data.pointer(path).and_then(Value::as_str).unwrap_or_default()
 }
 
-pub fn of(notice: &NoticeRow, public_url: &str) -> Words {
+/// The subject, and what happened, why that usually is, and what to do.
+pub fn said(notice: &NoticeRow) -> (String, String) {
     let data = &notice.data;
     let name = get(data, "/credential/name");
-    let id = get(data, "/credential/id");
     let environment = get(data, "/environment");
     let connector = get(data, "/credential/connector");
     let connector = connector.rsplit('/').next().unwrap_or(connector);
-    let when = notice.at.to_rfc3339();
     let (subject, body) = match notice.event.as_str() {
         NEEDS_RECONNECT => (
             format!("Reconnect \"{name}\": its access has ended"),
@@ -133,12 +132,19 @@ pub fn of(notice: &NoticeRow, public_url: &str) -> Words {
             format!("{other} happened to the credential \"{name}\" ({connector}).\n"),
         ),
     };
+    (subject.replace(['\r', '\n'], " "), body)
+}
+
+pub fn of(notice: &NoticeRow, public_url: &str) -> Words {
+    let (subject, body) = said(notice);
+    let id = get(&notice.data, "/credential/id");
+    let when = notice.at.to_rfc3339();
     let mut body = format!("{body}\nSign in: {public_url}/\n");
     if !id.is_empty() {
         body.push_str(&format!("Credential: {id}\n"));
     }
     body.push_str(&format!("When: {when}\n\nLatchstring sends this once. It holds no secret.\n"));
-    Words { subject: subject.replace(['\r', '\n'], " "), body }
+    Words { subject, body }
 }
 
 fn or<'a>(text: &'a str, otherwise: &'a str) -> &'a str {
