@@ -189,6 +189,7 @@ impl Record<'_> {
                 raw(out, r#","path":"#);
                 text(out, &intent.path);
                 optional(out, r#","client":"#, intent.client.as_deref());
+                optional(out, r#","acts_as":"#, intent.acts_as.as_deref());
             }
             Record::Result(result) => {
                 raw(out, r#"{"fact":"result","call_id":"#);
@@ -271,6 +272,7 @@ mod tests {
             purpose in select(Purpose::ALL),
             target in (any_text(), any_text(), any_text()),
             client in option::of(any_text()),
+            acts_as in option::of(any_text()),
         ) -> Record<'static> {
             Record::Intent(Intent {
                 call_id: id("cal_", &digits),
@@ -284,6 +286,7 @@ mod tests {
                 host: target.1,
                 path: target.2,
                 client,
+                acts_as,
             })
         }
     }

@@ -150,6 +150,7 @@ pub(super) async fn recipient(
             missing.push(share.project_slug.clone());
         }
     }
+    missing.sort();
     if !missing.is_empty() {
         let detail = format!("is not an active member of {}, which the credential is shared with", missing.join(", "));
         return Err(Problem::invalid(vec![FieldError::new("/email", detail)])

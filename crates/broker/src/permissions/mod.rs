@@ -30,6 +30,8 @@ pub enum Ground {
     Superuser,
     /// Any member of the project, in a session or with a key of either scope.
     Look,
+    /// The same, or a superuser.
+    LookOrSuperuser,
     /// A member with at least this role, in a session or with a key of scope `manage`.
     Member(Role),
     /// A member with at least this role, with a key of either scope, or the project's own service key.
@@ -59,7 +61,7 @@ pub enum About {
 impl Ground {
     pub fn about(self) -> About {
         match self {
-            Self::Look | Self::Member(_) | Self::Call(_) => About::Project,
+            Self::Look | Self::LookOrSuperuser | Self::Member(_) | Self::Call(_) => About::Project,
             Self::Owner(_) | Self::Seen | Self::Used(_) | Self::Orphan | Self::Recipient => About::Credential,
             Self::Anybody | Self::Person | Self::Manager | Self::Session | Self::Superuser => About::Instance,
         }
@@ -139,7 +141,7 @@ operations! {
         ["PUT" "/api/v1/projects/{project}/connectors/{id}"];
     ConnectorDelete = "connector.delete", Ground::Member(Role::Admin), "delete connectors",
         ["DELETE" "/api/v1/projects/{project}/connectors/{id}"];
-    ProjectClientsLook = "project_oauth_clients.look", Ground::Look, "see the project's OAuth clients (`?project=`)", [];
+    ProjectClientsLook = "project_oauth_clients.look", Ground::LookOrSuperuser, "see the project's OAuth clients (`?project=`)", [];
     ProjectCredentialsList = "project_credentials.list", Ground::Look, "see which credentials the project uses (`?project=`)", [];
     CredentialShare = "credential.share", Ground::Member(Role::Editor), "share one's own credentials with the project", [];
     TeamCredentialCreate = "team_credential.create", Ground::Member(Role::Admin), "make credentials that the project owns", [];

@@ -69,6 +69,7 @@ fn mark(yes: bool) -> &'static str {
 fn note(ground: Ground) -> &'static str {
     match ground {
         Ground::Person | Ground::Look | Ground::Call(_) | Ground::Seen => "any key",
+        Ground::LookOrSuperuser => "any key; superusers too",
         Ground::Session => "signed in",
         Ground::Orphan => "its owner has left for good",
         Ground::Recipient => "the person it was offered to",
@@ -93,7 +94,9 @@ pub fn text() -> String {
         let roles = |least: Role| ROLES.map(|role| role >= least);
         let ground = operation.ground();
         match ground {
-            Ground::Look => row(&mut project, operation, &[true, true, true, true, false, false]),
+            Ground::Look | Ground::LookOrSuperuser => {
+                row(&mut project, operation, &[true, true, true, true, false, false]);
+            }
             Ground::Member(least) => {
                 let [a, b, c, d] = roles(least);
                 row(&mut project, operation, &[a, b, c, d, false, false]);

@@ -48,7 +48,7 @@ pub async fn member(
     operation: Operation,
 ) -> Refused<MemberProject> {
     let (person, least) = match operation.ground() {
-        Ground::Look => (actor.person()?, Role::Viewer),
+        Ground::Look | Ground::LookOrSuperuser => (actor.person()?, Role::Viewer),
         Ground::Member(least) => (actor.manager()?, least),
         Ground::Call(least) => (actor.person()?, least),
         _ => return Err(misplaced(operation)),
@@ -61,7 +61,7 @@ pub async fn member(
 /// Whether a role that was looked up otherwise is enough: `None` is no member.
 pub fn role_may(role: Option<Role>, operation: Operation) -> bool {
     match operation.ground() {
-        Ground::Look => role.is_some(),
+        Ground::Look | Ground::LookOrSuperuser => role.is_some(),
         Ground::Member(least) | Ground::Call(least) | Ground::Owner(least) | Ground::Used(least) => {
             role.is_some_and(|role| role >= least)
         }

@@ -11,7 +11,10 @@ async fn make(app: &TestApp, who: &Somebody, name: &str, more: Value) -> Value {
         "shares": [{"project": "acme", "grants": {"staging": "production"}}],
     });
     body.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
-    app.post("/api/v1/credentials", body).key(&who.key).is(201).await.json()
+    let made = app.post("/api/v1/credentials", body).key(&who.key).is(201).await.json();
+    // Ids sort by time.
+    app.clock.advance_millis(1);
+    made
 }
 
 fn names(answer: &Answer) -> Vec<String> {

@@ -185,7 +185,7 @@ both_checked! {
     }
 
     async fn ends_are_told_ahead(shop) {
-        let now = shop.app.broker.now();
+        let now = Timestamp::from_secs(shop.app.broker.now().secs());
         let in_days = |days: i64| now.plus_secs(days * DAY);
         let mut body = shop.bearer("Dated", "planted-bearer-token-1");
         body["expires_on"] = in_days(40).to_rfc3339().into();
@@ -200,6 +200,7 @@ both_checked! {
         let shown = shop.read(&certified).await.json();
         assert_eq!(shown["environments"]["production"]["certificate_expires_at"], in_days(20).to_rfc3339(), "the first that ends");
         let events = async || {
+            shop.app.clock.advance_millis(1);
             shop.app.broker.tell_of_endings().await.unwrap();
             let told = notices(&shop.app, &shop.ada.key).await;
             told.iter().rev().map(|told| (told["data"]["credential"]["name"].as_str().unwrap().to_owned(), told["data"]["days_ahead"].as_i64().unwrap())).collect::<Vec<_>>()

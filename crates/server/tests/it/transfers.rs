@@ -54,6 +54,7 @@ both_shops! {
         assert_eq!(foreign.text, none.text);
         accept(&shop, &offered, &shop.ada).is(404).await;
 
+        shop.app.clock.advance_millis(1);
         let taken = accept(&shop, &offered, &bob).is(200).await.json();
         assert_eq!(taken["owner"]["email"], "bob@example.org");
         assert_eq!(taken["environments"]["production"]["fields"], before["environments"]["production"]["fields"], "handed over, to be read");
@@ -110,10 +111,10 @@ both_shops! {
         shop.app.member(&shop.ada, "acme", &bob, "editor").await;
         shop.app.member(&shop.ada, "acme", &carol, "owner").await;
         shop.app.project(&shop.ada, "beta").await;
+        shop.app.member(&shop.ada, "beta", &bob, "viewer").await;
         let made = shop.create(shop.bearer("API", "planted-bearer-token-1")).is(201).await.json();
         let root = shop.app.superuser("root@example.org").await;
         let bobs = "/api/v1/projects/acme/members/bob@example.org";
-        let active = |yes: bool| shop.app.patch(&format!("/api/v1/users/{}", bob.id), json!({"active": yes})).key(&root.key);
         let share = |project: &str| json!({"project": project, "grants": {"staging": "production"}});
         let changes: Vec<(&str, Vec<Call<'_>>)> = vec![
             ("values", vec![shop.patch(&made, json!({"values": {"production": {"token": "planted-bearer-token-2"}}}))]),
@@ -125,13 +126,10 @@ both_shops! {
             ("role", vec![shop.app.put(bobs, json!({"role": "viewer"})).key(&shop.ada.key)]),
             ("membership", vec![shop.app.delete(bobs).key(&shop.ada.key), shop.app.put(bobs, json!({"role": "viewer"})).key(&shop.ada.key)]),
             ("the owner's role", vec![shop.app.put("/api/v1/projects/acme/members/ada@example.org", json!({"role": "admin"})).key(&carol.key)]),
-            ("account", vec![active(false)]),
-            ("deletion", vec![shop.app.delete(&shop.at(&made, "")).key(&shop.ada.key)]),
+            ("deletion", vec![shop.app.delete(&shop.at(&made, "")).key(&shop.ada.key), shop.app.post(&shop.at(&made, "/restore"), json!({})).key(&shop.ada.key)]),
+            ("account", vec![shop.app.patch(&format!("/api/v1/users/{}", bob.id), json!({"active": false})).key(&root.key)]),
         ];
         for (what, calls) in changes {
-            if what == "deletion" {
-                active(true).is(200).await;
-            }
             let offered = offer(&shop, &made, &shop.ada, "bob@example.org").is(201).await.json();
             shop.app.clock.advance_millis(1);
             for call in calls {
@@ -155,6 +153,7 @@ both_shops! {
         let first = offer(&shop, &made, &shop.ada, "bob@example.org").is(201).await.json();
         let second = offer(&shop, &made, &shop.ada, "bob@example.org").is(201).await.json();
         assert_eq!(accept(&shop, &first, &bob).is(410).await.code(), "gone");
+        shop.app.clock.advance_millis(1);
         cancel().is(204).await;
         cancel().is(404).await;
         assert_eq!(accept(&shop, &second, &bob).is(410).await.code(), "gone");
