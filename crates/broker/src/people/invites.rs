@@ -18,6 +18,7 @@ use crate::people::entry::Door;
 use crate::people::sessions::Entered;
 use crate::people::users::NewUser;
 use crate::people::{ShownOnce, User, random};
+use crate::permissions::Operation;
 use crate::{Broker, passwords, refusals};
 
 /// Milliseconds that an invitation lives.
@@ -69,7 +70,7 @@ async fn invited(tx: &mut impl Tx, token: &SecretString, now: Timestamp) -> Refu
 impl Broker {
     /// Makes the account if there is none yet, and a link for its person. An earlier link is void.
     pub async fn invite(&self, actor: &Actor, new: NewUser) -> Refused<Invited> {
-        actor.superuser()?;
+        actor.may(Operation::UserCreate)?;
         let new = NewUser { password: None, ..new };
         let errors = new.check();
         if !errors.is_empty() {

@@ -8,6 +8,7 @@ use crate::actor::Actor;
 use crate::audit::Event;
 use crate::people::entry::Door;
 use crate::people::{Names, User};
+use crate::permissions::Operation;
 use crate::{Broker, passwords, refusals};
 
 /// `If-Match`: what is edited has to be at this version.
@@ -26,7 +27,7 @@ pub struct ChangePassword {
 impl Broker {
     /// Whatever the key's scope.
     pub async fn me(&self, actor: &Actor) -> Refused<User> {
-        let person = actor.person()?;
+        let person = actor.may(Operation::MeLook)?;
         let mut reader = self.parts.store.read().await.map_err(refusals::store)?;
         let row = users::by_id(&mut reader, &person.id).await.map_err(refusals::store)?;
         row.map(User::from).ok_or_else(|| refusals::not_found("There is no such person."))
@@ -34,7 +35,7 @@ impl Broker {
 
     /// Only names: an address is what others know a person by, and a superuser's to change.
     pub async fn change_me(&self, actor: &Actor, names: Names, version: Option<i64>) -> Refused<User> {
-        let person = actor.manager()?;
+        let person = actor.may(Operation::MeChange)?;
         let mut errors = Vec::new();
         names.check(&mut errors);
         if names.name.as_deref().is_some_and(|name| name.trim().is_empty()) {
@@ -81,7 +82,7 @@ impl Broker {
 impl Door {
     /// In a session, with the current password. All other sessions end.
     pub async fn change_password(&self, actor: &Actor, change: ChangePassword) -> Refused<()> {
-        let (person, session, _) = actor.in_session()?;
+        let (person, session, _) = actor.in_session_for(Operation::PasswordChange)?;
         let broker = &self.broker;
         passwords::check(&change.new, "/new_password")?;
         self.limits.password(actor.address, &fold(&person.email))?;

@@ -18,6 +18,7 @@ use crate::audit::Event;
 use crate::people::entry::{Door, person};
 use crate::people::limits::Limits;
 use crate::people::{User, random};
+use crate::permissions::Operation;
 use crate::{Broker, passwords, refusals};
 
 const HOUR: i64 = 3_600_000;
@@ -87,7 +88,7 @@ impl Broker {
 
     /// Ends the session that asks; with a key there is none.
     pub async fn sign_out(&self, actor: &Actor) -> Refused<()> {
-        let (person, session, _) = actor.in_session()?;
+        let (person, session, _) = actor.in_session_for(Operation::SessionsEnd)?;
         let mut tx = self.parts.store.begin_upkeep().await.map_err(refusals::store)?;
         if store_sessions::end(&mut tx, &person.id, session).await.map_err(refusals::store)? {
             self.record(&mut tx, actor, Event::new("session.delete").target(session.as_str())).await?;
@@ -98,7 +99,7 @@ impl Broker {
 
     /// One's own living sessions, newest first, at most 200.
     pub async fn sessions(&self, actor: &Actor) -> Refused<Vec<Session>> {
-        let (person, current, _) = actor.in_session()?;
+        let (person, current, _) = actor.in_session_for(Operation::SessionsLook)?;
         let mut reader = self.parts.store.read().await.map_err(refusals::store)?;
         let rows =
             store_sessions::list(&mut reader, &person.id, self.now()).await.map_err(refusals::store)?;
@@ -117,7 +118,7 @@ impl Broker {
     }
 
     pub async fn end_session(&self, actor: &Actor, id: &str) -> Refused<()> {
-        let (person, _, _) = actor.in_session()?;
+        let (person, _, _) = actor.in_session_for(Operation::SessionsEnd)?;
         let unknown = || refusals::not_found("You have no such session.");
         let id: SessionId = id.parse().map_err(|_| unknown())?;
         let mut tx = self.parts.store.begin_upkeep().await.map_err(refusals::store)?;
@@ -131,7 +132,7 @@ impl Broker {
 
     /// All but the one that asks; how many.
     pub async fn end_other_sessions(&self, actor: &Actor) -> Refused<u64> {
-        let (person, current, _) = actor.in_session()?;
+        let (person, current, _) = actor.in_session_for(Operation::SessionsEnd)?;
         let mut tx = self.parts.store.begin_upkeep().await.map_err(refusals::store)?;
         let ended =
             store_sessions::end_all(&mut tx, &person.id, Some(current)).await.map_err(refusals::store)?;

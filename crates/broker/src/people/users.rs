@@ -10,6 +10,7 @@ use crate::actor::Actor;
 use crate::audit::Event;
 use crate::people::me::same_version;
 use crate::people::{Names, Page, Paging, User, check_email};
+use crate::permissions::Operation;
 use crate::{Broker, passwords, refusals};
 
 pub struct NewUser {
@@ -94,14 +95,14 @@ impl Broker {
 
     /// Oldest first; `q` is looked for in e-mail addresses.
     pub async fn users(&self, actor: &Actor, q: Option<&str>, paging: &Paging) -> Refused<Page<User>> {
-        actor.superuser()?;
+        actor.may(Operation::UsersLook)?;
         let mut reader = self.parts.store.read().await.map_err(refusals::store)?;
         let page = store_users::list(&mut reader, q, paging).await.map_err(refusals::store)?;
         Ok(Page { items: page.items.into_iter().map(User::from).collect(), next_cursor: page.next_cursor })
     }
 
     pub async fn user(&self, actor: &Actor, id: &str) -> Refused<User> {
-        actor.superuser()?;
+        actor.may(Operation::UsersLook)?;
         let id: UserId = id.parse().map_err(|_| unknown())?;
         let mut reader = self.parts.store.read().await.map_err(refusals::store)?;
         store_users::by_id(&mut reader, &id)
@@ -112,7 +113,7 @@ impl Broker {
     }
 
     pub async fn create_user(&self, actor: &Actor, new: NewUser) -> Refused<User> {
-        actor.superuser()?;
+        actor.may(Operation::UserCreate)?;
         self.create_user_unasked(actor, new).await
     }
 
@@ -140,7 +141,7 @@ impl Broker {
         change: UserChange,
         version: Option<i64>,
     ) -> Refused<User> {
-        actor.superuser()?;
+        actor.may(Operation::UserChange)?;
         let id: UserId = id.parse().map_err(|_| unknown())?;
         // The instance is the lock under which superusers are counted.
         let mut tx =

@@ -6,9 +6,10 @@
 
 mod page;
 
-use latchstring_model::Problem;
 use latchstring_model::entity::Role;
+use latchstring_model::id::SessionId;
 use latchstring_model::problem::Refused;
+use latchstring_model::{Problem, Timestamp};
 
 use crate::actor::{Actor, Person};
 use crate::refusals;
@@ -282,6 +283,11 @@ impl Actor {
             Ground::Superuser | Ground::Orphan => self.superuser(),
             _ => Err(misplaced(operation)),
         }
+    }
+
+    /// For what is done in a session alone: also which, and when the password was given last.
+    pub fn in_session_for(&self, operation: Operation) -> Refused<(&Person, &SessionId, Timestamp)> {
+        if operation.ground() == Ground::Session { self.in_session() } else { Err(misplaced(operation)) }
     }
 }
 

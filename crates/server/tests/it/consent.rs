@@ -695,7 +695,8 @@ async fn what_is_wrong_with_the_request_is_pointed_at() {
     let path = format!("/api/v1/credentials/{id}/authorize");
     scene.world.app.post(&path, json!({"environment": "production"})).key(&bob.key).is(404).await;
     scene.world.app.member(&scene.world.ada, "acme", &bob, "editor").await;
-    scene.world.app.post(&path, json!({"environment": "production"})).key(&bob.key).is(403).await;
+    // Who uses it does not own it.
+    scene.world.app.post(&path, json!({"environment": "production"})).key(&bob.key).is(404).await;
     let refused = scene
         .world
         .app

@@ -219,7 +219,10 @@ both_shops! {
         };
         let mut offers: Vec<Value> = Vec::new();
         let (mut accepted, mut raced) = (0, 0);
-        for _ in 0..60 {
+        let mut steps = 0;
+        while accepted < 6 {
+            steps += 1;
+            assert!(steps < 1_000, "{accepted} of {raced} races had a winner");
             let owners: Vec<&Somebody> = {
                 let mut owners = Vec::new();
                 for who in &people {
@@ -266,6 +269,6 @@ both_shops! {
                 }
             }
         }
-        assert!(accepted > 2 && raced > 5, "{accepted} of {raced}");
+        assert!(raced >= accepted);
     }
 }
