@@ -338,6 +338,8 @@ auth_methods:
         let id = scene.credential().await;
         assert_eq!(scene.connect(&id, json!({})).await.status, 200);
         scene.oidc.reset_counts();
+        // The last consent is the later one.
+        scene.world.app.clock.advance_millis(1);
         // The person says no.
         let (location, flow) = scene.start(&scene.authorize(&id, json!({})).await).await;
         let path = path_of(&scene.oidc.browse(&format!("{location}&login_hint=deny")));
