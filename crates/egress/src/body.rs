@@ -174,7 +174,10 @@ impl Progress {
 
 /// An answer's body. When it was read to the end its connection goes back to the pool; dropped
 /// before, the connection is closed (HTTP/1.1) or the stream is reset (HTTP/2).
-pub struct ResponseBody {
+pub struct ResponseBody(Box<Reading>);
+
+/// Boxed, because an answer is handed through many hands before its body is read.
+struct Reading {
     incoming: Incoming,
     lease: Option<Lease>,
     idle: Idle,
@@ -206,11 +209,14 @@ impl Idle {
 
 impl ResponseBody {
     pub(crate) fn new(incoming: Incoming, lease: Lease, limit: Duration) -> Self {
-        let mut body = Self { incoming, lease: Some(lease), idle: Idle { limit, since: None, sleep: None } };
-        body.settle();
-        body
+        let idle = Idle { limit, since: None, sleep: None };
+        let mut reading = Reading { incoming, lease: Some(lease), idle };
+        reading.settle();
+        Self(Box::new(reading))
     }
+}
 
+impl Reading {
     /// Gives the connection back if there is nothing more to read.
     fn settle(&mut self) {
         if self.incoming.is_end_stream()
@@ -229,7 +235,7 @@ impl Body for ResponseBody {
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, EgressError>>> {
-        let this = self.get_mut();
+        let this = &mut *self.get_mut().0;
         match Pin::new(&mut this.incoming).poll_frame(cx) {
             Poll::Ready(Some(Ok(frame))) => {
                 this.idle.since = None;
@@ -257,10 +263,10 @@ impl Body for ResponseBody {
     }
 
     fn is_end_stream(&self) -> bool {
-        self.incoming.is_end_stream()
+        self.0.incoming.is_end_stream()
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.incoming.size_hint()
+        self.0.incoming.size_hint()
     }
 }

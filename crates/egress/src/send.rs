@@ -38,12 +38,13 @@ impl Pool {
         permit: impl Into<Permit<'p>>,
         identity: Option<&'p Identity>,
         origin: &'p Origin,
-        request: Request<RequestBody>,
+        request: impl Into<Box<Request<RequestBody>>>,
     ) -> impl Future<Output = Result<Response<ResponseBody>, EgressError>> + Send + 'p {
         // Not `async fn`s, here and below: those keep their arguments twice, and this is a part of the future
-        // of every call, which is moved about.
+        // of every call, which is moved about. The request is boxed for the same reason.
         let permit = permit.into();
-        let mut request = framed(request);
+        let mut request = request.into();
+        frame(&mut request);
         async move {
             if !permit.allows(origin) {
                 return Err(EgressError::NotPinned { origin: Box::new(origin.clone()) });
@@ -75,7 +76,7 @@ impl Pool {
                     Failed::Final(error) => return Err(error),
                     Failed::NotSent(back, error) if tries < MOST_TRIES => {
                         tracing::debug!(%error, "connection was gone before the request was on it");
-                        request = *back;
+                        request = back;
                     }
                     Failed::NotSent(_, error) => return Err(not_sent(&error)),
                     Failed::Died(error) => match spare {
@@ -100,7 +101,7 @@ impl Pool {
         slot: &'p Arc<Slot>,
         origin: &'p Origin,
         conn: Conn,
-        mut request: Request<RequestBody>,
+        mut request: Box<Request<RequestBody>>,
     ) -> impl Future<Output = Result<Response<ResponseBody>, Failed>> + Send + 'p {
         let limits = self.inner.egress.limits();
         let progress = request.body_mut().watched();
@@ -109,13 +110,13 @@ impl Pool {
             let (answer, lease) = match conn {
                 Conn::One(mut sender, stamp) => {
                     address_h1(&mut request, slot);
-                    let head = pin!(sender.try_send_request(request));
+                    let head = pin!(sender.try_send_request(*request));
                     let head = within(limits.response_head, progress, head).await?;
                     (head, lease(Held::One(sender, stamp)))
                 }
                 Conn::Shared(mut sender, users) => {
                     address_h2(&mut request, slot, origin);
-                    let mut head = Box::pin(sender.try_send_request(request));
+                    let mut head = Box::pin(sender.try_send_request(*request));
                     let head = within(limits.response_head, progress, head.as_mut()).await;
                     // Perhaps it is the connection that is dead: requests to come open another.
                     if matches!(head, Err(Failed::Final(_))) {
@@ -181,13 +182,13 @@ fn spare(
     tries: usize,
     reused: bool,
     conn: &Conn,
-) -> Option<Request<RequestBody>> {
+) -> Option<Box<Request<RequestBody>>> {
     let useful = (reused && idempotent(request.method())) || matches!(conn, Conn::Shared(..));
     if tries > 1 || !useful {
         return None;
     }
     let body = request.body().again()?;
-    let mut copy = Request::new(body);
+    let mut copy = Box::new(Request::new(body));
     *copy.method_mut() = request.method().clone();
     *copy.uri_mut() = request.uri().clone();
     *copy.headers_mut() = request.headers().clone();
@@ -255,7 +256,7 @@ pub(crate) fn broken(error: &hyper::Error) -> EgressError {
 }
 
 /// Framing belongs to whoever writes the bytes: hyper derives it from the body.
-fn framed(mut request: Request<RequestBody>) -> Request<RequestBody> {
+fn frame(request: &mut Request<RequestBody>) {
     // Some servers answer 411 to these methods when they have neither body nor length.
     let wants_length = matches!(*request.method(), Method::POST | Method::PUT | Method::PATCH);
     let (full, empty) = (request.body().is_full(), request.body().is_end_stream());
@@ -268,7 +269,6 @@ fn framed(mut request: Request<RequestBody>) -> Request<RequestBody> {
     } else if empty || full {
         headers.remove(CONTENT_LENGTH);
     }
-    request
 }
 
 fn address_h1(request: &mut Request<RequestBody>, slot: &Slot) {
