@@ -13,10 +13,11 @@ use http_body::Body;
 use hyper::body::Incoming;
 use hyper::client::conn::TrySendError;
 use latchstring_model::Origin;
-use tokio::time::{Instant, timeout_at};
+use tokio::time::Instant;
 
 use crate::body::{Progress, RequestBody, ResponseBody};
 use crate::error::{EgressError, Stage};
+use crate::patience::Patience;
 use crate::permit::Permit;
 use crate::pool::{Conn, Held, Lease, Pool, Slot};
 use crate::tls::{Identity, TlsFault};
@@ -108,16 +109,17 @@ impl Pool {
         async move {
             let lease = |held| Lease { pool: self.inner.clone(), slot: slot.clone(), held };
             let (answer, lease) = match conn {
-                Conn::One(mut sender, stamp) => {
+                Conn::One(mut one) => {
                     address_h1(&mut request, slot);
-                    let head = pin!(sender.try_send_request(*request));
-                    let head = within(limits.response_head, progress, head).await?;
-                    (head, lease(Held::One(sender, stamp)))
+                    let head = pin!(one.sender.try_send_request(*request));
+                    let head = within(limits.response_head, &mut one.patience, progress, head).await?;
+                    (head, lease(Held::One(one)))
                 }
                 Conn::Shared(mut sender, users) => {
                     address_h2(&mut request, slot, origin);
                     let mut head = Box::pin(sender.try_send_request(*request));
-                    let head = within(limits.response_head, progress, head.as_mut()).await;
+                    let mut patience = Patience::until(Instant::now() + limits.response_head);
+                    let head = within(limits.response_head, &mut patience, progress, head.as_mut()).await;
                     // Perhaps it is the connection that is dead: requests to come open another.
                     if matches!(head, Err(Failed::Final(_))) {
                         slot.forget(&users);
@@ -156,17 +158,20 @@ impl From<TrySendError<Request<RequestBody>>> for Failed {
 /// Waits for the head of the answer. While a request body is still moving the limit starts anew.
 async fn within(
     limit: Duration,
+    patience: &mut Patience,
     progress: Option<Arc<Progress>>,
     mut head: Pin<&mut impl Future<Output = Result<Response<Incoming>, TrySendError<Request<RequestBody>>>>>,
 ) -> Result<Response<Incoming>, Failed> {
-    let mut deadline = Instant::now() + limit;
+    patience.set(Instant::now() + limit);
     loop {
-        if let Ok(sent) = timeout_at(deadline, head.as_mut()).await {
-            return Ok(sent?);
+        tokio::select! {
+            biased;
+            sent = head.as_mut() => return Ok(sent?),
+            () = &mut *patience => {}
         }
         let stage = match &progress {
-            Some(progress) if progress.last() + limit > deadline => {
-                deadline = progress.last() + limit;
+            Some(progress) if progress.last() + limit > patience.deadline() => {
+                patience.set(progress.last() + limit);
                 continue;
             }
             Some(progress) if progress.starved() => Stage::RequestBody,
