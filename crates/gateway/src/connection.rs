@@ -50,7 +50,8 @@ fn answer(
     shared: Arc<Shared>,
     request: Request<Incoming>,
     address: SocketAddr,
-) -> Pin<Box<dyn Future<Output = Result<Response<Either<AnswerBody, ApiBody>>, Infallible>> + Send>> {
+) -> Pin<Box<impl Future<Output = Result<Response<Either<AnswerBody, ApiBody>>, Infallible>> + Send + use<>>>
+{
     // hyper's own limit bounds what it reads at once; a head that came whole can be longer.
     let head: usize =
         request.headers().iter().map(|(name, value)| name.as_str().len() + value.len() + 4).sum();
@@ -91,7 +92,7 @@ where
                 answer(Arc::clone(&shared), request, address)
             });
             let connection = http1::Builder::new()
-                .timer(PatientTimer)
+                .timer(PatientTimer::default())
                 .header_read_timeout(HEADER_TIME)
                 // No `pipeline_flush`: with it an answer waits while bytes of the next request are there, so that
                 // events are held and the 400 to a malformed request is never seen.

@@ -33,7 +33,8 @@ fn make(prefix: &str, now: Timestamp, random: [u8; 10]) -> Box<str> {
     }
     let mut text = String::with_capacity(prefix.len() + BODY);
     text.push_str(prefix);
-    text.extend(body.map(char::from));
+    // ASCII, as the alphabet is.
+    text.push_str(str::from_utf8(&body).unwrap_or_default());
     text.into_boxed_str()
 }
 

@@ -1,6 +1,6 @@
 //! Step 1, accept: what a caller says about itself, read from the request without looking anything up.
 
-use std::hash::{BuildHasher as _, RandomState};
+use std::hash::{BuildHasher as _, Hasher as _, RandomState};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -155,10 +155,19 @@ impl Ask<'_> {
         [Some(self.key.expose()), self.project, self.environment, folded_user, Some(self.credential)]
     }
 
-    /// A number that only says where to look: what lies there is compared in full ([`Ask::is`]).
+    /// A number that only says where to look: what lies there is compared in full ([`Ask::is`]). So it is made of
+    /// what nearly always tells asks apart.
     pub fn place(&self, hashing: &RandomState) -> u64 {
-        let user = self.folded_user();
-        hashing.hash_one(self.parts(user.as_deref()))
+        let mut hasher = hashing.build_hasher();
+        hasher.write(self.key.expose().as_bytes());
+        hasher.write(self.credential.as_bytes());
+        for named in [self.project, self.environment].into_iter().flatten() {
+            hasher.write(named.as_bytes());
+        }
+        if self.user.is_some() {
+            hasher.write(self.folded_user().unwrap_or_default().as_bytes());
+        }
+        hasher.finish()
     }
 
     /// Whether it is the same ask as one that was kept.

@@ -111,6 +111,8 @@ pub struct Lane {
     pool: Pool,
     keeper: Arc<Keeper>,
     routes: Mutex<Routes>,
+    /// The address of the caller before, written out: mostly it is the next one's too.
+    shown: Mutex<(Option<IpAddr>, String)>,
 }
 
 /// What one call is made of once its route is known.
@@ -141,7 +143,8 @@ impl Lane {
         let pool = Pool::new(Arc::clone(&broker.parts.egress));
         let counts = broker.metrics.core(core, &pool);
         let keeper = Keeper::new(broker.parts.journal.writer(), Arc::clone(&broker.parts.clock), counts);
-        Ok(Self { broker: Arc::clone(broker), pool, keeper: Arc::new(keeper), routes: Mutex::default() })
+        let (broker, keeper) = (Arc::clone(broker), Arc::new(keeper));
+        Ok(Self { broker, pool, keeper, routes: Mutex::default(), shown: Mutex::default() })
     }
 
     pub fn pool(&self) -> &Pool {
@@ -382,7 +385,10 @@ impl Lane {
         peer: Peer,
     ) -> impl Future<Output = Refused<CallTicket>> + Send + use<> {
         let route = ready.route();
-        let client = peer.address.to_string();
+        let mut shown = self.shown.lock().unwrap_or_else(PoisonError::into_inner);
+        if shown.0 != Some(peer.address) {
+            *shown = (Some(peer.address), peer.address.to_string());
+        }
         let about = About {
             call,
             at: now,
@@ -394,7 +400,7 @@ impl Lane {
             method: method.as_str(),
             host: &ready.plan.authority,
             path,
-            client: Some(&client),
+            client: Some(&shown.1),
         };
         record::intent(self.keeper.journal(), &about, Arc::clone(&ready.plan.pins))
     }
