@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use crate::answer::{Path, Select, Shape};
 use crate::field::{Field, schema};
-use crate::table::{Key, SchemeType};
+use crate::table::{self, Key, SchemeType};
 use crate::template::Template;
 
 /// The description of one external API.
@@ -61,6 +61,11 @@ pub struct AuthMethod {
 }
 
 impl AuthMethod {
+    /// Whether a person has to consent, in a browser or on another device.
+    pub fn needs_consent(&self) -> bool {
+        self.scheme.needs_consent()
+    }
+
     pub fn field(&self, name: &str) -> Option<&Field> {
         self.fields.iter().find(|field| field.name == name)
     }
@@ -70,6 +75,22 @@ impl AuthMethod {
 pub struct SchemeDef {
     pub ty: SchemeType,
     pub(crate) config: Config,
+}
+
+impl SchemeDef {
+    /// Of its type, or because it says so: an `oauth1` method may have a token in its values instead.
+    pub fn needs_consent(&self) -> bool {
+        let says = |(key, conf): &(&Key, Conf)| {
+            key.name == table::CONSENT_KEY
+                && matches!(conf, Conf::Text(template) if template.as_literal() == Some("true"))
+        };
+        self.ty.needs_consent() || self.config.iter().any(says)
+    }
+
+    /// Whether a token has to be obtained before a call.
+    pub fn has_token(&self) -> bool {
+        self.ty.has_token() || self.needs_consent()
+    }
 }
 
 /// Keys of a scheme, in the order of its table.
