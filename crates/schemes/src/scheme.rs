@@ -95,6 +95,29 @@ pub struct Prepared {
 }
 
 impl Scheme {
+    /// The grant that obtains its tokens, also behind a client certificate.
+    pub fn grant(&self) -> Option<&Grant> {
+        match self {
+            Scheme::OAuth2(oauth2) => Some(&oauth2.grant),
+            Scheme::MutualTls(_, Some(inner)) => inner.grant(),
+            _ => None,
+        }
+    }
+
+    /// The application that a person consents to by OAuth 1.0a, likewise.
+    pub fn three_legged(&self) -> Option<&ThreeLegged> {
+        match self {
+            Scheme::ThreeLegged(scheme) => Some(scheme),
+            Scheme::MutualTls(_, Some(inner)) => inner.three_legged(),
+            _ => None,
+        }
+    }
+
+    /// Seconds that a grant lives, counted from consent, where the connector knows.
+    pub fn grant_ttl(&self) -> Option<i64> {
+        self.grant().and_then(Grant::grant_ttl).or_else(|| self.three_legged().and_then(|scheme| scheme.grant_ttl))
+    }
+
     /// The type as definitions and the API name it.
     pub fn type_name(&self) -> &'static str {
         match self {
