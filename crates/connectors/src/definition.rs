@@ -470,15 +470,22 @@ impl Definition {
     /// What an API's refusal means for its user, if the definition knows it. Texts are looked at
     /// before statuses, the method's rules before the connector's.
     pub fn explain(&self, method: Option<&AuthMethod>, status: u16, body_excerpt: &str) -> Option<String> {
+        let of_status =
+            |rule: &&ErrorRule| matches!(&rule.when, ErrorWhen::Status(range) if (range.from..=range.to).contains(&status));
+        self.explain_words(method, body_excerpt)
+            .or_else(|| self.rules(method).find(of_status).map(|rule| rule.explanation.clone()))
+    }
+
+    /// The same by its words alone: where somebody else than the API answers (an authorization server, to us as its
+    /// client), a status means another thing.
+    pub fn explain_words(&self, method: Option<&AuthMethod>, body_excerpt: &str) -> Option<String> {
         let body = body_excerpt.to_lowercase();
-        let rules =
-            || method.map(|method| method.errors.as_slice()).unwrap_or_default().iter().chain(&self.errors);
-        rules()
-            .find(|rule| matches!(&rule.when, ErrorWhen::Text(text) if says(&body, text)))
-            .or_else(|| {
-                rules().find(|rule| matches!(&rule.when, ErrorWhen::Status(range) if (range.from..=range.to).contains(&status)))
-            })
-            .map(|rule| rule.explanation.clone())
+        let fits = |rule: &&ErrorRule| matches!(&rule.when, ErrorWhen::Text(text) if says(&body, text));
+        self.rules(method).find(fits).map(|rule| rule.explanation.clone())
+    }
+
+    fn rules<'d>(&'d self, method: Option<&'d AuthMethod>) -> impl Iterator<Item = &'d ErrorRule> {
+        method.map(|method| method.errors.as_slice()).unwrap_or_default().iter().chain(&self.errors)
     }
 }
 

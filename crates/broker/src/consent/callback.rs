@@ -238,7 +238,7 @@ impl Broker {
         let mut set = grant.read_code_answer(&answer, sent_at).map_err(|error| {
             let mut problem = refused(error, &secrets);
             let text = String::from_utf8_lossy(&answer.body);
-            if let Some(explained) = checked.definition.explain(Some(&checked.method), answer.status, &text) {
+            if let Some(explained) = checked.definition.explain_words(Some(&checked.method), &text) {
                 problem.hint = Some(explained.into());
             }
             // A code that was refused is no grant that has died.

@@ -53,7 +53,7 @@ fn problem(error: &OAuth1Error, what: &str) -> Box<Problem> {
 /// The connector may know what the provider's words mean for its user.
 fn explained(mut problem: Box<Problem>, checked: &Checked, answer: &WireAnswer) -> Box<Problem> {
     let text = String::from_utf8_lossy(&answer.body);
-    if let Some(explained) = checked.definition.explain(Some(&checked.method), answer.status, &text)
+    if let Some(explained) = checked.definition.explain_words(Some(&checked.method), &text)
         && problem.code == Code::TokenEndpointError
     {
         problem.hint = Some(explained.into());

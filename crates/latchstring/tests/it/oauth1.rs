@@ -118,6 +118,10 @@ fn a_person_consents_and_calls_are_signed() {
     assert!(!log.contains("oauth_signature") && !log.contains("consumer's secret"), "{log}");
     let app = app.kill().start();
     let world = World { app, provider, client };
+    // It listens elsewhere now.
+    let path = format!("/oauth-clients/{}", world.client["id"].as_str().unwrap());
+    let moved = world.app.done("GET", &path, &Value::Null, 200);
+    world.provider.set(&json!({"callbacks": [moved["redirect_uri"]]}));
     assert_eq!(world.app.get("photos/resource").status, 200);
     assert_eq!(world.provider.count("POST /token"), 1);
 

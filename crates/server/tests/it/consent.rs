@@ -30,6 +30,7 @@ macro_rules! both_scenes {
         }
     )*};
 }
+pub(crate) use both_scenes;
 
 pub struct Scene {
     pub world: World,
@@ -94,6 +95,14 @@ impl Scene {
         let begun = self.begun(id, more).await;
         assert_eq!(begun.status, 200, "{}", begun.text);
         path_of(begun.json()["authorize_url"].as_str().unwrap())
+    }
+
+    /// The whole way in another session of ada's: time may have ended the first.
+    pub async fn connect_as(&self, session: &str, id: &str) -> Answer {
+        let link = self.authorize(id, json!({})).await;
+        let start = self.world.app.get(&link).cookie(session).is(303).await;
+        let back = path_of(&self.oidc.browse(start.header("location")));
+        self.come_back(&back, &format!("{session}; {}", start.cookie())).await
     }
 
     /// Opens the link as ada: where it leads, and the flow's cookie.
@@ -651,7 +660,7 @@ async fn turn(scene: &Scene) -> usize {
 }
 
 /// All at once.
-async fn join_all<F: Future<Output = Answer>>(all: impl Iterator<Item = F>) -> Vec<Answer> {
+pub async fn join_all<F: Future<Output = Answer>>(all: impl Iterator<Item = F>) -> Vec<Answer> {
     let mut open: Vec<_> = all.map(Box::pin).collect();
     let mut done: Vec<Option<Answer>> = open.iter().map(|_| None).collect();
     std::future::poll_fn(move |context| {
