@@ -70,7 +70,7 @@ impl Broker {
             let consents = found
                 .definition
                 .method(&row.auth_method)
-                .is_some_and(|method| method.scheme.ty.needs_consent());
+                .is_some_and(|method| method.needs_consent());
             if !consents {
                 let detail = "this credential's method needs nobody's consent, and so no OAuth client";
                 return Err(wrong("/oauth_client", detail));
