@@ -3,6 +3,7 @@
 
 pub mod answer;
 mod catalog;
+mod choice;
 mod client;
 mod consent;
 mod consented;
@@ -26,6 +27,7 @@ mod values;
 mod yaml;
 
 pub use catalog::{FILES, builtin, sandbox_at};
+pub use choice::Choice;
 pub use client::{ClientAuthMethod, ClientCertificate, ClientKey, OAuthClient, OAuthEndpoints};
 pub use consent::NamedEndpoint;
 pub use consented::Consent;

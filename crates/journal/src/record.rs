@@ -40,6 +40,9 @@ pub struct Intent<'a> {
     /// The caller's address, without the port.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub client: Option<Cow<'a, str>>,
+    /// Whom the other side takes for who did it, as the credential's owner noted it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub acts_as: Option<Cow<'a, str>>,
 }
 
 /// How a call ended.
@@ -186,6 +189,7 @@ impl Record<'_> {
                 raw(out, r#","path":"#);
                 text(out, &intent.path);
                 optional(out, r#","client":"#, intent.client.as_deref());
+                optional(out, r#","acts_as":"#, intent.acts_as.as_deref());
             }
             Record::Result(result) => {
                 raw(out, r#"{"fact":"result","call_id":"#);
@@ -273,6 +277,7 @@ mod tests {
             purpose in select(Purpose::ALL),
             target in (any_text(), any_text(), any_text()),
             client in option::of(any_text()),
+            acts_as in option::of(any_text()),
         ) -> Record<'static> {
             Record::Intent(Intent {
                 call_id: id("cal_", &digits),
@@ -286,6 +291,7 @@ mod tests {
                 host: target.1,
                 path: target.2,
                 client,
+                acts_as,
             })
         }
     }
@@ -333,6 +339,7 @@ mod tests {
             host: "api.example.com".into(),
             path: "/a\n\"b\"".into(),
             client: None,
+            acts_as: None,
         });
         let mut out = Vec::new();
         intent.write(&mut out);

@@ -108,6 +108,10 @@ ids! {
     KeyId = "key_";
     CredentialId = "crd_";
     ShareId = "shr_";
+    /// An offer of a credential to another person.
+    TransferId = "trf_";
+    /// Chooses a credential by data.
+    KeychainId = "kch_";
     OAuthClientId = "oac_";
     /// A consent under way.
     ConsentId = "con_";

@@ -10,7 +10,7 @@ use latchstring_model::entity::Principal;
 use latchstring_model::id::{CredentialId, DataKeyId, OAuthClientId, ProjectId, UserId};
 use serde::{Deserialize, Serialize};
 
-use crate::credentials::CredentialRow;
+use crate::credentials::{self, CredentialRow};
 use crate::error::{Result, StoreError};
 use crate::page::{Page, Paging};
 use crate::sql::{Columns, Run, fold, json, statements};
@@ -378,7 +378,7 @@ pub async fn granted(tx: &mut impl Tx, id: &OAuthClientId) -> Result<Vec<Credent
 pub async fn end_grants(tx: &mut WriteTx, id: &OAuthClientId, reason: &str, now: Timestamp) -> Result<()> {
     END_TOKENS.on(tx).bind(reason).bind(now).bind(id).run().await?;
     END_VALUES.on(tx).bind(reason).bind(id).run().await?;
-    Ok(())
+    credentials::restate_of_client(tx, id).await
 }
 
 /// The same for one credential, whose owner has chosen another client. Its scope is raised.
@@ -390,7 +390,7 @@ pub async fn end_grants_of(
 ) -> Result<()> {
     END_TOKENS_OF.on(tx).bind(reason).bind(now).bind(&credential.id).run().await?;
     END_VALUES_OF.on(tx).bind(reason).bind(&credential.id).run().await?;
-    Ok(())
+    credentials::restate(tx, &credential.id).await
 }
 
 /// [`StoreError::StillUsed`] while credentials name it, [`StoreError::Moved`] when it is another version.

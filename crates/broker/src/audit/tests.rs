@@ -172,6 +172,7 @@ async fn begin(writer: &Writer, project: Option<&ProjectId>, credential: &Creden
         host: "api.example.com".into(),
         path: "/a".into(),
         client: Some("192.0.2.1".into()),
+        acts_as: None,
     });
     writer.append(&intent).await.unwrap();
     call
@@ -316,6 +317,7 @@ both! {
                 host: "api.example.com".into(),
                 path: "/v1/customers/cus_1234567890".into(),
                 client: Some("192.0.2.1".into()),
+                acts_as: None,
             });
             writer.append_later(&intent).unwrap();
             writer.append_later(&result(&call)).unwrap();

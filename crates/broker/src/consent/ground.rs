@@ -22,6 +22,8 @@ use crate::credentials::attempt::{Place, contexts};
 use crate::credentials::check::Checked;
 use crate::credentials::input::Verify;
 use crate::credentials::problems::Spot;
+use crate::credentials::withheld::check_held;
+use crate::permissions::Operation;
 use crate::road::materials::Materials;
 use crate::road::own::{OwnCall, OwnFailure};
 use crate::road::plan::{self, check_host, check_place, check_restricted};
@@ -118,15 +120,8 @@ impl Broker {
         id: &str,
         environment: &str,
     ) -> Refused<Checked> {
-        let checked = self.load_for_check(actor, id, environment).await?;
-        if !checked.owner {
-            return Err(Problem::new(
-                Code::Forbidden,
-                "Only the credential's owner connects it to an account.",
-            )
-            .hint("Ask the owner to connect it, or make a credential of your own.")
-            .into());
-        }
+        let operation = Operation::CredentialAuthorize;
+        let checked = self.load_for_check(actor, id, environment, operation).await?;
         if !checked.method.needs_consent() {
             return Err(no_consent(&checked.method.id));
         }
@@ -187,6 +182,7 @@ impl Broker {
         }
         let pins: Arc<[Pin]> = resolved.destinations.iter().map(|place| place.pin.clone()).collect();
         check_restricted(&resolved.uses, &pins).map_err(|problem| spot.destination("", *problem))?;
+        check_held(&checked.values.withheld, &checked.values.pins, &pins)?;
         let Some(consent) = resolved.consent else { return Err(no_consent(&checked.method.id)) };
         let (mask, ca) = (resolved.mask, resolved.ca_certificate);
         let prepared = resolved.scheme.prepare().map_err(|error| spot.scheme(&error))?;
@@ -231,6 +227,7 @@ impl Broker {
             pin: PinPurpose::Token,
             identity: ready.identity.as_ref(),
             path: what,
+            acts_as: None,
             max_body: ANSWER_LIMIT + 1,
             within: WITHIN,
         };

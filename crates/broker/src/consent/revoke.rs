@@ -184,6 +184,7 @@ impl Broker {
                 pin: PinPurpose::Token,
                 identity: identity.as_ref(),
                 path: "(revocation)",
+                acts_as: None,
                 max_body: READ,
                 within: WITHIN,
             };

@@ -14,9 +14,10 @@ use serde_json::{Map, Value};
 use time::OffsetDateTime;
 
 use super::input::{Verify, escape};
-use super::read::owned;
+use super::access::owned;
 use crate::actor::Actor;
 use crate::audit::Event;
+use crate::permissions::Operation;
 use crate::{Broker, key_making, refusals};
 
 /// How long a certificate of ours is good (days). Providers do not care who signed it, only whether it has ended.
@@ -176,7 +177,7 @@ impl Broker {
         field: Option<&str>,
     ) -> Refused<String> {
         let mut tx = self.parts.store.begin_read().await.map_err(refusals::store)?;
-        let row = owned(&mut tx, actor, id).await?;
+        let row = owned(&mut tx, actor, id, Operation::CredentialCertificate).await?;
         let rows = latchstring_store::values::list(&mut tx, &row).await.map_err(refusals::store)?;
         drop(tx);
         let values = rows
@@ -187,6 +188,7 @@ impl Broker {
         let found = opened
             .iter()
             .filter(|(name, _)| field.is_none_or(|field| field == name.as_str()))
+            .filter(|(name, _)| !values.withheld.contains(name))
             .find_map(|(_, value)| {
                 let text = value.as_str().filter(|text| text.contains("-----BEGIN"))?;
                 Some(certificates(text)).filter(|found| !found.is_empty())

@@ -354,6 +354,7 @@ impl Broker {
             environment: trial.environment,
             purpose: Purpose::Verify,
             path: "(verification)",
+            acts_as: None,
             max_body: READ,
             within: WITHIN,
         };

@@ -12,6 +12,7 @@ use super::{ClientInput, Secrets, bound};
 use crate::actor::Actor;
 use crate::audit::Event;
 use crate::people::me::same_version;
+use crate::permissions::Operation;
 use crate::road::authorise;
 use crate::sealing::oauth_client_aad;
 use crate::{Broker, refusals};
@@ -106,7 +107,7 @@ impl Broker {
     }
 
     pub async fn create_oauth_client(&self, actor: &Actor, input: ClientInput) -> Refused<ClientView> {
-        let person = actor.superuser()?.clone();
+        let person = actor.may(Operation::ClientCreate)?.clone();
         {
             let mut reader = self.parts.store.read().await.map_err(refusals::store)?;
             if rows::count(&mut reader).await.map_err(refusals::store)? >= MOST as i64 {
@@ -250,7 +251,7 @@ impl Broker {
         let id = {
             let mut reader = self.parts.store.read().await.map_err(refusals::store)?;
             let row = self.seen_client(&mut reader, &person, id).await?;
-            actor.superuser()?;
+            actor.may(Operation::ClientChange)?;
             row.id
         };
         let mut tx = self.parts.store.begin_write(&[id.as_str()]).await.map_err(refusals::store)?;

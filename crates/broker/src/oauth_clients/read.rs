@@ -14,6 +14,7 @@ use super::{endpoints, secrets};
 use crate::actor::{Actor, Person};
 use crate::catalog::Found;
 use crate::people::{Page, Paging};
+use crate::permissions::Operation;
 use crate::projects::access;
 use crate::{Broker, refusals};
 
@@ -187,7 +188,7 @@ impl Broker {
 
     /// One, for superusers and members of its projects.
     pub async fn oauth_client(&self, actor: &Actor, id: &str) -> Refused<ClientView> {
-        let person = actor.person()?;
+        let person = actor.may(Operation::ClientsLook)?;
         let mut tx = self.parts.store.begin_read().await.map_err(refusals::store)?;
         let row = self.seen_client(&mut tx, person, id).await?;
         self.view_for(&mut tx, actor, &row).await
@@ -200,7 +201,7 @@ impl Broker {
         project: Option<&str>,
         paging: &Paging,
     ) -> Refused<Page<ClientView>> {
-        let person = actor.person()?;
+        let person = actor.may(Operation::ClientsLook)?;
         let mut tx = self.parts.store.begin_read().await.map_err(refusals::store)?;
         let project: Option<ProjectId> = match project {
             None => None,
@@ -208,7 +209,7 @@ impl Broker {
                 let found = projects::by_slug_or_id(&mut tx, named).await.map_err(refusals::store)?;
                 Some(found.ok_or_else(access::unknown)?.id)
             }
-            Some(named) => Some(access::look(&mut tx, actor, named).await?.project.id),
+            Some(named) => Some(access::member(&mut tx, actor, named, Operation::ProjectClientsLook).await?.project.id),
         };
         let page = match &project {
             Some(project) => rows::list(&mut tx, Some(project), paging).await,

@@ -8,6 +8,8 @@ use http::{HeaderMap, HeaderValue};
 use latchstring_model::problem::Refused;
 use latchstring_model::{Code, Problem, SecretString};
 
+use crate::keychains::choose::Data;
+
 /// Every key of ours begins so; what does not is somebody else's and is not looked up.
 pub const KEY_PREFIX: &str = "lst_";
 
@@ -36,6 +38,8 @@ pub struct Ask<'a> {
     pub environment: Option<&'a str>,
     /// For a key that may act for a member.
     pub user: Option<&'a str>,
+    /// Which credential of a keychain.
+    pub external_id: Option<&'a str>,
     pub credential: &'a str,
 }
 
@@ -46,7 +50,15 @@ pub struct RouteAsk {
     pub project: Option<String>,
     pub environment: Option<String>,
     pub user: Option<String>,
+    pub external_id: Option<String>,
     pub credential: String,
+}
+
+impl RouteAsk {
+    /// What a keychain chooses by.
+    pub fn data(&self) -> Data<'_> {
+        Data { external_id: self.external_id.as_deref(), input: None }
+    }
 }
 
 /// SHA-256 over everything in an [`Ask`]: by it the cores find what one of them has looked up.
@@ -60,6 +72,7 @@ struct Said<'a> {
     project: Option<&'a HeaderValue>,
     environment: Option<&'a HeaderValue>,
     user: Option<&'a HeaderValue>,
+    external_id: Option<&'a HeaderValue>,
 }
 
 impl<'a> Said<'a> {
@@ -74,6 +87,7 @@ impl<'a> Said<'a> {
                     Some("project") => &mut said.project,
                     Some("environment") => &mut said.environment,
                     Some("user") => &mut said.user,
+                    Some("external-id") => &mut said.external_id,
                     _ => continue,
                 },
             };
@@ -141,6 +155,7 @@ pub fn ask<'a>(headers: &'a HeaderMap, credential: &'a str) -> Refused<Ask<'a>> 
         project: text("project", said.project)?,
         environment: text("environment", said.environment)?,
         user: text("user", said.user)?,
+        external_id: text("external-id", said.external_id)?,
         credential,
     })
 }
@@ -151,8 +166,8 @@ impl Ask<'_> {
         self.user.map(str::to_lowercase)
     }
 
-    fn parts<'b>(&'b self, folded_user: Option<&'b str>) -> [Option<&'b str>; 5] {
-        [Some(self.key.expose()), self.project, self.environment, folded_user, Some(self.credential)]
+    fn parts<'b>(&'b self, folded_user: Option<&'b str>) -> [Option<&'b str>; 6] {
+        [Some(self.key.expose()), self.project, self.environment, folded_user, Some(self.credential), self.external_id]
     }
 
     /// A number that only says where to look: what lies there is compared in full ([`Ask::is`]). So it is made of
@@ -161,7 +176,7 @@ impl Ask<'_> {
         let mut hasher = hashing.build_hasher();
         hasher.write(self.key.expose().as_bytes());
         hasher.write(self.credential.as_bytes());
-        for named in [self.project, self.environment].into_iter().flatten() {
+        for named in [self.project, self.environment, self.external_id].into_iter().flatten() {
             hasher.write(named.as_bytes());
         }
         if self.user.is_some() {
@@ -181,6 +196,7 @@ impl Ask<'_> {
             && self.project == kept.project.as_deref()
             && self.environment == kept.environment.as_deref()
             && self.credential == kept.credential
+            && self.external_id == kept.external_id.as_deref()
             // Last, and without a hint of how much of it fits.
             && aws_lc_rs::constant_time::verify_slices_are_equal(
                 self.key.expose().as_bytes(),
@@ -213,6 +229,7 @@ impl Ask<'_> {
             project: self.project.map(str::to_owned),
             environment: self.environment.map(str::to_owned),
             user: self.user.map(str::to_owned),
+            external_id: self.external_id.map(str::to_owned),
             credential: self.credential.to_owned(),
         }
     }
@@ -258,7 +275,7 @@ mod tests {
     #[test]
     fn another_ask_has_another_id() {
         let ask = |project, credential| {
-            Ask { key: CallerKey::Sent("lst_a"), project, environment: None, user: None, credential }.id()
+            Ask { key: CallerKey::Sent("lst_a"), project, environment: None, user: None, external_id: None, credential }.id()
         };
         assert_eq!(ask(Some("p"), "c"), ask(Some("p"), "c"));
         let all = [
@@ -280,6 +297,7 @@ mod tests {
             project: None,
             environment: None,
             user,
+            external_id: None,
             credential: "c",
         };
         let users = [Some("Ada@Example.org"), Some("ada@example.ORG"), Some("bob@example.org"), None];
@@ -302,6 +320,7 @@ mod tests {
             project: Some("p"),
             environment: Some("e"),
             user: Some("u"),
+            external_id: Some("x"),
             credential: "c",
         };
         let kept = ask().to_owned();
@@ -315,6 +334,8 @@ mod tests {
             Ask { environment: Some("f"), ..ask() },
             Ask { user: None, ..ask() },
             Ask { user: Some("v"), ..ask() },
+            Ask { external_id: None, ..ask() },
+            Ask { external_id: Some("y"), ..ask() },
             Ask { credential: "d", ..ask() },
         ] {
             assert!(!other.is(&kept));

@@ -401,6 +401,7 @@ impl Lane {
             host: &ready.plan.authority,
             path,
             client: Some(&shown.1),
+            acts_as: route.acts_as.as_deref(),
         };
         record::intent(self.keeper.journal(), &about, Arc::clone(&ready.plan.pins))
     }

@@ -35,6 +35,8 @@ pub struct OwnCall<'a> {
     pub identity: Option<&'a Identity>,
     /// What the record shows as the path: never a rendered one, which may hold a secret.
     pub path: &'a str,
+    /// Of calls for somebody: whom the other side takes for who did it.
+    pub acts_as: Option<&'a str>,
     /// Bytes of the answer that are read; what is longer is cut.
     pub max_body: usize,
     pub within: Duration,
@@ -99,6 +101,7 @@ impl Broker {
             host: &request.address.origin.authority(),
             path: own.path,
             client: client.as_deref(),
+            acts_as: own.acts_as,
         };
         let way = self
             .own_way

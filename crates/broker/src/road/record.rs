@@ -33,6 +33,8 @@ pub struct About<'a> {
     /// As the caller wrote it, without the query.
     pub path: &'a str,
     pub client: Option<&'a str>,
+    /// As the credential's owner noted it.
+    pub acts_as: Option<&'a str>,
 }
 
 fn who(actor: &Actor) -> JournalActor<'_> {
@@ -74,6 +76,7 @@ pub fn intent(
         host: about.host.into(),
         path: about.path.into(),
         client: about.client.map(Cow::Borrowed),
+        acts_as: about.acts_as.map(Cow::Borrowed),
     });
     let written = journal.append(&record);
     let (call, project) = (about.call.clone(), about.project.cloned());

@@ -28,6 +28,8 @@ pub struct Route {
     /// The credential's environment whose values are used.
     pub credential_environment: String,
     pub values_version: i64,
+    /// One line: what records say about whom the other side takes for the caller.
+    pub acts_as: Option<Box<str>>,
     pub materials: Materials,
     /// As fixed when the values were verified.
     pub pins: Arc<[Pin]>,
@@ -204,7 +206,7 @@ impl Broker {
             let mut tx = self.parts.store.begin_read().await.map_err(refusals::store)?;
             let mut basis = Basis::default();
             let caller = authorise::caller(&mut tx, ask, self.now(), &mut basis).await?;
-            let authorised = authorise::credential(&mut tx, caller, &ask.credential, basis).await?;
+            let authorised = authorise::credential(&mut tx, caller, &ask.credential, ask.data(), basis).await?;
             if let Some(route) = self.build_route(&mut tx, authorised).await? {
                 self.routes.put(id, &route);
                 return Ok(route);
@@ -278,9 +280,10 @@ impl Broker {
             reads_token: bare.needs_token && (bare.uses.token || !bare.complete),
             per_call: bare.uses.time,
             caller,
-            credential: credential.id,
+            credential: credential.id.clone(),
             credential_environment: values.environment,
             values_version: values.version,
+            acts_as: credential.acts_as.as_deref().map(recorded),
             pins: values.pins.into(),
             token,
             materials,
@@ -293,6 +296,12 @@ impl Broker {
         }
         Ok(Some(route))
     }
+}
+
+/// As much of a note as goes into every record.
+fn recorded(acts_as: &str) -> Box<str> {
+    let line: String = acts_as.chars().filter(|c| !c.is_control()).take(200).collect();
+    line.into()
 }
 
 pub(crate) fn connector_changed(name: &str) -> Box<Problem> {

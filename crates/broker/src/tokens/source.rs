@@ -232,6 +232,7 @@ fn own<'a>(
         pin,
         identity,
         path,
+        acts_as: None,
         max_body: ANSWER_LIMIT + 1,
         within: ASK_LIMIT,
     }

@@ -52,6 +52,8 @@ async fn world(home: &Home) -> World {
         public_url: "http://127.0.0.1:1".into(),
         stale_limit: Duration::from_secs(60),
         delete_after: Duration::from_secs(60),
+        keep_versions: 10,
+        verify_every: None,
         background_refresh: false,
         mail: None,
         sandbox: None,
@@ -155,6 +157,7 @@ both! {
                 host: "api.example.com:8443".into(),
                 path: "/a%2Fb".into(),
                 client: Some("192.0.2.7".into()),
+                acts_as: None,
             });
             writer.append(&intent).await.unwrap();
             if ends {
