@@ -197,7 +197,7 @@ impl Broker {
                     row.id, values.environment, client.id, client.version
                 ),
                 credential: &row,
-                environment: &values.environment,
+                environment: Some(&values.environment),
                 more: more([("status", "needs_reconnect".into()), ("reason", reason.into())]),
             };
             tell(tx, now, &*self.parts.entropy, telling).await?;
