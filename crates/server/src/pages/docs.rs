@@ -3,11 +3,11 @@
 use std::sync::LazyLock;
 
 use askama::Template;
-use axum::http::StatusCode;
+use axum::http::HeaderMap;
 use axum::response::Response;
 use pulldown_cmark::{Options, Parser};
 
-use crate::pages::frame::html;
+use crate::pages::frame::{Frame, html};
 
 /// Our own text, so its HTML is trusted.
 const ERRORS: &str = include_str!("../../../../docs/errors.md");
@@ -21,10 +21,12 @@ static RENDERED: LazyLock<String> = LazyLock::new(|| {
 #[derive(Template)]
 #[template(path = "docs.html")]
 struct Page<'a> {
+    f: Frame,
     title: &'a str,
     body: &'a str,
 }
 
-pub async fn errors() -> Response {
-    html(StatusCode::OK, &Page { title: "Errors", body: &RENDERED })
+pub async fn errors(headers: HeaderMap) -> Response {
+    let f = Frame::bare(&headers, "/docs/errors".to_owned());
+    html(axum::http::StatusCode::OK, &Page { f, title: "Errors", body: &RENDERED })
 }

@@ -9,13 +9,14 @@ use latchstring_model::entity::KeyScope;
 use serde::Deserialize;
 
 use crate::App;
-use crate::extract::actor::Acting;
 use crate::extract::form::Filled;
-use crate::pages::frame::{Refused, html};
+use crate::pages::frame::refused::Refused;
+use crate::pages::frame::{Frame, Place, Signed, html};
 
 #[derive(Template)]
 #[template(path = "key.html")]
 struct Page<'a> {
+    f: Frame,
     key: &'a str,
     name: &'a str,
     public_url: &'a str,
@@ -30,12 +31,13 @@ pub struct Form {
 
 pub async fn make(
     State(app): State<App>,
-    Acting(actor): Acting,
+    Signed(visitor): Signed,
     Filled(form): Filled<Form>,
 ) -> Result<Response, Refused> {
     let scope = if form.manage.is_some() { KeyScope::Manage } else { KeyScope::Call };
-    let made =
-        app.broker().create_my_key(&actor, NewKey { name: form.name, scope, expires_at: None }).await?;
+    let new = NewKey { name: form.name, scope, expires_at: None };
+    let made = app.broker().create_my_key(&visitor.actor, new).await?;
     let public_url = &app.broker().settings().public_url;
-    Ok(html(StatusCode::CREATED, &Page { key: made.secret.reveal(), name: &made.key.name, public_url }))
+    let f = Frame::of(&app, &visitor, Place::Account, None).await?;
+    Ok(html(StatusCode::CREATED, &Page { f, key: made.secret.reveal(), name: &made.key.name, public_url }))
 }

@@ -17,7 +17,7 @@ both! {
         }
         app.get("/api/v1/me").header("cookie", &ada.cookie).header("sec-fetch-site", "cross-site").is(200).await;
         let refused = app.records().await.into_iter().filter(|record| record.body.contains("cross_origin")).count();
-        assert_eq!(refused, 8, "six changes of the name, a session, a key");
+        assert_eq!(refused, 10, "six changes of the name; a session and a key through the API, and both through pages");
     }
 
     async fn keys_need_no_origin(app) {
