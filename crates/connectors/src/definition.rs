@@ -257,6 +257,16 @@ pub(crate) enum BodySpec {
     Text { content_type: String, text: Template },
 }
 
+impl RequestSpec {
+    /// The path below the base URL, where it is the same for every credential.
+    pub fn literal_path(&self) -> Option<&str> {
+        match &self.target {
+            Target::Path(template) => template.as_literal(),
+            Target::Url(_) => None,
+        }
+    }
+}
+
 /// What a good answer is.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Expect {

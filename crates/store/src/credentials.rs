@@ -81,6 +81,8 @@ statements! {
     COUNT_OF_CONNECTOR = "SELECT COUNT(*) FROM credentials WHERE connector = $1";
     COUNT_PER_CONNECTOR = "SELECT c.connector, COUNT(*) FROM shares s JOIN credentials c ON c.id = s.credential_id
         WHERE s.project_id = $1 GROUP BY c.connector ORDER BY c.connector";
+    COUNT_PER_CONNECTOR_OF_OWNER = "SELECT connector, COUNT(*) FROM credentials
+        WHERE owner_type = $1 AND owner_id = $2 GROUP BY connector ORDER BY connector";
     OTHERS_OF_OWNER = "SELECT s.project_id FROM shares s JOIN credentials c ON c.id = s.credential_id
         WHERE c.owner_type = $1 AND c.owner_id = $2 AND s.project_id = $3 ORDER BY c.id LIMIT 1";
     PURGE_TOKENS = "DELETE FROM tokens WHERE credential_id = $1";
@@ -255,6 +257,15 @@ pub async fn count_of_connector(tx: &mut impl Tx, connector: &str) -> Result<i64
 /// How many credentials of each connector a project may see.
 pub async fn count_per_connector(tx: &mut impl Tx, project: &ProjectId) -> Result<Vec<(String, i64)>> {
     COUNT_PER_CONNECTOR.on(tx).bind(project).all(|row| Ok((row.text()?, row.int()?))).await
+}
+
+/// How many credentials of each connector somebody owns.
+pub async fn count_per_connector_of_owner(
+    tx: &mut impl Tx,
+    owner: &Principal,
+) -> Result<Vec<(String, i64)>> {
+    let statement = COUNT_PER_CONNECTOR_OF_OWNER.on(tx).bind(owner.kind()).bind(owner.id());
+    statement.all(|row| Ok((row.text()?, row.int()?))).await
 }
 
 /// Whether an owner has credentials that are shared with a project: such a member cannot simply be removed.

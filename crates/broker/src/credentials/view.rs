@@ -29,6 +29,8 @@ pub struct View {
     pub oauth_client: Option<String>,
     pub owner: Principal,
     pub owner_email: Option<String>,
+    /// Seen by its owner: alone, or as an owner or admin of the project that owns it.
+    pub owned: bool,
     pub note: Option<String>,
     pub acts_as: Option<String>,
     pub disabled: bool,
@@ -254,6 +256,7 @@ impl Broker {
             auth_method: row.auth_method,
             owner: row.owner,
             owner_email,
+            owned: matches!(sight, Sight::Owner { .. }),
             note: row.note,
             acts_as: row.acts_as,
             disabled: row.disabled,

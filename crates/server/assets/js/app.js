@@ -19,3 +19,7 @@ for (const [selector, module] of needs) {
   if (document.querySelector(selector)) import(module).then((loaded) => loaded.start());
 }
 document.querySelector("[data-focus]")?.focus();
+// On a narrow screen the places are a strip: the one where we are shall be seen.
+const here = document.querySelector(".side a[aria-current]");
+const strip = here?.closest(".side");
+if (strip && strip.scrollWidth > strip.clientWidth) strip.scrollLeft = here.offsetLeft - strip.clientWidth / 3;

@@ -12,7 +12,9 @@
 //!    `tests/e2e`.
 
 pub mod assets;
+mod catalog;
 mod consent;
+mod credentials;
 mod docs;
 mod entrance;
 pub mod frame;
@@ -38,7 +40,7 @@ use crate::pages::routes::Pages;
 use crate::problem::MEDIA_TYPE;
 
 /// A form that is sent in the background (`assets/js/stay.js`): it is told where to go, instead of being sent there.
-const FORM: HeaderName = HeaderName::from_static("latchstring-form");
+pub const FORM: HeaderName = HeaderName::from_static("latchstring-form");
 const GO: HeaderName = HeaderName::from_static("latchstring-go");
 
 pub fn pages() -> Pages {
@@ -47,6 +49,7 @@ pub fn pages() -> Pages {
         .send("/theme", "", frame::theme::choose)
         .with(entrance::pages)
         .with(projects::pages)
+        .with(credentials::pages)
         .send("/keys", "key.create", key::make)
         .show("/oauth/start/{token}", consent::start)
         .show("/oauth/callback/{client}", consent::callback)

@@ -24,6 +24,7 @@ pub mod common;
 pub mod credentials;
 pub mod entrance;
 pub mod first;
+pub mod making;
 pub mod projects;
 
 /// One language.
@@ -37,6 +38,7 @@ pub struct Texts {
     pub projects: projects::Projects,
     pub first: first::First,
     pub credentials: credentials::Credentials,
+    pub making: making::Making,
     pub account: account::Account,
 }
 
@@ -48,6 +50,7 @@ pub static EN: Texts = Texts {
     projects: projects::EN,
     first: first::EN,
     credentials: credentials::EN,
+    making: making::EN,
     account: account::EN,
 };
 

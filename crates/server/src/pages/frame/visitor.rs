@@ -11,6 +11,7 @@ use latchstring_model::{Code, Problem};
 
 use super::{Flash, Theme, html};
 use crate::extract::actor::Anyone;
+use crate::pages::credentials::fields::Pairs;
 use crate::problem::ApiError;
 use crate::texts::{EN, T};
 
@@ -23,6 +24,8 @@ pub struct Visitor {
     /// Path and query that were asked for.
     pub path: String,
     pub headers: HeaderMap,
+    /// The form is sent in the background: what was typed stays where it is.
+    pub stays: bool,
 }
 
 /// Somebody in a browser session; everybody else is shown the way in. Keys are for programs.
@@ -31,6 +34,11 @@ pub struct Signed(pub Visitor);
 impl Visitor {
     pub fn is_signed_in(&self) -> bool {
         matches!(&self.actor.who, Who::Person { via: Via::Session { .. }, .. })
+    }
+
+    /// What has to be typed again where it is secret: nothing, while the page stays.
+    pub fn typed<'p>(&self, pairs: &'p Pairs) -> Vec<(&'p str, &'p str)> {
+        if self.stays { Vec::new() } else { pairs.iter().collect() }
     }
 
     pub fn show(&self, page: &impl askama::Template) -> Response {
@@ -53,6 +61,7 @@ impl<S: Send + Sync> FromRequestParts<S> for Visitor {
             flash: Flash::of(&parts.headers),
             path: parts.uri.path_and_query().map_or_else(|| "/".to_owned(), ToString::to_string),
             headers: parts.headers.clone(),
+            stays: parts.headers.contains_key(crate::pages::FORM),
         })
     }
 }

@@ -43,6 +43,15 @@ enum Kind {
     Tick,
 }
 
+/// A box that belongs to a field.
+#[derive(Clone)]
+struct Below {
+    name: String,
+    label: String,
+    help: String,
+    ticked: bool,
+}
+
 #[derive(Template, Clone)]
 #[template(path = "ui/field.html")]
 pub struct Field {
@@ -52,6 +61,7 @@ pub struct Field {
     name: String,
     label: String,
     help: Option<String>,
+    help_more: Option<String>,
     example: Option<String>,
     placeholder: Option<String>,
     value: String,
@@ -67,9 +77,13 @@ pub struct Field {
     when: Option<(String, String)>,
     /// A secret that is stored: what is shown in its place.
     kept: Option<Rich>,
-    /// A key can be made on the server: the name of the box to tick, and whether it is.
-    generate: Option<(String, bool)>,
+    /// Boxes below it: a key that is made here, a secret that is taken away.
+    ticks: Vec<Below>,
+    /// Nothing that was typed is ever drawn.
+    secret: bool,
     focus: bool,
+    /// A list that a script narrows by what is typed.
+    filters: Option<&'static str>,
 }
 
 impl HtmlSafe for Field {}
@@ -90,6 +104,7 @@ impl Field {
             name,
             label: label.into(),
             help: None,
+            help_more: None,
             example: None,
             placeholder: None,
             value: String::new(),
@@ -103,8 +118,10 @@ impl Field {
             hint: None,
             when: None,
             kept: None,
-            generate: None,
+            ticks: Vec::new(),
+            secret: false,
             focus: false,
+            filters: None,
         }
     }
 
@@ -141,7 +158,7 @@ impl Field {
 
     /// A value that no page ever shows.
     pub fn secret(t: T, name: impl Into<String>, label: impl Into<String>) -> Self {
-        Self { mono: true, autocomplete: Some("off"), ..Self::new(t, Kind::Secret, name, label) }
+        Self { mono: true, autocomplete: Some("off"), secret: true, ..Self::new(t, Kind::Secret, name, label) }
     }
 
     pub fn area(t: T, name: impl Into<String>, label: impl Into<String>, rows: u8) -> Self {
@@ -179,8 +196,8 @@ impl Field {
     #[must_use]
     pub fn example(self, example: impl Into<String>) -> Self {
         let example: String = example.into();
-        let said = self.t.common.example.with("example", &format!("`{example}`")).0;
-        Self { example: Some(said), ..self }
+        let shown = if self.mono { format!("`{example}`") } else { example };
+        Self { example: Some(self.t.common.example.with("example", &shown).0), ..self }
     }
 
     #[must_use]
@@ -231,14 +248,39 @@ impl Field {
         Self { kept: Some(text), ..self }
     }
 
+    /// A box below the field.
     #[must_use]
-    pub fn generate(self, name: impl Into<String>, ticked: bool) -> Self {
-        Self { generate: Some((name.into(), ticked)), ..self }
+    pub fn tick_below(
+        mut self,
+        name: impl Into<String>,
+        label: impl Into<String>,
+        help: impl Into<String>,
+        ticked: bool,
+    ) -> Self {
+        self.ticks.push(Below { name: name.into(), label: label.into(), help: help.into(), ticked });
+        self
+    }
+
+    /// Secret, whatever it looks like.
+    #[must_use]
+    pub fn never_shown(self) -> Self {
+        Self { secret: true, value: String::new(), ..self }
+    }
+
+    /// Another sentence of help, after the one that is there.
+    #[must_use]
+    pub fn help_more(self, text: impl Into<String>) -> Self {
+        Self { help_more: Some(text.into()), ..self }
     }
 
     #[must_use]
     pub fn focus(self) -> Self {
         Self { focus: true, ..self }
+    }
+
+    #[must_use]
+    pub fn filters(self, list: &'static str) -> Self {
+        Self { filters: Some(list), ..self }
     }
 
     #[must_use]
@@ -251,18 +293,26 @@ impl Field {
     #[must_use]
     pub fn wrong(mut self, wrong: &mut Wrong) -> Self {
         let found = wrong.take(&self.name, &self.id, &self.label);
-        let secret = matches!(self.kind, Kind::Secret) && self.autocomplete == Some("off");
         self.error = found.or_else(|| {
-            (secret && wrong.typed(&self.name) && self.value.is_empty()).then(|| self.t.common.secret_again.into())
+            (self.secret && wrong.typed(&self.name) && self.value.is_empty()).then(|| self.t.common.secret_again.into())
         });
         self
     }
 
 
+    /// Something stands in it, or is wrong with it: it must not be folded away.
+    pub fn wants_attention(&self) -> bool {
+        self.error.is_some() || !self.value.is_empty()
+    }
+
+    fn has_help(&self) -> bool {
+        self.help.is_some() || self.help_more.is_some() || self.example.is_some()
+    }
+
     /// Ids of what describes the field.
     fn described_by(&self) -> String {
         let mut ids = vec![format!("{}-error", self.id)];
-        if self.help.is_some() || self.example.is_some() {
+        if self.has_help() {
             ids.push(format!("{}-help", self.id));
         }
         if self.kept.is_some() {

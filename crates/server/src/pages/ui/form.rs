@@ -30,6 +30,8 @@ pub struct Wrong {
     detail: Option<String>,
     hint: Option<String>,
     any: bool,
+    /// Nothing is said above the form.
+    quiet: bool,
 }
 
 impl HtmlSafe for Wrong {}
@@ -45,6 +47,7 @@ impl Wrong {
             detail: None,
             hint: None,
             any: false,
+            quiet: false,
         }
     }
 
@@ -61,7 +64,13 @@ impl Wrong {
             detail: whole.then(|| problem.detail.to_string()),
             hint: problem.hint.as_ref().map(ToString::to_string),
             any: true,
+            quiet: false,
         }
+    }
+
+    /// After a refusal that another part of the page tells: only fields say what is theirs.
+    pub fn beside<'p>(t: T, problem: &Problem, pairs: impl IntoIterator<Item = (&'p str, &'p str)>) -> Self {
+        Self { quiet: true, ..Self::of(t, problem, pairs) }
     }
 
     /// With one thing more, of the page's own.

@@ -92,16 +92,28 @@ impl Badge {
         Self::new("", "info", text)
     }
 
+    /// How values stand, in a word.
+    pub fn word(t: T, status: Status) -> Text {
+        match status {
+            Status::Verified => t.credentials.verified,
+            Status::Unverified => t.credentials.unverified,
+            Status::Failing => t.credentials.failing,
+            Status::NeedsAuthorization => t.credentials.needs_authorization,
+            Status::NeedsReconnect => t.credentials.needs_reconnect,
+            Status::Disabled => t.credentials.disabled,
+        }
+    }
+
     pub fn status(t: T, status: Status) -> Self {
-        let (class, icon, text): (_, _, Text) = match status {
-            Status::Verified => ("good", "check-circle", t.credentials.verified),
-            Status::Unverified => ("", "info", t.credentials.unverified),
-            Status::Failing => ("bad", "cross-circle", t.credentials.failing),
-            Status::NeedsAuthorization => ("warn", "door", t.credentials.needs_authorization),
-            Status::NeedsReconnect => ("bad", "warning", t.credentials.needs_reconnect),
-            Status::Disabled => ("", "pause", t.credentials.disabled),
+        let (class, icon) = match status {
+            Status::Verified => ("good", "check-circle"),
+            Status::Unverified => ("", "info"),
+            Status::Failing => ("bad", "cross-circle"),
+            Status::NeedsAuthorization => ("warn", "door"),
+            Status::NeedsReconnect => ("bad", "warning"),
+            Status::Disabled => ("", "pause"),
         };
-        Self::new(class, icon, text)
+        Self::new(class, icon, Self::word(t, status))
     }
 
     /// The same, with what it is about: `production: Works`.
