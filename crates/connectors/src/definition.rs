@@ -420,6 +420,17 @@ impl Definition {
         self.auth_methods.iter().find(|method| method.id == id)
     }
 
+    /// A path that is good to try a credential with: what it is checked with, or something that can be read.
+    pub fn sample_path<'d>(&'d self, method: &'d AuthMethod) -> Option<&'d str> {
+        let check = method.verify.as_ref().or(self.verify.as_ref());
+        let operations = self.operations.iter().map(|operation| &operation.request);
+        check
+            .into_iter()
+            .chain(operations)
+            .filter(|request| request.method == Method::GET)
+            .find_map(RequestSpec::literal_path)
+    }
+
     pub fn operation(&self, name: &str) -> Option<&Operation> {
         self.operations.iter().find(|operation| operation.name == name)
     }

@@ -27,6 +27,8 @@ pub struct View {
     pub connector_uid: String,
     pub auth_method: String,
     pub oauth_client: Option<String>,
+    /// Of the connector as its owner approved it.
+    pub digest: String,
     pub owner: Principal,
     pub owner_email: Option<String>,
     /// Seen by its owner: alone, or as an owner or admin of the project that owns it.
@@ -252,6 +254,7 @@ impl Broker {
                 .collect(),
             environments,
             connector,
+            digest: row.digest,
             connector_uid: row.connector,
             auth_method: row.auth_method,
             owner: row.owner,

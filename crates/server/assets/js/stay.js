@@ -78,23 +78,26 @@ async function send(form, button) {
 }
 
 export function start() {
-  for (const form of document.querySelectorAll("form[data-stay]")) {
-    form.addEventListener("submit", async (event) => {
-      event.preventDefault();
-      if (form.getAttribute("aria-busy") === "true") return;
-      const button = event.submitter;
-      const request = send(form, button);
-      busy(form, button, true);
-      tell(form, "");
-      let stays = true;
-      try {
-        stays = await request;
-      } catch {
-        tell(form, word("failed"));
-      }
-      if (stays) busy(form, button, false);
-    });
-    // A page that comes back out of the browser's memory is not busy any more.
-    addEventListener("pageshow", (event) => { if (event.persisted) busy(form, null, false); });
-  }
+  document.addEventListener("submit", async (event) => {
+    const form = event.target;
+    if (!form.matches?.("form[data-stay]")) return;
+    event.preventDefault();
+    if (form.getAttribute("aria-busy") === "true") return;
+    const button = event.submitter;
+    const request = send(form, button);
+    busy(form, button, true);
+    tell(form, "");
+    let stays = true;
+    try {
+      stays = await request;
+    } catch {
+      tell(form, word("failed"));
+    }
+    if (stays) busy(form, button, false);
+  });
+  // A page that comes back out of the browser's memory is not busy any more.
+  addEventListener("pageshow", (event) => {
+    if (!event.persisted) return;
+    for (const form of document.querySelectorAll("form[data-stay]")) busy(form, null, false);
+  });
 }

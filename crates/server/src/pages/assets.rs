@@ -42,6 +42,7 @@ const ASSETS: &[Asset] = &[
     script!("copy.js"),
     script!("fields.js"),
     script!("filter.js"),
+    script!("follow.js"),
     script!("menus.js"),
     script!("stay.js"),
     script!("times.js"),

@@ -13,13 +13,18 @@ use crate::App;
 use crate::api::session::set_cookie;
 use crate::extract::path::Named;
 use crate::pages::frame::refused::Refused;
-use crate::pages::frame::{self, Frame, Visitor, html};
+use crate::pages::frame::{self, Flash, Frame, Visitor, html};
+use crate::pages::go;
+use crate::texts::Rich;
 
 #[derive(Template)]
 #[template(path = "consent_done.html")]
 struct Done<'a> {
     f: Frame,
     connected: &'a Connected,
+    what: Rich,
+    missing: Rich,
+    granted: Rich,
     verified: bool,
     return_to: Option<&'a str>,
 }
@@ -34,6 +39,12 @@ struct Failed<'a> {
     return_to: Option<&'a str>,
 }
 
+impl Failed<'_> {
+    fn rich(&self, text: &str) -> Rich {
+        Rich::of(text)
+    }
+}
+
 fn failed(f: Frame, problem: &Problem, return_to: Option<&str>) -> Response {
     let page = Failed {
         f,
@@ -43,6 +54,29 @@ fn failed(f: Frame, problem: &Problem, return_to: Option<&str>) -> Response {
         return_to,
     };
     html(frame::status(problem), &page)
+}
+
+/// Names between backticks are shown as code.
+fn listed(scopes: &[String]) -> String {
+    scopes.iter().map(|scope| format!("`{}`", scope.replace('`', "'"))).collect::<Vec<_>>().join(" ")
+}
+
+fn done<'a>(visitor: &Visitor, connected: &'a Connected, return_to: Option<&'a str>) -> Done<'a> {
+    let c = &visitor.t.consent;
+    let text = match &connected.account {
+        Some(account) => c.connected_to.rich().text("account", account),
+        None => c.connected_plain.rich(),
+    };
+    let what = text.text("credential", &connected.credential_name).text("environment", &connected.environment);
+    Done {
+        f: bare(visitor),
+        what,
+        missing: c.missing.with("scopes", &listed(&connected.missing)).rich(),
+        granted: c.granted.with("scopes", &listed(&connected.scopes)).rich(),
+        verified: connected.status == Status::Verified,
+        connected,
+        return_to,
+    }
 }
 
 /// The address holds what belongs to one sign-in; nothing of it stands in the page.
@@ -85,11 +119,10 @@ pub async fn callback(
         Ok(connected) => match return_to {
             // What is not as it was asked for is told first.
             Some(path) if connected.missing.is_empty() && connected.note.is_none() => {
-                Redirect::to(path).into_response()
+                go::saying(path, Flash::CredentialConnected)
             }
             _ => {
-                let page = Done { f: bare(&visitor), connected, verified: connected.status == Status::Verified, return_to };
-                html(StatusCode::OK, &page)
+                html(StatusCode::OK, &done(&visitor, connected, return_to))
             }
         },
         Err(problem) => failed(bare(&visitor), problem, return_to),

@@ -41,7 +41,7 @@ use crate::problem::MEDIA_TYPE;
 
 /// A form that is sent in the background (`assets/js/stay.js`): it is told where to go, instead of being sent there.
 pub const FORM: HeaderName = HeaderName::from_static("latchstring-form");
-const GO: HeaderName = HeaderName::from_static("latchstring-go");
+pub const GO: HeaderName = HeaderName::from_static("latchstring-go");
 
 pub fn pages() -> Pages {
     Pages::default()

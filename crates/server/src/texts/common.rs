@@ -116,6 +116,7 @@ group! {
         flash_credential_made: "The credential works and is saved.",
         flash_credential_unverified: "The credential is saved. It was not checked.",
         flash_credential_waiting: "The credential is saved. It works once you have signed in at the provider.",
+        flash_credential_connected: "You are signed in there, and the credential works.",
         flash_credential_changed: "The change is saved.",
         flash_credential_disabled: "The credential is disabled: nobody can use it now.",
         flash_credential_enabled: "The credential is enabled again.",

@@ -61,6 +61,7 @@ group! {
         enable: "Enable",
         delete: "Delete",
         delete_help: "It is unusable at once, and removed for good after {days}. Until then you can restore it.",
+        days: "{n} day|{n} days",
         restore: "Restore",
         purge: "Delete for good now",
         purge_help: "Values, versions and tokens are wiped now, and tokens given back to the provider. This cannot be undone.",

@@ -21,7 +21,9 @@ macro_rules! group {
 
 pub mod account;
 pub mod common;
+pub mod consent;
 pub mod credentials;
+pub mod editing;
 pub mod entrance;
 pub mod first;
 pub mod making;
@@ -37,8 +39,10 @@ pub struct Texts {
     pub entrance: entrance::Entrance,
     pub projects: projects::Projects,
     pub first: first::First,
+    pub consent: consent::Consent,
     pub credentials: credentials::Credentials,
     pub making: making::Making,
+    pub editing: editing::Editing,
     pub account: account::Account,
 }
 
@@ -49,8 +53,10 @@ pub static EN: Texts = Texts {
     entrance: entrance::EN,
     projects: projects::EN,
     first: first::EN,
+    consent: consent::EN,
     credentials: credentials::EN,
     making: making::EN,
+    editing: editing::EN,
     account: account::EN,
 };
 

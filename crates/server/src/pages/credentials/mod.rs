@@ -1,9 +1,14 @@
 //! Credentials: those of a project and one's own, each of them, and how they are made.
 
+mod actions;
+mod call;
+mod connect;
+mod edit;
 pub mod fields;
 mod list;
 mod names;
 mod new;
+mod show;
 
 use crate::pages::routes::Pages;
 
@@ -12,4 +17,9 @@ pub fn pages(pages: Pages) -> Pages {
         .show("/credentials", list::mine)
         .show("/projects/{project}/credentials", list::of_project)
         .with(new::pages)
+        .with(show::pages)
+        .with(edit::pages)
+        .with(actions::pages)
+        .with(connect::pages)
+        .with(call::pages)
 }

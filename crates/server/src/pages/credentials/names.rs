@@ -31,9 +31,6 @@ impl Names {
         Tile::new(&self.connector(uid), id_of(uid))
     }
 
-    pub fn into_connectors(self) -> impl Iterator<Item = Connector> {
-        self.0.into_values()
-    }
 }
 
 pub fn id_of(uid: &str) -> &str {

@@ -32,6 +32,7 @@ flashes! {
     CredentialMade flash_credential_made;
     CredentialUnverified flash_credential_unverified;
     CredentialWaiting flash_credential_waiting;
+    CredentialConnected flash_credential_connected;
     CredentialChanged flash_credential_changed;
     CredentialDisabled flash_credential_disabled;
     CredentialEnabled flash_credential_enabled;

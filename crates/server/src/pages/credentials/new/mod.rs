@@ -5,6 +5,8 @@ mod choose;
 mod form;
 mod send;
 
+pub use send::day;
+
 use axum::extract::State;
 use axum::response::Response;
 use latchstring_broker::definitions::Connector;
