@@ -3,6 +3,8 @@
 
 use latchstring_e2e::Browser;
 
+use crate::scene;
+
 /// What is looked at: a name for pictures, and the path.
 struct Look {
     name: &'static str,
@@ -64,6 +66,56 @@ fn projects() {
             look("projects", "/projects"),
             look("project-new", "/projects/new"),
             look("project-settings", "/projects/acme/settings"),
+        ],
+    );
+}
+
+#[test]
+fn an_empty_project() {
+    let app = latchstring_e2e::app();
+    let browser = Browser::ada(&app);
+    let base = "/projects/acme/credentials";
+    visit(
+        &browser,
+        &[
+            look("credentials-empty", base),
+            look("credentials-mine-empty", "/credentials"),
+            look("connector-choose", format!("{base}/new?q=git")),
+            look("method-choose", format!("{base}/new?connector=salesforce")),
+            look("method-blocked", format!("{base}/new?connector=google_drive")),
+            look("form-sandbox", format!("{base}/new?connector=sandbox&method=api_key")),
+            look("form-salesforce", format!("{base}/new?connector=salesforce&method=jwt_bearer")),
+            look("form-http", format!("{base}/new?connector=http&method=oauth2_client_credentials")),
+            look("form-raw", format!("{base}/new?connector=raw")),
+        ],
+    );
+}
+
+#[test]
+fn credentials() {
+    let app = latchstring_e2e::app();
+    let scene = scene::whole(&app);
+    let browser = Browser::ada(&app);
+    let base = "/projects/acme/credentials";
+    let of = |id: &str, below: &str| format!("/credentials/{id}{below}?project=acme");
+    visit(
+        &browser,
+        &[
+            look("credentials", base),
+            look("credentials-none-found", format!("{base}?q=nothing-like-it")),
+            look("credentials-mine", "/credentials"),
+            look("credential", of(&scene.works, "")),
+            look("credential-token", of(&scene.token, "")),
+            look("credential-failing", of(&scene.failing, "")),
+            look("credential-waiting", of(&scene.waiting, "")),
+            look("credential-activity", of(&scene.works, "/activity")),
+            look("credential-versions", of(&scene.works, "/versions")),
+            look("credential-values", of(&scene.works, "/values/default")),
+            look("credential-values-new", of(&scene.works, "/values")),
+            look("credential-details", of(&scene.token, "/details")),
+            look("credential-sharing", of(&scene.works, "/sharing")),
+            look("credential-call", of(&scene.works, "/call")),
+            look("credential-connect", of(&scene.waiting, "/connect/default")),
         ],
     );
 }

@@ -3,4 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 mod every_page;
+mod first_run;
 mod frame;
+mod making;
+mod scene;

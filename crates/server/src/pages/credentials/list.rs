@@ -157,12 +157,11 @@ fn whose(t: T, view: &View, visitor: &Visitor, project: Option<&Project>) -> Str
         };
     }
     let me = visitor.actor.person().map(|person| person.id.as_str()).unwrap_or_default();
-    let owner = match &view.owner {
+    match &view.owner {
         Principal::User(id) if id.as_str() == me => c.owned_by_you.to_string(),
-        Principal::User(_) => view.owner_email.clone().unwrap_or_default(),
+        Principal::User(_) => c.owned_by.with("owner", view.owner_email.as_deref().unwrap_or_default()).0,
         Principal::Project(_) => c.owned_by_project.to_string(),
-    };
-    c.owned_by.with("owner", &owner).0
+    }
 }
 
 fn line(view: View, names: &Names, visitor: &Visitor, project: Option<&Project>) -> Line {

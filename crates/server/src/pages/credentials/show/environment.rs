@@ -21,6 +21,8 @@ pub enum Shown {
     Lines(String),
     /// Set, with when and by whom; never shown.
     Secret(Rich),
+    /// Not set: what the connector has in its place.
+    Default(String),
     Unset,
 }
 
@@ -123,7 +125,10 @@ fn value(t: T, field: &Defined, view: &EnvironmentView, secret: Option<Rich>) ->
     }
     let stored = view.fields.as_ref().and_then(|fields| fields.get(&field.name));
     let shown = match stored {
-        None => Shown::Unset,
+        None => match field.default.as_ref().filter(|_| view.fields.is_some()) {
+            Some(default) => Shown::Default(shown(default)),
+            None => Shown::Unset,
+        },
         Some(value) if matches!(field.ty, FieldType::Choice) => {
             let text = shown(value);
             let option = field.options.iter().find(|(known, _)| *known == text);
