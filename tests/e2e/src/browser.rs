@@ -294,10 +294,14 @@ impl Browser {
         self.click(&element, words);
     }
 
-    /// What is stored on the clipboard.
-    pub fn clipboard(&self) -> String {
+    /// As a person who lets the page use it.
+    pub fn allow_clipboard(&self) {
         let permissions = json!({"permissions": ["clipboardReadWrite", "clipboardSanitizedWrite"]});
         self.devtools("Browser.grantPermissions", permissions);
+    }
+
+    /// What is stored on the clipboard.
+    pub fn clipboard(&self) -> String {
         let read = "const done = arguments[0]; navigator.clipboard.readText().then(done, (error) => done(String(error)))";
         self.js_async(read).as_str().unwrap_or_default().to_owned()
     }

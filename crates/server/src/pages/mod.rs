@@ -23,6 +23,7 @@ mod key;
 mod projects;
 pub mod routes;
 mod start;
+mod team;
 pub mod ui;
 
 use axum::Router;
@@ -50,6 +51,7 @@ pub fn pages() -> Pages {
         .with(entrance::pages)
         .with(projects::pages)
         .with(credentials::pages)
+        .with(team::pages)
         .send("/keys", "key.create", key::make)
         .show("/oauth/start/{token}", consent::start)
         .show("/oauth/callback/{client}", consent::callback)

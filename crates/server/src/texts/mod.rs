@@ -28,6 +28,7 @@ pub mod entrance;
 pub mod first;
 pub mod making;
 pub mod projects;
+pub mod team;
 
 /// One language.
 pub struct Texts {
@@ -43,6 +44,7 @@ pub struct Texts {
     pub credentials: credentials::Credentials,
     pub making: making::Making,
     pub editing: editing::Editing,
+    pub team: team::Team,
     pub account: account::Account,
 }
 
@@ -57,6 +59,7 @@ pub static EN: Texts = Texts {
     credentials: credentials::EN,
     making: making::EN,
     editing: editing::EN,
+    team: team::EN,
     account: account::EN,
 };
 

@@ -50,7 +50,8 @@ fn a_newcomer_gets_to_a_call_that_works() {
     browser.press("Make the key");
     browser.sees("It is shown now and never again");
     browser.has_no_barriers();
-    browser.js("document.querySelector('[data-copy=\"curl\"]').click()");
+    browser.allow_clipboard();
+    browser.press_near("Paste this into a terminal", "Copy");
     browser.sees("Copied");
     let line = browser.clipboard();
     assert!(line.contains("/proxy/the-sandbox-s-people/v1/me"), "{line}");

@@ -10,6 +10,8 @@ mod names;
 mod new;
 mod show;
 
+pub use new::day;
+
 use crate::pages::routes::Pages;
 
 pub fn pages(pages: Pages) -> Pages {
