@@ -13,7 +13,7 @@ const needs = [
   ["[data-secret], .drop, [data-when], [data-hint]", "./fields.js"],
   ["[data-filter]", "./filter.js"],
   ["[data-follow]", "./follow.js"],
-  ["[data-preview]", "./preview.js"],
+  ["[data-lines]", "./lines.js"],
 ];
 for (const [selector, module] of needs) {
   if (document.querySelector(selector)) import(module).then((loaded) => loaded.start());

@@ -43,6 +43,7 @@ const ASSETS: &[Asset] = &[
     script!("fields.js"),
     script!("filter.js"),
     script!("follow.js"),
+    script!("lines.js"),
     script!("menus.js"),
     script!("stay.js"),
     script!("times.js"),

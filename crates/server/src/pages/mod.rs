@@ -20,6 +20,7 @@ mod entrance;
 pub mod frame;
 pub mod go;
 mod key;
+mod own;
 mod projects;
 pub mod routes;
 mod start;
@@ -52,6 +53,8 @@ pub fn pages() -> Pages {
         .with(projects::pages)
         .with(credentials::pages)
         .with(team::pages)
+        .with(own::pages)
+        .with(docs::pages)
         .send("/keys", "key.create", key::make)
         .show("/oauth/start/{token}", consent::start)
         .show("/oauth/callback/{client}", consent::callback)
@@ -59,9 +62,7 @@ pub fn pages() -> Pages {
 
 /// What is read without an account.
 pub fn open_router() -> Router<App> {
-    Router::new()
-        .route("/docs/errors", get(docs::errors))
-        .route("/assets/{digest}/{name}", get(assets::get))
+    Router::new().route("/assets/{digest}/{name}", get(assets::get))
 }
 
 /// For people in a browser: a refusal is a page, who is not signed in is shown the way in, what was said once is not

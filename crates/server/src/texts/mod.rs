@@ -27,6 +27,8 @@ pub mod editing;
 pub mod entrance;
 pub mod first;
 pub mod making;
+pub mod docs;
+pub mod own;
 pub mod projects;
 pub mod team;
 
@@ -45,6 +47,8 @@ pub struct Texts {
     pub making: making::Making,
     pub editing: editing::Editing,
     pub team: team::Team,
+    pub docs: docs::Docs,
+    pub own: own::Own,
     pub account: account::Account,
 }
 
@@ -60,6 +64,8 @@ pub static EN: Texts = Texts {
     making: making::EN,
     editing: editing::EN,
     team: team::EN,
+    docs: docs::EN,
+    own: own::EN,
     account: account::EN,
 };
 

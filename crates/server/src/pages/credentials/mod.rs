@@ -10,7 +10,7 @@ mod names;
 mod new;
 mod show;
 
-pub use new::day;
+pub use new::{day, sent};
 
 use crate::pages::routes::Pages;
 

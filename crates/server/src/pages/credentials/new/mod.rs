@@ -5,6 +5,7 @@ mod choose;
 mod form;
 mod send;
 
+pub use choose::sent;
 pub use send::day;
 
 use axum::extract::State;
