@@ -12,6 +12,8 @@
 //!    `tests/e2e`.
 
 pub mod assets;
+mod account;
+mod admin;
 mod catalog;
 mod consent;
 mod credentials;
@@ -19,7 +21,6 @@ mod docs;
 mod entrance;
 pub mod frame;
 pub mod go;
-mod key;
 mod own;
 mod projects;
 pub mod routes;
@@ -55,7 +56,8 @@ pub fn pages() -> Pages {
         .with(team::pages)
         .with(own::pages)
         .with(docs::pages)
-        .send("/keys", "key.create", key::make)
+        .with(account::pages)
+        .with(admin::pages)
         .show("/oauth/start/{token}", consent::start)
         .show("/oauth/callback/{client}", consent::callback)
 }

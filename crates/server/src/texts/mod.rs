@@ -20,6 +20,7 @@ macro_rules! group {
 }
 
 pub mod account;
+pub mod admin;
 pub mod common;
 pub mod consent;
 pub mod credentials;
@@ -49,6 +50,7 @@ pub struct Texts {
     pub team: team::Team,
     pub docs: docs::Docs,
     pub own: own::Own,
+    pub admin: admin::Admin,
     pub account: account::Account,
 }
 
@@ -66,6 +68,7 @@ pub static EN: Texts = Texts {
     team: team::EN,
     docs: docs::EN,
     own: own::EN,
+    admin: admin::EN,
     account: account::EN,
 };
 

@@ -25,7 +25,7 @@ both! {
         assert!(gone.text.contains("set up already"));
         let start = app.get("/").cookie(&cookie).is(303).await;
         assert_eq!(start.header("location"), "/projects/acme-inc/credentials");
-        let key = app.post("/keys", json!({})).form(&[("name", "laptop"), ("manage", "yes")]).cookie(&cookie).is(201).await;
+        let key = app.post("/account/keys", json!({})).form(&[("name", "laptop"), ("manage", "yes")]).cookie(&cookie).is(201).await;
         let key = key.text.split("<code id=\"key\">").nth(1).unwrap().split('<').next().unwrap().to_owned();
         app.post("/api/v1/projects", json!({"name": "Two"})).key(&key).is(201).await;
         let projects = app.get("/projects").cookie(&cookie).is(200).await;
@@ -47,7 +47,7 @@ both! {
 
     async fn a_browser_is_shown_pages_and_the_way_in(app) {
         let browser = "text/html,application/xhtml+xml,*/*;q=0.8";
-        for path in ["/keys", "/sign-out"] {
+        for path in ["/account/keys", "/sign-out"] {
             let away = app.post(path, json!({})).form(&[("name", "x")]).header("accept", browser).is(303).await;
             assert_eq!(away.header("location"), "/sign-in");
             let gone = app.post(path, json!({})).form(&[("name", "x")]).cookie("latchstring_session=ended").header("accept", browser).is(303).await;

@@ -119,3 +119,110 @@ fn credentials() {
         ],
     );
 }
+
+#[test]
+fn a_project() {
+    let app = latchstring_e2e::app();
+    let scene = scene::whole(&app);
+    scene::team(&app);
+    let browser = Browser::ada(&app);
+    visit(
+        &browser,
+        &[
+            look("secrets", "/projects/acme/secrets"),
+            look("secrets-empty", "/projects/acme/secrets?environment=staging"),
+            look("members", "/projects/acme/members"),
+            look("keys", "/projects/acme/keys"),
+            look("key-new", "/projects/acme/keys/new"),
+            look("webhooks", "/projects/acme/webhooks"),
+            look("webhook-new", "/projects/acme/webhooks/new"),
+            look("audit", "/projects/acme/audit"),
+            look("audit-narrowed", format!("/projects/acme/audit?credential={}", scene.works)),
+            look("connectors", "/projects/acme/connectors"),
+            look("connector", "/projects/acme/connectors/github"),
+            look("connector-new", "/projects/acme/connectors/new"),
+        ],
+    );
+}
+
+#[test]
+fn people_and_server() {
+    let app = latchstring_e2e::app();
+    let client = scene::client(&app);
+    app.person("grace@example.com", "viewer");
+    let browser = Browser::ada(&app);
+    visit(
+        &browser,
+        &[
+            look("account", "/account"),
+            look("account-password", "/account/password"),
+            look("account-sessions", "/account/sessions"),
+            look("account-keys", "/account/keys"),
+            look("people", "/people"),
+            look("instance", "/instance"),
+            look("oauth-clients", "/oauth-clients"),
+            look("oauth-client", format!("/oauth-clients/{client}")),
+            look("oauth-client-new", "/oauth-clients/new?connector=google_drive"),
+        ],
+    );
+}
+
+#[test]
+fn documentation() {
+    let app = latchstring_e2e::app();
+    let browser = Browser::ada(&app);
+    visit(
+        &browser,
+        &[
+            look("docs", "/docs"),
+            look("docs-connectors", "/docs/connectors"),
+            look("docs-connector", "/docs/connectors/salesforce"),
+            look("docs-templates", "/docs/guides/templates"),
+            look("docs-guide", "/docs/guides/oauth-clients"),
+            look("docs-api", "/docs/api"),
+            look("docs-api-part", "/docs/api/credentials"),
+        ],
+    );
+}
+
+/// No link of any page leads nowhere.
+#[test]
+fn every_link_leads_somewhere() {
+    let app = latchstring_e2e::app();
+    let scene = scene::whole(&app);
+    scene::team(&app);
+    let browser = Browser::ada(&app);
+    let mut seen = std::collections::BTreeSet::new();
+    let mut open = vec!["/projects".to_owned(), format!("/credentials/{}?project=acme", scene.waiting)];
+    let mut dead = Vec::new();
+    while let Some(path) = open.pop() {
+        // One page of a kind is enough: connectors, guides and parts of the API are many.
+        let kind = path.split('?').next().unwrap_or_default().rsplit_once('/').map_or("", |(kind, _)| kind).to_owned();
+        let many = kind.starts_with("/docs/") || kind.ends_with("/connectors") || path.contains("connector=");
+        if many && seen.iter().filter(|one: &&String| one.starts_with(&kind)).count() > 3 || !seen.insert(path.clone()) {
+            continue;
+        }
+        let script = format!(
+            "const done = arguments[0]; fetch({}, {{headers: {{Accept: 'text/html'}}}}).then(async (a) => done([a.status, a.headers.get('content-type') ?? '', await a.text()]), (e) => done([0, String(e), '']))",
+            serde_json::json!(path)
+        );
+        let answer = browser.js_async(&script);
+        let (status, kind) = (answer[0].as_u64().unwrap(), answer[1].as_str().unwrap());
+        if status != 200 {
+            dead.push(format!("{path}: {status} {kind}"));
+            continue;
+        }
+        if !kind.starts_with("text/html") {
+            continue;
+        }
+        for part in answer[2].as_str().unwrap().split("href=\"").skip(1) {
+            let link = part.split('"').next().unwrap().replace("&#38;", "&").replace("&amp;", "&");
+            let link = link.split('#').next().unwrap().to_owned();
+            if link.starts_with('/') && !link.starts_with("/assets/") && !link.contains("/certificate/") {
+                open.push(link);
+            }
+        }
+    }
+    assert!(seen.len() > 60, "{} pages: {seen:?}", seen.len());
+    assert!(dead.is_empty(), "{}", dead.join("\n"));
+}

@@ -7,3 +7,4 @@ mod first_run;
 mod frame;
 mod making;
 mod scene;
+mod team;

@@ -86,3 +86,14 @@ pub fn whole(app: &TestApp) -> Scene {
     assert_eq!(app.get("people-of-the-sandbox/v1/nothing").status, 404);
     scene
 }
+
+/// Members, secrets, a webhook: what a project has beside its credentials.
+pub fn team(app: &TestApp) {
+    app.person("grace@example.com", "editor");
+    app.set_secret("signing_key", "s3cret-of-the-scene");
+    let path = "/projects/acme/environments/production/variables/tenant";
+    app.done("PUT", path, &json!({"value": "t-17"}), 204);
+    let limits = json!({"name": "nightly-import", "environment": "staging", "methods": ["GET"], "path_prefixes": ["/v1"]});
+    app.limited_key(&limits);
+    app.done("POST", "/projects/acme/webhooks", &json!({"url": "http://127.0.0.1:9/hook", "description": "Pager"}), 201);
+}
