@@ -278,6 +278,16 @@ pub(crate) enum BodySpec {
     Text { content_type: String, text: Template },
 }
 
+impl RequestSpec {
+    /// The path below the base URL, where it is the same for every credential.
+    pub fn literal_path(&self) -> Option<&str> {
+        match &self.target {
+            Target::Path(template) => template.as_literal(),
+            Target::Url(_) => None,
+        }
+    }
+}
+
 /// What a good answer is.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Expect {
@@ -431,6 +441,17 @@ impl Definition {
         self.auth_methods.iter().find(|method| method.id == id)
     }
 
+    /// A path that is good to try a credential with: what it is checked with, or something that can be read.
+    pub fn sample_path<'d>(&'d self, method: &'d AuthMethod) -> Option<&'d str> {
+        let check = method.verify.as_ref().or(self.verify.as_ref());
+        let operations = self.operations.iter().map(|operation| &operation.request);
+        check
+            .into_iter()
+            .chain(operations)
+            .filter(|request| request.method == Method::GET)
+            .find_map(RequestSpec::literal_path)
+    }
+
     pub fn operation(&self, name: &str) -> Option<&Operation> {
         self.operations.iter().find(|operation| operation.name == name)
     }
@@ -470,8 +491,7 @@ impl Definition {
     /// What an API's refusal means for its user, if the definition knows it. Texts are looked at
     /// before statuses, the method's rules before the connector's.
     pub fn explain(&self, method: Option<&AuthMethod>, status: u16, body_excerpt: &str) -> Option<String> {
-        let of_status =
-            |rule: &&ErrorRule| matches!(&rule.when, ErrorWhen::Status(range) if (range.from..=range.to).contains(&status));
+        let of_status = |rule: &&ErrorRule| matches!(&rule.when, ErrorWhen::Status(range) if (range.from..=range.to).contains(&status));
         self.explain_words(method, body_excerpt)
             .or_else(|| self.rules(method).find(of_status).map(|rule| rule.explanation.clone()))
     }

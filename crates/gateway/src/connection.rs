@@ -32,6 +32,7 @@ const HEADER_BYTES: usize = 64 * 1024;
 /// How long open requests may go on once the server stops.
 const DRAIN_TIME: Duration = Duration::from_secs(30);
 
+type Answered = Result<Response<Either<AnswerBody, ApiBody>>, Infallible>;
 pub type ApiBody = UnsyncBoxBody<Bytes, Box<dyn std::error::Error + Send + Sync>>;
 type ApiFuture = Pin<Box<dyn Future<Output = Response<ApiBody>> + Send>>;
 /// Everything that is not `/proxy`: API, pages, health. Runs on the control runtime.
@@ -50,8 +51,7 @@ fn answer(
     shared: Arc<Shared>,
     request: Request<Incoming>,
     address: SocketAddr,
-) -> Pin<Box<impl Future<Output = Result<Response<Either<AnswerBody, ApiBody>>, Infallible>> + Send + use<>>>
-{
+) -> Pin<Box<impl Future<Output = Answered> + Send + use<>>> {
     // hyper's own limit bounds what it reads at once; a head that came whole can be longer.
     let head: usize =
         request.headers().iter().map(|(name, value)| name.as_str().len() + value.len() + 4).sum();

@@ -134,7 +134,11 @@ impl OidcProvider {
     }
 
     /// The same with another way of asking: URL and cookies → answer.
-    pub fn browse_with(&self, authorize_url: &str, mut get: impl FnMut(&str, &str) -> http::Answer) -> String {
+    pub fn browse_with(
+        &self,
+        authorize_url: &str,
+        mut get: impl FnMut(&str, &str) -> http::Answer,
+    ) -> String {
         let issuer = self.issuer();
         let mut cookies: BTreeMap<String, String> = BTreeMap::new();
         let mut url = authorize_url.to_owned();

@@ -110,7 +110,42 @@ pub(super) fn unanswered(failure: OwnFailure, what: &str) -> Box<Problem> {
     problem
 }
 
+/// What a person can be asked to agree to.
+pub struct Offer {
+    /// Asked for every time.
+    pub mandatory: Vec<String>,
+    /// Theirs to choose.
+    pub optional: Vec<String>,
+    /// Of the grant that stands.
+    pub granted: Vec<String>,
+    /// Where people sign in: a host.
+    pub at: String,
+    /// On another device, with a code.
+    pub device: bool,
+}
+
 impl Broker {
+    /// What consent to one of a credential's environments can ask for; for the page before it.
+    pub async fn consent_offer(&self, actor: &Actor, id: &str, environment: &str) -> Refused<Offer> {
+        let checked = self.consent_ground(actor, id, environment).await?;
+        let ready = self.consent_ready(actor, &checked)?;
+        let (at, device) = match &ready.way {
+            Way::OAuth1(legs) => (legs.authorize_url.origin.host.clone(), false),
+            Way::OAuth2(grant) => match &**grant {
+                Grant::AuthorizationCode(grant) => (grant.authorize_url.origin.host.clone(), false),
+                Grant::DeviceCode(grant) => (grant.device_endpoint.url.origin.host.clone(), true),
+                _ => (String::new(), false),
+            },
+        };
+        Ok(Offer {
+            mandatory: ready.consent.mandatory.clone(),
+            optional: ready.consent.optional.clone(),
+            granted: checked.values.standing.scopes.clone().unwrap_or_default(),
+            at,
+            device,
+        })
+    }
+
     /// Asks for consent for one of a credential's environments.
     pub async fn begin_consent(self: &Arc<Self>, actor: &Actor, id: &str, asked: Asked) -> Refused<Begun> {
         let person = actor.manager()?.clone();

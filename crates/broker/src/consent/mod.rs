@@ -29,7 +29,7 @@ mod start;
 
 use latchstring_model::Timestamp;
 
-pub use begin::{Asked, own_path};
+pub use begin::{Asked, Offer, own_path};
 pub use bring_in::BroughtGrant;
 pub use callback::Returned;
 pub use finish::Connected;

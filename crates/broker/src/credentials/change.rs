@@ -261,12 +261,7 @@ impl Broker {
         Ok(shown_pins(&pins.unwrap_or_default()))
     }
 
-    async fn load_for_change(
-        &self,
-        actor: &Actor,
-        id: &str,
-        operation: Operation,
-    ) -> Refused<Loaded> {
+    async fn load_for_change(&self, actor: &Actor, id: &str, operation: Operation) -> Refused<Loaded> {
         let mut tx = self.parts.store.begin_read().await.map_err(refusals::store)?;
         let row = owned(&mut tx, actor, id, operation).await?;
         if row.deletes_at.is_some() {

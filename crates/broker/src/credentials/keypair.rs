@@ -13,8 +13,8 @@ use rcgen::{CertificateParams, DistinguishedName, DnType, KeyPair, KeyUsagePurpo
 use serde_json::{Map, Value};
 use time::OffsetDateTime;
 
-use super::input::{Verify, escape};
 use super::access::owned;
+use super::input::{Verify, escape};
 use crate::actor::Actor;
 use crate::audit::Event;
 use crate::permissions::Operation;

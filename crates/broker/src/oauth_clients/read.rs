@@ -209,7 +209,9 @@ impl Broker {
                 let found = projects::by_slug_or_id(&mut tx, named).await.map_err(refusals::store)?;
                 Some(found.ok_or_else(access::unknown)?.id)
             }
-            Some(named) => Some(access::member(&mut tx, actor, named, Operation::ProjectClientsLook).await?.project.id),
+            Some(named) => {
+                Some(access::member(&mut tx, actor, named, Operation::ProjectClientsLook).await?.project.id)
+            }
         };
         let page = match &project {
             Some(project) => rows::list(&mut tx, Some(project), paging).await,

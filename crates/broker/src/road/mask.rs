@@ -404,7 +404,7 @@ mod tests {
         assert!(!packed(&format!("{}b", "ab".repeat(100))), "only its beginning does");
         assert!(is_quickly_refuted(b"aaaaaaaaaaaaaaaa"), "short ones are compared at once");
         assert!(is_quickly_refuted(
-            format!("{0}{0}", "0123456789abcdefghijklmnopqrstuvwxyz-".repeat(1)).as_bytes()
+            format!("{0}{0}", "0123456789abcdefghijklmnopqrstuvwxyz-0123456789").as_bytes()
         ));
         let mut masker = Masker::new(Some(Arc::new(MaskSet::new(&["ab".repeat(100).as_str().into()]))), None);
         assert_eq!(masker.mask_text(&"ab".repeat(101)), format!("{}ab", "*".repeat(200)));
