@@ -236,7 +236,9 @@ impl Broker {
                 problem
             })?;
         let mut set = grant.read_code_answer(&answer, sent_at).map_err(|error| {
+            let next = error.hint_of_consent();
             let mut problem = refused(error, &secrets);
+            problem.hint = Some(next.into());
             let text = String::from_utf8_lossy(&answer.body);
             if let Some(explained) = checked.definition.explain_words(Some(&checked.method), &text) {
                 problem.hint = Some(explained.into());
