@@ -793,6 +793,9 @@ auth_methods:
       refresh_token: required
       refresh_token_hint: Ask the books.
 verify: {{get: /resource, account: sub}}
+errors:
+  books_closed: Open the books in the year's settings.
+  no_more_codes: Ask for more codes.
 ",
         scene.oidc.port()
     );
@@ -856,4 +859,19 @@ verify: {{get: /resource, account: sub}}
     assert_eq!(page.status, 422, "{}", page.text);
     assert!(page.text.contains("no refresh token") && page.text.contains("Ask the books."), "{}", page.text);
     assert_eq!(scene.call().await.status, 200);
+
+    // The connector knows what the provider's words mean, whether they come with the browser or from the token endpoint.
+    let (back, cookies) = scene.to_callback(&id, json!({})).await;
+    let kept = |name: &str| back.split(['?', '&']).find(|pair| pair.starts_with(name)).unwrap().to_owned();
+    let path = back.split('?').next().unwrap();
+    let said = format!("{path}?error=BOOKS_CLOSED&error_description=no+entry&{}&{}", kept("state="), kept("iss="));
+    let page = scene.come_back(&said, &cookies).await;
+    assert_eq!(page.status, 502, "{}", page.text);
+    assert!(page.text.contains("no entry") && page.text.contains("Open the books in the year"), "{}", page.text);
+    let told = scene.environment(&id).await["authorization"]["hint"].clone();
+    assert!(told.as_str().unwrap().ends_with("Then start the sign-in again from the credential."), "{told}");
+    scene.oidc.set(&json!({"fail_next": [{"status": 400, "body": {"error": "invalid_request", "error_description": "no_more_codes"}}]}));
+    let page = scene.connect(&id, json!({})).await;
+    assert_eq!(page.status, 502, "{}", page.text);
+    assert!(page.text.contains("Ask for more codes. Then start"), "{}", page.text);
 }
