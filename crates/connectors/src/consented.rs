@@ -2,9 +2,8 @@
 //! what they share with OAuth 1.0a's ([`crate::three_legged`]).
 //!
 //! Who we are there, and whatever of the endpoints and scopes the definition leaves open, comes from the
-//! [`OAuthClient`] that the credential names. What both say: the definition decides where, the client decides
-//! what is asked for. What goes to the client's own endpoints was chosen by the superuser who registered it;
-//! what the definition names has to be among its hosts, as everywhere.
+//! [`OAuthClient`] that the credential names. What both say, the client decides: the superuser who registered it has
+//! written it down, within the connector's hosts. What the definition names has to be among its hosts, as everywhere.
 
 use std::sync::Arc;
 
@@ -77,11 +76,10 @@ pub(crate) fn find(
     name: &'static str,
     client: Option<&Option<Address>>,
 ) -> Result<Option<Found>, RenderError> {
-    if let Some(address) = keys.url(name)? {
-        return Ok(Some(Found { address, from: name, of_client: false }));
+    if let Some(address) = client.and_then(|given| given.clone()) {
+        return Ok(Some(Found { address, from: name, of_client: true }));
     }
-    let given = client.and_then(|given| given.clone());
-    Ok(given.map(|address| Found { address, from: name, of_client: true }))
+    Ok(keys.url(name)?.map(|address| Found { address, from: name, of_client: false }))
 }
 
 pub(crate) fn needed(
@@ -221,7 +219,8 @@ fn common(
     consent.bound_tokens = registered.is_some_and(|client| client.dpop.is_some());
     let scope = Scope { scopes: consent.mandatory.clone(), separator: keys.word("scope_separator")? };
     let refresh = Refresh {
-        url: keys.url("refresh_url")?,
+        // Beside a token endpoint of its own the client means that one.
+        url: if token.of_client { None } else { keys.url("refresh_url")? },
         params: keys.map("refresh_params")?,
         send_scope: false,
         rules: None,

@@ -608,21 +608,28 @@ fn oauth(
             destinations.push(Destination { from: name.to_owned(), pin, of_client });
         }
     };
-    for name in ["token_url", "refresh_url", "revocation_url", "introspection_url"] {
-        if let Some(url) = keys.url(name)? {
-            goes_to(name, &url, false);
+    // What the client says stands before what the definition says, and with a token endpoint of its own it is asked
+    // there for renewals too.
+    let client = keys.scene.ctx.client.filter(|_| keys.scene.method.needs_consent());
+    for (name, place) in
+        [("revocation_url", &mut policy.revocation_url), ("introspection_url", &mut policy.introspection_url)]
+    {
+        let own = client.and_then(|client| match name {
+            "revocation_url" => client.endpoints.revocation.clone(),
+            _ => client.endpoints.introspection.clone(),
+        });
+        if let Some(url) = own {
+            goes_to(name, &url, true);
+            *place = Some(url);
         }
     }
-    // Where the definition is silent, the client knows.
-    if let Some(client) = keys.scene.ctx.client.filter(|_| keys.scene.method.needs_consent()) {
-        for (name, url, place) in [
-            ("revocation_url", &client.endpoints.revocation, &mut policy.revocation_url),
-            ("introspection_url", &client.endpoints.introspection, &mut policy.introspection_url),
-        ] {
-            if let (Some(url), None) = (url, &place) {
-                goes_to(name, url, true);
-                *place = Some(url.clone());
-            }
+    let moved = client.is_some_and(|client| client.endpoints.token.is_some());
+    for name in ["token_url", "refresh_url", "revocation_url", "introspection_url"] {
+        if moved && name == "refresh_url" {
+            continue;
+        }
+        if let Some(url) = keys.url(name)? {
+            goes_to(name, &url, false);
         }
     }
     let mut oauth = OAuth2::new(grant);

@@ -11,7 +11,7 @@ use latchstring_schemes::oauth2::{DeviceCode, Grant, OAuthError};
 use latchstring_store::consents::{self, ConsentRow, Kind, State};
 use latchstring_store::scopes;
 
-use super::ground::{Ready, Way};
+use super::ground::{Ready, WITHIN, Way};
 use super::{Begun, LIFE};
 use crate::actor::Actor;
 use crate::credentials::check::Checked;
@@ -103,10 +103,16 @@ pub(super) fn refused(error: OAuthError, secrets: &[latchstring_model::SecretStr
 
 pub(super) fn unanswered(failure: OwnFailure, what: &str) -> Box<Problem> {
     let mut problem = failure.problem;
-    if matches!(problem.code, Code::UpstreamUnreachable | Code::UpstreamTimeout) {
-        problem.code = Code::TokenEndpointError;
-        problem.detail = format!("{what} {}", problem.detail).into();
-    }
+    let why = match problem.code {
+        Code::UpstreamUnreachable => problem.detail.to_string(),
+        Code::UpstreamTimeout => format!("It did not answer within {} seconds.", WITHIN.as_secs()),
+        _ => return problem,
+    };
+    problem.code = Code::TokenEndpointError;
+    problem.detail = format!("{what} {why}").into();
+    problem.hint = Some(
+        "Start the sign-in again from the credential. If it stays so, the provider's status page may say more, or a superuser looks at the endpoints of the OAuth client.".into(),
+    );
     problem
 }
 

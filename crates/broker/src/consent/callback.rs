@@ -26,6 +26,7 @@ use super::oauth1;
 use super::start::{cookie_name, elsewhere, expired, unknown};
 use crate::actor::Actor;
 use crate::audit::Event;
+use crate::credentials::check::Checked;
 use crate::people::entry::Door;
 use crate::people::random;
 use crate::road::authorise;
@@ -78,6 +79,18 @@ fn said(refused: CallbackRefused) -> Box<Problem> {
     let mut letters = text.chars();
     let first: String = letters.next().map(|c| c.to_uppercase().collect()).unwrap_or_default();
     Problem::new(code, format!("{first}{}.", letters.as_str().trim_end_matches('.'))).hint(hint).into()
+}
+
+/// The connector may know what the provider's words mean for its user: which setting, and where.
+pub(super) fn explained(mut problem: Box<Problem>, checked: &Checked, words: &str) -> Box<Problem> {
+    if let Some(explained) = checked.definition.explain_words(Some(&checked.method), words) {
+        let again = match explained.to_lowercase().contains("connect again") {
+            true => "",
+            false => " Then start the sign-in again from the credential.",
+        };
+        problem.hint = Some(format!("{explained}{again}").into());
+    }
+    problem
 }
 
 fn cookie<'h>(headers: &'h HeaderMap, name: &str) -> Option<&'h str> {
@@ -209,8 +222,16 @@ impl Broker {
             },
         };
         let issuer = ready.consent.issuer.as_deref();
-        let Callback { code, params } =
-            read_callback(query, state, issuer, ready.consent.issuer_required).map_err(said)?;
+        let Callback { code, params } = read_callback(query, state, issuer, ready.consent.issuer_required)
+            .map_err(|refused| {
+                let words = match &refused {
+                    CallbackRefused::Provider { error, description } => {
+                        format!("{error} {}", description.as_deref().unwrap_or_default())
+                    }
+                    _ => String::new(),
+                };
+                explained(said(refused), &checked, &words)
+            })?;
         let verifier = PkceVerifier::restore(self.open_consent(row).await?);
         let sent_at: Timestamp = self.now();
         let mut secrets = ready.secrets();
@@ -236,11 +257,10 @@ impl Broker {
                 problem
             })?;
         let mut set = grant.read_code_answer(&answer, sent_at).map_err(|error| {
+            let next = error.hint_of_consent();
             let mut problem = refused(error, &secrets);
-            let text = String::from_utf8_lossy(&answer.body);
-            if let Some(explained) = checked.definition.explain_words(Some(&checked.method), &text) {
-                problem.hint = Some(explained.into());
-            }
+            problem.hint = Some(next.into());
+            let mut problem = explained(problem, &checked, &String::from_utf8_lossy(&answer.body));
             // A code that was refused is no grant that has died.
             if problem.code == Code::NeedsReconnect {
                 problem.code = Code::TokenEndpointError;

@@ -169,6 +169,7 @@ fn decided(error: OAuthError, secrets: &[latchstring_model::SecretString]) -> Bo
             .into(),
         _ => {
             let mut problem = Box::new(error.to_problem());
+            problem.hint = Some(error.hint_of_consent().into());
             if problem.code == Code::NeedsReconnect {
                 problem.code = Code::TokenEndpointError;
             }

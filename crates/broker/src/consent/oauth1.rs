@@ -16,6 +16,7 @@ use latchstring_store::StoreError;
 use latchstring_store::consents::ConsentRow;
 
 use super::begin::unanswered;
+use super::callback::explained;
 use super::ground::Ready;
 use crate::actor::Actor;
 use crate::credentials::check::Checked;
@@ -50,15 +51,13 @@ fn problem(error: &OAuth1Error, what: &str) -> Box<Problem> {
     Problem::new(code, format!("{what}{error}")).hint(error.hint()).into()
 }
 
-/// The connector may know what the provider's words mean for its user.
-fn explained(mut problem: Box<Problem>, checked: &Checked, answer: &WireAnswer) -> Box<Problem> {
-    let text = String::from_utf8_lossy(&answer.body);
-    if let Some(explained) = checked.definition.explain_words(Some(&checked.method), &text)
-        && problem.code == Code::TokenEndpointError
-    {
-        problem.hint = Some(explained.into());
+/// As the connector explains it, where it was the provider's doing.
+fn told(error: &OAuth1Error, what: &str, checked: &Checked, answer: &WireAnswer) -> Box<Problem> {
+    let problem = problem(error, what);
+    match problem.code {
+        Code::TokenEndpointError => explained(problem, checked, &String::from_utf8_lossy(&answer.body)),
+        _ => problem,
     }
-    problem
 }
 
 impl Broker {
@@ -78,7 +77,11 @@ impl Broker {
             .ask_provider(actor, checked, ready, Purpose::Token, "(temporary credentials)", request)
             .await
             .map_err(|failure| unanswered(failure, WHAT))?;
+<<<<<<< HEAD
         scheme.read_temporary(&answer).map_err(|error| explained(problem(&error, WHAT), checked, &answer))
+=======
+        scheme.read_temporary(&answer).map_err(|error| told(&error, WHAT, checked, &answer))
+>>>>>>> oauth
     }
 
     /// Sections 2.2 and 2.3: what came back, exchanged for the token.
@@ -102,9 +105,7 @@ impl Broker {
             .ask_provider(actor, checked, ready, Purpose::Token, "(token credentials)", request)
             .await
             .map_err(|failure| unanswered(failure, WHAT))?;
-        scheme
-            .read_token(&answer, sent_at)
-            .map_err(|error| explained(problem(&error, WHAT), checked, &answer))
+        scheme.read_token(&answer, sent_at).map_err(|error| told(&error, WHAT, checked, &answer))
     }
 }
 

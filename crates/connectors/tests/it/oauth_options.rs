@@ -300,3 +300,39 @@ fn a_clients_proofs_go_with_every_consent() {
         .unwrap();
     assert!(matches!(&none, RenderError::NotUsable { detail } if detail.contains("certificate")), "{none}");
 }
+
+/// The first who names an endpoint: the superuser with the client, then the definition.
+#[test]
+fn what_a_client_names_stands_before_the_definition() {
+    let zoom = builtin().find(|definition| definition.id == "zoom").unwrap();
+    let mut world = World::new();
+    let mut client = oauth_client();
+    let token = |world: &World| {
+        let resolved =
+            world.resolve(zoom, "authorization_code", json!({})).unwrap_or_else(|error| panic!("{error}"));
+        let Grant::AuthorizationCode(grant) = grant(&resolved.scheme).clone() else { panic!("a consent") };
+        let of_client =
+            resolved.destinations.iter().find(|place| place.from == "token_url").unwrap().of_client;
+        (
+            grant.endpoint.url.to_string(),
+            grant.refresh.url,
+            resolved.policy.revocation_url.unwrap().to_string(),
+            of_client,
+        )
+    };
+    world.client = Some(client.clone());
+    let own = (
+        "https://auth.example.net/token".to_owned(),
+        None,
+        "https://auth.example.net/revoke".to_owned(),
+        true,
+    );
+    assert_eq!(token(&world), own);
+    client.endpoints = Default::default();
+    world.client = Some(client);
+    let (url, _, revoke, of_client) = token(&world);
+    assert!(
+        url.starts_with("https://zoom.us/") && revoke.starts_with("https://zoom.us/") && !of_client,
+        "{url} {revoke}"
+    );
+}

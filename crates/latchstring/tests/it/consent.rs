@@ -202,3 +202,30 @@ fn a_token_that_ends_is_renewed_and_a_grant_that_dies_wants_reconnecting() {
     assert_eq!(world.environment(&id)["status"], "verified");
     world.app.stop();
 }
+
+/// A person sits before it: after twenty seconds there is a page that says so, and the API says the same.
+#[test]
+fn a_provider_that_does_not_answer_is_told_in_words() {
+    let world = World::new();
+    let id = world.credential("drive");
+    world.oidc.set(&json!({"delay_ms": 30_000}));
+    let began = std::time::Instant::now();
+    let page = world.connect(&mut Browser::signed_in(&world.app), &id, json!({}));
+    assert!((15..28).contains(&began.elapsed().as_secs()), "{:?}", began.elapsed());
+    assert_eq!(page.status, 502, "{}", page.text());
+    assert!(
+        page.text().contains("did not answer within 20 seconds")
+            && page.text().contains("Start the sign-in again"),
+        "{}",
+        page.text()
+    );
+    let told = world.environment(&id)["authorization"].clone();
+    assert_eq!((&told["state"], &told["code"]), (&json!("failed"), &json!("token_endpoint_error")), "{told}");
+    assert!(
+        told["detail"].as_str().unwrap().contains("within 20 seconds") && told["hint"].is_string(),
+        "{told}"
+    );
+    world.oidc.set(&json!({"delay_ms": 0}));
+    assert_eq!(world.connect(&mut Browser::signed_in(&world.app), &id, json!({})).status, 200);
+    world.app.stop();
+}

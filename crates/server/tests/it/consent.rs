@@ -453,12 +453,15 @@ auth_methods:
     }
 
     async fn an_outage_costs_one_try_per_step(scene) {
+        scene.oidc.set(&json!({"access_token_ttl": 2}));
         let id = scene.credential().await;
         assert_eq!(scene.connect(&id, json!({})).await.status, 200);
         let failure = json!({"status": 503, "body": {"error": "temporarily_unavailable"}});
         scene.oidc.set(&json!({"fail_next": vec![failure; 100]}));
         scene.oidc.reset_counts();
-        scene.world.app.clock.advance_secs(3_700);
+        // By both clocks: the database's judges too.
+        tokio::time::sleep(std::time::Duration::from_millis(2_100)).await;
+        scene.world.app.clock.advance_secs(3);
         // Pauses of one to two seconds, of two to four, of four to eight, by the database's clock: as many tries as steps,
         // whoever asks and however often. In seven seconds that is three tries, four where the pauses are short.
         let began = std::time::Instant::now();
@@ -790,6 +793,9 @@ auth_methods:
       refresh_token: required
       refresh_token_hint: Ask the books.
 verify: {{get: /resource, account: sub}}
+errors:
+  books_closed: Open the books in the year's settings.
+  no_more_codes: Ask for more codes.
 ",
         scene.oidc.port()
     );
@@ -853,4 +859,24 @@ verify: {{get: /resource, account: sub}}
     assert_eq!(page.status, 422, "{}", page.text);
     assert!(page.text.contains("no refresh token") && page.text.contains("Ask the books."), "{}", page.text);
     assert_eq!(scene.call().await.status, 200);
+
+    // The connector knows what the provider's words mean, whether they come with the browser or from the token endpoint.
+    let (back, cookies) = scene.to_callback(&id, json!({})).await;
+    let kept = |name: &str| back.split(['?', '&']).find(|pair| pair.starts_with(name)).unwrap().to_owned();
+    let path = back.split('?').next().unwrap();
+    let said =
+        format!("{path}?error=BOOKS_CLOSED&error_description=no+entry&{}&{}", kept("state="), kept("iss="));
+    let page = scene.come_back(&said, &cookies).await;
+    assert_eq!(page.status, 502, "{}", page.text);
+    assert!(
+        page.text.contains("no entry") && page.text.contains("Open the books in the year"),
+        "{}",
+        page.text
+    );
+    let told = scene.environment(&id).await["authorization"]["hint"].clone();
+    assert!(told.as_str().unwrap().ends_with("Then start the sign-in again from the credential."), "{told}");
+    scene.oidc.set(&json!({"fail_next": [{"status": 400, "body": {"error": "invalid_request", "error_description": "no_more_codes"}}]}));
+    let page = scene.connect(&id, json!({})).await;
+    assert_eq!(page.status, 502, "{}", page.text);
+    assert!(page.text.contains("Ask for more codes. Then start"), "{}", page.text);
 }

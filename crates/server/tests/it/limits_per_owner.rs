@@ -186,9 +186,11 @@ both! {
         let began = Instant::now();
         world.app.broker.delete_due_credentials().await.unwrap();
         let took = began.elapsed();
-        let seen = provider.0.lock().unwrap();
-        assert_eq!((seen.most, seen.revoked), (3, 3), "all at the same time");
-        drop(seen);
+        let (most, revoked) = {
+            let seen = provider.0.lock().unwrap();
+            (seen.most, seen.revoked)
+        };
+        assert_eq!((most, revoked), (3, 3), "all at the same time");
         // The one that hangs is left after five seconds, and keeps nobody from deleting.
         assert!(took < Duration::from_secs(9), "{took:?}: one after the other would take 9.5 s");
         let mut told: Vec<String> = world.app.recorded().await.into_iter().filter(|known| known.starts_with("token.revoke")).collect();
