@@ -77,11 +77,7 @@ impl Broker {
             .ask_provider(actor, checked, ready, Purpose::Token, "(temporary credentials)", request)
             .await
             .map_err(|failure| unanswered(failure, WHAT))?;
-<<<<<<< HEAD
-        scheme.read_temporary(&answer).map_err(|error| explained(problem(&error, WHAT), checked, &answer))
-=======
         scheme.read_temporary(&answer).map_err(|error| told(&error, WHAT, checked, &answer))
->>>>>>> oauth
     }
 
     /// Sections 2.2 and 2.3: what came back, exchanged for the token.
