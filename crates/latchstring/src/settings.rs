@@ -222,8 +222,7 @@ fn lasting(value: Option<String>, default: &str, env: &str) -> Result<Duration, 
 
 /// How many versions are kept: the current one always is.
 fn kept_versions(value: Option<String>) -> Result<i64, SettingError> {
-    let number: i64 =
-        parsed(value, "10", "LATCHSTRING_KEEP_VERSIONS", "write a number from 1 to 1000")?;
+    let number: i64 = parsed(value, "10", "LATCHSTRING_KEEP_VERSIONS", "write a number from 1 to 1000")?;
     if (1..=1000).contains(&number) {
         Ok(number)
     } else {

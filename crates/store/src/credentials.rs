@@ -129,6 +129,8 @@ statements! {
     COUNT_OF_CONNECTOR = "SELECT COUNT(*) FROM credentials WHERE connector = $1";
     COUNT_PER_CONNECTOR = "SELECT c.connector, COUNT(*) FROM shares s JOIN credentials c ON c.id = s.credential_id
         WHERE s.project_id = $1 GROUP BY c.connector ORDER BY c.connector";
+    COUNT_PER_CONNECTOR_OF_OWNER = "SELECT connector, COUNT(*) FROM credentials
+         WHERE owner_type = $1 AND owner_id = $2 GROUP BY connector ORDER BY connector";
     PURGE_TOKENS = "DELETE FROM tokens WHERE credential_id = $1";
     PURGE_GRANTS = "DELETE FROM grants WHERE share_id IN (SELECT id FROM shares WHERE credential_id = $1)";
     PURGE_SHARES = "DELETE FROM shares WHERE credential_id = $1";
@@ -219,9 +221,7 @@ pub async fn for_person(
         .on(tx)
         .bind(id)
         .bind(user)
-        .optional(|row| {
-            Ok((read(row)?, Tie { own: row.flag()?, owning_role: row.word_or(Role::parse)? }))
-        })
+        .optional(|row| Ok((read(row)?, Tie { own: row.flag()?, owning_role: row.word_or(Role::parse)? })))
         .await
 }
 
@@ -231,12 +231,7 @@ pub async fn roles_of(
     user: &UserId,
     credential: &CredentialRow,
 ) -> Result<Vec<(ProjectId, Role)>> {
-    ROLES_OF
-        .on(tx)
-        .bind(&credential.id)
-        .bind(user)
-        .all(|row| Ok((row.id()?, row.word(Role::parse)?)))
-        .await
+    ROLES_OF.on(tx).bind(&credential.id).bind(user).all(|row| Ok((row.id()?, row.word(Role::parse)?))).await
 }
 
 /// Whoever's it is: for jobs that act for nobody (refresh, deletion, rotation), never for a request.
@@ -397,6 +392,12 @@ pub async fn count_of_connector(tx: &mut impl Tx, connector: &str) -> Result<i64
 /// How many credentials of each connector a project may see.
 pub async fn count_per_connector(tx: &mut impl Tx, project: &ProjectId) -> Result<Vec<(String, i64)>> {
     COUNT_PER_CONNECTOR.on(tx).bind(project).all(|row| Ok((row.text()?, row.int()?))).await
+}
+
+/// How many credentials of each connector somebody owns.
+pub async fn count_per_connector_of_owner(tx: &mut impl Tx, owner: &Principal) -> Result<Vec<(String, i64)>> {
+    let statement = COUNT_PER_CONNECTOR_OF_OWNER.on(tx).bind(owner.kind()).bind(owner.id());
+    statement.all(|row| Ok((row.text()?, row.int()?))).await
 }
 
 /// Removes it for good with consents, tokens, values, versions, shares and grants. Names it had stay claimed.

@@ -37,7 +37,7 @@ use super::verify::{VerifyError, verify_audit};
 use crate::actor::{Actor, Person, Via, Who};
 use crate::keys::start::prepare_vault;
 use crate::road::Peer;
-use crate::road::accept::Ask;
+use crate::road::accept::{Ask, CallerKey};
 use crate::{Broker, Parts};
 
 pub(crate) const NOW: Timestamp = Timestamp(1_700_000_000_000);

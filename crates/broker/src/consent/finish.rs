@@ -14,7 +14,7 @@ use latchstring_store::values::{self, Standing};
 use latchstring_store::{StoreError, WriteTx};
 
 use super::ground::Ready;
-use super::outcome::{incomplete, no_refresh_token};
+use super::outcome::{incomplete, no_refresh_token, not_bound};
 use crate::actor::Actor;
 use crate::audit::Event;
 use crate::credentials::attempt::{Outcome, Place};
@@ -85,6 +85,9 @@ impl Broker {
         ready: &Ready,
         mut set: TokenSet,
     ) -> Refused<Judged> {
+        if ready.consent.bound_tokens && !set.is_dpop() {
+            return Err(not_bound());
+        }
         let missing: Vec<String> = ready
             .consent
             .missing(&row.scopes, set.scopes.as_deref())
@@ -243,7 +246,8 @@ impl Broker {
             actor,
             checked.row.id.as_str(),
             crate::permissions::Operation::CredentialAuthorize,
-        ).await?;
+        )
+        .await?;
         let mut same = current.owner == checked.row.owner
             && current.oauth_client_id == row.oauth_client_id
             && current.deletes_at.is_none();

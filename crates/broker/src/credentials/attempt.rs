@@ -150,7 +150,7 @@ impl Broker {
             }
             outcome.tried = Tried { pins, ..tried };
         }
-        if attempt.method.scheme.ty.needs_consent() && attempt.grant.is_none() {
+        if attempt.method.needs_consent() && attempt.grant.is_none() {
             outcome.tried.status = Status::NeedsAuthorization;
         }
         Ok(outcome)

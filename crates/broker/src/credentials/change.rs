@@ -261,12 +261,7 @@ impl Broker {
         Ok(shown_pins(&pins.unwrap_or_default()))
     }
 
-    async fn load_for_change(
-        &self,
-        actor: &Actor,
-        id: &str,
-        operation: Operation,
-    ) -> Refused<Loaded> {
+    async fn load_for_change(&self, actor: &Actor, id: &str, operation: Operation) -> Refused<Loaded> {
         let mut tx = self.parts.store.begin_read().await.map_err(refusals::store)?;
         let row = owned(&mut tx, actor, id, operation).await?;
         if row.deletes_at.is_some() {
@@ -375,7 +370,14 @@ impl Broker {
             .iter()
             .filter(|share| !placed.iter().any(|place| place.project.id == share.share.project_id))
             .collect();
-        self.write(actor, &person, &loaded, &edit, &steps, &placed, &dropped).await
+        // What a removed environment's tokens are given back with goes with its values.
+        let revocable = match removed.is_empty() {
+            true => Vec::new(),
+            false => self.revocable(&loaded.row, |environment| removed.contains(environment)).await?,
+        };
+        let view = self.write(actor, &person, &loaded, &edit, &steps, &placed, &dropped).await?;
+        Box::pin(self.revoke(actor, &loaded.row, revocable)).await;
+        Ok(view)
     }
 
     /// Environments whose values change, checked against the fields; all errors at once.
@@ -557,7 +559,7 @@ impl Broker {
         after: &Values,
         places: &[&Place],
     ) -> Refused<Option<Granted>> {
-        if !loaded.method.scheme.ty.needs_consent() {
+        if !loaded.method.needs_consent() {
             return Ok(None);
         }
         let opened = self.open_values(&loaded.row, current)?;

@@ -314,9 +314,7 @@ impl Broker {
     ) -> Refused<bool> {
         Ok(match &row.owner {
             Principal::Project(owner) => owner == project,
-            Principal::User(id) => {
-                members::role(tx, project, id).await.map_err(refusals::store)?.is_some()
-            }
+            Principal::User(id) => members::role(tx, project, id).await.map_err(refusals::store)?.is_some(),
         })
     }
 

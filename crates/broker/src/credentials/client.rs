@@ -68,10 +68,8 @@ impl Broker {
             let row = owned(&mut tx, actor, id, Operation::CredentialChange).await?;
             same_version(if_match, row.version)?;
             let found = self.definition_by_uid(&mut tx, &row.connector).await?;
-            let consents = found
-                .definition
-                .method(&row.auth_method)
-                .is_some_and(|method| method.scheme.ty.needs_consent());
+            let consents =
+                found.definition.method(&row.auth_method).is_some_and(|method| method.needs_consent());
             if !consents {
                 let detail = "this credential's method needs nobody's consent, and so no OAuth client";
                 return Err(wrong("/oauth_client", detail));

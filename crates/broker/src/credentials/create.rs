@@ -195,7 +195,7 @@ impl Broker {
         projects: &[ProjectId],
     ) -> Refused<Option<OAuthClient>> {
         let wrong = |pointer: String, detail: &str| Problem::invalid(vec![FieldError::new(pointer, detail)]);
-        if !method.scheme.ty.needs_consent() {
+        if !method.needs_consent() {
             if new.oauth_client.is_some() {
                 let detail = "this method needs nobody's consent, and so no OAuth client; leave it out";
                 return Err(wrong("/oauth_client".into(), detail).into());
@@ -205,6 +205,13 @@ impl Broker {
                 return Err(wrong(format!("/token/{}", super::input::escape(environment)), detail).into());
             }
             return Ok(None);
+        }
+        let mut errors = Vec::new();
+        for (environment, brought) in &new.token {
+            brought.check_for(method, environment, &mut errors);
+        }
+        if !errors.is_empty() {
+            return Err(Problem::invalid(errors).into());
         }
         let Some(named) = new.oauth_client.as_deref() else {
             if method.scheme.ty == SchemeType::Oauth2DeviceCode {

@@ -13,8 +13,8 @@ use rcgen::{CertificateParams, DistinguishedName, DnType, KeyPair, KeyUsagePurpo
 use serde_json::{Map, Value};
 use time::OffsetDateTime;
 
-use super::input::{Verify, escape};
 use super::access::owned;
+use super::input::{Verify, escape};
 use crate::actor::Actor;
 use crate::audit::Event;
 use crate::permissions::Operation;
@@ -31,7 +31,7 @@ const LONGEST_NAME: usize = 64;
 
 /// What can be made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Kind {
+pub(crate) enum Kind {
     Rsa2048,
     Rsa4096,
     Ec256,
@@ -51,7 +51,7 @@ impl Kind {
 }
 
 /// The private key (PKCS#8) and its certificate, as one PEM text.
-fn make(kind: Kind, name: &str, now: Timestamp) -> Result<SecretString, rcgen::Error> {
+pub(crate) fn make(kind: Kind, name: &str, now: Timestamp) -> Result<SecretString, rcgen::Error> {
     let key = match kind {
         Kind::Rsa2048 => KeyPair::generate_rsa_for(&rcgen::PKCS_RSA_SHA256, RsaKeySize::_2048),
         Kind::Rsa4096 => KeyPair::generate_rsa_for(&rcgen::PKCS_RSA_SHA256, RsaKeySize::_4096),
@@ -74,7 +74,7 @@ fn make(kind: Kind, name: &str, now: Timestamp) -> Result<SecretString, rcgen::E
 }
 
 /// The certificates that stand in a PEM text, and nothing else of it.
-fn certificates(text: &str) -> String {
+pub(crate) fn certificates(text: &str) -> String {
     const BEGIN: &str = "-----BEGIN CERTIFICATE-----";
     const END: &str = "-----END CERTIFICATE-----";
     let mut found = String::new();

@@ -131,8 +131,7 @@ impl Broker {
 
     /// Takes a scheduled deletion back, with the shares and grants that were not withdrawn meanwhile.
     pub async fn restore_credential(&self, actor: &Actor, id: &str, if_match: Option<i64>) -> Refused<View> {
-        let (tx, mut row, shares) =
-            self.write_own(actor, id, Operation::CredentialDelete, if_match).await?;
+        let (tx, mut row, shares) = self.write_own(actor, id, Operation::CredentialDelete, if_match).await?;
         // By then its tokens may have been given back to the provider already.
         if row.deletes_at.is_some_and(|at| at <= self.now()) {
             return Err(Problem::new(
@@ -175,8 +174,7 @@ impl Broker {
 
     /// A project's admin ends the project's use of a credential. The owner can share it anew.
     pub async fn withdraw_share(&self, actor: &Actor, project: &str, named: &str) -> Refused<()> {
-        let (mut tx, share, row) =
-            self.write_share(actor, project, named, Operation::ShareWithdraw).await?;
+        let (mut tx, share, row) = self.write_share(actor, project, named, Operation::ShareWithdraw).await?;
         shares::remove(&mut tx, &share).await.map_err(refusals::store)?;
         let event = shared(&row, &share.project_id).detail("withdrawn", true);
         self.record(&mut tx, actor, event.detail("slug", share.slug.as_str())).await?;

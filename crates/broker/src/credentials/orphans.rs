@@ -69,12 +69,7 @@ async fn everybody(tx: &mut impl Tx, shares: &[ShareWithGrants]) -> Refused<Vec<
 
 impl Broker {
     /// What a person whose account is not active owns.
-    pub async fn left_behind(
-        &self,
-        actor: &Actor,
-        user: &str,
-        paging: &Paging,
-    ) -> Refused<Page<LeftBehind>> {
+    pub async fn left_behind(&self, actor: &Actor, user: &str, paging: &Paging) -> Refused<Page<LeftBehind>> {
         actor.may(Operation::UsersLook)?;
         let unknown = || refusals::not_found("There is no such person.");
         let id: UserId = user.parse().map_err(|_| unknown())?;
@@ -113,9 +108,12 @@ impl Broker {
             (row, shares, to)
         };
         if shares.is_empty() {
-            return Err(Problem::new(Code::Conflict, "No project uses this credential, so there is nobody who could go on with it.")
-                .hint("It is of no use to anybody any more. Whoever needs it makes one of their own.")
-                .into());
+            return Err(Problem::new(
+                Code::Conflict,
+                "No project uses this credential, so there is nobody who could go on with it.",
+            )
+            .hint("It is of no use to anybody any more. Whoever needs it makes one of their own.")
+            .into());
         }
         let now = self.now();
         let before = row.owner.clone();

@@ -67,8 +67,7 @@ impl Broker {
         let mut tx = self.parts.store.begin_read().await.map_err(refusals::store)?;
         let page = match &wanted.project {
             Some(name) => {
-                let member =
-                    access::member(&mut tx, actor, name, Operation::ProjectCredentialsList).await?;
+                let member = access::member(&mut tx, actor, name, Operation::ProjectCredentialsList).await?;
                 let id = &member.project.id;
                 filter.connector =
                     self.uid_of(&mut tx, std::slice::from_ref(id), wanted.connector.as_deref()).await?;
@@ -124,7 +123,7 @@ impl Broker {
         }
         let member = access::member(tx, actor, named, Operation::ProjectCredentialsList).await?;
         let edits = role_may(Some(member.role), Operation::CredentialChange);
-        Ok(edits.then(|| Principal::Project(member.project.id)))
+        Ok(edits.then_some(Principal::Project(member.project.id)))
     }
 
     /// The uid that a person means; what is no connector matches nothing.

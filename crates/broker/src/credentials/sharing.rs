@@ -287,8 +287,10 @@ impl Broker {
         let keychain = keychains::in_project(tx, project, &placed.slug).await.map_err(refusals::store)?;
         if keychain.is_some() {
             let free = free_slug(tx, project, &placed.slug).await?;
-            let detail =
-                format!("The project {} has a keychain with the slug `{}`.", placed.project.slug, placed.slug);
+            let detail = format!(
+                "The project {} has a keychain with the slug `{}`.",
+                placed.project.slug, placed.slug
+            );
             return Err(suggest(Problem::new(Code::SlugTaken, detail), free));
         }
         check_claim(tx, placed, NameKind::Slug, &placed.slug, credential).await?;

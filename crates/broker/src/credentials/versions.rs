@@ -6,9 +6,9 @@ use latchstring_store::credentials::CredentialRow;
 use latchstring_store::values::{self, VersionRow};
 use latchstring_store::{Tx, users};
 
+use super::access::owned;
 use super::change::Edit;
 use super::input::{CredentialChange, Verify};
-use super::access::owned;
 use super::view::View;
 use crate::actor::Actor;
 use crate::permissions::Operation;

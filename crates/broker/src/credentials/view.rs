@@ -7,13 +7,13 @@ use latchstring_model::entity::{Principal, Status};
 use latchstring_model::id::{CredentialId, ProjectId};
 use latchstring_model::problem::Refused;
 use latchstring_model::{Code, Timestamp};
+use latchstring_store::Tx;
 use latchstring_store::consents::{ConsentRow, State};
 use latchstring_store::credentials::CredentialRow;
-use latchstring_store::shares::ShareWithGrants;
 use latchstring_store::heads::{self, Head, TokenHead, ValuesHead};
+use latchstring_store::shares::ShareWithGrants;
 use latchstring_store::tokens::TokenState;
 use latchstring_store::values::{self, ValuesRow};
-use latchstring_store::Tx;
 use serde_json::{Map, Value};
 
 use crate::road::authorise;
@@ -28,12 +28,16 @@ pub struct View {
     pub connector_uid: String,
     pub auth_method: String,
     pub oauth_client: Option<String>,
+    /// Of the connector as its owner approved it.
+    pub digest: String,
     pub owner: Principal,
     pub owner_email: Option<String>,
     /// Of the project that owns it.
     pub owner_slug: Option<String>,
     /// The owner's account is active. Without them nobody can use it.
     pub owner_active: bool,
+    /// Seen by its owner: alone, or as an owner or admin of the project that owns it.
+    pub owned: bool,
     pub note: Option<String>,
     pub acts_as: Option<String>,
     pub disabled: bool,
@@ -211,16 +215,16 @@ fn environment_view(
         secret_fields: values.secret_fields.clone(),
         withheld_fields: values.withheld.clone(),
         certificate_ends_at: values.certificate_ends_at,
-        token: token
-            .filter(|token| token.state != TokenState::Empty || token.last_error.is_some())
-            .map(|token| TokenView {
+        token: token.filter(|token| token.state != TokenState::Empty || token.last_error.is_some()).map(
+            |token| TokenView {
                 expires_at: token.expires_at,
                 obtained_at: token.obtained_at,
                 grant_expires_at: token.grant_expires_at,
                 last_error: token.last_error.clone(),
                 failures: token.failures,
                 retry_at: token.retry_at,
-            }),
+            },
+        ),
         account: values.standing.account.clone(),
         scopes: values.standing.scopes.clone(),
         destinations: match sight {
@@ -298,12 +302,14 @@ impl Broker {
             shares: shown.into_iter().map(|share| share_view(head, share, sees_origins)).collect(),
             environments,
             connector,
+            digest: row.digest,
             connector_uid: row.connector,
             auth_method: row.auth_method,
             owner: row.owner,
             owner_email: head.owner_email.clone(),
             owner_slug: head.owner_slug.clone(),
             owner_active: head.owner_active,
+            owned: matches!(sight, Sight::Owner { .. }),
             note: row.note,
             acts_as: row.acts_as,
             disabled: row.disabled,

@@ -6,9 +6,9 @@ use latchstring_model::entity::Principal;
 use latchstring_model::id::{ProjectId, UserId};
 use latchstring_model::problem::Refused;
 use latchstring_model::{Code, Problem};
-use latchstring_store::credentials::{self, CredentialFilter};
+use latchstring_store::credentials;
 use latchstring_store::oauth_clients::{self, Offered};
-use latchstring_store::{Paging, Tx, connectors, users};
+use latchstring_store::{Tx, connectors, users};
 
 use super::{Connector, ConsentOffer};
 use crate::actor::Actor;
@@ -27,21 +27,8 @@ pub(super) fn no_such_connector() -> Box<Problem> {
 /// How many credentials of each connector a person owns.
 async fn counts_of_person(tx: &mut impl Tx, person: &UserId) -> Refused<HashMap<String, i64>> {
     let owner = Principal::User(person.clone());
-    let mut counts = HashMap::new();
-    let mut cursor = None;
-    loop {
-        let paging = Paging::new(cursor, Some(Paging::MAX_LIMIT));
-        let page = credentials::list_of_owner(tx, &owner, &CredentialFilter::default(), &paging)
-            .await
-            .map_err(refusals::store)?;
-        for row in page.items {
-            *counts.entry(row.connector).or_default() += 1;
-        }
-        match page.next_cursor {
-            Some(next) => cursor = Some(next),
-            None => return Ok(counts),
-        }
-    }
+    let counts = credentials::count_per_connector_of_owner(tx, &owner).await.map_err(refusals::store)?;
+    Ok(counts.into_iter().collect())
 }
 
 async fn counts(
@@ -91,7 +78,9 @@ impl Broker {
         let person = actor.may(Operation::ConnectorsLook)?.id.clone();
         let mut tx = self.parts.store.begin_read().await.map_err(refusals::store)?;
         let project = match project {
-            Some(named) => Some(access::member(&mut tx, actor, named, Operation::ProjectConnectorsLook).await?.project.id),
+            Some(named) => Some(
+                access::member(&mut tx, actor, named, Operation::ProjectConnectorsLook).await?.project.id,
+            ),
             None => None,
         };
         let mut all: Vec<Connector> = self.catalog.all_builtin().iter().map(Connector::builtin).collect();
@@ -124,7 +113,9 @@ impl Broker {
         let person = actor.may(Operation::ConnectorsLook)?.id.clone();
         let mut tx = self.parts.store.begin_read().await.map_err(refusals::store)?;
         let project = match project {
-            Some(named) => Some(access::member(&mut tx, actor, named, Operation::ProjectConnectorsLook).await?.project.id),
+            Some(named) => Some(
+                access::member(&mut tx, actor, named, Operation::ProjectConnectorsLook).await?.project.id,
+            ),
             None => None,
         };
         let mut found = match (self.catalog.builtin(id), &project) {

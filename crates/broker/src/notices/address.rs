@@ -81,7 +81,9 @@ async fn admins(tx: &mut impl Tx, project: &ProjectId) -> Result<Vec<UserId>, St
     let mut cursor = None;
     loop {
         let page = members::list(tx, project, &Paging::new(cursor, Some(Paging::MAX_LIMIT))).await?;
-        let may = page.items.iter().filter(|member| member.active && access::role_may(Some(member.role), Operation::CredentialChange));
+        let may = page.items.iter().filter(|member| {
+            member.active && access::role_may(Some(member.role), Operation::CredentialChange)
+        });
         found.extend(may.map(|member| member.user_id.clone()));
         cursor = page.next_cursor;
         if cursor.is_none() {

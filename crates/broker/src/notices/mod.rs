@@ -15,13 +15,15 @@ mod inbox;
 pub mod mail;
 pub mod webhook;
 
-use latchstring_model::id::{NoticeId, UserId};
+use latchstring_model::entity::Status;
+use latchstring_model::id::{CredentialId, NoticeId, UserId};
 use latchstring_model::problem::Refused;
 use latchstring_model::{Entropy, Timestamp};
 use latchstring_store::credentials::{self, CredentialRow};
 use latchstring_store::notices::{self, NoticeRow};
+use latchstring_store::oauth_clients::OAuthClientRow;
 use latchstring_store::tokens::{self, TokenKey};
-use latchstring_store::{StoreError, WriteTx};
+use latchstring_store::{StoreError, WriteTx, values};
 use serde_json::{Map, Value, json};
 
 use crate::jobs::supervisor::Again;
@@ -167,6 +169,40 @@ impl Broker {
             more: more([("status", "needs_reconnect".into()), ("reason", reason.into())]),
         };
         tell(tx, now, &*self.parts.entropy, telling).await
+    }
+
+    /// A superuser has changed an OAuth client so that what was connected through it is over: told to each owner, in the
+    /// transaction of the change and before it marks them. `reason` is what the credential says then.
+    pub(crate) async fn tell_client_changed(
+        &self,
+        tx: &mut WriteTx,
+        client: &OAuthClientRow,
+        credential: &CredentialId,
+        reason: &str,
+    ) -> Result<(), StoreError> {
+        let Some(row) = credentials::for_upkeep(tx, credential).await? else { return Ok(()) };
+        if row.disabled || row.deletes_at.is_some() {
+            return Ok(());
+        }
+        let now = self.now();
+        for values in values::list(tx, &row).await? {
+            // What was not connected has lost nothing.
+            if matches!(values.standing.status, Status::NeedsAuthorization | Status::NeedsReconnect) {
+                continue;
+            }
+            let telling = Telling {
+                event: NEEDS_RECONNECT,
+                sameness: format!(
+                    "{NEEDS_RECONNECT}/{}/{}/{}/{}",
+                    row.id, values.environment, client.id, client.version
+                ),
+                credential: &row,
+                environment: Some(&values.environment),
+                more: more([("status", "needs_reconnect".into()), ("reason", reason.into())]),
+            };
+            tell(tx, now, &*self.parts.entropy, telling).await?;
+        }
+        Ok(())
     }
 
     /// A check found for the second time that the API refuses the credential, in the transaction that says so.

@@ -40,6 +40,9 @@ fn changed(input: &ClientInput) -> Vec<&'static str> {
         ("client_secret", input.client_secret.is_some()),
         ("client_auth", input.client_auth.is_some()),
         ("private_key", input.private_key.is_some() || input.generate_key.is_some()),
+        ("certificate", input.certificate.is_some()),
+        ("dpop", input.dpop.is_some()),
+        ("resource", input.resource.is_some()),
         ("key_algorithm", input.key_algorithm.is_some()),
         ("key_id", input.key_id.is_some()),
         ("issuer", input.issuer.is_some()),
@@ -174,8 +177,13 @@ impl Broker {
         rows::replace_projects(&mut tx, &row.id, &project_ids).await.map_err(refusals::store)?;
         self.still_serves(&mut tx, &old_row, &row).await?;
         let ended = if ends {
-            let reason = "The OAuth client was changed: its provider is asked at another place, or under another \
-                          client id. Connect again.";
+            let reason = "The OAuth client was changed: its provider is asked at another place, under another client \
+                          id, or for tokens of another kind. Connect again.";
+            for credential in rows::granted(&mut tx, &row.id).await.map_err(refusals::store)? {
+                self.tell_client_changed(&mut tx, &row, &credential, reason)
+                    .await
+                    .map_err(refusals::store)?;
+            }
             bound::end_grants(&mut tx, &row, reason, now).await?
         } else {
             Vec::new()

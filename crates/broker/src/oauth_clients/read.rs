@@ -50,11 +50,16 @@ pub struct ClientView {
 pub struct Whole {
     pub client_id: Option<String>,
     pub client_auth: String,
-    /// `client_secret`, `private_key`, where they are set.
+    /// `client_secret`, `private_key`, `dpop_key`, where they are set.
     pub secret_fields: Vec<String>,
     pub key_algorithm: Option<String>,
     pub key_id: Option<String>,
     pub public_key: Option<Value>,
+    /// PEM.
+    pub certificate: Option<String>,
+    /// Thumbprint of the key that tokens are bound to.
+    pub dpop_jkt: Option<String>,
+    pub resource: Vec<String>,
     pub issuer: Option<String>,
     /// The provider announces that callbacks carry `iss`.
     pub issuer_in_callback: bool,
@@ -148,6 +153,9 @@ impl Broker {
             key_algorithm: row.key_algorithm.clone(),
             key_id: row.key_id.clone(),
             public_key: row.public_key.clone(),
+            certificate: row.certificate.clone(),
+            dpop_jkt: row.dpop_jkt.clone(),
+            resource: row.resource.clone(),
             issuer: row.issuer.clone(),
             issuer_in_callback: row.issuer_in_callback,
             endpoints: endpoints::shown(found, &row.endpoints),
@@ -201,7 +209,9 @@ impl Broker {
                 let found = projects::by_slug_or_id(&mut tx, named).await.map_err(refusals::store)?;
                 Some(found.ok_or_else(access::unknown)?.id)
             }
-            Some(named) => Some(access::member(&mut tx, actor, named, Operation::ProjectClientsLook).await?.project.id),
+            Some(named) => {
+                Some(access::member(&mut tx, actor, named, Operation::ProjectClientsLook).await?.project.id)
+            }
         };
         let page = match &project {
             Some(project) => rows::list(&mut tx, Some(project), paging).await,

@@ -138,7 +138,8 @@ impl Broker {
             Problem::new(Code::NotFound, "Nobody with that e-mail address has an active account here.")
                 .hint("A superuser can make the account or send an invitation (POST /api/v1/invites); then add the person.")
         })?;
-        let (mut tx, found) = self.write_in_project(actor, project, Operation::MemberSet, &[user.id.as_str()]).await?;
+        let (mut tx, found) =
+            self.write_in_project(actor, project, Operation::MemberSet, &[user.id.as_str()]).await?;
         let id = &found.project.id;
         let now = self.now();
         let before = store::role(&mut tx, id, &user.id).await.map_err(refusals::store)?;

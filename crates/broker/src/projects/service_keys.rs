@@ -236,8 +236,7 @@ impl Broker {
         project: &str,
         new: NewServiceKey,
     ) -> Refused<MadeServiceKey> {
-        let (mut tx, found) =
-            self.write_in_project(actor, project, Operation::ServiceKeyCreate, &[]).await?;
+        let (mut tx, found) = self.write_in_project(actor, project, Operation::ServiceKeyCreate, &[]).await?;
         let made = self.insert_service_key(&mut tx, actor, &found.project.id, new).await?;
         tx.commit().await.map_err(refusals::store)?;
         Ok(made)

@@ -403,6 +403,9 @@ fn null_is_default<'de, D: serde::Deserializer<'de>, T: Default + Deserialize<'d
 pub struct BringToken {
     #[schema(value_type = Option<String>, format = Password, write_only)]
     access_token: Option<Secret>,
+    /// Of OAuth 1.0a, beside the access token.
+    #[schema(value_type = Option<String>, format = Password, write_only)]
+    token_secret: Option<Secret>,
     /// Used at once where there is no living access token; with providers that rotate, it is spent then.
     #[schema(value_type = Option<String>, format = Password, write_only)]
     refresh_token: Option<Secret>,
@@ -412,6 +415,9 @@ pub struct BringToken {
     expires_at: Option<Time>,
     /// The same as seconds from now; `expires_at` wins.
     expires_in: Option<u32>,
+    /// When the grant itself (the refresh token) ends, where you know it: its owner is warned ahead. Without it the
+    /// connector's time counts from now, which is later than the truth.
+    grant_expires_at: Option<Time>,
     /// What was granted, with blanks between.
     scope: Option<String>,
     /// Further fields of the provider's answer that the connector's addresses read, such as `instance_url`.
@@ -425,9 +431,11 @@ impl BringToken {
         let expires_in = self.expires_in.map(|secs| now.plus_secs(i64::from(secs)));
         BroughtGrant {
             access_token: self.access_token.map(|secret| secret.0),
+            token_secret: self.token_secret.map(|secret| secret.0),
             refresh_token: self.refresh_token.map(|secret| secret.0),
             token_type: self.token_type,
             expires_at: self.expires_at.map(|Time(at)| at).or(expires_in),
+            grant_expires_at: self.grant_expires_at.map(|Time(at)| at),
             scopes: self.scope.map(|scope| scope.split_whitespace().map(str::to_owned).collect()),
             metadata: self.metadata,
         }

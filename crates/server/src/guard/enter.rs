@@ -14,7 +14,6 @@ use latchstring_model::id::ProjectId;
 use latchstring_model::{Code, Problem};
 
 use crate::App;
-use crate::api::actions;
 use crate::guard::origin::{self, From};
 use crate::problem::ApiError;
 
@@ -72,7 +71,7 @@ pub async fn layer(State(app): State<App>, request: Request, next: Next) -> Resp
 /// A change that somebody was not allowed to make is written down, where the project's people see it.
 async fn record(app: &App, actor: &Actor, method: &Method, path: &str, problem: &Problem) {
     let forbidden = matches!(problem.code, Code::Forbidden | Code::NotAllowed | Code::CrossOrigin);
-    let (true, Some(action)) = (forbidden, actions::of(method, path)) else { return };
+    let (true, Some(action)) = (forbidden, app.action_of(method, path)) else { return };
     let mut event = Event::new(action).outcome(Outcome::Refused).detail("code", problem.code.as_str());
     let project =
         problem.extra.get("project").and_then(|id| id.as_str()).and_then(|id| id.parse::<ProjectId>().ok());

@@ -385,9 +385,16 @@ impl Answer {
         self.headers.get(name).map_or("", |value| value.to_str().unwrap())
     }
 
-    /// `name=value` of the cookie that was set.
+    /// `name=value` of the session's cookie that was set, or else of the first.
     pub fn cookie(&self) -> String {
-        self.header(header::SET_COOKIE.as_str()).split(';').next().unwrap().to_owned()
+        let all: Vec<&str> = self
+            .headers
+            .get_all(header::SET_COOKIE)
+            .iter()
+            .map(|value| value.to_str().unwrap().split(';').next().unwrap())
+            .collect();
+        let session = all.iter().find(|pair| pair.contains("latchstring_session="));
+        (*session.unwrap_or(&all[0])).to_owned()
     }
 
     /// The refusal's code, which has to be a problem of RFC 9457.

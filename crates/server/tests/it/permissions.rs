@@ -276,7 +276,11 @@ fn asks(operation: Operation, place: &Place) -> Vec<Ask> {
     let base = format!("/api/v1/projects/{project}");
     match operation {
         Operation::OwnersManage => {
-            asks.push(ask("PUT", format!("{base}/members/extra@example.org"), Some(json!({"role": "owner"}))));
+            asks.push(ask(
+                "PUT",
+                format!("{base}/members/extra@example.org"),
+                Some(json!({"role": "owner"})),
+            ));
         }
         Operation::ProjectConnectorsLook => {
             asks.push(ask("GET", format!("/api/v1/connectors?project={project}"), None));

@@ -103,7 +103,7 @@ both! {
     async fn refused_calls_are_recorded_grouped_and_bounded(home) {
         let world = world(&home).await;
         let peer = |last| Peer { address: std::net::Ipv4Addr::new(192, 0, 2, last).into(), tls: false };
-        let ask = |key: &str| Ask { key: SecretString::new(key), project: None, environment: None, user: None, credential: "crm" };
+        let ask = |key: &str| Ask { key: CallerKey::Decoded(SecretString::new(key)), project: None, environment: None, user: None, external_id: None, credential: "crm" };
         let no_grant = Problem::new(Code::NoGrant, "no");
         let unknown = Problem::new(Code::Unauthenticated, "no");
         for _ in 0..3 {
