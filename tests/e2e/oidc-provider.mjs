@@ -45,6 +45,7 @@ const settings = {
   email: '', // everybody's, instead of one each
   withhold_refresh: false, // a consent brings no refresh token
   resource_delay_ms: 0, // before the resource answers
+  resources: [], // APIs that tokens may be asked for (RFC 8707); none: `resource` means nothing
   reject_scope: '', // scopes that the person unticks at the consent page
   lose_next: 0, // so many token requests are worked on and then answered by a closed connection
   ...given.settings,
@@ -147,7 +148,15 @@ function configuration() {
       },
       introspection: { enabled: true, allowedPolicy: () => true },
       revocation: { enabled: true, allowedPolicy: () => true },
-      resourceIndicators: { enabled: false },
+      resourceIndicators: {
+        enabled: (given.settings?.resources ?? []).length > 0,
+        defaultResource: () => undefined,
+        useGrantedResource: () => true,
+        getResourceServerInfo: (_ctx, resource) => {
+          if (!settings.resources.includes(resource)) throw new errors.InvalidTarget();
+          return { scope: 'read write', audience: resource, accessTokenFormat: 'opaque' };
+        },
+      },
       rpInitiatedLogout: { enabled: false },
     },
     findAccount: (_ctx, sub) => ({
@@ -326,7 +335,8 @@ async function resource(provider, req, res) {
     const shown = certificateOf(req);
     if (!shown || sha256(shown.raw) !== token['x5t#S256']) return json(res, 401, { error: 'another certificate' });
   }
-  return json(res, 200, { client_id: token.clientId, sub: token.accountId, scope: token.scope, bound });
+  const { clientId: client_id, accountId: sub, scope, aud } = token;
+  return json(res, 200, { client_id, sub, scope, bound, ...(aud && { aud }) });
 }
 
 async function interaction(provider, req, res) {
@@ -342,6 +352,7 @@ async function interaction(provider, req, res) {
   const unticked = settings.reject_scope.split(' ').filter(Boolean);
   const granted = (params.scope ?? '').split(' ').filter((scope) => !unticked.includes(scope));
   grant.addOIDCScope(granted.join(' '));
+  for (const resource of [params.resource ?? []].flat()) grant.addResourceScope(resource, granted.join(' '));
   if (unticked.length > 0) grant.rejectOIDCScope(unticked.join(' '));
   return provider.interactionFinished(req, res, { consent: { grantId: await grant.save() } });
 }

@@ -150,7 +150,8 @@ fn tests(root: &Path, plan: &Plan, report: &mut Report) {
         }
     }
     // Alone, they would find no program to test: with the workspace's tests it is built anyway.
-    let alone = plan.packages.as_ref().is_some_and(|named| named.iter().any(|name| name == "latchstring-e2e"));
+    let alone =
+        plan.packages.as_ref().is_some_and(|named| named.iter().any(|name| name == "latchstring-e2e"));
     if alone && let Err(why) = run::run(&mut program(root, plan.long)) {
         return report.check("the program", || Err(why));
     }

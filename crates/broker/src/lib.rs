@@ -12,6 +12,7 @@ pub mod freshness;
 mod health;
 pub mod jobs;
 mod key_making;
+pub mod keychains;
 pub mod keys;
 pub mod metrics;
 pub mod notices;
@@ -19,6 +20,7 @@ pub mod oauth_clients;
 pub mod operations;
 pub mod passwords;
 pub mod people;
+pub mod permissions;
 pub mod projects;
 mod refusals;
 pub mod road;
@@ -57,6 +59,10 @@ pub struct Settings {
     pub public_url: String,
     pub stale_limit: Duration,
     pub delete_after: Duration,
+    /// Versions whose values are kept, the current one among them.
+    pub keep_versions: i64,
+    /// How often stored values are checked again; `None`: only when somebody asks.
+    pub verify_every: Option<Duration>,
     pub background_refresh: bool,
     /// Without them nobody is told anything by mail.
     pub mail: Option<notices::mail::MailSettings>,
@@ -85,6 +91,7 @@ pub struct Broker {
     pub(crate) metrics: metrics::Metrics,
     pub(crate) turns: tokens::background::Turns,
     pub(crate) deliveries: notices::Turns,
+    pub(crate) checks: credentials::recheck::Turns,
 }
 
 impl Broker {
@@ -107,6 +114,7 @@ impl Broker {
             metrics,
             turns: tokens::background::Turns::default(),
             deliveries: notices::Turns::default(),
+            checks: credentials::recheck::Turns::default(),
         })
     }
 

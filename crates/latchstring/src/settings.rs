@@ -83,6 +83,10 @@ settings! {
     mail_from: "mail-from", "LATCHSTRING_MAIL_FROM";
     /// How long a deleted credential can be restored, such as 7d [default: 7d]
     delete_after: "delete-after", "LATCHSTRING_DELETE_AFTER";
+    /// How many versions of a credential's values can be gone back to, the current one among them [default: 10]
+    keep_versions: "keep-versions", "LATCHSTRING_KEEP_VERSIONS";
+    /// How often stored values are checked again, such as 24h, or off [default: 24h]
+    verify_every: "verify-every", "LATCHSTRING_VERIFY_EVERY";
     /// How long audit records are kept, such as 365d [default: for ever]
     audit_retention: "audit-retention", "LATCHSTRING_AUDIT_RETENTION";
     /// Where signed audit checkpoints go: a file, or stdout
@@ -150,6 +154,8 @@ pub struct Settings {
     pub log: String,
     pub log_json: bool,
     pub delete_after: Duration,
+    pub keep_versions: i64,
+    pub verify_every: Option<Duration>,
     pub journal_sync: JournalSync,
     pub upstream_timeout: Duration,
     pub upstream_idle_timeout: Duration,
@@ -212,6 +218,32 @@ fn lasting(value: Option<String>, default: &str, env: &str) -> Result<Duration, 
     let text = value.unwrap_or_else(|| default.to_owned());
     duration(&text)
         .ok_or_else(|| wrong(env, &text, "write a number with a unit, such as 60s, 15m, 12h or 7d"))
+}
+
+/// How many versions are kept: the current one always is.
+fn kept_versions(value: Option<String>) -> Result<i64, SettingError> {
+    let number: i64 = parsed(value, "10", "LATCHSTRING_KEEP_VERSIONS", "write a number from 1 to 1000")?;
+    if (1..=1000).contains(&number) {
+        Ok(number)
+    } else {
+        Err(wrong("LATCHSTRING_KEEP_VERSIONS", &number.to_string(), "write a number from 1 to 1000"))
+    }
+}
+
+/// Whatever is written, only a few are asked at the same time.
+const SHORTEST_INTERVAL: Duration = Duration::from_secs(1);
+
+/// `off`, or an interval.
+fn verify_every(value: Option<String>) -> Result<Option<Duration>, SettingError> {
+    if value.as_deref() == Some("off") {
+        return Ok(None);
+    }
+    let every = lasting(value.clone(), "24h", "LATCHSTRING_VERIFY_EVERY")?;
+    if every < SHORTEST_INTERVAL {
+        let text = value.unwrap_or_default();
+        return Err(wrong("LATCHSTRING_VERIFY_EVERY", &text, "write 1s or more, or off"));
+    }
+    Ok(Some(every))
 }
 
 /// A limit on waiting: with none at all nothing would ever be waited for.
@@ -399,6 +431,8 @@ impl Settings {
                 Some(text) => return Err(wrong("LATCHSTRING_LOG_FORMAT", text, "write text or json")),
             },
             delete_after: lasting(raw.delete_after, "7d", "LATCHSTRING_DELETE_AFTER")?,
+            keep_versions: kept_versions(raw.keep_versions)?,
+            verify_every: verify_every(raw.verify_every)?,
             journal_sync: match raw.journal_sync.as_deref() {
                 Some("always") => JournalSync::Always,
                 text => {
@@ -487,6 +521,7 @@ mod tests {
         assert_eq!(settings.root_key_file, Path::new("./latchstring-data/root.key"));
         assert_eq!(settings.stale_limit, Duration::from_secs(60));
         assert!(settings.background_refresh);
+        assert_eq!((settings.keep_versions, settings.verify_every), (10, Some(Duration::from_secs(86_400))));
         assert!((16..=MOST_CONNECTIONS).contains(&settings.max_connections));
     }
 
@@ -506,6 +541,8 @@ mod tests {
         for (change, want) in [
             ((|raw| raw.listen = Some("5282".into())) as fn(&mut Raw), "LATCHSTRING_LISTEN"),
             (|raw| raw.stale_limit = Some("60".into()), "LATCHSTRING_STALE_LIMIT"),
+            (|raw| raw.keep_versions = Some("0".into()), "LATCHSTRING_KEEP_VERSIONS"),
+            (|raw| raw.verify_every = Some("10ms".into()), "LATCHSTRING_VERIFY_EVERY"),
             (|raw| raw.background_refresh = Some("maybe".into()), "LATCHSTRING_BACKGROUND_REFRESH"),
             (|raw| raw.egress_allow = Some("10.0.0.0/99".into()), "LATCHSTRING_EGRESS_ALLOW"),
             (|raw| raw.trusted_proxies = Some("everyone".into()), "LATCHSTRING_TRUSTED_PROXIES"),

@@ -226,6 +226,8 @@ pub fn broker(
             public_url: settings.public_url.clone(),
             stale_limit: settings.stale_limit,
             delete_after: settings.delete_after,
+            keep_versions: settings.keep_versions,
+            verify_every: settings.verify_every,
             background_refresh: settings.background_refresh,
             mail: settings.mail()?,
             sandbox,

@@ -57,6 +57,9 @@ codes! {
     ConnectorInUse = "connector_in_use", 409, "The connector has credentials";
     CredentialDisabled = "credential_disabled", 409, "The credential is disabled";
     CredentialInUse = "credential_in_use", 409, "The credential is in use";
+    ValuesGranted = "values_granted", 409, "The values are granted to projects";
+    /// Of a keychain: neither a match nor a default, or a match that does not fit.
+    NoKeychainMatch = "no_keychain_match", 404, "The keychain has no credential for this";
     OAuthClientInUse = "oauth_client_in_use", 409, "The OAuth client is in use";
     /// A draft, or made for another connector than the credential's.
     OAuthClientUnusable = "oauth_client_unusable", 409, "The OAuth client cannot be used";

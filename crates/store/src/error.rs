@@ -18,6 +18,7 @@ pub enum Taken {
     Member,
     ConnectorId,
     ShareSlug,
+    KeychainSlug,
     ExternalId,
     /// The credential is shared with that project already.
     Share,
@@ -44,6 +45,7 @@ impl Taken {
         ("connectors.project_id, connectors.id", "connectors_project_id_id_key", Taken::ConnectorId),
         ("connectors.uid", "connectors_pkey", Taken::ConnectorId),
         ("shares.project_id, shares.slug", "shares_project_id_slug_key", Taken::ShareSlug),
+        ("keychains.project_id, keychains.slug", "keychains_project_id_slug_key", Taken::KeychainSlug),
         ("shares.project_id, shares.external_id", "shares_project_id_external_id_key", Taken::ExternalId),
         ("shares.credential_id, shares.project_id", "shares_credential_id_project_id_key", Taken::Share),
         ("grants.share_id, grants.environment_id", "grants_pkey", Taken::Grant),

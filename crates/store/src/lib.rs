@@ -20,16 +20,21 @@
 
 pub mod api_keys;
 pub mod audit;
+pub mod checks;
 pub mod connectors;
 pub mod consents;
+mod counting;
 pub mod credentials;
 pub mod data_keys;
 pub mod deliveries;
 pub mod dialect;
 pub mod environments;
 pub mod error;
+pub mod heads;
 pub mod idempotency;
+pub mod inbox;
 pub mod instance;
+pub mod keychains;
 pub mod members;
 mod migrate;
 pub mod notices;
@@ -44,11 +49,13 @@ pub mod sessions;
 pub mod shares;
 mod sql;
 pub mod tokens;
+pub mod transfers;
 pub mod tx;
 pub mod users;
 pub mod values;
 pub mod webhooks;
 
+pub use counting::counted;
 pub use dialect::Dialect;
 pub use error::{Result, StoreError, Taken};
 pub use page::{Page, Paging};

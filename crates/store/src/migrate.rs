@@ -43,6 +43,18 @@ const MIGRATIONS: &[Migration] = &[
         min_compatible: 1,
         text: include_str!("../migrations/0004_notifications.sql"),
     },
+    Migration {
+        number: 5,
+        name: "client_proofs",
+        min_compatible: 1,
+        text: include_str!("../migrations/0005_client_proofs.sql"),
+    },
+    Migration {
+        number: 8,
+        name: "ownership",
+        min_compatible: 1,
+        text: include_str!("../migrations/0008_ownership.sql"),
+    },
 ];
 
 const TABLE: &str = "CREATE TABLE IF NOT EXISTS migrations (

@@ -46,6 +46,7 @@ statements! {
     OWNS = "SELECT COUNT(*) FROM credentials WHERE owner_type = 'project' AND owner_id = $1";
     DELETE_GRANTS = "DELETE FROM grants WHERE share_id IN (SELECT id FROM shares WHERE project_id = $1)";
     DELETE_SHARES = "DELETE FROM shares WHERE project_id = $1";
+    DELETE_KEYCHAINS = "DELETE FROM keychains WHERE project_id = $1";
     DELETE_CLAIMED = "DELETE FROM claimed_names WHERE project_id = $1";
     DELETE_SECRETS = "DELETE FROM secrets WHERE environment_id IN (SELECT id FROM environments WHERE project_id = $1)";
     DELETE_KEYS = "DELETE FROM api_keys WHERE project_id = $1";
@@ -123,6 +124,7 @@ pub async fn delete(tx: &mut WriteTx, id: &ProjectId) -> Result<bool> {
     for statement in [
         &DELETE_GRANTS,
         &DELETE_SHARES,
+        &DELETE_KEYCHAINS,
         &DELETE_CLAIMED,
         &DELETE_SECRETS,
         &DELETE_KEYS,

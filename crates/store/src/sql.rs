@@ -8,8 +8,8 @@ use std::str::FromStr;
 use latchstring_model::Timestamp;
 use latchstring_model::entity::{Fact, KeyKind, KeyScope, Outcome, Role, Status};
 use latchstring_model::id::{
-    CallId, ConsentId, CredentialId, DataKeyId, DeliveryId, EnvironmentId, KeyId, NoticeId, OAuthClientId,
-    ProjectId, ServerId, SessionId, ShareId, UserId, WebhookId,
+    CallId, ConsentId, CredentialId, DataKeyId, DeliveryId, EnvironmentId, KeyId, KeychainId, NoticeId,
+    OAuthClientId, ProjectId, ServerId, SessionId, ShareId, TransferId, UserId, WebhookId,
 };
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -56,6 +56,7 @@ impl Statement {
     }
 
     pub(crate) fn on_connection<'a>(&self, dialect: Dialect, connection: &'a mut AnyConnection) -> Run<'a> {
+        crate::counting::note(self.name);
         Run {
             dialect,
             connection,
@@ -79,14 +80,18 @@ pub(crate) use statements;
 const MODULES: &[&[&Statement]] = &[
     crate::api_keys::ALL,
     crate::audit::ALL,
+    crate::checks::ALL,
     crate::connectors::ALL,
     crate::consents::ALL,
     crate::credentials::ALL,
     crate::data_keys::ALL,
     crate::deliveries::ALL,
     crate::environments::ALL,
+    crate::heads::ALL,
     crate::idempotency::ALL,
+    crate::inbox::ALL,
     crate::instance::ALL,
+    crate::keychains::ALL,
     crate::members::ALL,
     crate::migrate::ALL,
     crate::notices::ALL,
@@ -98,6 +103,7 @@ const MODULES: &[&[&Statement]] = &[
     crate::sessions::ALL,
     crate::shares::ALL,
     crate::tokens::ALL,
+    crate::transfers::ALL,
     crate::users::ALL,
     crate::values::ALL,
     crate::webhooks::ALL,
@@ -354,6 +360,8 @@ bind! {
     &WebhookId => String, v, v.as_str().to_owned();
     &NoticeId => String, v, v.as_str().to_owned();
     &DeliveryId => String, v, v.as_str().to_owned();
+    &TransferId => String, v, v.as_str().to_owned();
+    &KeychainId => String, v, v.as_str().to_owned();
 }
 
 /// A list or map, stored as JSON text.

@@ -69,7 +69,11 @@ impl Browser {
             ("goog:loggingPrefs".to_owned(), json!({"browser": "ALL"})),
         ];
         let client = runtime
-            .block_on(ClientBuilder::new(HttpConnector::new()).capabilities(capabilities.into_iter().collect()).connect(driver::url()))
+            .block_on(
+                ClientBuilder::new(HttpConnector::new())
+                    .capabilities(capabilities.into_iter().collect())
+                    .connect(driver::url()),
+            )
             .expect("the driver starts a browser");
         let browser = Self { client: Some(client), runtime, base: base.to_owned(), _place: place };
         browser.width(1600);
@@ -154,7 +158,8 @@ impl Browser {
     }
 
     pub fn js_with(&self, script: &str, arguments: Vec<Value>) -> Value {
-        self.wait_for(self.client().execute(script, arguments)).unwrap_or_else(|error| panic!("{script}: {error}"))
+        self.wait_for(self.client().execute(script, arguments))
+            .unwrap_or_else(|error| panic!("{script}: {error}"))
     }
 
     pub fn js_async(&self, script: &str) -> Value {
@@ -286,7 +291,8 @@ impl Browser {
     #[track_caller]
     pub fn press_near(&self, near: &str, words: &str) {
         let (near, text) = (literal(near), literal(words));
-        let part = format!("(//li | //tr | //section | //article | //form)[contains(normalize-space(.), {near})]");
+        let part =
+            format!("(//li | //tr | //section | //article | //form)[contains(normalize-space(.), {near})]");
         let element = self.find(
             &format!("a button {text} near {near}"),
             &format!("({part}//*[self::button or self::a or self::summary][starts-with(normalize-space(.), {text})])[last()]"),

@@ -19,7 +19,10 @@ impl Browser {
     /// Saves the page as `name.png`, if pictures are wanted.
     pub fn picture(&self, name: &str) {
         let Some(folder) = folder() else { return };
-        let height = self.js("return Math.max(document.documentElement.scrollHeight, innerHeight)").as_u64().unwrap_or(1000);
+        let height = self
+            .js("return Math.max(document.documentElement.scrollHeight, innerHeight)")
+            .as_u64()
+            .unwrap_or(1000);
         let width = self.js("return innerWidth").as_u64().unwrap_or(1600);
         let clip = json!({"x": 0, "y": 0, "width": width, "height": height.min(8000), "scale": 1});
         let taken = self.devtools(

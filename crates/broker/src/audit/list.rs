@@ -11,6 +11,7 @@ use serde_json::{Map, Value};
 
 use super::body::{self, Known};
 use crate::actor::Actor;
+use crate::permissions::Operation;
 use crate::projects::access;
 use crate::{Broker, refusals};
 
@@ -65,6 +66,8 @@ pub struct ItemCall {
     pub duration_ms: Option<u64>,
     /// Latchstring's own error code, when the call failed because of that.
     pub code: Option<String>,
+    /// Whom the other side takes for who did it, as the credential's owner had noted it then.
+    pub acts_as: Option<String>,
 }
 
 impl Item {
@@ -82,6 +85,7 @@ impl Item {
                     status: None,
                     duration_ms: None,
                     code: None,
+                    acts_as: intent.acts_as.map(|name| name.into_owned()),
                 });
             }
             Known::Event(event) => {
@@ -131,7 +135,7 @@ impl Broker {
         paging: &Paging,
     ) -> Refused<Page<Item>> {
         let mut tx = self.parts.store.begin_read().await.map_err(refusals::store)?;
-        let project = access::look(&mut tx, actor, project).await?.project.id;
+        let project = access::member(&mut tx, actor, project, Operation::AuditLook).await?.project.id;
         let credential = match &filter.credential {
             None => None,
             Some(named) => {

@@ -216,7 +216,7 @@ impl Broker {
                 By::Nobody
             } else {
                 By::Key {
-                    secret: ask.key.clone(),
+                    secret: ask.key.expose().into(),
                     project: ask.project.map(cut),
                     environment: ask.environment.map(cut),
                 }

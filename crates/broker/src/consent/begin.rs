@@ -7,11 +7,11 @@ use latchstring_model::address::Address;
 use latchstring_model::id::ConsentId;
 use latchstring_model::problem::Refused;
 use latchstring_model::{Code, FieldError, Problem, Timestamp};
-use latchstring_schemes::oauth2::{Grant, OAuthError};
+use latchstring_schemes::oauth2::{DeviceCode, Grant, OAuthError};
 use latchstring_store::consents::{self, ConsentRow, Kind, State};
 use latchstring_store::scopes;
 
-use super::ground::Ready;
+use super::ground::{Ready, Way};
 use super::{Begun, LIFE};
 use crate::actor::Actor;
 use crate::credentials::check::Checked;
@@ -129,10 +129,13 @@ impl Broker {
     pub async fn consent_offer(&self, actor: &Actor, id: &str, environment: &str) -> Refused<Offer> {
         let checked = self.consent_ground(actor, id, environment).await?;
         let ready = self.consent_ready(actor, &checked)?;
-        let (at, device) = match &ready.grant {
-            Grant::AuthorizationCode(grant) => (grant.authorize_url.origin.host.clone(), false),
-            Grant::DeviceCode(grant) => (grant.device_endpoint.url.origin.host.clone(), true),
-            _ => (String::new(), false),
+        let (at, device) = match &ready.way {
+            Way::OAuth1(legs) => (legs.authorize_url.origin.host.clone(), false),
+            Way::OAuth2(grant) => match &**grant {
+                Grant::AuthorizationCode(grant) => (grant.authorize_url.origin.host.clone(), false),
+                Grant::DeviceCode(grant) => (grant.device_endpoint.url.origin.host.clone(), true),
+                _ => (String::new(), false),
+            },
         };
         Ok(Offer {
             mandatory: ready.consent.mandatory.clone(),
@@ -159,9 +162,7 @@ impl Broker {
         let checked = self.consent_ground(actor, id, &asked.environment).await?;
         let mut ready = self.consent_ready(actor, &checked)?;
         let scopes = wanted(&ready, checked.values.standing.scopes.as_deref(), asked.scopes.as_deref())?;
-        if let Some(scope) = ready.grant.consent_scope() {
-            scope.scopes.clone_from(&scopes);
-        }
+        ready.ask_for(&scopes);
         let now = self.now();
         let client = checked.client.as_deref();
         let mut row = ConsentRow {
@@ -185,8 +186,10 @@ impl Broker {
             created_at: now,
             expires_at: now.plus_millis(LIFE),
         };
-        if matches!(ready.grant, Grant::DeviceCode(_)) {
-            return self.begin_device(actor, &checked, &ready, row).await;
+        if let Way::OAuth2(grant) = &ready.way
+            && let Grant::DeviceCode(grant) = &**grant
+        {
+            return self.begin_device(actor, &checked, &ready, grant, row).await;
         }
         row.kind = Kind::Browser;
         let token = random::new_token(&*self.parts.entropy);
@@ -204,11 +207,9 @@ impl Broker {
         actor: &Actor,
         checked: &Checked,
         ready: &Ready,
+        grant: &DeviceCode,
         mut row: ConsentRow,
     ) -> Refused<Begun> {
-        let Grant::DeviceCode(grant) = &ready.grant else {
-            return Err(refusals::internal(&"a device flow without a device grant"));
-        };
         let secrets = ready.secrets();
         let now = self.now();
         let request =

@@ -1,4 +1,4 @@
-//! The browser comes back. In this order: the flow that `state` names, the client whose redirect URI this is, the
+//! The browser comes back. In this order: the flow that `state` (or the temporary token) names, the client whose redirect URI this is, the
 //! person in whose session the browser is, the browser itself by the flow's cookie, the ten minutes. What fails
 //! one of these uses nothing up. Then the flow is taken by one of all who bring it, and only that one looks at
 //! what the provider said and exchanges the code. From there on it is a task of its own: a browser that hangs up
@@ -13,6 +13,7 @@ use latchstring_journal::Purpose;
 use latchstring_model::entity::Outcome;
 use latchstring_model::problem::Refused;
 use latchstring_model::{Code, OpenTicket, Problem, SecretString, Timestamp};
+use latchstring_schemes::oauth1::callback_token;
 use latchstring_schemes::oauth2::{
     Callback, CallbackRefused, Grant, PkceVerifier, callback_state, read_callback,
 };
@@ -20,6 +21,8 @@ use latchstring_store::consents::{self, ConsentRow, State};
 
 use super::begin::{refused, unanswered};
 use super::finish::Connected;
+use super::ground::Way;
+use super::oauth1;
 use super::start::{cookie_name, elsewhere, expired, unknown};
 use crate::actor::Actor;
 use crate::audit::Event;
@@ -131,7 +134,14 @@ impl Door {
         headers: &HeaderMap,
     ) -> Refused<(ConsentRow, SecretString)> {
         let broker = &self.broker;
-        let state = callback_state(query).ok_or_else(unknown)?;
+        let state = match callback_state(query) {
+            Some(state) => state,
+            // OAuth 1.0a has no `state`: the temporary credentials say whose answer it is.
+            None => {
+                let token = callback_token(query).ok_or_else(unknown)?;
+                oauth1::known_by(&client.parse().map_err(|_| unknown())?, &token)
+            }
+        };
         let mut reader = broker.parts.store.read().await.map_err(refusals::store)?;
         let row =
             consents::by_state(&mut reader, &random::hash(state.expose())).await.map_err(refusals::store)?;
@@ -188,10 +198,19 @@ impl Broker {
     ) -> Refused<Connected> {
         let checked = self.ground_of(actor, row).await?;
         let ready = self.consent_ready(actor, &checked)?;
+        let grant = match &ready.way {
+            Way::OAuth1(scheme) => {
+                let set = self.exchange_verifier(actor, row, (&checked, &ready), scheme, query).await?;
+                return self.finish(actor, row, &checked, &ready, set).await;
+            }
+            Way::OAuth2(grant) => match &**grant {
+                Grant::AuthorizationCode(grant) => grant,
+                _ => return Err(unknown()),
+            },
+        };
         let issuer = ready.consent.issuer.as_deref();
         let Callback { code, params } =
             read_callback(query, state, issuer, ready.consent.issuer_required).map_err(said)?;
-        let Grant::AuthorizationCode(grant) = &ready.grant else { return Err(unknown()) };
         let verifier = PkceVerifier::restore(self.open_consent(row).await?);
         let sent_at: Timestamp = self.now();
         let mut secrets = ready.secrets();
@@ -219,7 +238,7 @@ impl Broker {
         let mut set = grant.read_code_answer(&answer, sent_at).map_err(|error| {
             let mut problem = refused(error, &secrets);
             let text = String::from_utf8_lossy(&answer.body);
-            if let Some(explained) = checked.definition.explain(Some(&checked.method), answer.status, &text) {
+            if let Some(explained) = checked.definition.explain_words(Some(&checked.method), &text) {
                 problem.hint = Some(explained.into());
             }
             // A code that was refused is no grant that has died.

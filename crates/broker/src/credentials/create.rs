@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use latchstring_connectors::{AuthMethod, Definition, OAuthClient, SchemeType, Values};
-use latchstring_model::entity::{Principal, Role};
+use latchstring_model::entity::Principal;
 use latchstring_model::id::{CredentialId, ProjectId};
 use latchstring_model::problem::Refused;
 use latchstring_model::{Code, FieldError, Problem};
@@ -21,6 +21,7 @@ use super::view::{Sight, View};
 use crate::actor::Actor;
 use crate::audit::Event;
 use crate::catalog::Found;
+use crate::permissions::Operation;
 use crate::{Broker, refusals};
 
 fn unknown_connector(named: &str, nearest: Option<&str>) -> Box<Problem> {
@@ -49,7 +50,7 @@ impl Broker {
     }
 
     pub async fn create_credential(self: &Arc<Self>, actor: &Actor, mut new: NewCredential) -> Refused<View> {
-        let person = actor.manager()?.clone();
+        let person = actor.may(Operation::CredentialCreate)?.clone();
         let errors = new.check();
         if !errors.is_empty() {
             return Err(Problem::invalid(errors).into());
@@ -89,6 +90,7 @@ impl Broker {
 
         let attempt = Attempt {
             actor,
+            person: Some(&person),
             id: &id,
             definition: &found.definition,
             method: &method,
@@ -106,7 +108,14 @@ impl Broker {
             }
             .map_err(save::nothing_saved)?;
             let secret_fields = save::secret_fields(&method, &values, &[]);
-            ready.push(Ready { environment, values, version: 1, secret_fields, outcome });
+            ready.push(Ready {
+                environment,
+                values,
+                version: 1,
+                secret_fields,
+                withheld: Vec::new(),
+                outcome,
+            });
         }
 
         let now = self.now();
@@ -186,7 +195,7 @@ impl Broker {
         projects: &[ProjectId],
     ) -> Refused<Option<OAuthClient>> {
         let wrong = |pointer: String, detail: &str| Problem::invalid(vec![FieldError::new(pointer, detail)]);
-        if !method.scheme.ty.needs_consent() {
+        if !method.needs_consent() {
             if new.oauth_client.is_some() {
                 let detail = "this method needs nobody's consent, and so no OAuth client; leave it out";
                 return Err(wrong("/oauth_client".into(), detail).into());
@@ -196,6 +205,13 @@ impl Broker {
                 return Err(wrong(format!("/token/{}", super::input::escape(environment)), detail).into());
             }
             return Ok(None);
+        }
+        let mut errors = Vec::new();
+        for (environment, brought) in &new.token {
+            brought.check_for(method, environment, &mut errors);
+        }
+        if !errors.is_empty() {
+            return Err(Problem::invalid(errors).into());
         }
         let Some(named) = new.oauth_client.as_deref() else {
             if method.scheme.ty == SchemeType::Oauth2DeviceCode {
@@ -219,9 +235,10 @@ impl Broker {
         project: Option<&str>,
     ) -> Refused<Principal> {
         match project {
-            None => Ok(Principal::User(actor.manager()?.id.clone())),
+            None => Ok(Principal::User(actor.may(Operation::CredentialCreate)?.id.clone())),
             Some(name) => {
-                let member = crate::projects::access::member(tx, actor, name, Role::Admin).await?;
+                let member =
+                    crate::projects::access::member(tx, actor, name, Operation::TeamCredentialCreate).await?;
                 Ok(Principal::Project(member.project.id))
             }
         }

@@ -14,6 +14,7 @@ use super::{Connector, ConsentOffer};
 use crate::actor::Actor;
 use crate::catalog::BUILTIN;
 use crate::oauth_clients::ANY_SERVER;
+use crate::permissions::Operation;
 use crate::projects::access;
 use crate::{Broker, refusals};
 
@@ -74,10 +75,12 @@ fn offer(connector: &Connector, clients: &[Offered], superusers: &[String]) -> O
 impl Broker {
     /// The built-in ones and the project's own, by name.
     pub async fn connectors(&self, actor: &Actor, project: Option<&str>) -> Refused<Vec<Connector>> {
-        let person = actor.person()?.id.clone();
+        let person = actor.may(Operation::ConnectorsLook)?.id.clone();
         let mut tx = self.parts.store.begin_read().await.map_err(refusals::store)?;
         let project = match project {
-            Some(named) => Some(access::look(&mut tx, actor, named).await?.project.id),
+            Some(named) => Some(
+                access::member(&mut tx, actor, named, Operation::ProjectConnectorsLook).await?.project.id,
+            ),
             None => None,
         };
         let mut all: Vec<Connector> = self.catalog.all_builtin().iter().map(Connector::builtin).collect();
@@ -107,10 +110,12 @@ impl Broker {
 
     /// One connector, by its id; a project's own only with the project.
     pub async fn connector(&self, actor: &Actor, project: Option<&str>, id: &str) -> Refused<Connector> {
-        let person = actor.person()?.id.clone();
+        let person = actor.may(Operation::ConnectorsLook)?.id.clone();
         let mut tx = self.parts.store.begin_read().await.map_err(refusals::store)?;
         let project = match project {
-            Some(named) => Some(access::look(&mut tx, actor, named).await?.project.id),
+            Some(named) => Some(
+                access::member(&mut tx, actor, named, Operation::ProjectConnectorsLook).await?.project.id,
+            ),
             None => None,
         };
         let mut found = match (self.catalog.builtin(id), &project) {

@@ -8,7 +8,7 @@ use latchstring_model::id::{NoticeId, UserId, WebhookId};
 use latchstring_model::problem::Refused;
 use latchstring_store::deliveries::{self, Channel, DeliveryRow, Due, Next, State, Try};
 use latchstring_store::notices::{self, NoticeRow};
-use latchstring_store::{StoreError, scopes, users, webhooks};
+use latchstring_store::{StoreError, inbox, scopes, users, webhooks};
 use serde_json::json;
 use tokio::task::JoinHandle;
 
@@ -230,6 +230,7 @@ impl Broker {
                 "failing_since": since.to_rfc3339(),
             }),
             at: now,
+            recipients: None,
         };
         notices::add(tx, &notice).await.map(|_| ())
     }
@@ -308,6 +309,7 @@ impl Broker {
         let lost = deliveries::lost(&mut tx, now).await.map_err(refusals::store)?;
         let before = now.plus_millis(-KEPT);
         deliveries::purge(&mut tx, before).await.map_err(refusals::store)?;
+        inbox::purge(&mut tx, before).await.map_err(refusals::store)?;
         notices::purge(&mut tx, before).await.map_err(refusals::store)?;
         tx.commit().await.map_err(refusals::store)?;
         if lost > 0 {

@@ -14,6 +14,7 @@ use super::{endpoints, secrets};
 use crate::actor::{Actor, Person};
 use crate::catalog::Found;
 use crate::people::{Page, Paging};
+use crate::permissions::Operation;
 use crate::projects::access;
 use crate::{Broker, refusals};
 
@@ -49,11 +50,16 @@ pub struct ClientView {
 pub struct Whole {
     pub client_id: Option<String>,
     pub client_auth: String,
-    /// `client_secret`, `private_key`, where they are set.
+    /// `client_secret`, `private_key`, `dpop_key`, where they are set.
     pub secret_fields: Vec<String>,
     pub key_algorithm: Option<String>,
     pub key_id: Option<String>,
     pub public_key: Option<Value>,
+    /// PEM.
+    pub certificate: Option<String>,
+    /// Thumbprint of the key that tokens are bound to.
+    pub dpop_jkt: Option<String>,
+    pub resource: Vec<String>,
     pub issuer: Option<String>,
     /// The provider announces that callbacks carry `iss`.
     pub issuer_in_callback: bool,
@@ -147,6 +153,9 @@ impl Broker {
             key_algorithm: row.key_algorithm.clone(),
             key_id: row.key_id.clone(),
             public_key: row.public_key.clone(),
+            certificate: row.certificate.clone(),
+            dpop_jkt: row.dpop_jkt.clone(),
+            resource: row.resource.clone(),
             issuer: row.issuer.clone(),
             issuer_in_callback: row.issuer_in_callback,
             endpoints: endpoints::shown(found, &row.endpoints),
@@ -179,7 +188,7 @@ impl Broker {
 
     /// One, for superusers and members of its projects.
     pub async fn oauth_client(&self, actor: &Actor, id: &str) -> Refused<ClientView> {
-        let person = actor.person()?;
+        let person = actor.may(Operation::ClientsLook)?;
         let mut tx = self.parts.store.begin_read().await.map_err(refusals::store)?;
         let row = self.seen_client(&mut tx, person, id).await?;
         self.view_for(&mut tx, actor, &row).await
@@ -192,7 +201,7 @@ impl Broker {
         project: Option<&str>,
         paging: &Paging,
     ) -> Refused<Page<ClientView>> {
-        let person = actor.person()?;
+        let person = actor.may(Operation::ClientsLook)?;
         let mut tx = self.parts.store.begin_read().await.map_err(refusals::store)?;
         let project: Option<ProjectId> = match project {
             None => None,
@@ -200,7 +209,9 @@ impl Broker {
                 let found = projects::by_slug_or_id(&mut tx, named).await.map_err(refusals::store)?;
                 Some(found.ok_or_else(access::unknown)?.id)
             }
-            Some(named) => Some(access::look(&mut tx, actor, named).await?.project.id),
+            Some(named) => {
+                Some(access::member(&mut tx, actor, named, Operation::ProjectClientsLook).await?.project.id)
+            }
         };
         let page = match &project {
             Some(project) => rows::list(&mut tx, Some(project), paging).await,

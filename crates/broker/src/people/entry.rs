@@ -97,7 +97,7 @@ impl Door {
     pub async fn enter(&self, headers: &HeaderMap, address: Option<IpAddr>) -> Refused<Actor> {
         if headers.contains_key(header::AUTHORIZATION) || headers.contains_key(KEY) {
             let known = match accept::caller_key(headers).filter(|key| random::is_key(key.expose())) {
-                Some(key) => self.caller(&key).await?,
+                Some(key) => self.caller(key.expose()).await?,
                 None => None,
             };
             return match known {
@@ -111,9 +111,9 @@ impl Door {
         }
     }
 
-    async fn caller(&self, key: &SecretString) -> Refused<Option<KeyCaller>> {
+    async fn caller(&self, key: &str) -> Refused<Option<KeyCaller>> {
         let mut reader = self.broker.parts.store.read().await.map_err(refusals::store)?;
-        api_keys::by_secret_hash(&mut reader, &random::hash(key.expose()), self.broker.now())
+        api_keys::by_secret_hash(&mut reader, &random::hash(key), self.broker.now())
             .await
             .map_err(refusals::store)
     }

@@ -9,6 +9,8 @@ use crate::actor::{Actor, Who};
 use crate::people::keys::{MadeKey, NewKey};
 use crate::people::users::NewUser;
 use crate::people::{ShownOnce, User, check_name};
+use crate::permissions::Operation;
+use crate::projects::access;
 use crate::projects::service_keys::{NewServiceKey, WantedLimits};
 use crate::{Broker, refusals};
 
@@ -66,7 +68,7 @@ impl Broker {
         let found = projects::by_slug_or_id(&mut reader, &project).await.map_err(refusals::store)?;
         let found = found.ok_or_else(|| refusals::not_found("There is no such project."))?;
         let role = members::role(&mut reader, &found.id, &user.id).await.map_err(refusals::store)?;
-        if !role.is_some_and(|role| role.may_administer()) {
+        if !access::role_may(role, Operation::ServiceKeyCreate) {
             return Err(Problem::new(Code::Forbidden, "That person is no admin or owner of the project.")
                 .hint("Name a person who is; service keys are theirs to make.")
                 .into());

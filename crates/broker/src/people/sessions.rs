@@ -142,6 +142,17 @@ impl Broker {
     }
 }
 
+impl Broker {
+    /// What wants a sign-in of the last fifteen minutes, where somebody comes with a session: a transfer, a purge,
+    /// another owner. A key has none.
+    pub(crate) fn signed_in_lately(&self, actor: &Actor) -> Refused<()> {
+        match &actor.who {
+            Who::Person { via: Via::Session { confirmed_at, .. }, .. } => recent(*confirmed_at, self.now()),
+            _ => Ok(()),
+        }
+    }
+}
+
 /// What wants a sign-in of the last fifteen minutes.
 pub(crate) fn recent(confirmed_at: Timestamp, now: Timestamp) -> Refused<()> {
     if now.millis() - confirmed_at.millis() <= RECENT {

@@ -1,17 +1,18 @@
-//! May this person do that in this project? The one place that answers.
+//! May this person do that in this project? The one place that answers, from the table in [`crate::permissions`].
 //!
 //! A project that does not exist and one that is somebody else's are the same 404. A role that is too low is a
 //! 403 which names the one that is needed: a member knows the project anyway.
 
 use latchstring_model::entity::Role;
-use latchstring_model::id::{EnvironmentId, ProjectId};
+use latchstring_model::id::ProjectId;
 use latchstring_model::problem::Refused;
 use latchstring_model::{Code, Problem};
 use latchstring_store::environments::{self, EnvironmentRow};
 use latchstring_store::projects::{self, MemberProject, ProjectRow};
 use latchstring_store::{Tx, WriteTx};
 
-use crate::actor::{Actor, Who};
+use crate::actor::Actor;
+use crate::permissions::{Ground, Operation, misplaced};
 use crate::{Broker, refusals};
 
 pub(crate) fn unknown() -> Box<Problem> {
@@ -39,40 +40,38 @@ fn too_low(project: &ProjectRow, has: Role, needed: Role) -> Box<Problem> {
     .into()
 }
 
-/// A person who manages something, with at least this role. `name` is the project's slug or id.
-pub async fn member(tx: &mut impl Tx, actor: &Actor, name: &str, at_least: Role) -> Refused<MemberProject> {
-    let person = actor.manager()?;
+/// A person who does this in a project. `name` is the project's slug or id.
+pub async fn member(
+    tx: &mut impl Tx,
+    actor: &Actor,
+    name: &str,
+    operation: Operation,
+) -> Refused<MemberProject> {
+    let (person, least) = match operation.ground() {
+        Ground::Look | Ground::LookOrSuperuser => (actor.person()?, Role::Viewer),
+        Ground::Member(least) => (actor.manager()?, least),
+        Ground::Call(least) => (actor.person()?, least),
+        _ => return Err(misplaced(operation)),
+    };
     let found =
         projects::for_member(tx, &person.id, name).await.map_err(refusals::store)?.ok_or_else(unknown)?;
-    if found.role < at_least { Err(too_low(&found.project, found.role, at_least)) } else { Ok(found) }
+    if found.role < least { Err(too_low(&found.project, found.role, least)) } else { Ok(found) }
 }
 
-/// A person who looks, whatever role and whatever scope of key.
-pub async fn look(tx: &mut impl Tx, actor: &Actor, name: &str) -> Refused<MemberProject> {
-    let person = actor.person()?;
-    projects::for_member(tx, &person.id, name).await.map_err(refusals::store)?.ok_or_else(unknown)
-}
-
-/// Who calls in a project: a member who may call, or the project's own service key (`role` is `None`).
-pub struct Caller {
-    pub project: ProjectRow,
-    pub role: Option<Role>,
-    /// The only environment that a service key may name.
-    pub bound_to: Option<EnvironmentId>,
-}
-
-/// For what service keys may do too: call operations and read metadata.
-pub async fn caller(tx: &mut impl Tx, actor: &Actor, name: &str) -> Refused<Caller> {
-    if let Who::Service { project, environment, .. } = &actor.who {
-        let found = projects::by_slug_or_id(tx, name).await.map_err(refusals::store)?;
-        let project = found.filter(|found| &found.id == project).ok_or_else(unknown)?;
-        return Ok(Caller { project, role: None, bound_to: Some(environment.clone()) });
+/// Whether a role that was looked up otherwise is enough: `None` is no member.
+pub fn role_may(role: Option<Role>, operation: Operation) -> bool {
+    match operation.ground() {
+        Ground::Look | Ground::LookOrSuperuser => role.is_some(),
+        Ground::Member(least) | Ground::Call(least) | Ground::Owner(least) | Ground::Used(least) => {
+            role.is_some_and(|role| role >= least)
+        }
+        _ => false,
     }
-    let MemberProject { project, role } = look(tx, actor, name).await?;
-    if !role.may_call() {
-        return Err(too_low(&project, role, Role::Editor));
-    }
-    Ok(Caller { project, role: Some(role), bound_to: None })
+}
+
+/// The lowest role that may, for those who are told what they lack.
+pub fn least_role(operation: Operation) -> Role {
+    Role::ALL.iter().copied().find(|role| role_may(Some(*role), operation)).unwrap_or(Role::Owner)
 }
 
 /// An environment of a project, by its name.
@@ -88,17 +87,17 @@ impl Broker {
         &self,
         actor: &Actor,
         name: &str,
-        at_least: Role,
+        operation: Operation,
         scopes: &[&str],
     ) -> Refused<(WriteTx, MemberProject)> {
         let id = {
             let mut reader = self.parts.store.read().await.map_err(refusals::store)?;
-            member(&mut reader, actor, name, at_least).await?.project.id
+            member(&mut reader, actor, name, operation).await?.project.id
         };
         let mut all = vec![id.as_str()];
         all.extend_from_slice(scopes);
         let mut tx = self.parts.store.begin_write(&all).await.map_err(refusals::store)?;
-        let found = member(&mut tx, actor, id.as_str(), at_least).await?;
+        let found = member(&mut tx, actor, id.as_str(), operation).await?;
         Ok((tx, found))
     }
 }

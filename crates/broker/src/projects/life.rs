@@ -12,6 +12,7 @@ use crate::actor::Actor;
 use crate::audit::Event;
 use crate::people::me::same_version;
 use crate::people::{Page, Paging, check_name};
+use crate::permissions::Operation;
 use crate::projects::{Environment, Project, access, environments};
 use crate::{Broker, refusals};
 
@@ -175,7 +176,7 @@ impl Broker {
 
     /// Any person may make one, and is its owner.
     pub async fn create_project(&self, actor: &Actor, new: NewProject) -> Refused<Project> {
-        let person = actor.manager()?;
+        let person = actor.may(Operation::ProjectCreate)?;
         let errors = new.check("");
         if !errors.is_empty() {
             return Err(Problem::invalid(errors).into());
@@ -188,7 +189,7 @@ impl Broker {
 
     /// The projects that one is a member of, oldest first.
     pub async fn projects(&self, actor: &Actor, paging: &Paging) -> Refused<Page<Project>> {
-        let person = actor.person()?;
+        let person = actor.may(Operation::ProjectsList)?;
         let mut tx = self.parts.store.begin_read().await.map_err(refusals::store)?;
         let page = store::list_of_member(&mut tx, &person.id, paging).await.map_err(refusals::store)?;
         let mut items = Vec::with_capacity(page.items.len());
@@ -201,7 +202,7 @@ impl Broker {
 
     pub async fn project(&self, actor: &Actor, name: &str) -> Refused<Project> {
         let mut tx = self.parts.store.begin_read().await.map_err(refusals::store)?;
-        let found = access::look(&mut tx, actor, name).await?;
+        let found = access::member(&mut tx, actor, name, Operation::ProjectLook).await?;
         let rows = store_environments::list(&mut tx, &found.project.id).await.map_err(refusals::store)?;
         Ok(view(found, rows))
     }
@@ -225,7 +226,7 @@ impl Broker {
         if let Some(names) = &change.environments {
             environments::check(names, "/environments", &mut errors);
         }
-        let (mut tx, mut found) = self.write_in_project(actor, name, Role::Admin, &[]).await?;
+        let (mut tx, mut found) = self.write_in_project(actor, name, Operation::ProjectChange, &[]).await?;
         if !errors.is_empty() {
             return Err(Problem::invalid(errors).into());
         }
@@ -288,7 +289,7 @@ impl Broker {
     /// With everything that is its own, and the shares that others gave it. Credentials that the project owns
     /// have to be purged first: their tokens may have to be revoked.
     pub async fn delete_project(&self, actor: &Actor, name: &str) -> Refused<()> {
-        let (mut tx, found) = self.write_in_project(actor, name, Role::Owner, &[]).await?;
+        let (mut tx, found) = self.write_in_project(actor, name, Operation::ProjectDelete, &[]).await?;
         let project = found.project;
         store::delete(&mut tx, &project.id).await.map_err(|error| match error {
             StoreError::StillUsed => Problem::new(Code::CredentialInUse, "The project owns credentials.")

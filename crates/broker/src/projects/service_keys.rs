@@ -4,7 +4,7 @@
 use std::net::IpAddr;
 
 use ipnet::IpNet;
-use latchstring_model::entity::{KeyScope, Role};
+use latchstring_model::entity::KeyScope;
 use latchstring_model::id::{KeyId, ProjectId};
 use latchstring_model::problem::Refused;
 use latchstring_model::{FieldError, Problem, Timestamp};
@@ -15,6 +15,7 @@ use crate::actor::Actor;
 use crate::audit::Event;
 use crate::people::keys::check_expiry;
 use crate::people::{Page, Paging, ShownOnce, check_email, check_name, random};
+use crate::permissions::Operation;
 use crate::projects::access;
 use crate::road::limits::KeyLimits;
 use crate::{Broker, refusals};
@@ -235,7 +236,7 @@ impl Broker {
         project: &str,
         new: NewServiceKey,
     ) -> Refused<MadeServiceKey> {
-        let (mut tx, found) = self.write_in_project(actor, project, Role::Admin, &[]).await?;
+        let (mut tx, found) = self.write_in_project(actor, project, Operation::ServiceKeyCreate, &[]).await?;
         let made = self.insert_service_key(&mut tx, actor, &found.project.id, new).await?;
         tx.commit().await.map_err(refusals::store)?;
         Ok(made)
@@ -248,7 +249,7 @@ impl Broker {
         paging: &Paging,
     ) -> Refused<Page<ServiceKey>> {
         let mut tx = self.parts.store.begin_read().await.map_err(refusals::store)?;
-        let found = access::look(&mut tx, actor, project).await?;
+        let found = access::member(&mut tx, actor, project, Operation::ServiceKeysList).await?;
         let names = environments::list(&mut tx, &found.project.id).await.map_err(refusals::store)?;
         let page =
             api_keys::list_of_project(&mut tx, &found.project.id, paging).await.map_err(refusals::store)?;
@@ -263,7 +264,7 @@ impl Broker {
 
     pub async fn end_service_key(&self, actor: &Actor, project: &str, id: &str) -> Refused<()> {
         let unknown = || refusals::not_found("The project has no such key.");
-        let (mut tx, found) = self.write_in_project(actor, project, Role::Admin, &[]).await?;
+        let (mut tx, found) = self.write_in_project(actor, project, Operation::ServiceKeyEnd, &[]).await?;
         let id: KeyId = id.parse().map_err(|_| unknown())?;
         if !api_keys::end_of_project(&mut tx, &found.project.id, &id, self.now())
             .await

@@ -2,7 +2,7 @@
 //!
 //! A credential that does not exist, one of another project, and one whose owner has left answer the same 404.
 
-use latchstring_model::entity::{KeyScope, Role};
+use latchstring_model::entity::KeyScope;
 use latchstring_model::id::{EnvironmentId, ProjectId, UserId};
 use latchstring_model::problem::Refused;
 use latchstring_model::{Code, OpenTicket, Problem, Timestamp};
@@ -15,6 +15,9 @@ use super::accept::{RouteAsk, unauthenticated};
 use super::limits::KeyLimits;
 use crate::actor::{Actor, Person, Via, Who};
 use crate::freshness::Basis;
+use crate::keychains::choose::{Data, choose, not_a_keychain};
+use crate::permissions::Operation;
+use crate::projects::access;
 use crate::refusals;
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -180,10 +183,11 @@ pub async fn place(
     let epoch =
         latchstring_store::scopes::epoch(tx, member.project.id.as_str()).await.map_err(refusals::store)?;
     basis.add(member.project.id.as_str(), epoch);
-    if !member.role.may_call() {
+    if !access::role_may(Some(member.role), Operation::Call) {
+        let needed = access::least_role(Operation::Call);
         return Err(Problem::new(
             Code::Forbidden,
-            format!("Your role in this project is {}; calls need {}.", member.role, Role::Editor),
+            format!("Your role in this project is {}; calls need {needed}.", member.role),
         )
         .hint("Ask an admin of the project for the role editor.")
         .into());
@@ -232,11 +236,22 @@ pub async fn credential(
     tx: &mut ReadTx,
     caller: Caller,
     named: &str,
+    data: Data<'_>,
     mut basis: Basis,
 ) -> Refused<Authorised> {
-    let found = resolve::route(tx, &caller.project.id, &caller.environment.name, named)
-        .await
-        .map_err(refusals::store)?;
+    let (project, environment) = (caller.project.id.clone(), caller.environment.name.clone());
+    let mut found = resolve::route(tx, &project, &environment, named).await.map_err(refusals::store)?;
+    match &found {
+        Some(_) if data.external_id.is_some() => return Err(not_a_keychain()),
+        Some(_) => {}
+        None => {
+            if let Some(chosen) = choose(tx, &project, named, data).await? {
+                found = resolve::route(tx, &project, &environment, chosen.as_str())
+                    .await
+                    .map_err(refusals::store)?;
+            }
+        }
+    }
     let route = found.filter(|route| route.owner_living).ok_or_else(credential_not_found)?;
     basis.add(caller.project.id.as_str(), route.epochs.project);
     basis.add(route.credential.id.as_str(), route.epochs.credential);
@@ -296,7 +311,7 @@ pub fn webhook_opens() -> OpenTicket {
 
 /// For a superuser who looks at or changes an OAuth client: who it is was asked before.
 pub fn superuser_opens(actor: &Actor) -> Refused<OpenTicket> {
-    actor.superuser()?;
+    actor.may(Operation::ClientChange)?;
     Ok(OpenTicket::mint())
 }
 

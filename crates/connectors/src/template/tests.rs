@@ -468,10 +468,8 @@ fn the_examples_of_the_guide_are_true() {
     let mut tried = 0;
     for line in include_str!("../../../../docs/templates.md").lines().filter(|line| line.starts_with("| `")) {
         let line = line.replace("\\|", "\u{1}");
-        let cells: Vec<String> = line
-            .split('|')
-            .map(|cell| cell.trim().trim_matches('`').replace('\u{1}', "|"))
-            .collect();
+        let cells: Vec<String> =
+            line.split('|').map(|cell| cell.trim().trim_matches('`').replace('\u{1}', "|")).collect();
         let (source, wanted) = (&cells[1], &cells[2]);
         let template = Template::parse(source).unwrap_or_else(|error| panic!("{source}: {error}"));
         let value = template.value(&world).unwrap_or_else(|error| panic!("{source}: {error}"));

@@ -448,7 +448,7 @@ fn values(definition: &Definition, method: &AuthMethod, given: &Value) -> Values
 /// A world in which a token has been obtained, where one is needed.
 fn world(method: &AuthMethod) -> World {
     let mut world = World::new();
-    if method.scheme.ty.has_token() {
+    if method.scheme.has_token() {
         world.token = Some(Map::new());
     }
     world
@@ -632,7 +632,7 @@ fn every_method_that_can_be_used_has_a_row() {
     for id in known.iter().map(|(id, _)| *id).collect::<BTreeSet<_>>() {
         let definition = connector(id);
         for method in &definition.auth_methods {
-            if !method.scheme.ty.needs_consent() {
+            if !method.needs_consent() {
                 assert!(known.contains(&(id, method.id.as_str())), "{id} {} has no row", method.id);
             } else {
                 let none = json!({});

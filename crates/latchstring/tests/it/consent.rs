@@ -52,10 +52,10 @@ impl Browser {
 }
 
 /// A server, a provider, and the client that joins them.
-struct World {
-    app: TestApp,
-    oidc: OidcProvider,
-    client: String,
+pub struct World {
+    pub app: TestApp,
+    pub oidc: OidcProvider,
+    pub client: String,
 }
 
 impl World {
@@ -63,7 +63,7 @@ impl World {
         Self::with(app(), &json!({}))
     }
 
-    fn with(app: TestApp, settings: &Value) -> Self {
+    pub fn with(app: TestApp, settings: &Value) -> Self {
         let oidc = OidcProvider::with(&json!({"settings": settings}));
         let client = app.done(
             "POST",
@@ -82,7 +82,7 @@ impl World {
         Self { app, oidc, client }
     }
 
-    fn body(&self, slug: &str, method: &str) -> Value {
+    pub fn body(&self, slug: &str, method: &str) -> Value {
         json!({
             "name": slug, "connector": "http", "auth_method": method, "oauth_client": self.client,
             "values": {"production": {"base_url": self.oidc.issuer(), "test_path": "/resource"}},
@@ -90,13 +90,13 @@ impl World {
         })
     }
 
-    fn credential(&self, slug: &str) -> String {
+    pub fn credential(&self, slug: &str) -> String {
         let made = self.app.done("POST", "/credentials", &self.body(slug, "oauth2_authorization_code"), 201);
         assert_eq!(made["environments"]["production"]["status"], "needs_authorization", "{made}");
         made["id"].as_str().unwrap().to_owned()
     }
 
-    fn authorize(&self, id: &str, more: Value) -> String {
+    pub fn authorize(&self, id: &str, more: Value) -> String {
         let mut body = json!({"environment": "production"});
         body.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
         let begun = self.app.done("POST", &format!("/credentials/{id}/authorize"), &body, 200);
@@ -104,18 +104,18 @@ impl World {
     }
 
     /// Up to the address at which the provider sends the browser back.
-    fn to_callback(&self, browser: &mut Browser, authorize_url: &str) -> String {
+    pub fn to_callback(&self, browser: &mut Browser, authorize_url: &str) -> String {
         let start = browser.get(authorize_url);
         assert_eq!(start.status, 303, "{}", start.text());
         self.oidc.browse(start.header("location").unwrap())
     }
 
-    fn connect(&self, browser: &mut Browser, id: &str, more: Value) -> http::Answer {
+    pub fn connect(&self, browser: &mut Browser, id: &str, more: Value) -> http::Answer {
         let back = self.to_callback(browser, &self.authorize(id, more));
         browser.get(&back)
     }
 
-    fn environment(&self, id: &str) -> Value {
+    pub fn environment(&self, id: &str) -> Value {
         self.app.done("GET", &format!("/credentials/{id}"), &Value::Null, 200)["environments"]["production"]
             .clone()
     }

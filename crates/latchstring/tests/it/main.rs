@@ -4,9 +4,11 @@
 
 mod bound;
 mod bounds;
+mod client_proofs;
 mod coded;
 mod commands;
 mod consent;
+mod consent_life;
 mod disks;
 mod egress;
 mod freshness;
@@ -16,6 +18,7 @@ mod kills;
 mod logs;
 mod masking;
 mod notices;
+mod oauth1;
 mod operations;
 mod process;
 mod readme;

@@ -29,18 +29,22 @@ mod credentials_history;
 mod credentials_life;
 pub mod health;
 pub mod invites;
+pub mod keychains;
 pub mod me;
 pub mod me_keys;
+pub mod me_notices;
 pub mod me_password;
 pub mod me_sessions;
 pub mod members;
 pub mod oauth_clients;
 pub mod openapi;
 pub mod operations;
+pub mod orphans;
 pub mod projects;
 pub mod secrets;
 pub mod session;
 pub mod setup;
+pub mod transfers;
 pub mod users;
 pub mod variables;
 pub mod webhooks;
@@ -58,6 +62,7 @@ pub fn router() -> OpenApiRouter<App> {
         .merge(me::router())
         .merge(me_password::router())
         .merge(me_keys::router())
+        .merge(me_notices::router())
         .merge(me_sessions::router())
         .merge(users::router())
         .merge(invites::router())
@@ -75,6 +80,9 @@ pub fn router() -> OpenApiRouter<App> {
         .merge(credentials_consent::router())
         .merge(credentials_life::router())
         .merge(credentials_history::router())
+        .merge(transfers::router())
+        .merge(orphans::router())
+        .merge(keychains::router())
         .merge(operations::router())
         .merge(oauth_clients::router())
         .merge(webhooks::router())

@@ -56,6 +56,7 @@ impl Modify for Ways {
         (name = "Users", description = "For superusers"),
         (name = "Projects", description = "Projects, members, service keys"),
         (name = "Secrets and variables", description = "Named values for templates, per environment"),
+        (name = "Keychains", description = "Names for the credential that a call's data says"),
         (name = "Connectors", description = "What can be connected to, and how"),
         (name = "OAuth clients", description = "Our registrations with providers; superusers make them"),
         (name = "Calls", description = "Operations and metadata; any other request goes through /proxy"),

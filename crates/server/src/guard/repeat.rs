@@ -23,7 +23,7 @@ use crate::problem::{ApiError, MEDIA_TYPE};
 const KEY: HeaderName = HeaderName::from_static("idempotency-key");
 const REPLAYED: HeaderName = HeaderName::from_static("idempotency-replayed");
 /// Headers that make it another request: who it is for, and what it builds on.
-const TELLING: [&str; 2] = ["latchstring-user", "if-match"];
+const TELLING: [&str; 3] = ["latchstring-user", "latchstring-external-id", "if-match"];
 /// Bytes of the largest answer that is kept.
 const MOST_KEPT: usize = 64 * 1024;
 

@@ -71,7 +71,7 @@ pub async fn get(Named((digest, name)): Named<(String, String)>) -> Response {
     };
     // A page of another version asks for its own: it gets ours, and does not keep it.
     let keep = if BASE.ends_with(&digest) { "public, max-age=31536000, immutable" } else { "no-cache" };
-    let headers =
-        [(header::CONTENT_TYPE, asset.kind), (header::CACHE_CONTROL, keep)].map(|(name, value)| (name, HeaderValue::from_static(value)));
+    let headers = [(header::CONTENT_TYPE, asset.kind), (header::CACHE_CONTROL, keep)]
+        .map(|(name, value)| (name, HeaderValue::from_static(value)));
     (headers, asset.text).into_response()
 }

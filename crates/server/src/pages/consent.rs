@@ -67,7 +67,8 @@ fn done<'a>(visitor: &Visitor, connected: &'a Connected, return_to: Option<&'a s
         Some(account) => c.connected_to.rich().text("account", account),
         None => c.connected_plain.rich(),
     };
-    let what = text.text("credential", &connected.credential_name).text("environment", &connected.environment);
+    let what =
+        text.text("credential", &connected.credential_name).text("environment", &connected.environment);
     Done {
         f: bare(visitor),
         what,
@@ -121,9 +122,7 @@ pub async fn callback(
             Some(path) if connected.missing.is_empty() && connected.note.is_none() => {
                 go::saying(path, Flash::CredentialConnected)
             }
-            _ => {
-                html(StatusCode::OK, &done(&visitor, connected, return_to))
-            }
+            _ => html(StatusCode::OK, &done(&visitor, connected, return_to)),
         },
         Err(problem) => failed(bare(&visitor), problem, return_to),
     };

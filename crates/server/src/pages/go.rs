@@ -24,9 +24,8 @@ pub fn to(path: &str) -> Response {
 /// To another page, which says what was done.
 pub fn saying(path: &str, flash: Flash) -> Response {
     match HeaderValue::try_from(path) {
-        Ok(path) => {
-            (StatusCode::SEE_OTHER, [(header::LOCATION, path), (header::SET_COOKIE, flash.set())]).into_response()
-        }
+        Ok(path) => (StatusCode::SEE_OTHER, [(header::LOCATION, path), (header::SET_COOKIE, flash.set())])
+            .into_response(),
         Err(_) => to("/"),
     }
 }

@@ -11,9 +11,9 @@
 //! 5. **Tests**: what it shows and refuses in `tests/it/pages_*.rs`; in a real browser, with its accessibility, in
 //!    `tests/e2e`.
 
-pub mod assets;
 mod account;
 mod admin;
+pub mod assets;
 mod catalog;
 mod consent;
 mod credentials;
@@ -87,7 +87,8 @@ pub async fn for_people(request: Request, next: Next) -> Response {
         && let Some(problem) = refused::problem_of(&response)
     {
         if problem.code == Code::Unauthenticated && wants_html {
-            let back = if is_get && path != "/" { format!("?return_to={}", go::part(&path)) } else { String::new() };
+            let back =
+                if is_get && path != "/" { format!("?return_to={}", go::part(&path)) } else { String::new() };
             return Redirect::to(&format!("/sign-in{back}")).into_response();
         }
         let mut page = refused::page(&problem, &ask);

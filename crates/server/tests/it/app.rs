@@ -149,6 +149,8 @@ impl TestApp {
             public_url: public_url.to_owned(),
             stale_limit: Duration::from_secs(60),
             delete_after: Duration::from_secs(7 * 86_400),
+            keep_versions: 10,
+            verify_every: None,
             background_refresh: false,
             mail: None,
             sandbox: None,

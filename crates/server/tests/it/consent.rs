@@ -30,6 +30,7 @@ macro_rules! both_scenes {
         }
     )*};
 }
+pub(crate) use both_scenes;
 
 pub struct Scene {
     pub world: World,
@@ -94,6 +95,14 @@ impl Scene {
         let begun = self.begun(id, more).await;
         assert_eq!(begun.status, 200, "{}", begun.text);
         path_of(begun.json()["authorize_url"].as_str().unwrap())
+    }
+
+    /// The whole way in another session of ada's: time may have ended the first.
+    pub async fn connect_as(&self, session: &str, id: &str) -> Answer {
+        let link = self.authorize(id, json!({})).await;
+        let start = self.world.app.get(&link).cookie(session).is(303).await;
+        let back = path_of(&self.oidc.browse(start.header("location")));
+        self.come_back(&back, &format!("{session}; {}", start.cookie())).await
     }
 
     /// Opens the link as ada: where it leads, and the flow's cookie.
@@ -443,6 +452,38 @@ auth_methods:
         }
     }
 
+    async fn an_outage_costs_one_try_per_step(scene) {
+        let id = scene.credential().await;
+        assert_eq!(scene.connect(&id, json!({})).await.status, 200);
+        let failure = json!({"status": 503, "body": {"error": "temporarily_unavailable"}});
+        scene.oidc.set(&json!({"fail_next": vec![failure; 100]}));
+        scene.oidc.reset_counts();
+        scene.world.app.clock.advance_secs(3_700);
+        // Pauses of one to two seconds, of two to four, of four to eight, by the database's clock: as many tries as steps,
+        // whoever asks and however often. In seven seconds that is three tries, four where the pauses are short.
+        let began = std::time::Instant::now();
+        let mut asked = 0;
+        while began.elapsed() < std::time::Duration::from_millis(6_500) {
+            let refused = scene.call().await;
+            assert_eq!((refused.status, code(&refused)), (502, "token_endpoint_error".to_owned()), "{}", refused.text());
+            for renewal in scene.world.app.broker.refresh_due_tokens().await.unwrap() {
+                renewal.await.unwrap();
+            }
+            asked += 1;
+        }
+        let tries = scene.oidc.token_requests();
+        assert!((2..=4).contains(&tries), "{tries} tries for {asked} calls and as many turns");
+        assert!(asked > 5 * tries, "{asked}");
+        let told = scene.environment(&id).await;
+        assert_eq!((&told["status"], &told["token"]["failures"]), (&json!("verified"), &json!(tries)), "an outage ends no grant: {told}");
+        assert!(told["token"]["last_error"].as_str().unwrap().contains("temporarily_unavailable"), "{told}");
+        scene.oidc.set(&json!({"fail_next": []}));
+        tokio::time::sleep(std::time::Duration::from_millis(8_050)).await;
+        assert_eq!(scene.call().await.status, 200);
+        assert_eq!(scene.oidc.token_requests(), tries + 1);
+        assert!(scene.environment(&id).await["token"]["last_error"].is_null());
+    }
+
     async fn whoever_left_the_clients_project_uses_it_no_more(scene) {
         let app = &scene.world.app;
         let bob = app.person("bob@example.org").await;
@@ -519,6 +560,16 @@ auth_methods:
         assert_eq!(scene.come_back(&path, &cookies).await.status, 400);
         assert_eq!(scene.oidc.token_requests(), 0);
         assert_eq!(scene.environment(&id).await["status"], "needs_reconnect");
+        // Its owner is told, who did not do it.
+        let told = {
+            let mut reader = scene.world.app.store.read().await.unwrap();
+            latchstring_store::notices::unaddressed(&mut reader, 10).await.unwrap()
+        };
+        assert_eq!(told.iter().map(|notice| notice.event.as_str()).collect::<Vec<_>>(), ["credential.needs_reconnect"]);
+        assert_eq!((&told[0].data["credential"]["id"], &told[0].environment), (&json!(id), &Some("production".to_owned())));
+        assert!(told[0].data["reason"].as_str().unwrap().contains("OAuth client was changed"), "{}", told[0].data);
+        // The old provider is asked for nothing, not even to end what it gave: docs/oauth-clients.md says why.
+        assert_eq!(scene.oidc.counts().get("POST /token/revocation"), None);
         let refused = scene.call().await;
         assert_eq!((refused.status, code(&refused)), (409, "needs_reconnect".to_owned()), "{}", refused.text());
         assert_eq!(scene.connect(&id, json!({})).await.status, 200);
@@ -651,7 +702,7 @@ async fn turn(scene: &Scene) -> usize {
 }
 
 /// All at once.
-async fn join_all<F: Future<Output = Answer>>(all: impl Iterator<Item = F>) -> Vec<Answer> {
+pub async fn join_all<F: Future<Output = Answer>>(all: impl Iterator<Item = F>) -> Vec<Answer> {
     let mut open: Vec<_> = all.map(Box::pin).collect();
     let mut done: Vec<Option<Answer>> = open.iter().map(|_| None).collect();
     std::future::poll_fn(move |context| {

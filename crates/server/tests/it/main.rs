@@ -1,6 +1,7 @@
 //! The real router with a real broker, on SQLite and on PostgreSQL.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
+mod acts_as;
 mod app;
 mod audit_list;
 mod background;
@@ -9,6 +10,7 @@ mod calling;
 mod connector_races;
 mod connectors;
 mod consent;
+mod consent_oauth1;
 mod conventions;
 mod credentials;
 mod credentials_bad_input;
@@ -17,10 +19,15 @@ mod credentials_secrets;
 mod credentials_upstream;
 mod cross_origin;
 mod entrance;
+mod grant_ends;
+mod grants;
 mod idempotency;
 mod invites;
 mod isolation;
+mod keychains;
 mod keys;
+mod limits_per_owner;
+mod lists;
 mod me;
 mod members;
 mod metrics;
@@ -29,11 +36,16 @@ mod oauth_clients_issuer;
 mod oauth_clients_use;
 mod openapi;
 mod operations;
+mod orphans;
 mod pages;
+mod permissions;
 mod projects;
+mod random_operations;
+mod rechecks;
 mod service_keys;
 mod sessions;
 mod setup;
+mod transfers;
 mod users;
 mod values;
 mod webhooks;

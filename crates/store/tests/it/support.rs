@@ -193,6 +193,8 @@ pub fn values_row(environment: &str, version: i64) -> ValuesRow {
             account: None,
             scopes: None,
         },
+        withheld: Vec::new(),
+        certificate_ends_at: Some(latchstring_model::Timestamp(0)),
         set_by: "usr_x".into(),
         set_at: NOW,
     }

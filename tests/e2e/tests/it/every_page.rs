@@ -28,7 +28,8 @@ fn visit(browser: &Browser, pages: &[Look]) {
                 for barrier in browser.barriers() {
                     wrong.push(format!("{shown}: {barrier}"));
                 }
-                let over = browser.js("return document.documentElement.scrollWidth - innerWidth").as_i64().unwrap();
+                let over =
+                    browser.js("return document.documentElement.scrollWidth - innerWidth").as_i64().unwrap();
                 if over > 0 {
                     wrong.push(format!("{shown}: {over} px wider than the window"));
                 }
@@ -198,9 +199,17 @@ fn every_link_leads_somewhere() {
     let mut dead = Vec::new();
     while let Some(path) = open.pop() {
         // One page of a kind is enough: connectors, guides and parts of the API are many.
-        let kind = path.split('?').next().unwrap_or_default().rsplit_once('/').map_or("", |(kind, _)| kind).to_owned();
+        let kind = path
+            .split('?')
+            .next()
+            .unwrap_or_default()
+            .rsplit_once('/')
+            .map_or("", |(kind, _)| kind)
+            .to_owned();
         let many = kind.starts_with("/docs/") || kind.ends_with("/connectors") || path.contains("connector=");
-        if many && seen.iter().filter(|one: &&String| one.starts_with(&kind)).count() > 3 || !seen.insert(path.clone()) {
+        if many && seen.iter().filter(|one: &&String| one.starts_with(&kind)).count() > 3
+            || !seen.insert(path.clone())
+        {
             continue;
         }
         let script = format!(

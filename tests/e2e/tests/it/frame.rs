@@ -7,7 +7,11 @@ fn a_theme_is_chosen_and_stays() {
     let app = latchstring_e2e::app();
     let browser = Browser::ada(&app);
     let ground = |browser: &Browser| {
-        browser.js("return getComputedStyle(document.documentElement).backgroundColor").as_str().unwrap().to_owned()
+        browser
+            .js("return getComputedStyle(document.documentElement).backgroundColor")
+            .as_str()
+            .unwrap()
+            .to_owned()
     };
     browser.go("/projects");
     browser.prefers("prefers-color-scheme", "light");
@@ -58,7 +62,8 @@ fn the_keyboard_alone_gets_everywhere() {
     let (enter, escape) = ("\u{e007}", "\u{e00c}");
     browser.keys(tab);
     assert_eq!(browser.focused(), "Skip to the content");
-    let outline = browser.js("const s = getComputedStyle(document.activeElement); return s.outlineStyle + s.outlineWidth");
+    let outline = browser
+        .js("const s = getComputedStyle(document.activeElement); return s.outlineStyle + s.outlineWidth");
     assert_eq!(outline, "solid3px", "the focus can be seen");
     browser.keys(tab);
     browser.keys(tab);

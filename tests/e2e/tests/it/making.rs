@@ -22,13 +22,17 @@ fn one_set_of_values_or_one_for_each_environment() {
     browser.fill("API key", DEMO.api_key);
     browser.press("Check and save");
     browser.sees("The credential works");
-    assert_eq!(one(&app, "Both")["shares"][0]["grants"], serde_json::json!({"production": "default", "staging": "default"}));
+    assert_eq!(
+        one(&app, "Both")["shares"][0]["grants"],
+        serde_json::json!({"production": "default", "staging": "default"})
+    );
 
     browser.go(form);
     browser.fill("Name", "Each");
     browser.tick("A set for each environment");
     browser.sees("For production");
-    browser.js("document.querySelector('[name=\"/values/production/key\"]').value = 'sandbox-key-not-a-secret'");
+    browser
+        .js("document.querySelector('[name=\"/values/production/key\"]').value = 'sandbox-key-not-a-secret'");
     browser.press("Check and save");
     browser.sees("1 thing is not right yet");
     browser.sees("API key is missing");
@@ -36,7 +40,10 @@ fn one_set_of_values_or_one_for_each_environment() {
     browser.press("Check and save");
     browser.sees("The credential works");
     let each = one(&app, "Each");
-    assert_eq!(each["shares"][0]["grants"], serde_json::json!({"production": "production", "staging": "staging"}));
+    assert_eq!(
+        each["shares"][0]["grants"],
+        serde_json::json!({"production": "production", "staging": "staging"})
+    );
     assert_eq!(each["environments"].as_object().unwrap().len(), 2);
 }
 
@@ -73,7 +80,9 @@ fn the_catalog_narrows_while_one_types() {
     browser.sees("No connector of that name");
     browser.fill("Search connectors", "github");
     browser.keys("\u{e007}");
-    browser.until("the connector is chosen", |browser| browser.path().contains("connector=github").then_some(()));
+    browser.until("the connector is chosen", |browser| {
+        browser.path().contains("connector=github").then_some(())
+    });
 }
 
 #[test]
@@ -82,7 +91,10 @@ fn fields_follow_a_choice() {
     let browser = Browser::ada(&app);
     browser.go("/projects/acme/credentials/new?connector=http&method=api_key");
     let shown = |browser: &Browser| {
-        browser.js("return document.querySelector('[name=\"/values/default/prefix\"]').offsetParent !== null").as_bool().unwrap()
+        browser
+            .js("return document.querySelector('[name=\"/values/default/prefix\"]').offsetParent !== null")
+            .as_bool()
+            .unwrap()
     };
     browser.js("document.querySelectorAll('details.more').forEach((one) => { one.open = true; })");
     assert!(shown(&browser), "a key in a header may have a prefix");
@@ -143,7 +155,10 @@ fn sharing_is_a_table() {
     browser.choose("staging", "Nothing");
     browser.press("Save the sharing");
     browser.sees("The change is saved");
-    assert_eq!(one(&app, "People of the sandbox")["shares"][0]["grants"], serde_json::json!({"production": "default"}));
+    assert_eq!(
+        one(&app, "People of the sandbox")["shares"][0]["grants"],
+        serde_json::json!({"production": "default"})
+    );
     browser.go(&format!("/credentials/{id}/sharing?project=acme"));
     browser.choose("Share with another project", "Second");
     browser.press("Add");

@@ -38,7 +38,8 @@ pub fn with_token(app: &TestApp) -> String {
 
 /// With values that the sandbox refuses, and that were checked twice.
 pub fn failing(app: &TestApp) -> String {
-    let id = credential(app, "Old key", "api_key", &json!({"key": "a-wrong-key"}), &json!({"verify": "skip"}));
+    let id =
+        credential(app, "Old key", "api_key", &json!({"key": "a-wrong-key"}), &json!({"verify": "skip"}));
     for _ in 0..2 {
         app.done("POST", &format!("/credentials/{id}/verify"), &json!({"environment": "default"}), 200);
     }
@@ -77,8 +78,10 @@ pub struct Scene {
 }
 
 pub fn whole(app: &TestApp) -> Scene {
-    let scene = Scene { works: works(app), token: with_token(app), failing: failing(app), waiting: waiting(app) };
-    let http = app.credential("billing", "bearer", &json!({"base_url": "https://api.example.com", "token": "t"}));
+    let scene =
+        Scene { works: works(app), token: with_token(app), failing: failing(app), waiting: waiting(app) };
+    let http =
+        app.credential("billing", "bearer", &json!({"base_url": "https://api.example.com", "token": "t"}));
     app.done("POST", &format!("/credentials/{}/disable", http["id"].as_str().unwrap()), &Value::Null, 200);
     for _ in 0..3 {
         assert_eq!(app.get("people-of-the-sandbox/v1/people").status, 200);
@@ -95,5 +98,10 @@ pub fn team(app: &TestApp) {
     app.done("PUT", path, &json!({"value": "t-17"}), 204);
     let limits = json!({"name": "nightly-import", "environment": "staging", "methods": ["GET"], "path_prefixes": ["/v1"]});
     app.limited_key(&limits);
-    app.done("POST", "/projects/acme/webhooks", &json!({"url": "http://127.0.0.1:9/hook", "description": "Pager"}), 201);
+    app.done(
+        "POST",
+        "/projects/acme/webhooks",
+        &json!({"url": "http://127.0.0.1:9/hook", "description": "Pager"}),
+        201,
+    );
 }

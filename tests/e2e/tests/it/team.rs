@@ -13,7 +13,10 @@ fn secrets_are_set_and_never_seen_again() {
     browser.go("/projects/acme/secrets");
     browser.sees("There are no secrets in production yet");
     let fill = |browser: &Browser, id: &str, value: &str| {
-        browser.js_with("document.getElementById(arguments[0]).value = arguments[1]", vec![id.into(), value.into()]);
+        browser.js_with(
+            "document.getElementById(arguments[0]).value = arguments[1]",
+            vec![id.into(), value.into()],
+        );
     };
     fill(&browser, "secret-name", "1 bad name");
     fill(&browser, "secret-value", "planted-secret-value");

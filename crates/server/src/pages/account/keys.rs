@@ -71,7 +71,9 @@ async fn page(app: &App, visitor: &Visitor, pairs: &Pairs, mut wrong: Wrong) -> 
     let fields = vec![
         Field::text(t, "name", a.key_name).most(200).value(pairs.get("name").unwrap_or_default()),
         Field::tick(t, "manage", a.key_manage, pairs.ticked("manage")).help(a.key_manage_help),
-        Field::date(t, "expires_at", a.key_expires).optional().value(pairs.get("expires_at").unwrap_or_default()),
+        Field::date(t, "expires_at", a.key_expires)
+            .optional()
+            .value(pairs.get("expires_at").unwrap_or_default()),
     ];
     Ok(Page {
         lines: lines.collect(),

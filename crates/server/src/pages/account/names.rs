@@ -52,9 +52,21 @@ async fn page(app: &App, visitor: &Visitor, typed: &Form, mut wrong: Wrong) -> R
     let (t, a) = (visitor.t, &visitor.t.account);
     let fields = vec![
         Field::text(t, "name", a.name).value(&typed.name).most(200).autocomplete("name").help(a.names_help),
-        Field::text(t, "first_name", a.first_name).value(&typed.first_name).most(200).autocomplete("given-name").optional(),
-        Field::text(t, "last_name", a.last_name).value(&typed.last_name).most(200).autocomplete("family-name").optional(),
-        Field::text(t, "username", a.username).value(&typed.username).most(200).autocomplete("nickname").optional(),
+        Field::text(t, "first_name", a.first_name)
+            .value(&typed.first_name)
+            .most(200)
+            .autocomplete("given-name")
+            .optional(),
+        Field::text(t, "last_name", a.last_name)
+            .value(&typed.last_name)
+            .most(200)
+            .autocomplete("family-name")
+            .optional(),
+        Field::text(t, "username", a.username)
+            .value(&typed.username)
+            .most(200)
+            .autocomplete("nickname")
+            .optional(),
     ];
     Ok(Page {
         f: Frame::of(app, visitor, Place::Account, None).await?,

@@ -54,7 +54,13 @@ struct Seen {
     client: ClientView,
 }
 
-async fn new_page(app: &App, visitor: &Visitor, query: &Query, pairs: &Pairs, mut wrong: Wrong) -> Result<Page, Refused> {
+async fn new_page(
+    app: &App,
+    visitor: &Visitor,
+    query: &Query,
+    pairs: &Pairs,
+    mut wrong: Wrong,
+) -> Result<Page, Refused> {
     visitor.actor.superuser()?;
     let connectors = app.broker().connectors(&visitor.actor, None).await?;
     let name = connectors.iter().find(|one| one.definition.id == query.connector);
@@ -88,7 +94,13 @@ async fn new_page(app: &App, visitor: &Visitor, query: &Query, pairs: &Pairs, mu
     })
 }
 
-async fn page(app: &App, visitor: &Visitor, client: ClientView, pairs: &Pairs, mut wrong: Wrong) -> Result<Page, Refused> {
+async fn page(
+    app: &App,
+    visitor: &Visitor,
+    client: ClientView,
+    pairs: &Pairs,
+    mut wrong: Wrong,
+) -> Result<Page, Refused> {
     let draft = Draft {
         pairs,
         name: &client.name,

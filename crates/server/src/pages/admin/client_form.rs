@@ -55,12 +55,14 @@ impl Draft<'_> {
     fn main(&self, visitor: &Visitor) -> Vec<Field> {
         let (t, a) = (visitor.t, &visitor.t.admin);
         let whole = self.whole;
-        let set = |name: &str| whole.is_some_and(|whole| whole.secret_fields.iter().any(|field| field == name));
+        let set =
+            |name: &str| whole.is_some_and(|whole| whole.secret_fields.iter().any(|field| field == name));
         let mut fields =
             vec![Field::text(t, "name", a.client_name).most(200).value(self.text("name", Some(self.name)))];
         if whole.is_none() {
             let mut answers = vec![Answer::new("", a.client_connector_none)];
-            let consents = self.connectors.iter().filter(|one| one.consent.is_some() && one.definition.id != "http");
+            let consents =
+                self.connectors.iter().filter(|one| one.consent.is_some() && one.definition.id != "http");
             answers.extend(consents.map(|one| Answer::new(&one.definition.id, &one.definition.name)));
             let field = Field::choice(t, "connector", a.client_connector, answers);
             fields.push(field.value(self.text("connector", Some(self.connector))));
@@ -80,19 +82,28 @@ impl Draft<'_> {
         ];
         let auth = Field::choice(t, "client_auth", a.client_auth, auth);
         fields.push(auth.value(self.text("client_auth", whole.map(|whole| whole.client_auth.as_str()))));
-        let key = Field::file(t, "private_key", a.client_key, 4).help_more(t.common.pem_help).optional().never_shown();
+        let key = Field::file(t, "private_key", a.client_key, 4)
+            .help_more(t.common.pem_help)
+            .optional()
+            .never_shown();
         let key = if set("private_key") { key.kept(a.client_secret_kept.rich()) } else { key };
         let when = (String::new(), r#"{"client_auth": ["private_key_jwt"]}"#.to_owned());
         let generate = self.pairs.ticked("generate_key");
-        fields.push(key.tick_below("generate_key", a.client_generate, a.client_generate_help, generate).when(when.0, when.1));
+        fields.push(
+            key.tick_below("generate_key", a.client_generate, a.client_generate_help, generate)
+                .when(when.0, when.1),
+        );
         fields
     }
 
     fn scopes(&self, visitor: &Visitor) -> Vec<Field> {
         let (t, a) = (visitor.t, &visitor.t.admin);
-        let area = |name: &'static str, label| Field::area(t, name, label, 3).mono().help(a.client_scopes_help).optional();
+        let area = |name: &'static str, label| {
+            Field::area(t, name, label, 3).mono().help(a.client_scopes_help).optional()
+        };
         vec![
-            area("mandatory_scopes", a.client_mandatory).value(self.lines("mandatory_scopes", self.mandatory)),
+            area("mandatory_scopes", a.client_mandatory)
+                .value(self.lines("mandatory_scopes", self.mandatory)),
             area("optional_scopes", a.client_optional).value(self.lines("optional_scopes", self.optional)),
             Field::url(t, "scopes_doc_url", a.client_scopes_doc)
                 .optional()
@@ -124,7 +135,8 @@ impl Draft<'_> {
         for name in ENDPOINTS {
             let known = self.whole.and_then(|whole| whole.endpoints.get(name));
             let own = known.filter(|(_, from)| *from == "request").map(|(url, _)| url.as_str());
-            let mut field = Field::url(t, name, name.replace('_', " ")).optional().value(self.text(name, own));
+            let mut field =
+                Field::url(t, name, name.replace('_', " ")).optional().value(self.text(name, own));
             if let Some((url, from)) = known.filter(|(_, from)| *from != "request") {
                 let from = if *from == "issuer" { a.endpoint_from_issuer } else { a.endpoint_from_connector };
                 field = field.help(format!("`{url}` ({from})"));
@@ -143,7 +155,8 @@ impl Draft<'_> {
         );
         let token = Field::area(t, "token_params", a.client_token_params, 2).mono().optional();
         let token = token.help(a.client_params_help).never_shown();
-        let names = self.whole.map(|whole| whole.token_param_names.join(", ")).filter(|names| !names.is_empty());
+        let names =
+            self.whole.map(|whole| whole.token_param_names.join(", ")).filter(|names| !names.is_empty());
         fields.push(match names {
             Some(names) => token.kept(a.client_token_params_set.rich().text("names", &names)),
             None => token,
@@ -194,7 +207,8 @@ fn params(pairs: &Pairs, name: &str, missing: &str) -> Result<Vec<(String, Strin
 /// What was typed. Nothing typed clears, but what is secret stays.
 pub fn read(visitor: &Visitor, pairs: &Pairs, new: bool) -> Result<ClientInput, FieldError> {
     let secret = |name: &str| {
-        let text = pairs.get(name).map(|text| text.replace("\r\n", "\n")).filter(|text| !text.trim().is_empty());
+        let text =
+            pairs.get(name).map(|text| text.replace("\r\n", "\n")).filter(|text| !text.trim().is_empty());
         text.map(|text| Some(SecretString::new(text)))
     };
     let bad = visitor.t.making.bad_map.0;

@@ -45,7 +45,8 @@ pub async fn show(
 ) -> Result<Response, Refused> {
     let (t, a) = (visitor.t, &visitor.t.admin);
     let superuser = visitor.actor.superuser().is_ok();
-    let found = app.broker().oauth_clients(&visitor.actor, None, &Paging::new(query.cursor, Some(50))).await?;
+    let found =
+        app.broker().oauth_clients(&visitor.actor, None, &Paging::new(query.cursor, Some(50))).await?;
     let lines = found.items.into_iter().map(|client| {
         let mut badges = Vec::new();
         if client.draft {

@@ -41,10 +41,13 @@ pub async fn show(State(app): State<App>, Signed(visitor): Signed) -> Result<Res
     let sandbox = settings.sandbox.as_ref().map_or_else(|| a.off.to_string(), |at| at.base_url.clone());
     let told = vec![
         (a.setting_url.to_string(), settings.public_url.clone()),
-        (a.setting_mail.to_string(), match settings.mail {
-            Some(_) => a.on.to_string(),
-            None => a.setting_mail_none.to_string(),
-        }),
+        (
+            a.setting_mail.to_string(),
+            match settings.mail {
+                Some(_) => a.on.to_string(),
+                None => a.setting_mail_none.to_string(),
+            },
+        ),
         (a.setting_refresh.to_string(), switch(settings.background_refresh)),
         (a.setting_delete.to_string(), t.number(&t.credentials.days, days)),
         (a.setting_stale.to_string(), t.number(&a.seconds, settings.stale_limit.as_secs())),

@@ -61,7 +61,13 @@ struct Invited {
     url: String,
 }
 
-async fn page(app: &App, visitor: &Visitor, query: &Query, pairs: &Pairs, mut wrong: Wrong) -> Result<Page, Refused> {
+async fn page(
+    app: &App,
+    visitor: &Visitor,
+    query: &Query,
+    pairs: &Pairs,
+    mut wrong: Wrong,
+) -> Result<Page, Refused> {
     let (t, a, now) = (visitor.t, &visitor.t.admin, app.broker().now());
     let me = visitor.actor.person()?.id.clone();
     let q = Some(query.q.trim()).filter(|q| !q.is_empty());

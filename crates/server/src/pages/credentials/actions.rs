@@ -54,8 +54,7 @@ async fn verify(
     Asked(through): Asked<Through>,
     Filled(form): Filled<Environment>,
 ) -> Result<Response, Refused> {
-    let report =
-        Box::pin(app.broker().verify_credential(&visitor.actor, &id, &form.environment)).await?;
+    let report = Box::pin(app.broker().verify_credential(&visitor.actor, &id, &form.environment)).await?;
     let sheet = Sheet::load(&app, &visitor, &id, &through).await?;
     let page = draw(&app, &visitor, &sheet, Some((&form.environment, &report))).await?;
     Ok(visitor.show(&page))
@@ -100,7 +99,8 @@ async fn purge(
     Named(id): Named<String>,
     Filled(form): Filled<Version>,
 ) -> Result<Response, Refused> {
-    let deleted = Box::pin(app.broker().delete_credential(&visitor.actor, &id, true, Some(form.version))).await?;
+    let deleted =
+        Box::pin(app.broker().delete_credential(&visitor.actor, &id, true, Some(form.version))).await?;
     Ok(match deleted {
         Deleted::Purged => go::saying("/credentials", Flash::CredentialPurged),
         Deleted::Scheduled(_) => go::saying("/credentials", Flash::CredentialScheduled),

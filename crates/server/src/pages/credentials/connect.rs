@@ -5,8 +5,8 @@
 
 use askama::Template;
 use axum::extract::State;
-use axum::response::{IntoResponse, Response};
 use axum::http::{HeaderValue, StatusCode};
+use axum::response::{IntoResponse, Response};
 use latchstring_broker::consent::{Asked as Wish, Begun, Offer};
 use latchstring_model::{Code, Timestamp};
 
@@ -23,9 +23,11 @@ use crate::pages::{GO, go};
 use crate::texts::Rich;
 
 pub fn pages(pages: Pages) -> Pages {
-    pages
-        .show("/credentials/{id}/connect/{environment}", show)
-        .send("/credentials/{id}/connect/{environment}", "credential.authorize", send)
+    pages.show("/credentials/{id}/connect/{environment}", show).send(
+        "/credentials/{id}/connect/{environment}",
+        "credential.authorize",
+        send,
+    )
 }
 
 struct Scope {
@@ -95,7 +97,9 @@ async fn page(
         scopes.push(Scope { name: name.clone(), mandatory: false, ticked: chosen(name) });
     }
     let docs = match &sheet.view.oauth_client {
-        Some(id) => app.broker().oauth_client(&visitor.actor, id).await.ok().and_then(|one| one.scopes_doc_url),
+        Some(id) => {
+            app.broker().oauth_client(&visitor.actor, id).await.ok().and_then(|one| one.scopes_doc_url)
+        }
         None => None,
     };
     let last = sheet
@@ -104,12 +108,12 @@ async fn page(
         .iter()
         .find(|(name, _)| name == environment)
         .and_then(|(_, one)| one.authorization.as_ref());
-    let under_way = last.filter(|last| last.ended_at.is_none() && last.state != "begun").map(|last| {
-        e.consent_under_way.rich().part("when", &When::near(t, last.expires_at, now))
-    });
-    let failed = last.filter(|last| last.state == "failed").map(|last| {
-        (last.detail.clone().unwrap_or_default(), last.hint.clone().unwrap_or_default())
-    });
+    let under_way = last
+        .filter(|last| last.ended_at.is_none() && last.state != "begun")
+        .map(|last| e.consent_under_way.rich().part("when", &When::near(t, last.expires_at, now)));
+    let failed = last
+        .filter(|last| last.state == "failed")
+        .map(|last| (last.detail.clone().unwrap_or_default(), last.hint.clone().unwrap_or_default()));
     Ok(Page {
         f: sheet.frame(app, visitor).await?,
         head: sheet.head(visitor, Tab::Below),

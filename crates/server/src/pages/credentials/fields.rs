@@ -243,7 +243,9 @@ impl<'a> Set<'a> {
             FieldType::Json if !template => {
                 serde_json::from_str(&text).map_err(|error| t.making.bad_json.with("error", &error).0)
             }
-            FieldType::Map if !template => read_map(&text).map_err(|line| t.making.bad_map.with("n", &line).0),
+            FieldType::Map if !template => {
+                read_map(&text).map_err(|line| t.making.bad_map.with("n", &line).0)
+            }
             FieldType::List if !template => {
                 Ok(text.lines().map(str::trim).filter(|line| !line.is_empty()).map(Value::from).collect())
             }

@@ -124,17 +124,21 @@ fn wanted(query: &Query, project: Option<&Project>) -> Wanted {
         connector: given(&query.connector),
         status: Status::parse(&query.status),
         q: given(&query.q),
+        owner: None,
     }
 }
 
 /// How each environment stands: a project's own, as they are granted; or the credential's.
 fn badges(t: T, view: &View, project: Option<&Project>) -> Vec<Badge> {
     let c = &t.credentials;
-    let status = |ours: &str| view.environments.iter().find(|(name, _)| name == ours).map(|(_, one)| one.status);
+    let status =
+        |ours: &str| view.environments.iter().find(|(name, _)| name == ours).map(|(_, one)| one.status);
     let Some(project) = project else {
         return view.environments.iter().map(|(name, one)| Badge::status(t, one.status).of(name)).collect();
     };
-    let Some(share) = view.shares.iter().find(|share| share.project == project.slug) else { return Vec::new() };
+    let Some(share) = view.shares.iter().find(|share| share.project == project.slug) else {
+        return Vec::new();
+    };
     if share.suspended {
         return vec![Badge::new("warn", "warning", c.suspended)];
     }
@@ -167,9 +171,7 @@ fn whose(t: T, view: &View, visitor: &Visitor, project: Option<&Project>) -> Str
 fn line(view: View, names: &Names, visitor: &Visitor, project: Option<&Project>) -> Line {
     let t = visitor.t;
     let context = project.map(|project| format!("?project={}", project.slug)).unwrap_or_default();
-    let deletes = view
-        .deletes_at
-        .map(|at| t.credentials.deleted_on.rich().part("day", &When::day(t, at)));
+    let deletes = view.deletes_at.map(|at| t.credentials.deleted_on.rich().part("day", &When::day(t, at)));
     Line {
         tile: names.tile(&view.connector_uid),
         path: format!("/credentials/{}{context}", view.id),

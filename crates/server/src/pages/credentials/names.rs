@@ -30,7 +30,6 @@ impl Names {
     pub fn tile(&self, uid: &str) -> Tile {
         Tile::new(&self.connector(uid), id_of(uid))
     }
-
 }
 
 pub fn id_of(uid: &str) -> &str {

@@ -91,7 +91,7 @@ fn tags() -> Vec<String> {
     let mut tags: Vec<String> = listed.map(|tag| text(tag, "name").to_owned()).collect();
     for (_, _, operation) in operations() {
         let name = tag_of(operation);
-        if !tags.iter().any(|known| *known == name) {
+        if !tags.contains(&name) {
             tags.push(name);
         }
     }
@@ -105,7 +105,10 @@ fn tag_of(operation: &Value) -> String {
 
 /// What a reference points at, once.
 fn resolved(schema: &Value) -> &Value {
-    let found = schema.get("$ref").and_then(Value::as_str).and_then(|at| DOCUMENT.pointer(at.trim_start_matches('#')));
+    let found = schema
+        .get("$ref")
+        .and_then(Value::as_str)
+        .and_then(|at| DOCUMENT.pointer(at.trim_start_matches('#')));
     found.unwrap_or(schema)
 }
 
@@ -115,7 +118,8 @@ fn kind(schema: &Value) -> String {
     }
     for group in ["oneOf", "anyOf", "allOf"] {
         if let Some(list) = schema.get(group).and_then(Value::as_array) {
-            let kinds: Vec<String> = list.iter().map(kind).filter(|one| !one.is_empty() && one != "null").collect();
+            let kinds: Vec<String> =
+                list.iter().map(kind).filter(|one| !one.is_empty() && one != "null").collect();
             return kinds.join(" or ");
         }
     }
@@ -142,8 +146,13 @@ fn members(schema: &Value) -> Vec<Member> {
     for part in schema.get("allOf").and_then(Value::as_array).into_iter().flatten() {
         found.extend(members(part));
     }
-    let required: Vec<&str> =
-        schema.get("required").and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_str).collect();
+    let required: Vec<&str> = schema
+        .get("required")
+        .and_then(Value::as_array)
+        .into_iter()
+        .flatten()
+        .filter_map(Value::as_str)
+        .collect();
     for (name, one) in schema.get("properties").and_then(Value::as_object).into_iter().flatten() {
         let about = match text(one, "description") {
             "" => text(resolved(one), "description"),
@@ -211,8 +220,7 @@ pub async fn show(
     Named(tag): Named<String>,
 ) -> Result<Response, Refused> {
     let name = tags().into_iter().find(|name| slug(name) == tag);
-    let name = name
-        .ok_or_else(|| Box::new(Problem::new(Code::NotFound, "The API has no such part.")))?;
+    let name = name.ok_or_else(|| Box::new(Problem::new(Code::NotFound, "The API has no such part.")))?;
     let of_tag = operations().filter(|(_, _, one)| tag_of(one) == name);
     let operations = of_tag.map(|(path, verb, one)| operation(path, verb, one)).collect();
     Ok(visitor.show(&Page { f: frame(&app, &visitor).await?, name, operations }))

@@ -92,13 +92,7 @@ fn field(t: T, of: &Defined, all: &[Defined]) -> Field {
     if let Some(example) = of.examples.first() {
         notes.push(t.common.example.with("example", &format!("`{}`", shown(example))).rich());
     }
-    Field {
-        label: label_of(of),
-        name: of.name.clone(),
-        marks,
-        help: of.help.as_deref().map(Rich::of),
-        notes,
-    }
+    Field { label: label_of(of), name: of.name.clone(), marks, help: of.help.as_deref().map(Rich::of), notes }
 }
 
 fn method(t: T, of: &AuthMethod) -> Method {
@@ -126,9 +120,10 @@ fn operation(t: T, of: &Defines) -> Operation {
 }
 
 pub fn sheet(t: T, definition: &Definition) -> Sheet {
-    let verify = definition.verify.as_ref().map(|request| {
-        format!("{} {}", request.method, request.literal_path().unwrap_or("…"))
-    });
+    let verify = definition
+        .verify
+        .as_ref()
+        .map(|request| format!("{} {}", request.method, request.literal_path().unwrap_or("…")));
     Sheet {
         t,
         methods: definition.auth_methods.iter().map(|one| method(t, one)).collect(),
@@ -136,7 +131,11 @@ pub fn sheet(t: T, definition: &Definition) -> Sheet {
         metadata: definition.metadata.iter().map(|one| operation(t, one)).collect(),
         hosts: definition.hosts.iter().map(ToString::to_string).collect(),
         verify,
-        errors: definition.errors.iter().map(|rule| (rule.when_text(), rule.explanation().to_owned())).collect(),
+        errors: definition
+            .errors
+            .iter()
+            .map(|rule| (rule.when_text(), rule.explanation().to_owned()))
+            .collect(),
         docs: definition.docs_url.clone(),
     }
 }
@@ -181,8 +180,9 @@ pub async fn show(
     Named(id): Named<String>,
 ) -> Result<Response, Refused> {
     let definition = app.broker().catalog().builtin(&id);
-    let definition = definition
-        .ok_or_else(|| Box::new(Problem::new(Code::NotFound, "There is no built-in connector of that name.")))?;
+    let definition = definition.ok_or_else(|| {
+        Box::new(Problem::new(Code::NotFound, "There is no built-in connector of that name."))
+    })?;
     let page = One {
         f: frame(&app, &visitor).await?,
         tile: Tile::new(&definition.name, &definition.id).large(),

@@ -17,7 +17,8 @@ fn target(link: &str) -> Option<String> {
     if link.starts_with("https://") || link.starts_with("http://") || link.starts_with(['#', '/']) {
         return Some(link.to_owned());
     }
-    let (file, fragment) = link.split_once('#').map_or((link, String::new()), |(file, at)| (file, format!("#{at}")));
+    let (file, fragment) =
+        link.split_once('#').map_or((link, String::new()), |(file, at)| (file, format!("#{at}")));
     let name = file.rsplit('/').next()?.strip_suffix(".md")?;
     match name {
         "errors" => Some(format!("/docs/errors{fragment}")),
@@ -58,7 +59,12 @@ pub fn html(source: &str, table: &str) -> String {
                 dropped.push(to.is_none());
                 if let Some(to) = to {
                     let (title, id) = (title.clone(), id.clone());
-                    out.push(Event::Start(Tag::Link { link_type: *link_type, dest_url: CowStr::from(to), title, id }));
+                    out.push(Event::Start(Tag::Link {
+                        link_type: *link_type,
+                        dest_url: CowStr::from(to),
+                        title,
+                        id,
+                    }));
                 }
             }
             Event::End(TagEnd::Link) => {
@@ -69,7 +75,8 @@ pub fn html(source: &str, table: &str) -> String {
             Event::Start(Tag::Table(_)) => {
                 let label = escaped(table);
                 out.push(Event::Html(
-                    format!("<div class=\"scroll\" tabindex=\"0\" role=\"group\" aria-label=\"{label}\">").into(),
+                    format!("<div class=\"scroll\" tabindex=\"0\" role=\"group\" aria-label=\"{label}\">")
+                        .into(),
                 ));
                 out.push(event.clone());
             }
@@ -95,8 +102,15 @@ mod tests {
         let source = "# One `two`\n\n[a](connectors.md#templates) [b](auth/bearer.md) [c](RELIABILITY.md) [d](https://example.com)\n\n| a |\n| - |\n| b |\n";
         let page = html(source, "Table");
         assert!(page.contains("<h1 id=\"one-two\">One <code>two</code></h1>"), "{page}");
-        assert!(page.contains("href=\"/docs/guides/connectors#templates\"") && page.contains("href=\"/docs/guides/bearer\""), "{page}");
+        assert!(
+            page.contains("href=\"/docs/guides/connectors#templates\"")
+                && page.contains("href=\"/docs/guides/bearer\""),
+            "{page}"
+        );
         assert!(page.contains(" c ") && page.contains("href=\"https://example.com\""), "{page}");
-        assert!(page.contains("<div class=\"scroll\" tabindex=\"0\" role=\"group\" aria-label=\"Table\"><table>"), "{page}");
+        assert!(
+            page.contains("<div class=\"scroll\" tabindex=\"0\" role=\"group\" aria-label=\"Table\"><table>"),
+            "{page}"
+        );
     }
 }

@@ -40,7 +40,11 @@ impl Page {
         let (t, e) = (visitor.t, &visitor.t.entrance);
         let fields = vec![
             Field::email(t, "email", e.email).value(&typed.email).autocomplete("username"),
-            Field::text(t, "name", e.name).value(&typed.name).autocomplete("name").help(e.name_help).most(200),
+            Field::text(t, "name", e.name)
+                .value(&typed.name)
+                .autocomplete("name")
+                .help(e.name_help)
+                .most(200),
             Field::password(t, "password", e.password, true).help(e.password_help),
             Field::text(t, "project", e.project)
                 .value(&typed.project)
@@ -96,7 +100,9 @@ pub async fn send(
     match app.door().finish_setup(setup, visitor.actor.address).await {
         Ok(done) => {
             let next = match done.project {
-                Some(project) => go::saying(&format!("/projects/{}/credentials", project.slug), Flash::ProjectMade),
+                Some(project) => {
+                    go::saying(&format!("/projects/{}/credentials", project.slug), Flash::ProjectMade)
+                }
                 None => go::to("/projects"),
             };
             Ok((set_cookie(done.entered.cookie)?, next).into_response())

@@ -92,8 +92,7 @@ pub async fn send(
     Filled(form): Filled<Form>,
 ) -> Result<Response, Refused> {
     let return_to = form.return_to.and_then(|given| go::checked(&app, &given));
-    let ask =
-        SignIn { email: form.email.clone(), password: form.password.0, agent: agent(&visitor.headers) };
+    let ask = SignIn { email: form.email.clone(), password: form.password.0, agent: agent(&visitor.headers) };
     match app.door().sign_in(ask, visitor.actor.address).await {
         Ok(entered) => {
             let cookie = set_cookie(entered.cookie)?;

@@ -1,8 +1,8 @@
 //! Light, dark, or as the system is: a choice that lies in a cookie, so that a page is right before a script runs.
 
+use axum::extract::State;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use axum::extract::State;
 use serde::Deserialize;
 
 use crate::App;

@@ -59,11 +59,8 @@ pub(super) fn lines(text: &str) -> Vec<String> {
 }
 
 pub async fn show(State(app): State<App>, Signed(visitor): Signed) -> Result<Response, Refused> {
-    let typed = Form {
-        name: String::new(),
-        slug: String::new(),
-        environments: DEFAULT_ENVIRONMENTS.join("\n"),
-    };
+    let typed =
+        Form { name: String::new(), slug: String::new(), environments: DEFAULT_ENVIRONMENTS.join("\n") };
     let wrong = Wrong::none(visitor.t);
     Ok(visitor.show(&Page::new(&app, &visitor, &typed, wrong).await?))
 }
@@ -79,9 +76,7 @@ pub async fn send(
         environments: Some(lines(&form.environments)).filter(|names| !names.is_empty()),
     };
     match app.broker().create_project(&visitor.actor, new).await {
-        Ok(project) => {
-            Ok(go::saying(&format!("/projects/{}/credentials", project.slug), Flash::ProjectMade))
-        }
+        Ok(project) => Ok(go::saying(&format!("/projects/{}/credentials", project.slug), Flash::ProjectMade)),
         Err(problem) if matches!(problem.code, Code::Invalid | Code::SlugTaken) => {
             let wrong = Wrong::of(visitor.t, &problem, []);
             Ok(html(frame::status(&problem), &Page::new(&app, &visitor, &form, wrong).await?))

@@ -187,7 +187,6 @@ pub async fn delete(
         let detail = visitor.t.projects.delete_mismatch;
         Box::new(Problem::invalid(vec![FieldError::new("/confirm", detail)]))
     };
-    let typed =
-        Typed { confirm_wrong: Wrong::of(visitor.t, &refusal, []), ..Typed::of(&visitor, &project) };
+    let typed = Typed { confirm_wrong: Wrong::of(visitor.t, &refusal, []), ..Typed::of(&visitor, &project) };
     Ok(html(frame::status(&refusal), &page(&app, &visitor, project, typed).await?))
 }

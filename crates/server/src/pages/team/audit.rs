@@ -159,7 +159,9 @@ async fn show(
         Err(problem) => return Err(problem.into()),
     };
     let fields = vec![
-        Field::search(t, "credential", m.audit_credential).help(m.audit_credential_help).value(&query.credential),
+        Field::search(t, "credential", m.audit_credential)
+            .help(m.audit_credential_help)
+            .value(&query.credential),
         Field::search(t, "actor", m.audit_actor).help(m.audit_actor_help).value(&query.actor),
         Field::search(t, "action", m.audit_action).help(m.audit_action_help).value(&query.action),
     ];

@@ -96,7 +96,8 @@ fn limits(visitor: &Visitor, key: &ServiceKey) -> Vec<String> {
             all.push(format!("{label}: {}", items.join(", ")));
         }
     };
-    let shown = |ids: &Vec<latchstring_model::id::CredentialId>| ids.iter().map(ToString::to_string).collect();
+    let shown =
+        |ids: &Vec<latchstring_model::id::CredentialId>| ids.iter().map(ToString::to_string).collect();
     list(&m.key_credentials, limits.credentials.as_ref().map(shown));
     list(&m.key_methods, limits.methods.clone());
     list(&m.key_paths, limits.path_prefixes.clone());

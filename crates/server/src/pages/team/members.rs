@@ -81,7 +81,8 @@ async fn page(
 ) -> Result<Page, Refused> {
     let (t, m, now) = (visitor.t, &visitor.t.team, app.broker().now());
     let me = visitor.actor.person()?.id.clone();
-    let list = app.broker().members(&visitor.actor, project.id.as_str(), &Paging::new(None, Some(200))).await?;
+    let list =
+        app.broker().members(&visitor.actor, project.id.as_str(), &Paging::new(None, Some(200))).await?;
     let may = project.role.may_administer();
     let lines = list
         .items
@@ -120,8 +121,14 @@ async fn page(
     });
     let help: Vec<String> = help.collect();
     let form = vec![
-        Field::email(t, "email", t.entrance.email).help(m.member_email_help).autocomplete("off").value(typed("email")),
-        Field::choice(t, "role", m.role, roles(t, project.role)).help(help.join(" ")).value(chosen).id("new-role"),
+        Field::email(t, "email", t.entrance.email)
+            .help(m.member_email_help)
+            .autocomplete("off")
+            .value(typed("email")),
+        Field::choice(t, "role", m.role, roles(t, project.role))
+            .help(help.join(" "))
+            .value(chosen)
+            .id("new-role"),
     ];
     Ok(Page {
         f: Frame::of(app, visitor, Place::Members, Some(&project)).await?,
@@ -159,7 +166,7 @@ async fn set(
         None => Err(Problem::invalid(vec![FieldError::new("/role", "choose one")]).into()),
     };
     match done {
-        Ok(()) => Ok(go::saying(&format!("/projects/{}/members", go::part(&named)), Flash::MemberSet)),
+        Ok(_) => Ok(go::saying(&format!("/projects/{}/members", go::part(&named)), Flash::MemberSet)),
         Err(problem) if problem.code == Code::Forbidden => Err(problem.into()),
         Err(problem) => {
             // A project that is not theirs is told as that; an address that nobody has, beside the field.
@@ -186,8 +193,8 @@ async fn remove(
     let withdraw = pairs.ticked("withdraw");
     let leaves = visitor.actor.person()?.email.eq_ignore_ascii_case(&email);
     match app.broker().remove_member(&visitor.actor, &named, &email, withdraw).await {
-        Ok(()) if leaves => Ok(go::saying("/projects", Flash::MemberRemoved)),
-        Ok(()) => Ok(go::saying(&format!("/projects/{}/members", go::part(&named)), Flash::MemberRemoved)),
+        Ok(_) if leaves => Ok(go::saying("/projects", Flash::MemberRemoved)),
+        Ok(_) => Ok(go::saying(&format!("/projects/{}/members", go::part(&named)), Flash::MemberRemoved)),
         Err(problem) if problem.code == Code::MemberOwnsCredentials => {
             let list = problem.extra.get("credentials").and_then(Value::as_array).into_iter().flatten();
             let names = list.filter_map(|one| one.get("name").and_then(Value::as_str)).map(str::to_owned);

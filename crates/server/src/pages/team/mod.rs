@@ -17,7 +17,13 @@ use crate::pages::frame::refused::Refused;
 use crate::pages::routes::Pages;
 
 pub fn pages(pages: Pages) -> Pages {
-    pages.with(secrets::pages).with(members::pages).with(keys::pages).with(webhooks::pages).with(webhook::pages).with(audit::pages)
+    pages
+        .with(secrets::pages)
+        .with(members::pages)
+        .with(keys::pages)
+        .with(webhooks::pages)
+        .with(webhook::pages)
+        .with(audit::pages)
 }
 
 async fn project(app: &App, visitor: &Visitor, named: &str) -> Result<Project, Refused> {

@@ -77,11 +77,15 @@ fn form(visitor: &Visitor, kind: SecretKind, pairs: &Pairs, wrong: &mut Wrong) -
     let typed = |name: &str| pairs.get(name).unwrap_or_default().to_owned();
     let prefix = if kind == SecretKind::Secret { "secret" } else { "variable" };
     let name = Field::text(t, "name", m.name).mono().help(m.name_help).most(128).value(typed("name"));
-    let hosts = Field::area(t, "hosts", m.hosts, 2).mono().help(m.hosts_help).optional().value(typed("hosts"));
+    let hosts =
+        Field::area(t, "hosts", m.hosts, 2).mono().help(m.hosts_help).optional().value(typed("hosts"));
     let fields = match kind {
         SecretKind::Secret => vec![
             name.id("secret-name"),
-            Field::file(t, "value", m.secret_value, 3).help(m.secret_value_help).never_shown().id("secret-value"),
+            Field::file(t, "value", m.secret_value, 3)
+                .help(m.secret_value_help)
+                .never_shown()
+                .id("secret-value"),
             hosts.id("secret-hosts"),
         ],
         SecretKind::Variable => vec![
@@ -112,11 +116,20 @@ async fn lines_of(
     let page = app.broker().values(&visitor.actor, id, environment, kind, None, 200).await?;
     let part = if kind == SecretKind::Secret { "secrets" } else { "variables" };
     let lines = page.items.into_iter().map(|value| {
-        let who = known.iter().find(|(id, _)| *id == value.set_by).map_or(value.set_by.as_str(), |(_, email)| email);
+        let who = known
+            .iter()
+            .find(|(id, _)| *id == value.set_by)
+            .map_or(value.set_by.as_str(), |(_, email)| email);
         Line {
             set: m.secret_set.rich().part("when", &When::near(t, value.set_at, now)).text("who", who),
-            hosts: (!value.hosts.is_empty()).then(|| m.hosts_shown.rich().text("hosts", &value.hosts.join(", "))),
-            delete: format!("/projects/{}/{part}/{}/{}/delete", project.slug, go::part(environment), go::part(&value.name)),
+            hosts: (!value.hosts.is_empty())
+                .then(|| m.hosts_shown.rich().text("hosts", &value.hosts.join(", "))),
+            delete: format!(
+                "/projects/{}/{part}/{}/{}/delete",
+                project.slug,
+                go::part(environment),
+                go::part(&value.name)
+            ),
             label: m.delete_named.with("name", &value.name).0,
             value: value.value,
             name: value.name,
@@ -135,7 +148,8 @@ async fn page(
     let (t, m) = (visitor.t, &visitor.t.team);
     let known = emails(app, visitor, &project).await?;
     let names: Vec<&str> = project.environments.iter().map(|one| one.name.as_str()).collect();
-    let environment = wanted.filter(|name| names.contains(name)).or(names.first().copied()).unwrap_or_default();
+    let environment =
+        wanted.filter(|name| names.contains(name)).or(names.first().copied()).unwrap_or_default();
     let tabs = names
         .iter()
         .map(|name| Tab {
@@ -197,7 +211,10 @@ async fn show(
 }
 
 fn back(project: &str, environment: &str, flash: Flash) -> Response {
-    go::saying(&format!("/projects/{}/secrets?environment={}", go::part(project), go::part(environment)), flash)
+    go::saying(
+        &format!("/projects/{}/secrets?environment={}", go::part(project), go::part(environment)),
+        flash,
+    )
 }
 
 async fn set(

@@ -101,7 +101,8 @@ async fn draw(
         Some(sent) => {
             wrong = sent.wrong;
             let typed = |name: &str| sent.pairs.get(name).unwrap_or_default();
-            let chosen = |event: &str| sent.pairs.iter().any(|(name, value)| name == "event" && value == event);
+            let chosen =
+                |event: &str| sent.pairs.iter().any(|(name, value)| name == "event" && value == event);
             (fields(visitor, typed("url"), typed("description"), &mut wrong), events(chosen))
         }
         None => {

@@ -22,10 +22,11 @@ use crate::pages::ui::{Badge, Field, When, Wrong};
 use crate::texts::Rich;
 
 pub fn pages(pages: Pages) -> Pages {
-    pages
-        .show("/projects/{project}/webhooks", show)
-        .show("/projects/{project}/webhooks/new", form)
-        .send("/projects/{project}/webhooks", "webhook.create", make)
+    pages.show("/projects/{project}/webhooks", show).show("/projects/{project}/webhooks/new", form).send(
+        "/projects/{project}/webhooks",
+        "webhook.create",
+        make,
+    )
 }
 
 struct Line {
@@ -92,7 +93,10 @@ pub fn events(chosen: impl Fn(&str) -> bool) -> Vec<Event> {
 pub fn fields(visitor: &Visitor, url: &str, description: &str, wrong: &mut Wrong) -> Vec<Field> {
     let (t, m) = (visitor.t, &visitor.t.team);
     let fields = vec![
-        Field::url(t, "url", m.webhook_url).example("https://hooks.example.com/latchstring").most(2000).value(url),
+        Field::url(t, "url", m.webhook_url)
+            .example("https://hooks.example.com/latchstring")
+            .most(2000)
+            .value(url),
         Field::text(t, "description", m.webhook_description).most(500).optional().value(description),
     ];
     fields.into_iter().map(|field| field.wrong(wrong)).collect()
@@ -105,7 +109,8 @@ async fn show(
 ) -> Result<Response, Refused> {
     let m = &visitor.t.team;
     let project = project(&app, &visitor, &named).await?;
-    let page = app.broker().webhooks(&visitor.actor, project.id.as_str(), &Paging::new(None, Some(50))).await?;
+    let page =
+        app.broker().webhooks(&visitor.actor, project.id.as_str(), &Paging::new(None, Some(50))).await?;
     let lines = page.items.into_iter().map(|webhook| Line {
         path: format!("/projects/{}/webhooks/{}", project.slug, webhook.id),
         badge: badge(&visitor, &webhook),

@@ -158,7 +158,12 @@ impl Field {
 
     /// A value that no page ever shows.
     pub fn secret(t: T, name: impl Into<String>, label: impl Into<String>) -> Self {
-        Self { mono: true, autocomplete: Some("off"), secret: true, ..Self::new(t, Kind::Secret, name, label) }
+        Self {
+            mono: true,
+            autocomplete: Some("off"),
+            secret: true,
+            ..Self::new(t, Kind::Secret, name, label)
+        }
     }
 
     pub fn area(t: T, name: impl Into<String>, label: impl Into<String>, rows: u8) -> Self {
@@ -167,7 +172,11 @@ impl Field {
 
     /// PEM and other texts of several lines that come in files.
     pub fn file(t: T, name: impl Into<String>, label: impl Into<String>, rows: u8) -> Self {
-        Self { mono: true, autocomplete: Some("off"), ..Self::new(t, Kind::Area { rows, drop: true }, name, label) }
+        Self {
+            mono: true,
+            autocomplete: Some("off"),
+            ..Self::new(t, Kind::Area { rows, drop: true }, name, label)
+        }
     }
 
     pub fn choice(t: T, name: impl Into<String>, label: impl Into<String>, answers: Vec<Answer>) -> Self {
@@ -294,11 +303,11 @@ impl Field {
     pub fn wrong(mut self, wrong: &mut Wrong) -> Self {
         let found = wrong.take(&self.name, &self.id, &self.label);
         self.error = found.or_else(|| {
-            (self.secret && wrong.typed(&self.name) && self.value.is_empty()).then(|| self.t.common.secret_again.into())
+            (self.secret && wrong.typed(&self.name) && self.value.is_empty())
+                .then(|| self.t.common.secret_again.into())
         });
         self
     }
-
 
     /// Something stands in it, or is wrong with it: it must not be folded away.
     pub fn wants_attention(&self) -> bool {

@@ -137,7 +137,8 @@ impl Wrong {
 fn sentence(detail: &str) -> String {
     let detail = detail.trim();
     let mut chars = detail.chars();
-    let mut text: String = chars.next().map(|first| first.to_uppercase().collect::<String>()).unwrap_or_default();
+    let mut text: String =
+        chars.next().map(|first| first.to_uppercase().collect::<String>()).unwrap_or_default();
     text.push_str(chars.as_str());
     if !text.ends_with(['.', '!', '?', '`']) && !text.is_empty() {
         text.push('.');
@@ -174,7 +175,9 @@ mod tests {
 
     #[test]
     fn a_refusal_of_another_kind_is_told_whole() {
-        let problem = Problem::new(Code::SlugTaken, "Taken.").hint("Another.").errors(vec![FieldError::new("/slug", "taken")]);
+        let problem = Problem::new(Code::SlugTaken, "Taken.")
+            .hint("Another.")
+            .errors(vec![FieldError::new("/slug", "taken")]);
         let wrong = Wrong::of(&EN, &problem, []);
         assert_eq!((wrong.detail.as_deref(), wrong.hint.as_deref()), (Some("Taken."), Some("Another.")));
     }

@@ -32,7 +32,8 @@ pub struct Tile {
 /// The first letters of the first two words, or the first two letters.
 fn initials(name: &str) -> String {
     let letter = |word: &str| word.chars().find(|c| c.is_alphanumeric());
-    let mut words = name.split(|c: char| c.is_whitespace() || matches!(c, '-' | '_' | '.' | '@')).filter_map(letter);
+    let mut words =
+        name.split(|c: char| c.is_whitespace() || matches!(c, '-' | '_' | '.' | '@')).filter_map(letter);
     match (words.next(), words.next()) {
         (Some(first), Some(second)) => first.to_uppercase().chain(second.to_uppercase()).collect(),
         (Some(first), None) => {

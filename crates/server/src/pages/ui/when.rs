@@ -22,7 +22,9 @@ pub struct When {
 /// `2026-11-28T15:04:05.000Z` → (2026, 11, 28, "15:04").
 fn parts(at: Timestamp) -> (i64, usize, i64, String) {
     let text = at.to_rfc3339();
-    let number = |range: std::ops::Range<usize>| text.get(range).and_then(|part| part.parse::<i64>().ok()).unwrap_or(0);
+    let number = |range: std::ops::Range<usize>| {
+        text.get(range).and_then(|part| part.parse::<i64>().ok()).unwrap_or(0)
+    };
     let month = usize::try_from(number(5..7)).unwrap_or(1);
     (number(0..4), month, number(8..10), text.get(11..16).unwrap_or_default().to_owned())
 }
@@ -104,6 +106,9 @@ mod tests {
         let at = Timestamp(1_764_342_245_000);
         assert_eq!(When::moment(&EN, at).text, "28 November 2025, 15:04 UTC");
         let html = When::day(&EN, at).to_string();
-        assert_eq!(html, "<time datetime=\"2025-11-28T15:04:05.000Z\" data-show=\"day\">28 November 2025</time>");
+        assert_eq!(
+            html,
+            "<time datetime=\"2025-11-28T15:04:05.000Z\" data-show=\"day\">28 November 2025</time>"
+        );
     }
 }

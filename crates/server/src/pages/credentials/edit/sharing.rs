@@ -221,7 +221,8 @@ fn shares(pairs: &Pairs) -> Vec<ShareInput> {
 /// Pointers into the list lead to the rows of the table.
 fn as_the_form_has_it(problem: &mut Problem, shares: &[ShareInput]) {
     for error in &mut problem.errors {
-        let Some((index, rest)) = error.pointer.strip_prefix("/shares/").and_then(|rest| rest.split_once('/'))
+        let Some((index, rest)) =
+            error.pointer.strip_prefix("/shares/").and_then(|rest| rest.split_once('/'))
         else {
             continue;
         };
@@ -235,7 +236,9 @@ fn as_the_form_has_it(problem: &mut Problem, shares: &[ShareInput]) {
         let taken = shares.iter().find(|share| problem.detail.contains(&format!(" {} ", share.project)));
         if let Some(share) = taken.or_else(|| shares.first()) {
             let detail = problem.hint.as_ref().map_or_else(|| "taken".to_owned(), ToString::to_string);
-            problem.errors.push(latchstring_model::FieldError::new(format!("/slug/{}", share.project), detail));
+            problem
+                .errors
+                .push(latchstring_model::FieldError::new(format!("/slug/{}", share.project), detail));
         }
     }
 }
@@ -254,7 +257,8 @@ pub async fn send(
     let change = CredentialChange { shares: Some(shares.clone()), ..CredentialChange::default() };
     let version = pairs.get("version").and_then(|text| text.parse().ok());
     let saved =
-        Box::pin(app.broker().change_credential(&visitor.actor, sheet.view.id.as_str(), change, version)).await;
+        Box::pin(app.broker().change_credential(&visitor.actor, sheet.view.id.as_str(), change, version))
+            .await;
     match saved {
         Ok(_) => Ok(go::saying(&below(&sheet, ""), Flash::CredentialChanged)),
         Err(mut problem) if shown_here(&problem) || problem.code == Code::Forbidden => {

@@ -160,10 +160,8 @@ async fn save(
         .and_then(|name| sheet.view.environments.iter().find(|(known, _)| known == name))
         .map(|(_, view)| view);
     let none = Map::new();
-    let stored = view.map(|view| Stored {
-        fields: view.fields.as_ref().unwrap_or(&none),
-        secrets: Vec::new(),
-    });
+    let stored =
+        view.map(|view| Stored { fields: view.fields.as_ref().unwrap_or(&none), secrets: Vec::new() });
     let place = environment.unwrap_or(NEW);
     let pointer = format!("/values/{place}");
     let set = Set { t: visitor.t, pointer, method, pairs, stored: stored.as_ref() };
@@ -174,7 +172,11 @@ async fn save(
             let name = pairs.given("environment").unwrap_or_default();
             let taken = sheet.view.environments.iter().any(|(known, _)| *known == name);
             if name.is_empty() || taken {
-                let text = if taken { visitor.t.editing.environment_taken } else { visitor.t.editing.environment_missing };
+                let text = if taken {
+                    visitor.t.editing.environment_taken
+                } else {
+                    visitor.t.editing.environment_missing
+                };
                 return Err(Problem::invalid(vec![FieldError::new("/environment", text)]).into());
             }
             name

@@ -85,8 +85,7 @@ pub fn outcome(desk: &Desk<'_>, connector: &Connector, problem: &Problem) -> Opt
         Code::VerificationInconclusive => m.failed_unclear.to_string(),
         _ => return None,
     };
-    let exchange =
-        Exchange::of(desk.visitor.t, problem.extra.get("request"), problem.extra.get("response"));
+    let exchange = Exchange::of(desk.visitor.t, problem.extra.get("request"), problem.extra.get("response"));
     Some(Outcome {
         title,
         text: problem.detail.to_string(),
@@ -119,7 +118,8 @@ fn sections(desk: &Desk<'_>, method: &AuthMethod, pairs: &Pairs, wrong: &mut Wro
     let t = desk.visitor.t;
     let set = |name: &str| Set { t, pointer: format!("/values/{name}"), method, pairs, stored: None };
     let mut sections = vec![section(&set(ONE), "for-all", None, wrong)];
-    let environments = desk.project.as_ref().map(|project| project.environments.as_slice()).unwrap_or_default();
+    let environments =
+        desk.project.as_ref().map(|project| project.environments.as_slice()).unwrap_or_default();
     if environments.len() > 1 {
         for environment in environments {
             let title = t.making.set_of.with("environment", &environment.name).0;
@@ -139,7 +139,9 @@ fn sets(desk: &Desk<'_>, pairs: &Pairs) -> Option<Field> {
         Answer::new("each", m.sets_each).help(m.sets_each_help),
     ];
     // The style sheet knows these ids: a choice shows one set of fields or the other.
-    several.then(|| Field::cards(t, "sets", m.sets, answers).value(pairs.get("sets").unwrap_or("one")).id("sets"))
+    several.then(|| {
+        Field::cards(t, "sets", m.sets, answers).value(pairs.get("sets").unwrap_or("one")).id("sets")
+    })
 }
 
 fn owner(desk: &Desk<'_>, pairs: &Pairs, wrong: &mut Wrong) -> Option<Field> {
@@ -154,9 +156,15 @@ fn owner(desk: &Desk<'_>, pairs: &Pairs, wrong: &mut Wrong) -> Option<Field> {
     Some(field.value(pairs.get("owner_project").unwrap_or("me")).wrong(wrong))
 }
 
-fn client(desk: &Desk<'_>, connector: &Connector, method: &AuthMethod, pairs: &Pairs, wrong: &mut Wrong) -> Option<Field> {
+fn client(
+    desk: &Desk<'_>,
+    connector: &Connector,
+    method: &AuthMethod,
+    pairs: &Pairs,
+    wrong: &mut Wrong,
+) -> Option<Field> {
     let (t, m) = (desk.visitor.t, &desk.visitor.t.making);
-    let offer = connector.consent.as_ref().filter(|_| method.scheme.ty.needs_consent())?;
+    let offer = connector.consent.as_ref().filter(|_| method.needs_consent())?;
     let first = offer.clients.first()?;
     let answers = offer.clients.iter().map(|(id, name)| Answer::new(id, name)).collect();
     let field = Field::choice(t, "oauth_client", m.client, answers).help(m.client_help);
@@ -174,7 +182,8 @@ fn extras(desk: &Desk<'_>, pairs: &Pairs, wrong: &mut Wrong) -> Vec<Field> {
         fields.push(external.value(typed("external_id")));
     }
     fields.push(Field::text(t, "acts_as", m.acts_as).help(m.acts_as_help).most(200).value(typed("acts_as")));
-    fields.push(Field::date(t, "expires_on", m.expires_on).help(m.expires_on_help).value(typed("expires_on")));
+    fields
+        .push(Field::date(t, "expires_on", m.expires_on).help(m.expires_on_help).value(typed("expires_on")));
     fields.push(Field::area(t, "note", m.note, 3).help(m.note_help).value(typed("note")));
     fields.into_iter().map(|field| field.optional().wrong(wrong)).collect()
 }
@@ -195,7 +204,8 @@ pub async fn page(
     })?;
     let name = Field::text(t, "name", m.name).help(m.name_help).most(200).autocomplete("off");
     let name = name.value(pairs.get("name").unwrap_or(&definition.name)).wrong(&mut wrong);
-    let environments = desk.project.as_ref().map(|project| project.environments.as_slice()).unwrap_or_default();
+    let environments =
+        desk.project.as_ref().map(|project| project.environments.as_slice()).unwrap_or_default();
     let environments = environments
         .iter()
         .map(|environment| {
@@ -230,7 +240,7 @@ pub async fn page(
         extras,
         wrong,
         outcome,
-        consents: method.scheme.ty.needs_consent(),
+        consents: method.needs_consent(),
         stays: desk.visitor.stays,
         several_methods: definition.auth_methods.len() > 1,
         base: desk.base(),

@@ -78,11 +78,7 @@ impl Desk<'_> {
     }
 }
 
-async fn desk<'a>(
-    app: &'a App,
-    visitor: &'a Visitor,
-    project: Option<&str>,
-) -> Result<Desk<'a>, Refused> {
+async fn desk<'a>(app: &'a App, visitor: &'a Visitor, project: Option<&str>) -> Result<Desk<'a>, Refused> {
     let project = match project {
         None => None,
         Some(named) => Some(app.broker().project(&visitor.actor, named).await?),

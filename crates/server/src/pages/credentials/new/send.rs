@@ -79,7 +79,12 @@ fn values(desk: &Desk<'_>, method: &AuthMethod, pairs: &Pairs) -> Result<Given, 
     if errors.is_empty() { Ok(given) } else { Err(errors) }
 }
 
-fn read(desk: &Desk<'_>, connector: &Connector, method: &AuthMethod, pairs: &Pairs) -> Result<NewCredential, Box<Problem>> {
+fn read(
+    desk: &Desk<'_>,
+    connector: &Connector,
+    method: &AuthMethod,
+    pairs: &Pairs,
+) -> Result<NewCredential, Box<Problem>> {
     let given = values(desk, method, pairs);
     let expires_on = day(pairs, "expires_on");
     let mut errors = Vec::new();
@@ -94,7 +99,7 @@ fn read(desk: &Desk<'_>, connector: &Connector, method: &AuthMethod, pairs: &Pai
             return Err(Problem::invalid(errors).into());
         }
     };
-    let consents = method.scheme.ty.needs_consent();
+    let consents = method.needs_consent();
     Ok(NewCredential {
         name: pairs.given("name").unwrap_or_default(),
         connector: connector.definition.id.clone(),

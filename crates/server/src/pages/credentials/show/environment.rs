@@ -81,7 +81,14 @@ impl Checked {
 }
 
 /// When a secret field was last changed, and by whom.
-pub fn set_when(t: T, versions: &[Version], environment: &str, field: &str, now: Timestamp, text: &crate::texts::Text) -> Option<Rich> {
+pub fn set_when(
+    t: T,
+    versions: &[Version],
+    environment: &str,
+    field: &str,
+    now: Timestamp,
+    text: &crate::texts::Text,
+) -> Option<Rich> {
     let found = versions.iter().find(|version| {
         version.environment == environment && version.changed_fields.iter().any(|changed| changed == field)
     })?;
@@ -121,7 +128,10 @@ fn mend(t: T, sheet: &Sheet, owner: &str, status: Status) -> Option<String> {
 fn value(t: T, field: &Defined, view: &EnvironmentView, secret: Option<Rich>) -> Value {
     let label = label_of(field);
     if view.secret_fields.contains(&field.name) {
-        return Value { label, shown: Shown::Secret(secret.unwrap_or_else(|| t.credentials.secret_set.rich())) };
+        return Value {
+            label,
+            shown: Shown::Secret(secret.unwrap_or_else(|| t.credentials.secret_set.rich())),
+        };
     }
     let stored = view.fields.as_ref().and_then(|fields| fields.get(&field.name));
     let shown = match stored {
@@ -145,7 +155,14 @@ fn value(t: T, field: &Defined, view: &EnvironmentView, secret: Option<Rich>) ->
     Value { label, shown }
 }
 
-fn values(visitor: &Visitor, sheet: &Sheet, name: &str, view: &EnvironmentView, versions: &[Version], now: Timestamp) -> Vec<Value> {
+fn values(
+    visitor: &Visitor,
+    sheet: &Sheet,
+    name: &str,
+    view: &EnvironmentView,
+    versions: &[Version],
+    now: Timestamp,
+) -> Vec<Value> {
     let t = visitor.t;
     let secret = |field: &str| set_when(t, versions, name, field, now, &t.credentials.secret_set_when);
     let mut values = Vec::new();

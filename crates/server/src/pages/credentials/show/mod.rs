@@ -114,7 +114,7 @@ impl Sheet {
     }
 
     pub fn consents(&self) -> bool {
-        self.method().is_some_and(|method| method.scheme.ty.needs_consent())
+        self.method().is_some_and(|method| method.needs_consent())
     }
 
     /// In words, for those who do not own it.

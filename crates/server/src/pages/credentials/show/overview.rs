@@ -86,9 +86,7 @@ fn shares(visitor: &Visitor, sheet: &Sheet) -> Vec<Share> {
                 slug: share.slug.clone(),
                 external_id: share.external_id.clone(),
                 grants,
-                suspended: share
-                    .suspended
-                    .then(|| c.suspended_help.rich().text("destinations", &places)),
+                suspended: share.suspended.then(|| c.suspended_help.rich().text("destinations", &places)),
                 destinations: share.destinations.clone(),
                 admin: here.is_some_and(|project| project.role >= Role::Admin),
             }

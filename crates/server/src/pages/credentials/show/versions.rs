@@ -122,7 +122,8 @@ pub async fn restore(
         Some(form.version),
     ))
     .await;
-    let query = through.project.as_ref().map(|slug| format!("?project={}", go::part(slug))).unwrap_or_default();
+    let query =
+        through.project.as_ref().map(|slug| format!("?project={}", go::part(slug))).unwrap_or_default();
     match restored {
         Ok(_) => Ok(go::saying(&format!("/credentials/{id}{query}"), Flash::VersionRestored)),
         Err(problem) if shown_here(&problem) => {
