@@ -193,6 +193,7 @@ fn every_link_leads_somewhere() {
     let scene = scene::whole(&app);
     scene::team(&app);
     let browser = Browser::ada(&app);
+    browser.go("/projects");
     let mut seen = std::collections::BTreeSet::new();
     let mut open = vec!["/projects".to_owned(), format!("/credentials/{}?project=acme", scene.waiting)];
     let mut dead = Vec::new();

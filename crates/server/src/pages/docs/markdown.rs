@@ -90,7 +90,7 @@ pub fn html(source: &str, table: &str) -> String {
     let mut page = String::with_capacity(2 * source.len());
     pulldown_cmark::html::push_html(&mut page, out.into_iter());
     // What scrolls sideways is reached by keyboard too.
-    page.replace("<pre>", "<pre tabindex=\"0\">")
+    page.replace("<pre>", "<pre tabindex=\"0\">").replace("<th></th>", "<td></td>")
 }
 
 #[cfg(test)]
