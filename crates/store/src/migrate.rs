@@ -43,6 +43,12 @@ const MIGRATIONS: &[Migration] = &[
         min_compatible: 1,
         text: include_str!("../migrations/0004_notifications.sql"),
     },
+    Migration {
+        number: 6,
+        name: "people",
+        min_compatible: 1,
+        text: include_str!("../migrations/0006_people.sql"),
+    },
 ];
 
 const TABLE: &str = "CREATE TABLE IF NOT EXISTS migrations (

@@ -8,8 +8,8 @@ use std::str::FromStr;
 use latchstring_model::Timestamp;
 use latchstring_model::entity::{Fact, KeyKind, KeyScope, Outcome, Role, Status};
 use latchstring_model::id::{
-    CallId, ConsentId, CredentialId, DataKeyId, DeliveryId, EnvironmentId, KeyId, NoticeId, OAuthClientId,
-    ProjectId, ServerId, SessionId, ShareId, UserId, WebhookId,
+    CallId, ConsentId, CredentialId, DataKeyId, DeliveryId, EnvironmentId, IdentityId, KeyId, NoticeId,
+    OAuthClientId, ProjectId, ServerId, SessionId, ShareId, SignInId, UserId, WebhookId,
 };
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -85,18 +85,23 @@ const MODULES: &[&[&Statement]] = &[
     crate::data_keys::ALL,
     crate::deliveries::ALL,
     crate::environments::ALL,
+    crate::group_roles::ALL,
     crate::idempotency::ALL,
+    crate::identities::ALL,
     crate::instance::ALL,
     crate::members::ALL,
     crate::migrate::ALL,
     crate::notices::ALL,
     crate::oauth_clients::ALL,
+    crate::password_resets::ALL,
     crate::projects::ALL,
     crate::resolve::ALL,
     crate::scopes::ALL,
+    crate::second_factors::ALL,
     crate::secrets::ALL,
     crate::sessions::ALL,
     crate::shares::ALL,
+    crate::sign_ins::ALL,
     crate::tokens::ALL,
     crate::users::ALL,
     crate::values::ALL,
@@ -354,6 +359,8 @@ bind! {
     &WebhookId => String, v, v.as_str().to_owned();
     &NoticeId => String, v, v.as_str().to_owned();
     &DeliveryId => String, v, v.as_str().to_owned();
+    &IdentityId => String, v, v.as_str().to_owned();
+    &SignInId => String, v, v.as_str().to_owned();
 }
 
 /// A list or map, stored as JSON text.

@@ -13,10 +13,10 @@ use super::change::scheduled;
 use super::read::{no_such_credential, owned};
 use super::save::{shared, told};
 use super::view::{Sight, View};
-use crate::actor::{Actor, Via, Who};
+use crate::actor::Actor;
 use crate::audit::Event;
 use crate::people::me::same_version;
-use crate::people::sessions::recent;
+use crate::people::recent::Deed;
 use crate::projects::access;
 use crate::{Broker, refusals};
 
@@ -124,9 +124,10 @@ impl Broker {
         purge: bool,
         if_match: Option<i64>,
     ) -> Refused<Deleted> {
-        if purge && let Who::Person { via: Via::Session { confirmed_at, .. }, .. } = &actor.who {
-            recent(*confirmed_at, self.now())?;
+        if purge {
+            self.recent(actor, Deed::Purge).await?;
         }
+        self.unfrozen(actor)?;
         if purge {
             // Before the lock: the provider may take its time, and what is purged cannot be given back any more.
             let mut reader = self.parts.store.begin_read().await.map_err(refusals::store)?;

@@ -2,6 +2,7 @@
 //!
 //! | whom | |
 //! | --- | --- |
+//! | mailboxes | of a person's own account: the person |
 //! | mailboxes | the owner: the person, or the owners and admins of the project that owns it; who is active |
 //! | webhooks | of the project that owns it, and of those whose grants use the values that it is about |
 
@@ -12,7 +13,7 @@ use latchstring_store::deliveries::{self, Channel};
 use latchstring_store::notices::{self, NoticeRow};
 use latchstring_store::{Paging, StoreError, Tx, credentials, members, shares, users, webhooks};
 
-use super::{EVENTS, WEBHOOK_DISABLED};
+use super::{EVENTS, WEBHOOK_DISABLED, account};
 use crate::Broker;
 
 /// Notices that one turn addresses.
@@ -50,6 +51,11 @@ async fn people(tx: &mut impl Tx, notice: &NoticeRow) -> Result<Vec<String>, Sto
             Some(project) => admins(tx, project).await,
             None => Ok(Vec::new()),
         };
+    }
+    if account::is_about(&notice.event) {
+        let Some(person) = account::whose(notice) else { return Ok(Vec::new()) };
+        let found = users::by_id(tx, &person).await?.filter(|user| user.fields.active);
+        return Ok(found.map(|user| user.id.to_string()).into_iter().collect());
     }
     let Some(credential) = &notice.credential_id else { return Ok(Vec::new()) };
     let Some(row) = credentials::for_upkeep(tx, credential).await? else { return Ok(Vec::new()) };

@@ -20,7 +20,7 @@ pub struct OperatorKey {
     pub service: Option<(String, String)>,
 }
 
-fn only_operator(actor: &Actor) -> Refused<()> {
+pub(crate) fn only_operator(actor: &Actor) -> Refused<()> {
     match actor.who {
         Who::Operator => Ok(()),
         _ => {

@@ -102,6 +102,11 @@ impl Broker {
     async fn rights(&self, tx: &mut impl Tx, actor: &Actor) -> Refused<Rights> {
         let mut rights =
             Rights { manages: actor.manager().is_ok(), superuser: false, roles: BTreeMap::new() };
+        if let Who::Account { project, .. } = &actor.who {
+            rights.manages = true;
+            rights.roles.insert(project.to_string(), Role::Admin.to_string());
+            return Ok(rights);
+        }
         let Who::Person { person, .. } = &actor.who else { return Ok(rights) };
         rights.superuser = person.superuser;
         let mut cursor = None;
@@ -148,7 +153,7 @@ impl Broker {
         }
         let owner = match &actor.who {
             Who::Anonymous | Who::Operator => return Err(refusals::internal(&"an attempt of nobody")),
-            Who::Person { .. } | Who::Service { .. } => actor.signature(),
+            Who::Person { .. } | Who::Service { .. } | Who::Account { .. } => actor.signature(),
         };
         // Made as large as it gets, so that no copy of it is left behind by growing.
         let mut joined = Zeroizing::new(Vec::with_capacity(

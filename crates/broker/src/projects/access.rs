@@ -9,9 +9,9 @@ use latchstring_model::problem::Refused;
 use latchstring_model::{Code, Problem};
 use latchstring_store::environments::{self, EnvironmentRow};
 use latchstring_store::projects::{self, MemberProject, ProjectRow};
-use latchstring_store::{Tx, WriteTx};
+use latchstring_store::{Tx, WriteTx, members};
 
-use crate::actor::{Actor, Who};
+use crate::actor::{Actor, Person, Who};
 use crate::{Broker, refusals};
 
 pub(crate) fn unknown() -> Box<Problem> {
@@ -39,18 +39,80 @@ fn too_low(project: &ProjectRow, has: Role, needed: Role) -> Box<Problem> {
     .into()
 }
 
-/// A person who manages something, with at least this role. `name` is the project's slug or id.
+/// A project can want a second factor of its people. One without is told so; they know the project anyway.
+pub(crate) fn second_factor(person: &Person, project: &ProjectRow) -> Refused<()> {
+    if person.second_factor || !project.require_second_factor {
+        return Ok(());
+    }
+    Err(Problem::new(
+        Code::SecondFactorRequired,
+        format!("The project {} is for people with a second factor, and you came in without one.", project.slug),
+    )
+    .hint("Set one up at /account (POST /api/v1/me/totp), or sign in again with the one that you have. Keys act again as soon as their person has one here.")
+    .with("project", project.id.as_str().into())
+    .into())
+}
+
+/// The role of a person in a project, wherever one is looked up without the project itself. `None` also while a
+/// second factor is wanted that they have not got.
+pub(crate) async fn role_of(
+    tx: &mut impl Tx,
+    person: &Person,
+    project: &ProjectId,
+) -> Refused<Option<Role>> {
+    let Some(role) = members::role(tx, project, &person.id).await.map_err(refusals::store)? else {
+        return Ok(None);
+    };
+    let found = projects::by_id(tx, project).await.map_err(refusals::store)?;
+    Ok(found.filter(|found| second_factor(person, found).is_ok()).map(|_| role))
+}
+
+/// What a service account is in its own project: an admin, less what [`not_an_account`] keeps to people.
+async fn account(tx: &mut impl Tx, own: &ProjectId, name: &str) -> Refused<MemberProject> {
+    let found = projects::by_slug_or_id(tx, name).await.map_err(refusals::store)?;
+    let project = found.filter(|found| &found.id == own).ok_or_else(unknown)?;
+    Ok(MemberProject { project, role: Role::Admin })
+}
+
+/// For what an admin may and a service account may not: keys, destinations, people with power.
+pub(crate) fn not_an_account(actor: &Actor) -> Refused<()> {
+    let Who::Account { project, .. } = &actor.who else { return Ok(()) };
+    Err(Problem::new(
+        Code::NotAllowed,
+        "A service account does not do that: keys, destinations, admins and owners are for people to decide about.",
+    )
+    .hint("An admin or owner of the project does it, signed in or with a personal key. docs/people.md says what a service account may do.")
+    .with("project", project.as_str().into())
+    .into())
+}
+
+/// A person who manages something, with at least this role, or the project's service account. `name` is the
+/// project's slug or id.
 pub async fn member(tx: &mut impl Tx, actor: &Actor, name: &str, at_least: Role) -> Refused<MemberProject> {
+    if let Who::Account { project, .. } = &actor.who {
+        let found = account(tx, project, name).await?;
+        if at_least > found.role {
+            not_an_account(actor)?;
+        }
+        return Ok(found);
+    }
     let person = actor.manager()?;
     let found =
         projects::for_member(tx, &person.id, name).await.map_err(refusals::store)?.ok_or_else(unknown)?;
+    second_factor(person, &found.project)?;
     if found.role < at_least { Err(too_low(&found.project, found.role, at_least)) } else { Ok(found) }
 }
 
-/// A person who looks, whatever role and whatever scope of key.
+/// A person who looks, whatever role and whatever scope of key; or the project's service account.
 pub async fn look(tx: &mut impl Tx, actor: &Actor, name: &str) -> Refused<MemberProject> {
+    if let Who::Account { project, .. } = &actor.who {
+        return account(tx, project, name).await;
+    }
     let person = actor.person()?;
-    projects::for_member(tx, &person.id, name).await.map_err(refusals::store)?.ok_or_else(unknown)
+    let found =
+        projects::for_member(tx, &person.id, name).await.map_err(refusals::store)?.ok_or_else(unknown)?;
+    second_factor(person, &found.project)?;
+    Ok(found)
 }
 
 /// Who calls in a project: a member who may call, or the project's own service key (`role` is `None`).
@@ -67,6 +129,10 @@ pub async fn caller(tx: &mut impl Tx, actor: &Actor, name: &str) -> Refused<Call
         let found = projects::by_slug_or_id(tx, name).await.map_err(refusals::store)?;
         let project = found.filter(|found| &found.id == project).ok_or_else(unknown)?;
         return Ok(Caller { project, role: None, bound_to: Some(environment.clone()) });
+    }
+    if matches!(actor.who, Who::Account { .. }) {
+        // It has no environment: a call is always somebody's, in one of them.
+        actor.person()?;
     }
     let MemberProject { project, role } = look(tx, actor, name).await?;
     if !role.may_call() {

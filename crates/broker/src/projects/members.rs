@@ -12,11 +12,12 @@ use latchstring_store::members::{self as store, MemberRow};
 use latchstring_store::projects::MemberProject;
 use latchstring_store::shares::{self, ShareRow};
 use latchstring_store::users::{self, UserRow};
-use latchstring_store::{Tx, WriteTx};
+use latchstring_store::{Tx, WriteTx, group_roles};
 use serde_json::json;
 
 use crate::actor::Actor;
 use crate::audit::Event;
+use crate::people::oidc::given_by_hand;
 use crate::people::{Page, Paging};
 use crate::projects::access;
 use crate::{Broker, refusals};
@@ -109,6 +110,8 @@ impl Broker {
             access::member(&mut reader, actor, project, Role::Admin).await?;
             self.account(&mut reader, email).await?
         };
+        // Who comes in by a reset mailbox gives nobody else a way in.
+        self.unfrozen(actor)?;
         let user = user.filter(|user| user.fields.active).ok_or_else(|| {
             Problem::new(Code::NotFound, "Nobody with that e-mail address has an active account here.")
                 .hint("A superuser can make the account or send an invitation (POST /api/v1/invites); then add the person.")
@@ -117,6 +120,9 @@ impl Broker {
         let id = &found.project.id;
         let now = self.now();
         let before = store::role(&mut tx, id, &user.id).await.map_err(refusals::store)?;
+        if role >= Role::Admin || before >= Some(Role::Admin) {
+            access::not_an_account(actor)?;
+        }
         if (role == Role::Owner || before == Some(Role::Owner))
             && before != Some(role)
             && found.role != Role::Owner
@@ -127,6 +133,7 @@ impl Broker {
             self.not_the_last_owner(&mut tx, id).await?;
         }
         store::set(&mut tx, id, &user.id, role, now).await.map_err(refusals::store)?;
+        given_by_hand(&mut tx, &user.id, id.as_str(), Some(role.as_str())).await?;
         let event = Event::new("member.set")
             .project(id)
             .target(user.id.as_str())
@@ -221,6 +228,7 @@ impl Broker {
             .await?;
         }
         store::remove(&mut tx, id, &user.id).await.map_err(refusals::store)?;
+        group_roles::remove(&mut tx, &user.id, id.as_str()).await.map_err(refusals::store)?;
         let event = Event::new("member.delete")
             .project(id)
             .target(user.id.as_str())

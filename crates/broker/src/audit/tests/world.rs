@@ -21,6 +21,9 @@ fn person(id: &UserId, email: &str) -> Actor {
         first_name: "Ada".into(),
         last_name: "L".into(),
         superuser: false,
+        second_factor: false,
+        held_back: false,
+        frozen_until: None,
     };
     let via = Via::Session { id: SessionId::new(NOW, entropy()), confirmed_at: NOW };
     Actor { who: Who::Person { person, via }, address: None }

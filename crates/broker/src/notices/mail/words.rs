@@ -3,7 +3,7 @@
 use latchstring_store::notices::NoticeRow;
 use serde_json::Value;
 
-use crate::notices::{FAILING, GRANT_EXPIRING, NEEDS_RECONNECT, WEBHOOK_DISABLED};
+use crate::notices::{FAILING, GRANT_EXPIRING, NEEDS_RECONNECT, WEBHOOK_DISABLED, account};
 
 pub struct Words {
     pub subject: String,
@@ -15,6 +15,9 @@ fn get<'a>(data: &'a Value, path: &str) -> &'a str {
 }
 
 pub fn of(notice: &NoticeRow, public_url: &str) -> Words {
+    if account::is_about(&notice.event) {
+        return account::words(notice, public_url, None);
+    }
     let data = &notice.data;
     let name = get(data, "/credential/name");
     let id = get(data, "/credential/id");
