@@ -117,6 +117,30 @@ impl Actor {
         }
     }
 
+    /// A person who may manage, or a service account; what each may is asked where it is done.
+    pub fn may_manage(&self) -> Refused<()> {
+        match &self.who {
+            Who::Account { .. } => Ok(()),
+            _ => self.manager().map(|_| ()),
+        }
+    }
+
+    /// A person who looks, or a service account.
+    pub fn may_look(&self) -> Refused<()> {
+        match &self.who {
+            Who::Account { .. } => Ok(()),
+            _ => self.person().map(|_| ()),
+        }
+    }
+
+    /// `user` in templates: a service account is nobody.
+    pub fn as_user(&self) -> Option<&Person> {
+        match &self.who {
+            Who::Person { person, .. } => Some(person),
+            _ => None,
+        }
+    }
+
     /// A person in a browser session: passwords, second factors and personal keys are out of every key's reach.
     pub fn in_session(&self) -> Refused<(&Person, &SessionId, Timestamp)> {
         let person = self.person()?;

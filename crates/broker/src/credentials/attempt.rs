@@ -159,18 +159,18 @@ pub(crate) fn contexts<'p>(
     values: &Values,
     places: &[&'p Place],
 ) -> Refused<Vec<(Option<&'p ProjectAt>, Materials)>> {
-    let person = attempt.actor.person()?;
+    let person = attempt.actor.as_user();
     let materials = |names: &Arc<Names>| {
         Materials::new(Arc::clone(attempt.definition), &attempt.method.id, values.clone(), Arc::clone(names))
             .with_client(attempt.client.clone())
     };
     if places.is_empty() {
         let mut alone = materials(&Arc::default());
-        alone.user = Some(user_context(person));
+        alone.user = person.map(user_context);
         return Ok(vec![(None, alone)]);
     }
     let here = |place: &&'p Place| {
-        let materials = materials(&place.names).for_caller(Some(person), &place.project, &place.environment);
+        let materials = materials(&place.names).for_caller(person, &place.project, &place.environment);
         (Some(&place.project), materials)
     };
     Ok(places.iter().map(here).collect())

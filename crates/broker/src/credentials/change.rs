@@ -27,6 +27,7 @@ use crate::actor::Actor;
 use crate::audit::Event;
 use crate::catalog::Found;
 use crate::people::me::same_version;
+use crate::projects::access;
 use crate::road::route::connector_changed;
 use crate::{Broker, refusals};
 
@@ -183,6 +184,10 @@ impl Broker {
         digest: Option<&str>,
         save: bool,
     ) -> Refused<Approval> {
+        if save {
+            access::not_an_account(actor)?;
+            self.unfrozen(actor)?;
+        }
         let loaded = self.load_for_change(actor, id).await?;
         let now = loaded.found.definition.digest().to_owned();
         if digest.is_some_and(|looked_at| looked_at != now) {
@@ -237,7 +242,7 @@ impl Broker {
             read,
             std::sync::Arc::default(),
         );
-        materials.user = Some(user_context(actor.person()?));
+        materials.user = actor.as_user().map(user_context);
         materials.client.clone_from(&loaded.client);
         let resolved = materials.resolve(None, self.now(), &*self.parts.entropy);
         let pins = resolved
@@ -280,7 +285,8 @@ impl Broker {
         mut edit: Edit,
         if_match: Option<i64>,
     ) -> Refused<View> {
-        actor.manager()?;
+        actor.may_manage()?;
+        self.unfrozen(actor)?;
         let loaded = self.load_for_change(actor, id).await?;
         same_version(if_match, loaded.row.version)?;
         // No key is made for a request that cannot be done.
@@ -295,7 +301,7 @@ impl Broker {
 
     /// The change of what was loaded: nothing is looked up a second time but what the transaction locks.
     async fn edit_loaded(self: &Arc<Self>, actor: &Actor, loaded: Loaded, edit: Edit) -> Refused<View> {
-        let person = actor.manager()?.clone();
+        actor.may_manage()?;
         let change = &edit.change;
         let errors = change.check();
         if !errors.is_empty() {
@@ -328,7 +334,7 @@ impl Broker {
         let mut tx = self.parts.store.begin_read().await.map_err(refusals::store)?;
         let wanted_shares = change.shares.clone().unwrap_or_else(|| sharing::unchanged(&loaded.shares));
         let wanted = Wanted {
-            person: &person,
+            actor,
             owner: &loaded.row.owner,
             name: change.name.as_deref().unwrap_or(&loaded.row.name),
             slug: change.slug.as_deref(),
@@ -354,7 +360,7 @@ impl Broker {
             .iter()
             .filter(|share| !placed.iter().any(|place| place.project.id == share.share.project_id))
             .collect();
-        self.write(actor, &person, &loaded, &edit, &steps, &placed, &dropped).await
+        self.write(actor, &loaded, &edit, &steps, &placed, &dropped).await
     }
 
     /// Environments whose values change, checked against the fields; all errors at once.
@@ -522,7 +528,6 @@ impl Broker {
     async fn write(
         &self,
         actor: &Actor,
-        person: &crate::Person,
         loaded: &Loaded,
         edit: &Edit,
         steps: &[Step],
@@ -567,7 +572,7 @@ impl Broker {
         for place in placed {
             let suspend = suspended.iter().any(|other| other.project.id == place.project.id);
             if place.widens() {
-                self.still_may_share(&mut tx, person, place).await?;
+                self.still_may_share(&mut tx, actor, place).await?;
             }
             if place.changes() || suspend {
                 self.put_share(&mut tx, actor, &row.id, place, suspend).await?;

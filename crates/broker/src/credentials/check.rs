@@ -11,7 +11,7 @@ use latchstring_model::{Code, FieldError, Pin, Problem, Timestamp};
 use latchstring_store::credentials::CredentialRow;
 use latchstring_store::shares::{self, ShareWithGrants};
 use latchstring_store::values::{self, Standing, ValuesRow};
-use latchstring_store::{Tx, members};
+use latchstring_store::Tx;
 use serde_json::Value;
 
 use super::attempt::{Attempt, Outcome, Place};
@@ -23,6 +23,7 @@ use super::sharing::{self, Wanted};
 use super::verify::Granted;
 use crate::actor::Actor;
 use crate::audit::Event;
+use crate::projects::access;
 use crate::road::route::connector_changed;
 use crate::{Broker, refusals};
 
@@ -174,11 +175,16 @@ impl Broker {
         id: &str,
         environment: &str,
     ) -> Refused<Checked> {
-        let person = actor.manager()?.clone();
+        actor.may_manage()?;
         let mut tx = self.parts.store.begin_read().await.map_err(refusals::store)?;
         let (row, owner) = match owned(&mut tx, actor, id).await {
             Ok(row) => (row, true),
-            Err(refused) => match self.shared_with(&mut tx, &person.id, id).await? {
+            Err(refused) => match self.shared_with(&mut tx, actor, id).await? {
+                // Trying a credential is using it.
+                Some(_) if actor.as_user().is_none() => {
+                    access::not_an_account(actor)?;
+                    return Err(refused);
+                }
                 Some((row, _)) => (row, false),
                 None => return Err(refused),
             },
@@ -202,7 +208,7 @@ impl Broker {
             return Err(Problem::invalid(vec![FieldError::new("/environment", detail)]).into());
         };
         let shares = shares::list_of_credential(&mut tx, &row).await.map_err(refusals::store)?;
-        let places = self.places_for_check(&mut tx, &person, &row, &shares, environment).await?;
+        let places = self.places_for_check(&mut tx, actor, &row, &shares, environment).await?;
         if !owner && places.is_empty() {
             return Err(Problem::new(
                 Code::Forbidden,
@@ -235,15 +241,14 @@ impl Broker {
     async fn places_for_check(
         &self,
         tx: &mut impl Tx,
-        person: &crate::Person,
+        actor: &Actor,
         row: &CredentialRow,
         shares: &[ShareWithGrants],
         environment: &str,
     ) -> Refused<Vec<Place>> {
         let mut usable = Vec::new();
         for share in shares {
-            let role =
-                members::role(tx, &share.share.project_id, &person.id).await.map_err(refusals::store)?;
+            let role = access::role(tx, actor, &share.share.project_id).await?;
             if role.is_some_and(Role::may_call) && !share.share.suspended {
                 let mut share = share.clone();
                 share.grants.retain(|grant| grant.credential_environment == environment);
@@ -253,7 +258,7 @@ impl Broker {
         let inputs = sharing::unchanged(&usable);
         let values = [environment.to_owned()].into();
         let wanted = Wanted {
-            person,
+            actor,
             owner: &row.owner,
             name: &row.name,
             slug: None,
@@ -421,13 +426,11 @@ impl Broker {
         if checked.values.pins.is_empty() || pins.iter().all(known) {
             return Ok(Vec::new());
         }
-        let person = actor.manager()?;
         let mut suspended = Vec::new();
         for share in &checked.shares {
             let granted =
                 share.grants.iter().any(|grant| grant.credential_environment == checked.values.environment);
-            let role =
-                members::role(tx, &share.share.project_id, &person.id).await.map_err(refusals::store)?;
+            let role = access::role(tx, actor, &share.share.project_id).await?;
             if granted && !role.is_some_and(Role::may_administer) {
                 let mut row = share.share.clone();
                 row.suspended = true;

@@ -1,13 +1,13 @@
 //! Looking at credentials: one's own, and those that are shared with a project.
 
 use latchstring_model::entity::{Principal, Role, Status};
-use latchstring_model::id::{CredentialId, ProjectId, UserId};
+use latchstring_model::id::{CredentialId, ProjectId};
 use latchstring_model::problem::Refused;
 use latchstring_store::credentials::{self as rows, CredentialFilter, CredentialRow};
-use latchstring_store::{Page, Paging, ReadTx, Tx, members, projects, shares};
+use latchstring_store::{Page, Paging, ReadTx, Tx, projects, shares};
 
 use super::view::{Sight, View};
-use crate::actor::Actor;
+use crate::actor::{Actor, Who};
 use crate::audit::Event;
 use crate::projects::access;
 use crate::{Broker, refusals};
@@ -28,10 +28,11 @@ pub(crate) fn no_such_credential() -> Box<latchstring_model::Problem> {
 
 /// The credential, if this person owns it — alone, or as an owner or admin of the project that does.
 pub(crate) async fn owned(tx: &mut impl Tx, actor: &Actor, id: &str) -> Refused<CredentialRow> {
-    let person = actor.manager()?;
+    actor.may_manage()?;
     let id: CredentialId = id.parse().map_err(|_| no_such_credential())?;
-    if let Some(row) =
-        rows::of_owner(tx, &Principal::User(person.id.clone()), &id).await.map_err(refusals::store)?
+    if let Some(person) = actor.as_user()
+        && let Some(row) =
+            rows::of_owner(tx, &Principal::User(person.id.clone()), &id).await.map_err(refusals::store)?
     {
         return Ok(row);
     }
@@ -39,7 +40,7 @@ pub(crate) async fn owned(tx: &mut impl Tx, actor: &Actor, id: &str) -> Refused<
     let row = rows::for_upkeep(tx, &id).await.map_err(refusals::store)?.ok_or_else(no_such_credential)?;
     match &row.owner {
         Principal::Project(project) => {
-            let role = members::role(tx, project, &person.id).await.map_err(refusals::store)?;
+            let role = access::role(tx, actor, project).await?;
             if role.is_some_and(|role| role >= Role::Admin) { Ok(row) } else { Err(no_such_credential()) }
         }
         Principal::User(_) => Err(no_such_credential()),
@@ -49,9 +50,13 @@ pub(crate) async fn owned(tx: &mut impl Tx, actor: &Actor, id: &str) -> Refused<
 impl Broker {
     /// Mine or shared with a project of mine. The owner's look at fields is recorded.
     pub async fn credential(&self, actor: &Actor, id: &str) -> Refused<View> {
-        let person = actor.person()?.clone();
+        actor.may_look()?;
         let mut tx = self.parts.store.begin_read().await.map_err(refusals::store)?;
         match owned(&mut tx, actor, id).await {
+            // While owner rights rest, an owner sees what everybody sees who uses it.
+            Ok(row) if self.is_frozen(actor) => {
+                self.credential_view(&mut tx, row, Sight::Owner { with_fields: false }).await
+            }
             Ok(row) => {
                 let shared = shares::list_of_credential(&mut tx, &row).await.map_err(refusals::store)?;
                 // Those who use it see that its owner has looked at the fields, and so that nobody else has.
@@ -63,7 +68,7 @@ impl Broker {
                 tx.commit().await.map_err(refusals::store)?;
                 Ok(view)
             }
-            Err(refused) => match self.shared_with(&mut tx, &person.id, id).await? {
+            Err(refused) => match self.shared_with(&mut tx, actor, id).await? {
                 Some((row, member)) => {
                     let admin = member.1.may_administer();
                     self.credential_view(&mut tx, row, Sight::Member { project: &member.0, admin }).await
@@ -73,18 +78,18 @@ impl Broker {
         }
     }
 
-    /// A project of this person's that uses the credential, and their role there: the highest.
+    /// A project of this actor's that uses the credential, and their role there: the highest.
     pub(crate) async fn shared_with(
         &self,
         tx: &mut ReadTx,
-        person: &UserId,
+        actor: &Actor,
         id: &str,
     ) -> Refused<Option<(CredentialRow, (ProjectId, Role))>> {
         let Ok(id) = id.parse::<CredentialId>() else { return Ok(None) };
         let Some(row) = rows::for_upkeep(tx, &id).await.map_err(refusals::store)? else { return Ok(None) };
         let mut best: Option<(ProjectId, Role)> = None;
         for share in shares::list_of_credential(tx, &row).await.map_err(refusals::store)? {
-            let role = members::role(tx, &share.share.project_id, person).await.map_err(refusals::store)?;
+            let role = access::role(tx, actor, &share.share.project_id).await?;
             if let Some(role) = role.filter(|role| best.as_ref().is_none_or(|(_, best)| role > best)) {
                 best = Some((share.share.project_id, role));
             }
@@ -93,7 +98,7 @@ impl Broker {
     }
 
     pub async fn credentials(&self, actor: &Actor, wanted: &Wanted, paging: &Paging) -> Refused<Page<View>> {
-        let person = actor.person()?.clone();
+        actor.may_look()?;
         let mut filter = CredentialFilter {
             connector: None,
             status: wanted.status,
@@ -111,7 +116,7 @@ impl Broker {
                     .await
                     .map_err(refusals::store)?;
                 for (row, _) in page.items {
-                    let sight = if owns(&mut tx, &person, &row, Some(&member)).await? {
+                    let sight = if owns(&mut tx, actor, &row, Some(&member)).await? {
                         Sight::Owner { with_fields: false }
                     } else {
                         let admin = member.role.may_administer();
@@ -129,7 +134,11 @@ impl Broker {
             }
             None => {
                 filter.connector = self.uid_of(&mut tx, &[], wanted.connector.as_deref()).await?;
-                let page = rows::list_of_owner(&mut tx, &Principal::User(person.id.clone()), &filter, paging)
+                let owner = match &actor.who {
+                    Who::Account { project, .. } => Principal::Project(project.clone()),
+                    _ => Principal::User(actor.person()?.id.clone()),
+                };
+                let page = rows::list_of_owner(&mut tx, &owner, &filter, paging)
                     .await
                     .map_err(refusals::store)?;
                 for row in page.items {
@@ -160,18 +169,15 @@ impl Broker {
 
 async fn owns(
     tx: &mut impl Tx,
-    person: &crate::Person,
+    actor: &Actor,
     row: &CredentialRow,
     here: Option<&projects::MemberProject>,
 ) -> Refused<bool> {
     Ok(match &row.owner {
-        Principal::User(id) => *id == person.id,
+        Principal::User(id) => actor.as_user().is_some_and(|person| *id == person.id),
         Principal::Project(project) => match here.filter(|member| member.project.id == *project) {
             Some(member) => member.role >= Role::Admin,
-            None => members::role(tx, project, &person.id)
-                .await
-                .map_err(refusals::store)?
-                .is_some_and(|role| role >= Role::Admin),
+            None => access::role(tx, actor, project).await?.is_some_and(|role| role >= Role::Admin),
         },
     })
 }

@@ -74,6 +74,26 @@ async fn account(tx: &mut impl Tx, own: &ProjectId, name: &str) -> Refused<Membe
     Ok(MemberProject { project, role: Role::Admin })
 }
 
+/// The role in which somebody acts in a project: a person's, or a service account's in its own.
+pub(crate) async fn role(tx: &mut impl Tx, actor: &Actor, project: &ProjectId) -> Refused<Option<Role>> {
+    match &actor.who {
+        Who::Account { project: own, .. } => Ok((own == project).then_some(Role::Admin)),
+        _ => role_of(tx, actor.person()?, project).await,
+    }
+}
+
+/// The same with the project, by its slug or id. `None`: unknown, not theirs, or closed to them.
+pub(crate) async fn known(tx: &mut impl Tx, actor: &Actor, name: &str) -> Refused<Option<MemberProject>> {
+    if let Who::Account { project, .. } = &actor.who {
+        let found = projects::by_slug_or_id(tx, name).await.map_err(refusals::store)?;
+        let own = found.filter(|found| &found.id == project);
+        return Ok(own.map(|project| MemberProject { project, role: Role::Admin }));
+    }
+    let person = actor.person()?;
+    let found = projects::for_member(tx, &person.id, name).await.map_err(refusals::store)?;
+    Ok(found.filter(|found| second_factor(person, &found.project).is_ok()))
+}
+
 /// For what an admin may and a service account may not: keys, destinations, people with power.
 pub(crate) fn not_an_account(actor: &Actor) -> Refused<()> {
     let Who::Account { project, .. } = &actor.who else { return Ok(()) };

@@ -174,11 +174,13 @@ impl Broker {
         email: &str,
         withdraw: bool,
     ) -> Refused<()> {
-        let person = actor.manager()?;
+        actor.may_manage()?;
         let (user, leaves, shared) = {
             let mut tx = self.parts.store.begin_read().await.map_err(refusals::store)?;
             let user = self.account(&mut tx, email).await?;
-            let leaves = user.as_ref().is_some_and(|user| user.id == person.id);
+            let leaves = user
+                .as_ref()
+                .is_some_and(|user| actor.as_user().is_some_and(|person| user.id == person.id));
             let least = if leaves { Role::Viewer } else { Role::Admin };
             let found = access::member(&mut tx, actor, project, least).await?;
             let user = user.ok_or_else(not_a_member)?;
@@ -193,6 +195,9 @@ impl Broker {
         let id = &found.project.id;
         let role =
             store::role(&mut tx, id, &user.id).await.map_err(refusals::store)?.ok_or_else(not_a_member)?;
+        if role >= Role::Admin {
+            access::not_an_account(actor)?;
+        }
         if role == Role::Owner {
             if found.role != Role::Owner {
                 return Err(owners_only(&found));
