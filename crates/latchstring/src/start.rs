@@ -228,6 +228,7 @@ pub fn broker(
             delete_after: settings.delete_after,
             background_refresh: settings.background_refresh,
             mail: settings.mail()?,
+            oidc: settings.sign_in_provider()?,
             sandbox,
             extra_hosts,
         },

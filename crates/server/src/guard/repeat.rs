@@ -46,7 +46,9 @@ async fn with_key(app: App, request: Request, next: Next) -> Result<Response, Ap
         .extensions()
         .get::<Actor>()
         .cloned()
-        .filter(|actor| matches!(actor.who, Who::Person { .. } | Who::Service { .. }))
+        .filter(|actor| {
+            matches!(actor.who, Who::Person { .. } | Who::Service { .. } | Who::Account { .. })
+        })
     else {
         // Who is nobody has no attempts: signing in twice is two sessions.
         return Ok(next.run(request).await);
