@@ -165,7 +165,9 @@ impl Actor {
                 Code::SecondFactorRequired,
                 "On this server superusers need a second factor, and you came in without one.",
             )
-            .hint("Set one up at /account (POST /api/v1/me/totp), or sign in again with the one that you have.")
+            .hint(
+                "Set one up at /account (POST /api/v1/me/totp), or sign in again with the one that you have.",
+            )
             .into());
         }
         Err(Problem::new(Code::Forbidden, "Only a superuser may do that.")

@@ -601,7 +601,10 @@ mod tests {
                 },
                 "LATCHSTRING_OIDC_CLIENT_SECRET_FILE",
             ),
-            (|raw| raw.oidc_client_secret_file = Some("/nowhere".into()), "LATCHSTRING_OIDC_CLIENT_SECRET_FILE"),
+            (
+                |raw| raw.oidc_client_secret_file = Some("/nowhere".into()),
+                "LATCHSTRING_OIDC_CLIENT_SECRET_FILE",
+            ),
         ] {
             let error = read(change).err().map(|error| error.0).unwrap();
             assert!(error.contains(want), "{error}");

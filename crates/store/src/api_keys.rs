@@ -13,10 +13,17 @@ use crate::tx::{Tx, WriteTx};
 /// Whose a key is; nothing in between is possible.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum KeyBelongs {
-    Personal { user_id: UserId },
-    Service { project_id: ProjectId, environment_id: EnvironmentId },
+    Personal {
+        user_id: UserId,
+    },
+    Service {
+        project_id: ProjectId,
+        environment_id: EnvironmentId,
+    },
     /// A service account: manages its project, has no environment and calls nothing.
-    Account { project_id: ProjectId },
+    Account {
+        project_id: ProjectId,
+    },
 }
 
 #[derive(Clone, Debug, PartialEq)]
@@ -58,11 +65,7 @@ pub enum KeyOwner {
         frozen_until: Option<Timestamp>,
     },
     /// `environment` is empty for a service account.
-    Project {
-        slug: String,
-        name: String,
-        environment: String,
-    },
+    Project { slug: String, name: String, environment: String },
 }
 
 macro_rules! columns {

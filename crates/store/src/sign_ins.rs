@@ -50,7 +50,8 @@ pub enum State {
 }
 
 impl State {
-    const ALL: [State; 5] = [State::Begun, State::AtProvider, State::Exchanging, State::CodeWanted, State::Done];
+    const ALL: [State; 5] =
+        [State::Begun, State::AtProvider, State::Exchanging, State::CodeWanted, State::Done];
 
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -185,7 +186,12 @@ pub async fn claim(tx: &mut WriteTx, id: &SignInId, now: Timestamp) -> Result<bo
 }
 
 /// The provider has said who it is; the second factor is to come.
-pub async fn want_code(tx: &mut WriteTx, id: &SignInId, user: &UserId, expires_at: Timestamp) -> Result<bool> {
+pub async fn want_code(
+    tx: &mut WriteTx,
+    id: &SignInId,
+    user: &UserId,
+    expires_at: Timestamp,
+) -> Result<bool> {
     Ok(WANT_CODE.on(tx).bind(user).bind(expires_at).bind(id).run().await? == 1)
 }
 

@@ -8,10 +8,10 @@ use latchstring_connectors::{AuthMethod, Definition, OAuthClient, Values};
 use latchstring_model::entity::{Role, Status};
 use latchstring_model::problem::Refused;
 use latchstring_model::{Code, FieldError, Pin, Problem, Timestamp};
+use latchstring_store::Tx;
 use latchstring_store::credentials::CredentialRow;
 use latchstring_store::shares::{self, ShareWithGrants};
 use latchstring_store::values::{self, Standing, ValuesRow};
-use latchstring_store::Tx;
 use serde_json::Value;
 
 use super::attempt::{Attempt, Outcome, Place};

@@ -138,9 +138,8 @@ impl Broker {
                     Who::Account { project, .. } => Principal::Project(project.clone()),
                     _ => Principal::User(actor.person()?.id.clone()),
                 };
-                let page = rows::list_of_owner(&mut tx, &owner, &filter, paging)
-                    .await
-                    .map_err(refusals::store)?;
+                let page =
+                    rows::list_of_owner(&mut tx, &owner, &filter, paging).await.map_err(refusals::store)?;
                 for row in page.items {
                     items
                         .push(self.credential_view(&mut tx, row, Sight::Owner { with_fields: false }).await?);

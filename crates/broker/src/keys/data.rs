@@ -10,9 +10,7 @@ use super::{KeyError, load_data_keys};
 use crate::Broker;
 use crate::actor::Actor;
 use crate::audit::events::{self, Event};
-use crate::sealing::{
-    oauth_client_aad, second_factor_aad, secret_aad, token_aad, values_aad, webhook_aad,
-};
+use crate::sealing::{oauth_client_aad, second_factor_aad, secret_aad, token_aad, values_aad, webhook_aad};
 
 /// Values (of each kind) that are sealed anew in one transaction.
 const BATCH: i64 = 25;

@@ -106,31 +106,48 @@ pub(super) fn words(notice: &NoticeRow, public_url: &str, link: Option<&str>) ->
         ),
         PASSWORD_CHANGED => (
             "Your Latchstring password was changed",
-            format!("Your password was changed{address} by {by}. All your other sessions have ended.\n\nWhat to do: nothing, if it was you. {not_you}\n"),
+            format!(
+                "Your password was changed{address} by {by}. All your other sessions have ended.\n\nWhat to do: nothing, if it was you. {not_you}\n"
+            ),
         ),
         FACTOR_ADDED => (
             "A second factor was set up for your Latchstring account",
-            format!("From now on signing in takes a code of your app. It was set up{address} by {by}.\n\nWhat to do: keep the recovery codes in a safe place. {not_you}\n"),
+            format!(
+                "From now on signing in takes a code of your app. It was set up{address} by {by}.\n\nWhat to do: keep the recovery codes in a safe place. {not_you}\n"
+            ),
         ),
         FACTOR_REMOVED => (
             "The second factor of your Latchstring account was removed",
-            format!("Signing in takes no code any more. It was removed{address} by {by}.\n\nWhat to do: set it up anew as soon as you can. {not_you}\n"),
+            format!(
+                "Signing in takes no code any more. It was removed{address} by {by}.\n\nWhat to do: set it up anew as soon as you can. {not_you}\n"
+            ),
         ),
         RECOVERY_USED => (
             "A recovery code of your Latchstring account was used",
-            format!("Somebody signed in to your account{address} with a recovery code; {} are left.\n\nWhat to do: make new ones when few are left. {not_you}\n", get("/left")),
+            format!(
+                "Somebody signed in to your account{address} with a recovery code; {} are left.\n\nWhat to do: make new ones when few are left. {not_you}\n",
+                get("/left")
+            ),
         ),
         CODES_GUESSED => (
             "Wrong codes for your Latchstring account",
-            format!("Somebody who knows your password tried many wrong codes{address}. Nobody came in.\n\nWhat to do: change your password. {not_you}\n"),
+            format!(
+                "Somebody who knows your password tried many wrong codes{address}. Nobody came in.\n\nWhat to do: change your password. {not_you}\n"
+            ),
         ),
         LINKED => (
             "Your Latchstring account was linked with a sign-in provider",
-            format!("It can be signed in to at {} from now on. It was linked{address} by {by}.\n\nWhat to do: nothing, if it was you. {not_you}\n", get("/issuer")),
+            format!(
+                "It can be signed in to at {} from now on. It was linked{address} by {by}.\n\nWhat to do: nothing, if it was you. {not_you}\n",
+                get("/issuer")
+            ),
         ),
         UNLINKED => (
             "A link of your Latchstring account was taken away",
-            format!("It cannot be signed in to at {} any more. That was done{address} by {by}.\n\nWhat to do: nothing, if it was you. {not_you}\n", get("/issuer")),
+            format!(
+                "It cannot be signed in to at {} any more. That was done{address} by {by}.\n\nWhat to do: nothing, if it was you. {not_you}\n",
+                get("/issuer")
+            ),
         ),
         other => ("Your Latchstring account", format!("{other} happened to your account.\n")),
     };
@@ -162,7 +179,8 @@ mod tests {
                 data: json!({"user": {"id": "usr_0000000001zzzzzzzzzzzzzzzz"}, "address": "192.0.2.1", "by": "operator", "left": "9"}),
                 at: Timestamp(1_700_000_000_000),
             };
-            let words = words(&notice, "https://creds.example.com", Some("https://creds.example.com/reset/x"));
+            let words =
+                words(&notice, "https://creds.example.com", Some("https://creds.example.com/reset/x"));
             assert!(words.body.contains("What to do: ") && words.body.contains("192.0.2.1"), "{event}");
             assert_eq!(words.body.contains("/reset/x"), *event == RESET_ASKED);
             assert_eq!(whose(&notice).unwrap().as_str(), "usr_0000000001zzzzzzzzzzzzzzzz");

@@ -268,7 +268,9 @@ impl Broker {
         let words = match row.notice.event.as_str() {
             account::RESET_ASKED => match Box::pin(self.reset_link(&user)).await {
                 Ok(Some(link)) => account::words(&row.notice, &self.settings.public_url, Some(&link)),
-                Ok(None) => return failed("the link has run out, or a newer one was asked for".into(), Wish::Never),
+                Ok(None) => {
+                    return failed("the link has run out, or a newer one was asked for".into(), Wish::Never);
+                }
                 Err(error) => return failed(error, Wish::Later(None)),
             },
             _ => mail::words::of(&row.notice, &self.settings.public_url),

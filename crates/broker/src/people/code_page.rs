@@ -15,8 +15,8 @@ use latchstring_store::{WriteTx, sessions, users};
 use crate::actor::{Actor, Who};
 use crate::audit::Event;
 use crate::people::entry::Door;
-use crate::people::sessions::Entered;
 use crate::people::random;
+use crate::people::sessions::Entered;
 use crate::refusals;
 
 /// How long a person has to type the code; in milliseconds.
@@ -124,7 +124,12 @@ impl Door {
     }
 
     /// Whether the page should show its form.
-    pub async fn look_at_code_page(&self, id: &str, headers: &HeaderMap, address: Option<IpAddr>) -> Refused<()> {
+    pub async fn look_at_code_page(
+        &self,
+        id: &str,
+        headers: &HeaderMap,
+        address: Option<IpAddr>,
+    ) -> Refused<()> {
         self.limits.link(address)?;
         self.code_wanted(id, headers).await.map(|_| ())
     }

@@ -28,9 +28,12 @@ impl Door {
         let stored = users::password_hash(&mut reader, &person.id).await.map_err(refusals::store)?;
         drop(reader);
         if stored.is_none() {
-            return Err(Problem::new(Code::Conflict, "Your account has no password; you sign in at the provider.")
-                .hint("Confirm there: POST /api/v1/session/confirm/provider gives the address.")
-                .into());
+            return Err(Problem::new(
+                Code::Conflict,
+                "Your account has no password; you sign in at the provider.",
+            )
+            .hint("Confirm there: POST /api/v1/session/confirm/provider gives the address.")
+            .into());
         }
         let event = || Event::new("session.confirm").target(session.as_str());
         if !passwords::fits(confirm.password, stored.clone()).await? {
@@ -47,8 +50,7 @@ impl Door {
             }
             self.count_code(actor, &person.id).await?;
         }
-        let mut tx =
-            broker.parts.store.begin_write(&[person.id.as_str()]).await.map_err(refusals::store)?;
+        let mut tx = broker.parts.store.begin_write(&[person.id.as_str()]).await.map_err(refusals::store)?;
         let now = broker.now();
         let same = users::password_hash(&mut tx, &person.id).await.map_err(refusals::store)? == stored;
         let user = users::by_id(&mut tx, &person.id).await.map_err(refusals::store)?;

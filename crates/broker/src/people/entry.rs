@@ -169,8 +169,7 @@ impl Door {
                 self.from_its_network(who, &key.limits, &project_id, address).await?
             }
             (KeyOwner::Project { .. }, KeyBelongs::Account { project_id }) => {
-                let who =
-                    Who::Account { key: key.id.clone(), name: key.name, project: project_id.clone() };
+                let who = Who::Account { key: key.id.clone(), name: key.name, project: project_id.clone() };
                 self.from_its_network(who, &key.limits, &project_id, address).await?
             }
             _ => return Err(refusals::internal(&"a key whose owner is of another kind")),

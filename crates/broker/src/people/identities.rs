@@ -104,7 +104,8 @@ impl Broker {
             .into());
         }
         identities::remove(&mut tx, &person.id, &id).await.map_err(refusals::store)?;
-        account::tell(self, &mut tx, account::UNLINKED, &person.id, [("issuer", gone.issuer.as_str())]).await?;
+        account::tell(self, &mut tx, account::UNLINKED, &person.id, [("issuer", gone.issuer.as_str())])
+            .await?;
         let event = Event::new("identity.delete").target(person.id.as_str());
         self.record(&mut tx, actor, event.detail("issuer", gone.issuer.as_str())).await?;
         tx.commit().await.map_err(refusals::store)?;
@@ -171,7 +172,8 @@ impl Broker {
         Ok(WaysIn {
             passwords: settings.password_sign_in,
             provider: self.settings.oidc.as_ref().map(|oidc| oidc.name.clone()),
-            reset_by_mail: self.settings.mail.is_some() && settings.password_sign_in != PasswordSignIn::Nobody,
+            reset_by_mail: self.settings.mail.is_some()
+                && settings.password_sign_in != PasswordSignIn::Nobody,
             name: settings.name.clone(),
         })
     }

@@ -108,8 +108,7 @@ impl Broker {
     /// Every request of a person asks: read once, and again when they have changed.
     pub(crate) async fn instance(&self) -> Refused<Arc<InstanceSettings>> {
         if self.freshness.is_fresh(self.now())
-            && let Some((settings, valid)) =
-                &*self.instance.0.lock().unwrap_or_else(PoisonError::into_inner)
+            && let Some((settings, valid)) = &*self.instance.0.lock().unwrap_or_else(PoisonError::into_inner)
             && valid.holds()
         {
             return Ok(Arc::clone(settings));
@@ -117,10 +116,7 @@ impl Broker {
         let mut tx = self.parts.store.begin_read().await.map_err(refusals::store)?;
         let settings = Arc::new(stored(&mut tx).await?);
         let mut basis = Basis::default();
-        basis.add(
-            scopes::INSTANCE,
-            scopes::epoch(&mut tx, scopes::INSTANCE).await.map_err(refusals::store)?,
-        );
+        basis.add(scopes::INSTANCE, scopes::epoch(&mut tx, scopes::INSTANCE).await.map_err(refusals::store)?);
         drop(tx);
         if let Some(valid) = self.freshness.watch(&basis) {
             let mut known = self.instance.0.lock().unwrap_or_else(PoisonError::into_inner);
@@ -170,7 +166,9 @@ impl Broker {
             return Ok(before);
         }
         let person = actor.superuser()?;
-        if after.password_sign_in != PasswordSignIn::Everyone && after.password_sign_in != before.password_sign_in {
+        if after.password_sign_in != PasswordSignIn::Everyone
+            && after.password_sign_in != before.password_sign_in
+        {
             identities::can_do_without_passwords(self, &mut tx, &person.id, after.password_sign_in).await?;
         }
         if after.second_factor_for == SecondFactorFor::Superusers
@@ -246,7 +244,10 @@ mod tests {
     fn what_is_not_known_is_not_the_default() {
         let read = |text: &str| serde_json::from_str::<InstanceSettings>(text);
         assert_eq!(read("{}").unwrap(), InstanceSettings::default());
-        assert_eq!(read(r#"{"password_sign_in": "nobody"}"#).unwrap().password_sign_in, PasswordSignIn::Nobody);
+        assert_eq!(
+            read(r#"{"password_sign_in": "nobody"}"#).unwrap().password_sign_in,
+            PasswordSignIn::Nobody
+        );
         assert!(read(r#"{"password_sign_in": "robots"}"#).is_err());
         assert!(read(r#"{"second_factor_for": ""}"#).is_err());
     }

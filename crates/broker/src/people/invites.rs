@@ -146,7 +146,11 @@ impl Door {
     }
 
     /// The way to the provider, for somebody who takes the invitation by signing in there.
-    pub async fn take_invite_to_provider(&self, token: &SecretString, address: Option<IpAddr>) -> Refused<Begun> {
+    pub async fn take_invite_to_provider(
+        &self,
+        token: &SecretString,
+        address: Option<IpAddr>,
+    ) -> Refused<Begun> {
         let user = self.look_at_invite(token, address).await?;
         self.begin_invited(&user.id, address).await
     }

@@ -222,12 +222,14 @@ impl Limits {
 
     /// Whether or not the account exists. It has passed [`Limits::check_account`].
     pub fn reset(&self, address: Option<IpAddr>, account: &str) -> Refused<()> {
-        self.resets
-            .count(&network(address))
-            .and_then(|()| self.resets_of.count(&account.to_owned()))
-            .map_err(|secs| {
-                too_many(secs, "Too many new passwords were asked for, for this account or from this address.")
-            })
+        self.resets.count(&network(address)).and_then(|()| self.resets_of.count(&account.to_owned())).map_err(
+            |secs| {
+                too_many(
+                    secs,
+                    "Too many new passwords were asked for, for this account or from this address.",
+                )
+            },
+        )
     }
 
     pub fn link(&self, address: Option<IpAddr>) -> Refused<()> {

@@ -101,7 +101,10 @@ fn late(deed: Deed, minutes: i64) -> Box<Problem> {
 fn no_key(deed: Deed) -> Box<Problem> {
     Problem::new(
         Code::RecentSignInRequired,
-        format!("On this server {} wants a person who has just signed in; no key reaches it.", lower(deed.what())),
+        format!(
+            "On this server {} wants a person who has just signed in; no key reaches it.",
+            lower(deed.what())
+        ),
     )
     .hint("Sign in in a browser and do it there; the instance setting `recent_sign_in_for` decides.")
     .with("deed", deed.as_str().into())

@@ -60,12 +60,7 @@ impl Broker {
     }
 
     /// A new link for this person, if they have a password to forget. An earlier one is void.
-    async fn make_reset(
-        &self,
-        actor: &Actor,
-        email: &str,
-        by_mail: bool,
-    ) -> Refused<Option<SecretString>> {
+    async fn make_reset(&self, actor: &Actor, email: &str, by_mail: bool) -> Refused<Option<SecretString>> {
         let settings = self.instance().await?;
         let mut reader = self.parts.store.read().await.map_err(refusals::store)?;
         let user = users::by_email(&mut reader, email).await.map_err(refusals::store)?;

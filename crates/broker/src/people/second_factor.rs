@@ -134,10 +134,7 @@ impl Broker {
         let mut tx = self.parts.store.begin_read().await.map_err(refusals::store)?;
         let row = second_factors::get(&mut tx, &person.id).await.map_err(refusals::store)?;
         let left = second_factors::codes_left(&mut tx, &person.id).await.map_err(refusals::store)?;
-        Ok(FactorStatus {
-            confirmed_at: row.and_then(|row| row.confirmed_at),
-            recovery_codes_left: left,
-        })
+        Ok(FactorStatus { confirmed_at: row.and_then(|row| row.confirmed_at), recovery_codes_left: left })
     }
 
     /// A secret for an app. It guards nothing until a code has shown that the app has it.
@@ -150,16 +147,10 @@ impl Broker {
         let secret = totp::new_secret(&*self.parts.entropy);
         let sealed = self.seal(&second_factor_aad(&person.id, version), secret.expose())?;
         let mut tx = self.parts.store.begin_write(&[person.id.as_str()]).await.map_err(refusals::store)?;
-        let offered = second_factors::offer(
-            &mut tx,
-            &person.id,
-            &sealed.bytes,
-            &sealed.data_key,
-            version,
-            self.now(),
-        )
-        .await
-        .map_err(refusals::store)?;
+        let offered =
+            second_factors::offer(&mut tx, &person.id, &sealed.bytes, &sealed.data_key, version, self.now())
+                .await
+                .map_err(refusals::store)?;
         if !offered {
             return Err(Problem::new(Code::Conflict, "A second factor is set up for this account already.")
                 .hint("To move to another app, remove it first (DELETE /api/v1/me/totp).")
@@ -212,9 +203,12 @@ impl Broker {
         let unknown = || refusals::not_found("There is no such person.");
         let id: UserId = user.parse().map_err(|_| unknown())?;
         if superuser.id == id {
-            return Err(Problem::new(Code::Forbidden, "One's own second factor is removed in one's own session.")
-                .hint("DELETE /api/v1/me/totp, signed in.")
-                .into());
+            return Err(Problem::new(
+                Code::Forbidden,
+                "One's own second factor is removed in one's own session.",
+            )
+            .hint("DELETE /api/v1/me/totp, signed in.")
+            .into());
         }
         let mut reader = self.parts.store.read().await.map_err(refusals::store)?;
         users::by_id(&mut reader, &id).await.map_err(refusals::store)?.ok_or_else(unknown)?;
@@ -235,7 +229,8 @@ impl Broker {
 
     async fn remove_factor(&self, actor: &Actor, user: &UserId, by: &str) -> Refused<()> {
         let mut tx = self.parts.store.begin_write(&[user.as_str()]).await.map_err(refusals::store)?;
-        let row = second_factors::get(&mut tx, user).await.map_err(refusals::store)?.ok_or_else(none_there)?;
+        let row =
+            second_factors::get(&mut tx, user).await.map_err(refusals::store)?.ok_or_else(none_there)?;
         second_factors::remove(&mut tx, user).await.map_err(refusals::store)?;
         sessions::forget_factor(&mut tx, user).await.map_err(refusals::store)?;
         sign_ins::end_of_user(&mut tx, user).await.map_err(refusals::store)?;
@@ -254,7 +249,11 @@ impl Broker {
 
 impl Door {
     /// The app has the secret: from now on codes are asked for. All other sessions end, because they came in without.
-    pub async fn confirm_second_factor(&self, actor: &Actor, typed: &SecretString) -> Refused<Vec<ShownOnce>> {
+    pub async fn confirm_second_factor(
+        &self,
+        actor: &Actor,
+        typed: &SecretString,
+    ) -> Refused<Vec<ShownOnce>> {
         let (person, session, _) = actor.in_session()?;
         let broker = &self.broker;
         broker.recent(actor, Deed::SecondFactor).await?;
@@ -267,12 +266,14 @@ impl Door {
         let now = broker.now();
         let Some(step) = totp::step_of(&factor.secret, typed, now, 0) else {
             self.note_refusal(actor, Event::new("second_factor.create").target(person.id.as_str())).await;
-            return Err(Problem::invalid(vec![FieldError::new("/code", "this is not the code that the app shows now")])
-                .hint("Compare the clocks of the device and of this server, or begin anew: POST /api/v1/me/totp.")
-                .into());
+            return Err(Problem::invalid(vec![FieldError::new(
+                "/code",
+                "this is not the code that the app shows now",
+            )])
+            .hint("Compare the clocks of the device and of this server, or begin anew: POST /api/v1/me/totp.")
+            .into());
         };
-        let mut tx =
-            broker.parts.store.begin_write(&[person.id.as_str()]).await.map_err(refusals::store)?;
+        let mut tx = broker.parts.store.begin_write(&[person.id.as_str()]).await.map_err(refusals::store)?;
         let version = factor.row.secret_version;
         if !second_factors::confirm(&mut tx, &person.id, version, step, now).await.map_err(refusals::store)? {
             return Err(Problem::new(Code::Conflict, "The set-up was begun anew meanwhile.")
@@ -280,8 +281,7 @@ impl Door {
                 .into());
         }
         let codes = broker.write_codes(&mut tx, &person.id).await?;
-        let ended =
-            sessions::end_all(&mut tx, &person.id, Some(session)).await.map_err(refusals::store)?;
+        let ended = sessions::end_all(&mut tx, &person.id, Some(session)).await.map_err(refusals::store)?;
         sessions::confirm(&mut tx, &person.id, session, true, now).await.map_err(refusals::store)?;
         sign_ins::end_of_user(&mut tx, &person.id).await.map_err(refusals::store)?;
         let address = from_of(actor);

@@ -170,7 +170,12 @@ pub enum SignedIn {
 impl Door {
     /// E-mail address and password. An unknown account, one that is not active, one without a password and a
     /// wrong password look the same and take the same work.
-    async fn first_factor(&self, email: &str, password: SecretString, anonymous: &Actor) -> Refused<FirstFactor> {
+    async fn first_factor(
+        &self,
+        email: &str,
+        password: SecretString,
+        anonymous: &Actor,
+    ) -> Refused<FirstFactor> {
         let broker = &self.broker;
         let address = anonymous.address;
         let account = fold(email);

@@ -167,7 +167,8 @@ mod tests {
     #[test]
     fn the_official_counters() {
         let expected = [
-            "755224", "287082", "359152", "969429", "338314", "254676", "287922", "162583", "399871", "520489",
+            "755224", "287082", "359152", "969429", "338314", "254676", "287922", "162583", "399871",
+            "520489",
         ];
         for (step, expected) in (0_i64..).zip(expected) {
             assert_eq!(code(hmac::HMAC_SHA1_FOR_LEGACY_USE_ONLY, b"12345678901234567890", step, 6), expected);

@@ -55,11 +55,7 @@ pub(crate) fn second_factor(person: &Person, project: &ProjectRow) -> Refused<()
 
 /// The role of a person in a project, wherever one is looked up without the project itself. `None` also while a
 /// second factor is wanted that they have not got.
-pub(crate) async fn role_of(
-    tx: &mut impl Tx,
-    person: &Person,
-    project: &ProjectId,
-) -> Refused<Option<Role>> {
+pub(crate) async fn role_of(tx: &mut impl Tx, person: &Person, project: &ProjectId) -> Refused<Option<Role>> {
     let Some(role) = members::role(tx, project, &person.id).await.map_err(refusals::store)? else {
         return Ok(None);
     };

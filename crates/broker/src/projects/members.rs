@@ -178,9 +178,8 @@ impl Broker {
         let (user, leaves, shared) = {
             let mut tx = self.parts.store.begin_read().await.map_err(refusals::store)?;
             let user = self.account(&mut tx, email).await?;
-            let leaves = user
-                .as_ref()
-                .is_some_and(|user| actor.as_user().is_some_and(|person| user.id == person.id));
+            let leaves =
+                user.as_ref().is_some_and(|user| actor.as_user().is_some_and(|person| user.id == person.id));
             let least = if leaves { Role::Viewer } else { Role::Admin };
             let found = access::member(&mut tx, actor, project, least).await?;
             let user = user.ok_or_else(not_a_member)?;

@@ -208,12 +208,14 @@ impl Broker {
             (KeyScope::Call, Some(name)) => {
                 let found = environments::by_name(tx, project, name).await.map_err(refusals::store)?;
                 if found.is_none() {
-                    errors.push(FieldError::new("/environment", "the project has no environment of that name"));
+                    errors
+                        .push(FieldError::new("/environment", "the project has no environment of that name"));
                 }
                 found
             }
             (KeyScope::Call, None) => {
-                let detail = "which of the project's environments the key is for; a key of scope manage has none";
+                let detail =
+                    "which of the project's environments the key is for; a key of scope manage has none";
                 errors.push(FieldError::new("/environment", detail));
                 None
             }
@@ -247,10 +249,9 @@ impl Broker {
             return Err(Problem::invalid(errors).into());
         }
         let belongs = match &environment {
-            Some(environment) => KeyBelongs::Service {
-                project_id: project.clone(),
-                environment_id: environment.id.clone(),
-            },
+            Some(environment) => {
+                KeyBelongs::Service { project_id: project.clone(), environment_id: environment.id.clone() }
+            }
             None => KeyBelongs::Account { project_id: project.clone() },
         };
         let environment = environment.map(|found| found.name);

@@ -30,9 +30,7 @@ pub enum Admin {
     )]
     ResetPassword(Box<OfPerson>),
     /// Remove the second factor of a person who has lost app and recovery codes
-    #[command(
-        after_help = "Example:\n  latchstring admin remove-second-factor --email ada@example.com"
-    )]
+    #[command(after_help = "Example:\n  latchstring admin remove-second-factor --email ada@example.com")]
     RemoveSecondFactor(Box<OfPerson>),
     /// Take passwords again, when the sign-in provider is gone
     #[command(after_help = "Example:\n  latchstring admin allow-passwords")]
@@ -167,10 +165,12 @@ async fn remove_second_factor(command: OfPerson) -> Result<Ending, Ending> {
 
 async fn allow_passwords(command: AllowPasswords) -> Result<Ending, Ending> {
     let broker = broker(command.raw, &command.config).await?;
-    let changed = broker
-        .operator_allow_passwords(&Actor::operator())
-        .await
-        .map_err(|problem| refused(&problem))?;
-    say(if changed { "Passwords are taken again." } else { "Passwords were taken already; nothing was changed." });
+    let changed =
+        broker.operator_allow_passwords(&Actor::operator()).await.map_err(|problem| refused(&problem))?;
+    say(if changed {
+        "Passwords are taken again."
+    } else {
+        "Passwords were taken already; nothing was changed."
+    });
     Ok(Ending::Good)
 }

@@ -37,9 +37,15 @@ pub enum VerifyError {
 }
 
 enum Material {
-    Rsa { n: Vec<u8>, e: Vec<u8> },
+    Rsa {
+        n: Vec<u8>,
+        e: Vec<u8>,
+    },
     /// The uncompressed point.
-    Ec { curve: Algorithm, point: Vec<u8> },
+    Ec {
+        curve: Algorithm,
+        point: Vec<u8>,
+    },
     Ed25519(Vec<u8>),
 }
 

@@ -8,7 +8,9 @@ use serde_json::{Map, Value};
 pub enum DiscoveryError {
     #[error("sent what is not a JSON object")]
     NotJson,
-    #[error("is the document of another issuer, `{0}`; the setting has to be exactly that, if it is the one you mean")]
+    #[error(
+        "is the document of another issuer, `{0}`; the setting has to be exactly that, if it is the one you mean"
+    )]
     OtherIssuer(String),
     #[error("names no {0}")]
     Missing(&'static str),

@@ -83,7 +83,9 @@ fn seconds(claims: &Map<String, Value>, name: &str) -> Option<i64> {
 fn at_hash(algorithm: Algorithm, access_token: &SecretString) -> String {
     let hash = match algorithm {
         Algorithm::Rs384 | Algorithm::Ps384 | Algorithm::Es384 | Algorithm::Hs384 => &SHA384,
-        Algorithm::Rs512 | Algorithm::Ps512 | Algorithm::Es512 | Algorithm::Hs512 | Algorithm::EdDsa => &SHA512,
+        Algorithm::Rs512 | Algorithm::Ps512 | Algorithm::Es512 | Algorithm::Hs512 | Algorithm::EdDsa => {
+            &SHA512
+        }
         Algorithm::Rs256 | Algorithm::Ps256 | Algorithm::Es256 | Algorithm::Hs256 => &SHA256,
     };
     let whole = digest(hash, access_token.expose().as_bytes());

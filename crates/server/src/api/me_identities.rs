@@ -20,9 +20,7 @@ use crate::extract::time::Time;
 use crate::problem::{ApiResult, Refusals};
 
 pub fn router() -> OpenApiRouter<App> {
-    OpenApiRouter::new()
-        .routes(routes!(list_my_identities, link_identity))
-        .routes(routes!(unlink_identity))
+    OpenApiRouter::new().routes(routes!(list_my_identities, link_identity)).routes(routes!(unlink_identity))
 }
 
 #[derive(Serialize, ToSchema)]

@@ -39,7 +39,10 @@ async fn change_password(
     Acting(actor): Acting,
     Body(body): Body<NewPassword>,
 ) -> ApiResult<StatusCode> {
-    let change = ChangePassword { current: body.current_password.map(|password| password.0), new: body.new_password.0 };
+    let change = ChangePassword {
+        current: body.current_password.map(|password| password.0),
+        new: body.new_password.0,
+    };
     app.door().change_password(&actor, change).await?;
     Ok(StatusCode::NO_CONTENT)
 }

@@ -42,11 +42,8 @@ async fn with_key(app: App, request: Request, next: Next) -> Result<Response, Ap
     let Some(key) = request.headers().get(KEY).filter(|_| request.method() == Method::POST) else {
         return Ok(next.run(request).await);
     };
-    let Some(actor) = request
-        .extensions()
-        .get::<Actor>()
-        .cloned()
-        .filter(|actor| {
+    let Some(actor) =
+        request.extensions().get::<Actor>().cloned().filter(|actor| {
             matches!(actor.who, Who::Person { .. } | Who::Service { .. } | Who::Account { .. })
         })
     else {

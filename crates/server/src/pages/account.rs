@@ -30,11 +30,7 @@ struct Page {
     provider: Option<String>,
 }
 
-async fn page(
-    app: &App,
-    actor: &latchstring_broker::Actor,
-    trouble: Vec<String>,
-) -> Result<Page, Refused> {
+async fn page(app: &App, actor: &latchstring_broker::Actor, trouble: Vec<String>) -> Result<Page, Refused> {
     let broker = app.broker();
     Ok(Page {
         trouble,

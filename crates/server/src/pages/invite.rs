@@ -51,7 +51,8 @@ pub async fn at_provider(
     Named(token): Named<String>,
 ) -> Result<Response, Refused> {
     let begun = app.door().take_invite_to_provider(&SecretString::new(token), actor.address).await?;
-    Ok((StatusCode::SEE_OTHER, set_cookie(begun.cookie)?, [(header::LOCATION, begun.location)]).into_response())
+    Ok((StatusCode::SEE_OTHER, set_cookie(begun.cookie)?, [(header::LOCATION, begun.location)])
+        .into_response())
 }
 
 pub async fn show(

@@ -94,16 +94,10 @@ pub async fn send(
     Filled(form): Filled<Form>,
 ) -> Result<Response, Refused> {
     let return_to = checked(&app, form.return_to);
-    let ask = SignIn {
-        email: form.email.clone(),
-        password: form.password.0,
-        totp: None,
-        agent: agent(&headers),
-    };
+    let ask =
+        SignIn { email: form.email.clone(), password: form.password.0, totp: None, agent: agent(&headers) };
     match app.door().sign_in_on_page(ask, return_to.clone(), actor.address).await {
-        Ok(How::CodeWanted(next)) => {
-            Ok((set_cookie(next.cookie)?, Redirect::to(&next.path)).into_response())
-        }
+        Ok(How::CodeWanted(next)) => Ok((set_cookie(next.cookie)?, Redirect::to(&next.path)).into_response()),
         Ok(How::Entered(entered)) => {
             let cookie = set_cookie(entered.cookie)?;
             Ok((cookie, onward(return_to.as_deref())).into_response())

@@ -105,7 +105,10 @@ mod tests {
 
     #[test]
     fn a_picture_is_one_path_of_plain_signs() {
-        let picture = Picture::of("otpauth://totp/Latchstring:ada%40example%2Eorg?secret=GEZDGNBVGY3TQOJQGEZDGNBVGY3TQOJQ").unwrap();
+        let picture = Picture::of(
+            "otpauth://totp/Latchstring:ada%40example%2Eorg?secret=GEZDGNBVGY3TQOJQGEZDGNBVGY3TQOJQ",
+        )
+        .unwrap();
         assert!(picture.side > 21 + 2 * QUIET && picture.path.starts_with("M4 4h1v1h-1z"));
         assert!(picture.path.bytes().all(|b| b.is_ascii_digit() || b"Mhvz -".contains(&b)));
         assert!(Picture::of(&"x".repeat(10_000)).is_none());

@@ -59,13 +59,8 @@ impl Guest {
         claims: &Map<String, Value>,
     ) -> Self {
         let text = |name: &str| {
-            let text: String = claims
-                .get(name)?
-                .as_str()?
-                .chars()
-                .filter(|c| !c.is_control())
-                .take(LONGEST_NAME)
-                .collect();
+            let text: String =
+                claims.get(name)?.as_str()?.chars().filter(|c| !c.is_control()).take(LONGEST_NAME).collect();
             Some(text.trim().to_owned()).filter(|text| !text.is_empty())
         };
         let email = text("email").filter(|email| {
@@ -81,9 +76,7 @@ impl Guest {
             Some(_) => false,
         };
         let groups = match claims.get(&oidc.groups_claim) {
-            Some(Value::Array(list)) => {
-                list.iter().filter_map(Value::as_str).map(str::to_owned).collect()
-            }
+            Some(Value::Array(list)) => list.iter().filter_map(Value::as_str).map(str::to_owned).collect(),
             Some(Value::String(one)) => vec![one.clone()],
             _ => Vec::new(),
         };
@@ -126,7 +119,9 @@ impl Broker {
     fn may_have_account<'g>(&self, guest: &'g Guest) -> Refused<&'g str> {
         let oidc = self.oidc()?;
         if !oidc.create_accounts {
-            return Err(nobody("The provider knows you, and this server does not: nobody has made an account for you."));
+            return Err(nobody(
+                "The provider knows you, and this server does not: nobody has made an account for you.",
+            ));
         }
         let Some(email) = guest.own_email() else {
             return Err(nobody(
@@ -142,7 +137,8 @@ impl Broker {
 
     /// The account of a guest who signs in: the linked one, or a new one.
     async fn account_of(&self, tx: &mut WriteTx, guest: &Guest) -> Refused<(UserRow, bool)> {
-        let linked = identities::by_subject(tx, &guest.issuer, &guest.subject).await.map_err(refusals::store)?;
+        let linked =
+            identities::by_subject(tx, &guest.issuer, &guest.subject).await.map_err(refusals::store)?;
         if let Some(identity) = linked {
             let user = users::by_id(tx, &identity.user_id).await.map_err(refusals::store)?;
             let user = user.filter(|user| user.fields.active).ok_or_else(not_active)?;
@@ -205,18 +201,18 @@ impl Door {
         let mut tx = broker.parts.store.begin_write(&plan.scopes()).await.map_err(refusals::store)?;
         let (user, new) = broker.account_of(&mut tx, guest).await?;
         tx.raise(&[user.id.as_str()]).await.map_err(refusals::store)?;
-        let as_person = Actor {
-            who: Who::Person { person: person(&user), via: Via::Begun },
-            address,
-        };
+        let as_person = Actor { who: Who::Person { person: person(&user), via: Via::Begun }, address };
         let mut events = Vec::new();
         if new {
             let event = Event::new("user.create").target(user.id.as_str());
-            events.push(event.detail("email", user.fields.email.as_str()).detail("issuer", guest.issuer.as_str()));
+            events.push(
+                event.detail("email", user.fields.email.as_str()).detail("issuer", guest.issuer.as_str()),
+            );
         }
         events.extend(broker.apply_groups(&mut tx, &user, &plan).await?);
         let event = Event::new("identity.use").target(user.id.as_str());
-        events.push(event.detail("issuer", guest.issuer.as_str()).detail("second_factor", guest.second_factor));
+        events
+            .push(event.detail("issuer", guest.issuer.as_str()).detail("second_factor", guest.second_factor));
         if user.second_factor && !guest.second_factor {
             let until = broker.now().plus_millis(CODE_LIFE);
             if !sign_ins::want_code(&mut tx, &row.id, &user.id, until).await.map_err(refusals::store)? {
@@ -232,8 +228,7 @@ impl Door {
         // Groups may have made or unmade a superuser.
         let user = users::by_id(&mut tx, &user.id).await.map_err(refusals::store)?.ok_or_else(unknown)?;
         broker.record_all(&mut tx, &as_person, events).await?;
-        let (_, token) =
-            broker.open_session(&mut tx, &user, address, agent, guest.second_factor).await?;
+        let (_, token) = broker.open_session(&mut tx, &user, address, agent, guest.second_factor).await?;
         tx.commit().await.map_err(refusals::store)?;
         Ok(Arrived::Entered(Entered { user: user.into(), cookie: self.cookie(&token) }))
     }
@@ -258,9 +253,7 @@ impl Door {
         {
             return Err(invites::void());
         }
-        broker
-            .link_identity(&mut tx, id, &guest.issuer, &guest.subject, guest.email.as_deref())
-            .await?;
+        broker.link_identity(&mut tx, id, &guest.issuer, &guest.subject, guest.email.as_deref()).await?;
         let (actor, token) = broker.open_session(&mut tx, &user, address, agent, guest.second_factor).await?;
         let events = vec![
             Event::new("invite.accept").target(id.as_str()),
@@ -275,11 +268,15 @@ impl Door {
         let broker = &self.broker;
         let (person, session, _) = actor.in_session()?;
         let mut tx = broker.parts.store.begin_write(&[person.id.as_str()]).await.map_err(refusals::store)?;
-        let alive = sessions::by_id(&mut tx, &person.id, session, broker.now()).await.map_err(refusals::store)?;
-        if alive.is_none() || !sign_ins::end(&mut tx, &row.id, State::Exchanging).await.map_err(refusals::store)? {
+        let alive =
+            sessions::by_id(&mut tx, &person.id, session, broker.now()).await.map_err(refusals::store)?;
+        if alive.is_none()
+            || !sign_ins::end(&mut tx, &row.id, State::Exchanging).await.map_err(refusals::store)?
+        {
             return Err(unknown());
         }
-        let known = identities::by_subject(&mut tx, &guest.issuer, &guest.subject).await.map_err(refusals::store)?;
+        let known =
+            identities::by_subject(&mut tx, &guest.issuer, &guest.subject).await.map_err(refusals::store)?;
         if known.is_some_and(|known| known.user_id == person.id) {
             tx.commit().await.map_err(refusals::store)?;
             return Ok(Arrived::Linked);
@@ -302,7 +299,8 @@ impl Door {
         let (person, session, _) = actor.in_session()?;
         let now = broker.now();
         let mut tx = broker.parts.store.begin_write(&[person.id.as_str()]).await.map_err(refusals::store)?;
-        let known = identities::by_subject(&mut tx, &guest.issuer, &guest.subject).await.map_err(refusals::store)?;
+        let known =
+            identities::by_subject(&mut tx, &guest.issuer, &guest.subject).await.map_err(refusals::store)?;
         if known.is_none_or(|known| known.user_id != person.id) {
             return Err(Problem::new(
                 Code::IdentityUnknown,
@@ -313,7 +311,10 @@ impl Door {
         }
         let user = users::by_id(&mut tx, &person.id).await.map_err(refusals::store)?;
         let user = user.filter(|user| user.fields.active).ok_or_else(unknown)?;
-        sessions::by_id(&mut tx, &person.id, session, now).await.map_err(refusals::store)?.ok_or_else(unknown)?;
+        sessions::by_id(&mut tx, &person.id, session, now)
+            .await
+            .map_err(refusals::store)?
+            .ok_or_else(unknown)?;
         if user.second_factor && !guest.second_factor {
             let until = now.plus_millis(CODE_LIFE);
             if !sign_ins::want_code(&mut tx, &row.id, &person.id, until).await.map_err(refusals::store)? {

@@ -53,7 +53,10 @@ pub(super) fn elsewhere(detail: &'static str) -> Box<Problem> {
 pub(super) fn expired() -> Box<Problem> {
     Problem::new(
         Code::ConsentExpired,
-        format!("The sign-in was not finished within {} minutes, so its answer is not taken any more.", LIFE / 60_000),
+        format!(
+            "The sign-in was not finished within {} minutes, so its answer is not taken any more.",
+            LIFE / 60_000
+        ),
     )
     .hint("Sign in again from the beginning.")
     .into()
@@ -169,7 +172,9 @@ impl Door {
         };
         let token = random::new_token(&*broker.parts.entropy);
         let mut tx = broker.parts.store.begin_upkeep().await.map_err(refusals::store)?;
-        sign_ins::create(&mut tx, &row, Some(&random::hash(token.expose()))).await.map_err(refusals::store)?;
+        sign_ins::create(&mut tx, &row, Some(&random::hash(token.expose())))
+            .await
+            .map_err(refusals::store)?;
         tx.commit().await.map_err(refusals::store)?;
         let url = format!("{}/sign-in/provider/{}", broker.settings.public_url, token.expose());
         Ok(Link { url: ShownOnce(SecretString::new(url)), expires_at: row.expires_at })

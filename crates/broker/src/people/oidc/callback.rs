@@ -49,7 +49,8 @@ fn said(refused: CallbackRefused) -> Box<Problem> {
     let detail = match &refused {
         CallbackRefused::State => "The answer does not belong to a sign-in that was begun here.".to_owned(),
         CallbackRefused::Issuer => {
-            "The answer comes from another provider than the one that was asked; nothing was sent to either.".into()
+            "The answer comes from another provider than the one that was asked; nothing was sent to either."
+                .into()
         }
         CallbackRefused::Doubled => "A parameter came twice, which a provider never sends.".into(),
         CallbackRefused::NoCode => "The provider's answer has neither a code nor an error.".into(),
@@ -128,11 +129,15 @@ impl Door {
                 row.user_id.as_ref() == Some(&person.id) && row.session_id.as_ref() == Some(session)
             });
             if !same {
-                return Err(elsewhere("This was begun in another session than the one of this browser, or that one has ended."));
+                return Err(elsewhere(
+                    "This was begun in another session than the one of this browser, or that one has ended.",
+                ));
             }
         }
         if !self.began_here(&row, headers) {
-            return Err(elsewhere("The sign-in was begun in another browser, or this one has not kept the cookie for it."));
+            return Err(elsewhere(
+                "The sign-in was begun in another browser, or this one has not kept the cookie for it.",
+            ));
         }
         if row.state != State::AtProvider {
             return Err(unknown());

@@ -59,16 +59,10 @@ pub(crate) async fn given_by_hand(
 }
 
 impl Broker {
-    pub(super) async fn plan_groups(
-        &self,
-        issuer: &str,
-        subject: &str,
-        groups: &[String],
-    ) -> Refused<Plan> {
+    pub(super) async fn plan_groups(&self, issuer: &str, subject: &str, groups: &[String]) -> Refused<Plan> {
         let oidc = self.oidc()?;
         let mut reader = self.parts.store.read().await.map_err(refusals::store)?;
-        let linked =
-            identities::by_subject(&mut reader, issuer, subject).await.map_err(refusals::store)?;
+        let linked = identities::by_subject(&mut reader, issuer, subject).await.map_err(refusals::store)?;
         let user = linked.map(|identity| identity.user_id);
         let mut wanted: BTreeMap<String, String> = BTreeMap::new();
         for mapped in oidc.group_roles.iter().filter(|mapped| groups.contains(&mapped.group)) {
@@ -80,7 +74,11 @@ impl Broker {
                     let found =
                         projects::by_slug_or_id(&mut reader, project).await.map_err(refusals::store)?;
                     let Some(found) = found else {
-                        tracing::warn!(project, group = mapped.group, "a group is to give a role in a project that does not exist");
+                        tracing::warn!(
+                            project,
+                            group = mapped.group,
+                            "a group is to give a role in a project that does not exist"
+                        );
                         continue;
                     };
                     let before = wanted.get(found.id.as_str()).and_then(|known| Role::parse(known));
@@ -132,12 +130,8 @@ impl Broker {
         role: &str,
         by_hand: Option<String>,
     ) -> Refused<()> {
-        let row = GroupRoleRow {
-            place: place.to_owned(),
-            role: role.to_owned(),
-            by_hand,
-            granted_at: self.now(),
-        };
+        let row =
+            GroupRoleRow { place: place.to_owned(), role: role.to_owned(), by_hand, granted_at: self.now() };
         group_roles::set(tx, user, &row).await.map_err(refusals::store)
     }
 

@@ -79,11 +79,9 @@ impl Broker {
             .get()
             .ok_or_else(|| refusals::internal(&"the control runtime's way out is not open"))?;
         let origin = request.address.origin.clone();
-        let uri: Uri = request
-            .address
-            .target()
-            .parse()
-            .map_err(|_| trouble(format!("The provider's address of its {what} cannot stand in a request.")))?;
+        let uri: Uri = request.address.target().parse().map_err(|_| {
+            trouble(format!("The provider's address of its {what} cannot stand in a request."))
+        })?;
         let mut sent = Request::new(Bytes::copy_from_slice(request.body.expose()));
         *sent.method_mut() = request.method;
         *sent.uri_mut() = uri;
@@ -103,7 +101,12 @@ impl Broker {
         }
     }
 
-    async fn document(&self, what: &'static str, address: &Address, bearer: Option<&SecretString>) -> Refused<Bytes> {
+    async fn document(
+        &self,
+        what: &'static str,
+        address: &Address,
+        bearer: Option<&SecretString>,
+    ) -> Refused<Bytes> {
         let mut headers = HeaderMap::new();
         headers.insert(ACCEPT, HeaderValue::from_static("application/json"));
         if let Some(token) = bearer {
@@ -120,7 +123,12 @@ impl Broker {
         };
         let answer = self.ask_sign_in_provider(what, request).await?;
         if answer.status != 200 || answer.truncated {
-            tracing::warn!(what, status = answer.status, truncated = answer.truncated, "the sign-in provider's document cannot be used");
+            tracing::warn!(
+                what,
+                status = answer.status,
+                truncated = answer.truncated,
+                "the sign-in provider's document cannot be used"
+            );
             return Err(trouble(format!("The sign-in provider's {what} answered {}.", answer.status)));
         }
         Ok(answer.body)
@@ -167,7 +175,9 @@ impl Broker {
         let body = self.document("key set", &metadata.jwks_uri, None).await?;
         let keys = PublicKeys::read(&body).filter(|keys| !keys.is_empty());
         let Some(keys) = keys.map(Arc::new) else {
-            return Err(trouble("The sign-in provider publishes no key that signatures can be verified with."));
+            return Err(trouble(
+                "The sign-in provider publishes no key that signatures can be verified with.",
+            ));
         };
         known.keys = Some((Arc::clone(&keys), now));
         Ok(keys)
@@ -182,9 +192,10 @@ impl Broker {
         let metadata = self.provider_metadata().await?;
         let knows = |method: &str| {
             // Discovery section 3: Basic, when the document does not say.
-            metadata.auth_methods.as_ref().map_or(method == "client_secret_basic", |known| {
-                known.iter().any(|known| known == method)
-            })
+            metadata
+                .auth_methods
+                .as_ref()
+                .map_or(method == "client_secret_basic", |known| known.iter().any(|known| known == method))
         };
         let auth = match &oidc.client_secret {
             None => ClientAuth::None,
@@ -269,10 +280,13 @@ impl Broker {
     ) -> Refused<Map<String, Value>> {
         let Some(address) = &metadata.userinfo_endpoint else { return Ok(Map::new()) };
         let body = self.document("userinfo endpoint", address, Some(&exchanged.set.access_token)).await?;
-        let claims: Map<String, Value> = serde_json::from_slice(&body)
-            .map_err(|_| trouble("The sign-in provider's userinfo endpoint sent what is not a JSON object."))?;
+        let claims: Map<String, Value> = serde_json::from_slice(&body).map_err(|_| {
+            trouble("The sign-in provider's userinfo endpoint sent what is not a JSON object.")
+        })?;
         if claims.get("sub").and_then(Value::as_str) != Some(subject) {
-            return Err(trouble("The sign-in provider's userinfo endpoint speaks of somebody else than its ID token."));
+            return Err(trouble(
+                "The sign-in provider's userinfo endpoint speaks of somebody else than its ID token.",
+            ));
         }
         Ok(claims)
     }

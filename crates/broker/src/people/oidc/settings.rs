@@ -57,8 +57,13 @@ pub struct OidcSettings {
 }
 
 /// Providers at which anybody has an account: one for each of them here would be a door without a wall.
-const FOR_EVERYBODY: &[&str] =
-    &["accounts.google.com", "login.microsoftonline.com", "appleid.apple.com", "gitlab.com", "www.facebook.com"];
+const FOR_EVERYBODY: &[&str] = &[
+    "accounts.google.com",
+    "login.microsoftonline.com",
+    "appleid.apple.com",
+    "gitlab.com",
+    "www.facebook.com",
+];
 
 fn switch(value: Option<&str>, name: &str) -> Result<bool, String> {
     match value.map(str::trim) {
@@ -98,7 +103,9 @@ fn group_roles(text: &str) -> Result<Vec<GroupRole>, String> {
                 Some(role) => Gives::Role { project: project.to_owned(), role },
                 None => return wrong(entry, "the role is viewer, editor, admin or owner"),
             },
-            _ => return wrong(entry, "behind the = stands superuser, or a project's slug, a colon and a role"),
+            _ => {
+                return wrong(entry, "behind the = stands superuser, or a project's slug, a colon and a role");
+            }
         };
         if group.is_empty() {
             return wrong(entry, "the name of the group is missing");
@@ -168,7 +175,9 @@ impl OidcSettings {
             client_secret: text.client_secret.filter(|secret| !secret.is_empty()),
             name: text.name.map_or(host, |name| name.trim().to_owned()),
             scopes,
-            groups_claim: text.groups_claim.map_or_else(|| "groups".to_owned(), |name| name.trim().to_owned()),
+            groups_claim: text
+                .groups_claim
+                .map_or_else(|| "groups".to_owned(), |name| name.trim().to_owned()),
             group_roles: group_roles(text.group_roles.as_deref().unwrap_or_default())?,
             create_accounts,
             allowed_domains: domains,
@@ -206,22 +215,35 @@ mod tests {
         assert_eq!(settings.scopes, ["openid", "email", "profile"]);
         assert_eq!((settings.name.as_str(), settings.groups_claim.as_str()), ("id.example.com", "groups"));
         assert!(!settings.create_accounts && !settings.trust_email);
-        assert_eq!(read(|text| text.scopes = Some("email, groups".into())).unwrap().scopes, ["openid", "email", "groups"]);
+        assert_eq!(
+            read(|text| text.scopes = Some("email, groups".into())).unwrap().scopes,
+            ["openid", "email", "groups"]
+        );
     }
 
     #[test]
     fn codes_and_secrets_go_over_tls_or_stay_on_this_machine() {
-        for good in ["http://127.0.0.1:4000", "http://localhost:4000", "http://[::1]:4000", "https://id.example.com/"] {
+        for good in
+            ["http://127.0.0.1:4000", "http://localhost:4000", "http://[::1]:4000", "https://id.example.com/"]
+        {
             assert!(read(|text| text.issuer = Some(good.into())).is_ok(), "{good}");
         }
-        for bad in ["http://id.example.com", "id.example.com", "https://id.example.com/?a=b", "http://127.0.0.1.example.com", "ftp://x"] {
+        for bad in [
+            "http://id.example.com",
+            "id.example.com",
+            "https://id.example.com/?a=b",
+            "http://127.0.0.1.example.com",
+            "ftp://x",
+        ] {
             assert!(read(|text| text.issuer = Some(bad.into())).is_err(), "{bad}");
         }
     }
 
     #[test]
     fn groups_give_roles() {
-        let read = |roles: &str| read(|text| text.group_roles = Some(roles.into())).map(|settings| settings.group_roles);
+        let read = |roles: &str| {
+            read(|text| text.group_roles = Some(roles.into())).map(|settings| settings.group_roles)
+        };
         let found = read("admins=superuser, eng=acme:editor").unwrap();
         assert_eq!(found[0], GroupRole { group: "admins".into(), gives: Gives::Superuser });
         assert_eq!(found[1].gives, Gives::Role { project: "acme".into(), role: Role::Editor });
