@@ -82,10 +82,6 @@ pub async fn in_html(request: Request, next: Next) -> Response {
     }
     match response.extensions().get::<Arc<Problem>>() {
         Some(problem) if problem.code == Code::Unauthenticated => Redirect::to("/sign-in").into_response(),
-        // What was wanted is wanted again afterwards, on the page where it is.
-        Some(problem) if problem.code == Code::RecentSignInRequired => {
-            Redirect::to("/confirm").into_response()
-        }
         Some(problem) => frame::refused(problem),
         None => response,
     }

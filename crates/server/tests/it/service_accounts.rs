@@ -68,7 +68,7 @@ fn cells(world: &World) -> Vec<Cell> {
     let connector = json!({
         "id": "crm", "name": "CRM", "hosts": ["crm.example.com"], "base_url": "https://crm.example.com",
         "auth_methods": {"key": {"label": "Key", "fields": {"key": {"type": "text", "secret": true}},
-            "scheme": {"type": "api_key", "in": "header", "name": "X-Key", "value": "{{ key }}"}}},
+            "scheme": {"type": "api_key", "in": "header", "key": "X-Key", "value": "{{ key }}"}}},
     });
     let new = |owner: Value| {
         json!({
