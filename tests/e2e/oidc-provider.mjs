@@ -158,8 +158,8 @@ async function resign(token) {
   }
 }
 
-// The answer of the token endpoint, with its ID token signed anew.
-function resignAnswer(res) {
+// A JSON answer that is changed on its way out.
+function changeAnswer(res, change) {
   const end = res.end.bind(res);
   res.end = (chunk, ...rest) => {
     let body;
@@ -168,9 +168,8 @@ function resignAnswer(res) {
     } catch {
       return end(chunk, ...rest);
     }
-    if (!body.id_token) return end(chunk, ...rest);
-    resign(body.id_token).then((token) => {
-      const text = JSON.stringify({ ...body, id_token: token });
+    change(body).then((changed) => {
+      const text = JSON.stringify(changed);
       res.setHeader('content-length', Buffer.byteLength(text));
       end(text);
     });
@@ -213,8 +212,8 @@ function configuration() {
     },
     findAccount: (_ctx, sub) => ({
       accountId: sub,
-      claims: async (use) => ({
-        sub: (use === 'userinfo' && settings.userinfo_sub) || sub,
+      claims: async () => ({
+        sub,
         email: settings.email || `${sub}@example.com`,
         email_verified: true,
         ...settings.claims,
@@ -444,7 +443,7 @@ async function tokenRequest(handle, req, res) {
     res.end = () => req.socket.destroy();
   }
   await nameTheClient(req);
-  resignAnswer(res);
+  changeAnswer(res, async (body) => (body.id_token ? { ...body, id_token: await resign(body.id_token) } : body));
   return handle(req, res);
 }
 
@@ -461,6 +460,9 @@ const server = (tls ? createTlsServer : createServer)(tls ?? {}, async (req, res
     counts[what] = (counts[what] ?? 0) + 1;
     if (pathname === '/resource' && settings.resource_delay_ms > 0) await sleep(settings.resource_delay_ms);
     if (pathname === '/resource') return await resource(provider, req, res);
+    if (what === 'GET /me' && settings.userinfo_sub) {
+      changeAnswer(res, async (body) => ({ ...body, sub: settings.userinfo_sub }));
+    }
     if (what === 'GET /jwks') return json(res, 200, { keys: [publicPart(signing)] });
     if (pathname.startsWith('/interaction/')) return await interaction(provider, req, res);
     if (what === 'POST /token') return await tokenRequest(handle, req, res);

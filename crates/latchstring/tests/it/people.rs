@@ -281,3 +281,21 @@ fn a_superuser_sees_no_secret() {
     let listed = app.done("GET", "/credentials", &Value::Null, 200);
     assert!(!listed.to_string().contains(&id));
 }
+
+/// The commands of docs/people.md, as they stand there.
+#[test]
+fn the_guides_commands_run() {
+    let app = app();
+    let guide = std::fs::read_to_string(latchstring_testkit::root().join("docs/people.md")).unwrap();
+    let mut ada = Browser::signed_in(&app);
+    let offered = ada.send("POST", &app.at("/api/v1/me/totp"), &json!({})).json();
+    let code = code_of(offered["secret"].as_str().unwrap());
+    assert_eq!(ada.send("POST", &app.at("/api/v1/me/totp/confirm"), &json!({"code": code})).status, 200);
+    let commands: Vec<&str> = guide.lines().filter(|line| line.starts_with("latchstring ")).collect();
+    assert_eq!(commands.len(), 4, "{commands:?}");
+    for line in commands {
+        let words: Vec<&str> = line.split_whitespace().skip(1).collect();
+        let done = app.setup().run(&words);
+        assert!(done.status.success(), "{line}: {}", String::from_utf8_lossy(&done.stderr));
+    }
+}

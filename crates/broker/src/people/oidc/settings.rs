@@ -104,7 +104,10 @@ fn group_roles(text: &str) -> Result<Vec<GroupRole>, String> {
                 None => return wrong(entry, "the role is viewer, editor, admin or owner"),
             },
             _ => {
-                return wrong(entry, "behind the = stands superuser, or a project's slug, a colon and a role");
+                return wrong(
+                    entry,
+                    "behind the = stands superuser, or a project's slug, a colon and a role",
+                );
             }
         };
         if group.is_empty() {
