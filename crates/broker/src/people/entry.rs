@@ -166,11 +166,11 @@ impl Door {
                     project: project_id.clone(),
                     environment: environment_id,
                 };
-                self.from_its_network(who, &key.limits, &project_id, address).await?
+                self.check_network(who, &key.limits, &project_id, address).await?
             }
             (KeyOwner::Project { .. }, KeyBelongs::Account { project_id }) => {
                 let who = Who::Account { key: key.id.clone(), name: key.name, project: project_id.clone() };
-                self.from_its_network(who, &key.limits, &project_id, address).await?
+                self.check_network(who, &key.limits, &project_id, address).await?
             }
             _ => return Err(refusals::internal(&"a key whose owner is of another kind")),
         };
@@ -179,7 +179,7 @@ impl Door {
     }
 
     /// A project's key, if it comes from where it may.
-    async fn from_its_network(
+    async fn check_network(
         &self,
         who: Who,
         limits: &serde_json::Value,

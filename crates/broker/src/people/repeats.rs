@@ -76,7 +76,7 @@ fn no_longer_yours() -> Box<Problem> {
 
 pub enum Repeat {
     /// Do it, then tell [`Broker::end_attempt`].
-    New(Attempt),
+    New(Box<Attempt>),
     /// Status and body of the first answer.
     Answered(u16, String),
 }
@@ -181,7 +181,7 @@ impl Broker {
                 return match idempotency::put(&mut tx, &owner, &opening, &row).await {
                     Ok(()) => {
                         tx.commit().await.map_err(refusals::store)?;
-                        Ok(Repeat::New(Attempt { actor: actor.clone(), name }))
+                        Ok(Repeat::New(Box::new(Attempt { actor: actor.clone(), name })))
                     }
                     Err(StoreError::Taken(Taken::IdempotencyKey)) => Err(busy()),
                     Err(error) => Err(refusals::store(error)),

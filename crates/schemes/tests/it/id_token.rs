@@ -133,6 +133,9 @@ fn a_key_is_used_for_what_it_was_published_for() {
     assert!(verify_compact(&"a".repeat(70_000), &two).is_err());
 }
 
+/// What is done to the claims.
+type Change = Box<dyn Fn(&mut Value)>;
+
 #[test]
 fn each_claim_has_to_be_right() {
     let pair = KeyPair::generate("ES256");
@@ -145,7 +148,7 @@ fn each_claim_has_to_be_right() {
     let gone =
         |name: &'static str| move |claims: &mut Value| drop(claims.as_object_mut().unwrap().remove(name));
     use IdTokenError as E;
-    let cases: Vec<(&str, Box<dyn Fn(&mut Value)>, E)> = vec![
+    let cases: Vec<(&str, Change, E)> = vec![
         ("no issuer", Box::new(gone("iss")), E::Issuer),
         ("another issuer", Box::new(|c| c["iss"] = json!("https://id.example.com/")), E::Issuer),
         ("no audience", Box::new(gone("aud")), E::Audience),

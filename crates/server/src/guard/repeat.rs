@@ -61,7 +61,7 @@ async fn with_key(app: App, request: Request, next: Next) -> Result<Response, Ap
     let request = Request::from_parts(parts, Body::from(bytes));
     let task = tokio::spawn(async move {
         let (response, kept) = keepable(next.run(request).await, is_call).await;
-        if let Err(problem) = app.broker().end_attempt(attempt, kept).await {
+        if let Err(problem) = app.broker().end_attempt(*attempt, kept).await {
             // What was asked for is done; only its repetition will not be recognised.
             tracing::error!(problem = %problem, "an answer could not be kept for its Idempotency-Key");
         }

@@ -57,6 +57,7 @@ async fn world(home: &Home) -> World {
         delete_after: Duration::from_secs(60),
         background_refresh: false,
         mail: None,
+        oidc: None,
         sandbox: None,
         extra_hosts: vec![],
     };
