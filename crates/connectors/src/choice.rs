@@ -21,7 +21,9 @@ impl Choice {
         }
         let elsewhere = [&known.user, &known.project, &known.secrets, &known.variables];
         if elsewhere.iter().any(|names| !names.is_empty()) || known.time {
-            return refuse("reads more than `input`: no person, project, secret, variable or time".to_owned());
+            return refuse(
+                "reads more than `input`: no person, project, secret, variable or time".to_owned(),
+            );
         }
         if !known.reads("input") {
             return refuse("reads nothing of `input`, so it would choose the same for every call".to_owned());
@@ -36,8 +38,11 @@ impl Choice {
         let text = match &value {
             Val::None => return Ok(None),
             value => value.to_text().ok_or_else(|| {
-                RenderError::template(format!("a text or a number is needed, the template gives {}", value.what()))
-                    .at("by")
+                RenderError::template(format!(
+                    "a text or a number is needed, the template gives {}",
+                    value.what()
+                ))
+                .at("by")
             })?,
         };
         let text = text.trim();
@@ -96,7 +101,10 @@ mod tests {
         assert_eq!(chosen("{{ input.customer.name }}", input.clone()), Ok(Some("Acme".into())));
         assert_eq!(chosen("{{ input.none }}", input.clone()), Ok(None));
         assert_eq!(chosen("{{ input.empty }}", input.clone()), Ok(None));
-        assert!(chosen("{{ input.missing }}", input.clone()).is_err(), "a missing name is an error, never nothing");
+        assert!(
+            chosen("{{ input.missing }}", input.clone()).is_err(),
+            "a missing name is an error, never nothing"
+        );
         assert!(chosen("{{ input.list }}", input).is_err());
     }
 

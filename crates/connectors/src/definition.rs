@@ -470,8 +470,7 @@ impl Definition {
     /// What an API's refusal means for its user, if the definition knows it. Texts are looked at
     /// before statuses, the method's rules before the connector's.
     pub fn explain(&self, method: Option<&AuthMethod>, status: u16, body_excerpt: &str) -> Option<String> {
-        let of_status =
-            |rule: &&ErrorRule| matches!(&rule.when, ErrorWhen::Status(range) if (range.from..=range.to).contains(&status));
+        let of_status = |rule: &&ErrorRule| matches!(&rule.when, ErrorWhen::Status(range) if (range.from..=range.to).contains(&status));
         self.explain_words(method, body_excerpt)
             .or_else(|| self.rules(method).find(of_status).map(|rule| rule.explanation.clone()))
     }

@@ -57,7 +57,8 @@ pub(crate) fn scheme(
         });
     };
     let named = &registered.endpoints;
-    let request = needed(keys, "request_token_url", find(keys, "request_token_url", Some(&named.request_token))?)?;
+    let request =
+        needed(keys, "request_token_url", find(keys, "request_token_url", Some(&named.request_token))?)?;
     let page = needed(keys, "authorize_url", find(keys, "authorize_url", Some(&named.authorization))?)?;
     let token = needed(keys, "token_url", find(keys, "token_url", Some(&named.token))?)?;
     let (mut consent, userinfo) = wishes(keys, Some(registered))?;

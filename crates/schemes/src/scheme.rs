@@ -115,7 +115,9 @@ impl Scheme {
 
     /// Seconds that a grant lives, counted from consent, where the connector knows.
     pub fn grant_ttl(&self) -> Option<i64> {
-        self.grant().and_then(Grant::grant_ttl).or_else(|| self.three_legged().and_then(|scheme| scheme.grant_ttl))
+        self.grant()
+            .and_then(Grant::grant_ttl)
+            .or_else(|| self.three_legged().and_then(|scheme| scheme.grant_ttl))
     }
 
     /// The type as definitions and the API name it.

@@ -115,11 +115,7 @@ pub async fn certificates_ending(
 ) -> Result<Vec<Ending>> {
     let run = CERTIFICATES.on(tx).bind(from).bind(to).bind(after.0).bind(after.1).bind(limit);
     run.all(|row| {
-        Ok(Ending {
-            credential: credentials::read(row)?,
-            environment: Some(row.text()?),
-            at: row.time()?,
-        })
+        Ok(Ending { credential: credentials::read(row)?, environment: Some(row.text()?), at: row.time()? })
     })
     .await
 }

@@ -219,9 +219,7 @@ pub async fn for_person(
         .on(tx)
         .bind(id)
         .bind(user)
-        .optional(|row| {
-            Ok((read(row)?, Tie { own: row.flag()?, owning_role: row.word_or(Role::parse)? }))
-        })
+        .optional(|row| Ok((read(row)?, Tie { own: row.flag()?, owning_role: row.word_or(Role::parse)? })))
         .await
 }
 
@@ -231,12 +229,7 @@ pub async fn roles_of(
     user: &UserId,
     credential: &CredentialRow,
 ) -> Result<Vec<(ProjectId, Role)>> {
-    ROLES_OF
-        .on(tx)
-        .bind(&credential.id)
-        .bind(user)
-        .all(|row| Ok((row.id()?, row.word(Role::parse)?)))
-        .await
+    ROLES_OF.on(tx).bind(&credential.id).bind(user).all(|row| Ok((row.id()?, row.word(Role::parse)?))).await
 }
 
 /// Whoever's it is: for jobs that act for nobody (refresh, deletion, rotation), never for a request.

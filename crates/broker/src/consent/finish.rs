@@ -246,7 +246,8 @@ impl Broker {
             actor,
             checked.row.id.as_str(),
             crate::permissions::Operation::CredentialAuthorize,
-        ).await?;
+        )
+        .await?;
         let mut same = current.owner == checked.row.owner
             && current.oauth_client_id == row.oauth_client_id
             && current.deletes_at.is_none();

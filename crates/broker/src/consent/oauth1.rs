@@ -78,9 +78,7 @@ impl Broker {
             .ask_provider(actor, checked, ready, Purpose::Token, "(temporary credentials)", request)
             .await
             .map_err(|failure| unanswered(failure, WHAT))?;
-        scheme
-            .read_temporary(&answer)
-            .map_err(|error| explained(problem(&error, WHAT), checked, &answer))
+        scheme.read_temporary(&answer).map_err(|error| explained(problem(&error, WHAT), checked, &answer))
     }
 
     /// Sections 2.2 and 2.3: what came back, exchanged for the token.
@@ -130,9 +128,13 @@ mod tests {
             let told = problem(&error, "Nothing came.");
             (told.code, told.detail.into_owned(), told.hint.unwrap().into_owned())
         };
-        let (code, detail, hint) = told(OAuth1Error::Refused { status: 401, word: Some("timestamp_refused".into()) });
+        let (code, detail, hint) =
+            told(OAuth1Error::Refused { status: 401, word: Some("timestamp_refused".into()) });
         assert_eq!(code, Code::TokenEndpointError);
-        assert!(detail.starts_with("Nothing came. The provider refused") && detail.contains("timestamp_refused"), "{detail}");
+        assert!(
+            detail.starts_with("Nothing came. The provider refused") && detail.contains("timestamp_refused"),
+            "{detail}"
+        );
         assert!(hint.contains("clock"), "{hint}");
         let (code, detail, _) = told(OAuth1Error::Denied);
         assert_eq!(code, Code::ConsentDenied);

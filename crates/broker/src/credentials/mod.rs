@@ -24,12 +24,12 @@ pub mod recheck;
 pub(crate) mod save;
 mod sharing;
 pub mod transfer;
-pub(crate) mod withheld;
 pub mod usage;
 pub mod uses;
 pub mod verify;
 pub mod versions;
 pub mod view;
+pub(crate) mod withheld;
 
 use latchstring_model::{Code, Problem};
 use latchstring_schemes::SchemeError;

@@ -16,6 +16,7 @@ use crate::actor::Actor;
 use crate::audit::Event;
 use crate::notices::{self, GIVEN};
 use crate::people::Page;
+use crate::people::recent::Deed;
 use crate::permissions::Operation;
 use crate::{Broker, refusals};
 
@@ -69,12 +70,7 @@ async fn everybody(tx: &mut impl Tx, shares: &[ShareWithGrants]) -> Refused<Vec<
 
 impl Broker {
     /// What a person whose account is not active owns.
-    pub async fn left_behind(
-        &self,
-        actor: &Actor,
-        user: &str,
-        paging: &Paging,
-    ) -> Refused<Page<LeftBehind>> {
+    pub async fn left_behind(&self, actor: &Actor, user: &str, paging: &Paging) -> Refused<Page<LeftBehind>> {
         actor.may(Operation::UsersLook)?;
         let unknown = || refusals::not_found("There is no such person.");
         let id: UserId = user.parse().map_err(|_| unknown())?;
@@ -108,14 +104,17 @@ impl Broker {
         let (row, shares, to) = {
             let mut tx = self.parts.store.begin_read().await.map_err(refusals::store)?;
             let (row, shares) = orphan(&mut tx, &id).await?;
-            self.signed_in_lately(actor)?;
+            self.recent(actor, Deed::ChangeOwner).await?;
             let to = recipient(&mut tx, email, &shares).await?;
             (row, shares, to)
         };
         if shares.is_empty() {
-            return Err(Problem::new(Code::Conflict, "No project uses this credential, so there is nobody who could go on with it.")
-                .hint("It is of no use to anybody any more. Whoever needs it makes one of their own.")
-                .into());
+            return Err(Problem::new(
+                Code::Conflict,
+                "No project uses this credential, so there is nobody who could go on with it.",
+            )
+            .hint("It is of no use to anybody any more. Whoever needs it makes one of their own.")
+            .into());
         }
         let now = self.now();
         let before = row.owner.clone();

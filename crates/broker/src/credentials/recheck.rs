@@ -133,7 +133,8 @@ impl Broker {
         };
         if report.code == Some(Code::VerificationFailed) && report.stands != Status::Failing {
             let soon = i64::try_from(every.as_millis()).unwrap_or(i64::MAX).min(AGAIN);
-            let at = now.plus_millis(soon / 2 + self.within(Duration::from_millis(soon.unsigned_abs()), 0, 5));
+            let at =
+                now.plus_millis(soon / 2 + self.within(Duration::from_millis(soon.unsigned_abs()), 0, 5));
             let mut tx = self.parts.store.begin_upkeep().await.map_err(refusals::store)?;
             checks::put_off(&mut tx, &due.credential_id, &due.environment, version, at)
                 .await
@@ -192,10 +193,8 @@ impl Broker {
             let used = share.grants.iter().filter(|grant| grant.credential_environment == environment);
             let grants = used
                 .map(|grant| {
-                    let theirs = EnvironmentRow {
-                        id: grant.environment_id.clone(),
-                        name: grant.environment.clone(),
-                    };
+                    let theirs =
+                        EnvironmentRow { id: grant.environment_id.clone(), name: grant.environment.clone() };
                     (theirs, grant.credential_environment.clone())
                 })
                 .collect();

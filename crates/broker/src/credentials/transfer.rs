@@ -23,6 +23,7 @@ use super::view::{Sight, View};
 use crate::actor::Actor;
 use crate::audit::Event;
 use crate::notices::{self, TRANSFER_CANCELLED, TRANSFER_OFFERED, TRANSFERRED};
+use crate::people::recent::Deed;
 use crate::people::{Page, Paging, ShownOnce, random};
 use crate::permissions::Operation;
 use crate::{Broker, refusals};
@@ -117,7 +118,8 @@ async fn ground(
             put(&mut context, &grant.credential_environment);
         }
         for person in people {
-            let membership = members::membership(tx, &one.project_id, person).await.map_err(refusals::store)?;
+            let membership =
+                members::membership(tx, &one.project_id, person).await.map_err(refusals::store)?;
             let told = membership.map(|(role, since)| format!("{role} since {}", since.millis()));
             put(&mut context, told.as_deref().unwrap_or("none"));
         }
@@ -131,11 +133,7 @@ async fn ground(
 }
 
 /// The recipient, who has to be in every project that uses the credential.
-pub(super) async fn recipient(
-    tx: &mut impl Tx,
-    email: &str,
-    shares: &[ShareWithGrants],
-) -> Refused<UserRow> {
+pub(super) async fn recipient(tx: &mut impl Tx, email: &str, shares: &[ShareWithGrants]) -> Refused<UserRow> {
     let user = users::by_email(tx, email.trim()).await.map_err(refusals::store)?;
     let user = user.filter(|user| user.fields.active);
     let mut missing = Vec::new();
@@ -152,16 +150,20 @@ pub(super) async fn recipient(
     }
     missing.sort();
     if !missing.is_empty() {
-        let detail = format!("is not an active member of {}, which the credential is shared with", missing.join(", "));
+        let detail =
+            format!("is not an active member of {}, which the credential is shared with", missing.join(", "));
         return Err(Problem::invalid(vec![FieldError::new("/email", detail)])
             .hint("Have an admin add the person there, or take those projects out of the credential's shares first.")
             .with("projects", missing.into())
             .into());
     }
     user.ok_or_else(|| {
-        Problem::invalid(vec![FieldError::new("/email", "nobody with that e-mail address has an active account here")])
-            .hint("A superuser can make the account or send an invitation (POST /api/v1/invites).")
-            .into()
+        Problem::invalid(vec![FieldError::new(
+            "/email",
+            "nobody with that e-mail address has an active account here",
+        )])
+        .hint("A superuser can make the account or send an invitation (POST /api/v1/invites).")
+        .into()
     })
 }
 
@@ -178,7 +180,8 @@ impl Broker {
         let (row, shares, to) = {
             let mut tx = self.parts.store.begin_read().await.map_err(refusals::store)?;
             let row = owned(&mut tx, actor, id, operation).await?;
-            self.signed_in_lately(actor)?;
+            self.unfrozen(actor)?;
+            self.recent(actor, Deed::Transfer).await?;
             if matches!(row.owner, Principal::Project(_)) {
                 return Err(of_a_project());
             }
@@ -203,7 +206,9 @@ impl Broker {
         if current.version != row.version || now_shared != shares {
             return Err(refusals::store(StoreError::Moved));
         }
-        transfers::end_of_credential(&mut tx, &row.id, Outcome::Overtaken, now).await.map_err(refusals::store)?;
+        transfers::end_of_credential(&mut tx, &row.id, Outcome::Overtaken, now)
+            .await
+            .map_err(refusals::store)?;
         let offer = TransferRow {
             id: TransferId::new(now, &*self.parts.entropy),
             credential_id: row.id.clone(),
@@ -299,7 +304,8 @@ impl Broker {
             None if offer.expires_at <= self.now() => return Err(over("The offer has run out.")),
             None => {}
         }
-        let row = rows::for_upkeep(tx, &offer.credential_id).await.map_err(refusals::store)?.ok_or_else(void)?;
+        let row =
+            rows::for_upkeep(tx, &offer.credential_id).await.map_err(refusals::store)?.ok_or_else(void)?;
         let shares = shares::list_of_credential(tx, &row).await.map_err(refusals::store)?;
         let same = ground(tx, &row, &shares, [&offer.from, &offer.to]).await? == offer.ground;
         if same && row.deletes_at.is_none() { Ok((offer, row, shares)) } else { Err(void()) }
@@ -334,7 +340,9 @@ impl Broker {
             let mut tx = self.parts.store.begin_read().await.map_err(refusals::store)?;
             self.offer_by_token(&mut tx, actor, token).await?
         };
-        self.signed_in_lately(actor)?;
+        // Whoever comes in by a reset mailbox takes nothing over either.
+        self.unfrozen(actor)?;
+        self.recent(actor, Deed::Transfer).await?;
         let now = self.now();
         let mut scopes: Vec<&str> = vec![row.id.as_str(), offer.from.as_str(), offer.to.as_str()];
         scopes.extend(shares.iter().map(|share| share.share.project_id.as_str()));

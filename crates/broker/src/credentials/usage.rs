@@ -8,8 +8,8 @@ use latchstring_model::problem::Refused;
 use latchstring_store::audit::AuditItem;
 use latchstring_store::{Paging, Tx, api_keys, audit, shares};
 
-use super::uses::UsedBy;
 use super::access::owned;
+use super::uses::UsedBy;
 use crate::actor::Actor;
 use crate::audit::list::Item;
 use crate::permissions::Operation;

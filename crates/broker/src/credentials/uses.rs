@@ -41,14 +41,12 @@ impl UsedBy {
 
 impl Broker {
     /// Everything that names this credential and would fail without it, in all projects.
-    pub(crate) async fn used_by(
-        &self,
-        tx: &mut impl Tx,
-        credential: &CredentialId,
-    ) -> Refused<Vec<UsedBy>> {
+    pub(crate) async fn used_by(&self, tx: &mut impl Tx, credential: &CredentialId) -> Refused<Vec<UsedBy>> {
         let found = keychains::defaults_to(tx, credential, MOST).await.map_err(refusals::store)?;
-        let keychain =
-            |(row, project): (keychains::KeychainRow, String)| UsedBy { project, by: By::Keychain { keychain: row.slug } };
+        let keychain = |(row, project): (keychains::KeychainRow, String)| UsedBy {
+            project,
+            by: By::Keychain { keychain: row.slug },
+        };
         Ok(found.into_iter().map(keychain).collect())
     }
 

@@ -6,9 +6,9 @@ use latchstring_store::credentials::CredentialRow;
 use latchstring_store::values::{self, VersionRow};
 use latchstring_store::{Tx, users};
 
+use super::access::owned;
 use super::change::Edit;
 use super::input::{CredentialChange, Verify};
-use super::access::owned;
 use super::view::View;
 use crate::actor::Actor;
 use crate::permissions::Operation;
@@ -75,6 +75,7 @@ impl Broker {
         verify: Verify,
         if_match: Option<i64>,
     ) -> Refused<View> {
+        self.unfrozen(actor)?;
         let mut tx = self.parts.store.begin_read().await.map_err(refusals::store)?;
         let row = owned(&mut tx, actor, id, Operation::CredentialRevert).await?;
         let all = values::versions(&mut tx, &row).await.map_err(refusals::store)?;

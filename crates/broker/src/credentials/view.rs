@@ -7,13 +7,13 @@ use latchstring_model::entity::{Principal, Status};
 use latchstring_model::id::{CredentialId, ProjectId};
 use latchstring_model::problem::Refused;
 use latchstring_model::{Code, Timestamp};
+use latchstring_store::Tx;
 use latchstring_store::consents::{ConsentRow, State};
 use latchstring_store::credentials::CredentialRow;
-use latchstring_store::shares::ShareWithGrants;
 use latchstring_store::heads::{self, Head, TokenHead, ValuesHead};
+use latchstring_store::shares::ShareWithGrants;
 use latchstring_store::tokens::TokenState;
 use latchstring_store::values::{self, ValuesRow};
-use latchstring_store::Tx;
 use serde_json::{Map, Value};
 
 use crate::road::authorise;
@@ -211,16 +211,16 @@ fn environment_view(
         secret_fields: values.secret_fields.clone(),
         withheld_fields: values.withheld.clone(),
         certificate_ends_at: values.certificate_ends_at,
-        token: token
-            .filter(|token| token.state != TokenState::Empty || token.last_error.is_some())
-            .map(|token| TokenView {
+        token: token.filter(|token| token.state != TokenState::Empty || token.last_error.is_some()).map(
+            |token| TokenView {
                 expires_at: token.expires_at,
                 obtained_at: token.obtained_at,
                 grant_expires_at: token.grant_expires_at,
                 last_error: token.last_error.clone(),
                 failures: token.failures,
                 retry_at: token.retry_at,
-            }),
+            },
+        ),
         account: values.standing.account.clone(),
         scopes: values.standing.scopes.clone(),
         destinations: match sight {

@@ -4,9 +4,9 @@
 
 use latchstring_model::problem::Refused;
 use latchstring_model::{Code, Pin, Problem};
+use latchstring_store::WriteTx;
 use latchstring_store::credentials::CredentialRow;
 use latchstring_store::values::{self, ValuesRow};
-use latchstring_store::WriteTx;
 use serde_json::{Map, Value};
 
 use crate::road::authorise;
@@ -19,7 +19,8 @@ pub(super) fn still_withheld(
     given: Option<&Map<String, Value>>,
     after: &Map<String, Value>,
 ) -> Vec<String> {
-    let given_anew = |name: &String| given.is_some_and(|given| given.get(name).is_some_and(|value| !value.is_null()));
+    let given_anew =
+        |name: &String| given.is_some_and(|given| given.get(name).is_some_and(|value| !value.is_null()));
     before.iter().filter(|name| after.contains_key(*name) && !given_anew(name)).cloned().collect()
 }
 

@@ -22,10 +22,13 @@ fn no_such_keychain() -> Box<Problem> {
 }
 
 fn slug_taken(slug: &str) -> Box<Problem> {
-    Problem::new(Code::SlugTaken, format!("The project has a credential or a keychain with the slug `{slug}` already."))
-        .errors(vec![FieldError::new("/slug", "taken")])
-        .hint("Choose another: calls name both in the same place.")
-        .into()
+    Problem::new(
+        Code::SlugTaken,
+        format!("The project has a credential or a keychain with the slug `{slug}` already."),
+    )
+    .errors(vec![FieldError::new("/slug", "taken")])
+    .hint("Choose another: calls name both in the same place.")
+    .into()
 }
 
 fn raced(slug: &str) -> impl Fn(StoreError) -> Box<Problem> + '_ {
@@ -36,7 +39,8 @@ fn raced(slug: &str) -> impl Fn(StoreError) -> Box<Problem> + '_ {
 
 fn check_slug(slug: &str, errors: &mut Vec<FieldError>) {
     if !valid_slug(slug) {
-        let detail = "a slug has lower-case letters, digits and single hyphens between them, at most 63 characters";
+        let detail =
+            "a slug has lower-case letters, digits and single hyphens between them, at most 63 characters";
         errors.push(FieldError::new("/slug", detail));
     }
 }
@@ -94,7 +98,12 @@ async fn wanted_default(
     Ok(row.id)
 }
 
-async fn check_free(tx: &mut WriteTx, project: &ProjectId, slug: &str, own: Option<&KeychainId>) -> Refused<()> {
+async fn check_free(
+    tx: &mut WriteTx,
+    project: &ProjectId,
+    slug: &str,
+    own: Option<&KeychainId>,
+) -> Refused<()> {
     let share = shares::in_project(tx, project, slug).await.map_err(refusals::store)?;
     let keychain = store::in_project(tx, project, slug).await.map_err(refusals::store)?;
     if share.is_some() || keychain.is_some_and(|found| Some(&found.id) != own) {
@@ -132,12 +141,7 @@ impl Broker {
         view(&mut tx, row.ok_or_else(no_such_keychain)?).await
     }
 
-    pub async fn create_keychain(
-        &self,
-        actor: &Actor,
-        project: &str,
-        new: NewKeychain,
-    ) -> Refused<Keychain> {
+    pub async fn create_keychain(&self, actor: &Actor, project: &str, new: NewKeychain) -> Refused<Keychain> {
         let (mut tx, found) = self.write_in_project(actor, project, Operation::KeychainCreate, &[]).await?;
         let project = found.project.id;
         let mut errors = Vec::new();
@@ -145,7 +149,8 @@ impl Broker {
         let slug = new.slug.unwrap_or_else(|| slug_from(&new.name));
         check_slug(&slug, &mut errors);
         check_by(&new.by, &mut errors);
-        let connector = self.definition_named(&mut tx, std::slice::from_ref(&project), &new.connector).await?;
+        let connector =
+            self.definition_named(&mut tx, std::slice::from_ref(&project), &new.connector).await?;
         if connector.is_none() {
             let detail = format!("the project has no connector `{}`", new.connector);
             errors.push(FieldError::new("/connector", detail));

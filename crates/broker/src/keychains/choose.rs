@@ -41,7 +41,10 @@ fn looked_up_by(keychain: &KeychainRow, data: Data<'_>) -> Refused<Option<String
     let Some(input) = data.input else {
         return Err(Problem::new(
             Code::ContextMissing,
-            format!("{} is a keychain: the request has to say which of its credentials is meant.", keychain.slug),
+            format!(
+                "{} is a keychain: the request has to say which of its credentials is meant.",
+                keychain.slug
+            ),
         )
         .hint("Send `Latchstring-External-Id: <the credential's external_id>`.")
         .into());

@@ -91,7 +91,9 @@ impl Broker {
             drop(reader);
             for (id, environment) in &found {
                 let mut tx = self.parts.store.begin_upkeep().await.map_err(refusals::store)?;
-                let Some(row) = rows::for_upkeep(&mut tx, id).await.map_err(refusals::store)? else { continue };
+                let Some(row) = rows::for_upkeep(&mut tx, id).await.map_err(refusals::store)? else {
+                    continue;
+                };
                 let one = values::one(&mut tx, &row, environment).await.map_err(refusals::store)?;
                 let Some(one) = one else { continue };
                 self.ensure_data_key(&one.data_key).await?;

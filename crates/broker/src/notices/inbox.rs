@@ -81,8 +81,7 @@ impl Broker {
     pub async fn read_all_notices(&self, actor: &Actor) -> Refused<u64> {
         let person = actor.may(Operation::NoticesRead)?;
         let mut tx = self.parts.store.begin_upkeep().await.map_err(refusals::store)?;
-        let read =
-            store::mark_all_read(&mut tx, &person.id, self.now()).await.map_err(refusals::store)?;
+        let read = store::mark_all_read(&mut tx, &person.id, self.now()).await.map_err(refusals::store)?;
         tx.commit().await.map_err(refusals::store)?;
         Ok(read)
     }

@@ -54,7 +54,11 @@ fn of(
         }
     }
     // What is not there leaves the digest as it was before there was such a thing.
-    for (name, value) in dpop_jkt.map(|jkt| ("dpop_jkt", jkt)).into_iter().chain(resource.iter().map(|one| ("resource", one.as_str()))) {
+    for (name, value) in dpop_jkt
+        .map(|jkt| ("dpop_jkt", jkt))
+        .into_iter()
+        .chain(resource.iter().map(|one| ("resource", one.as_str())))
+    {
         put(name);
         put(value);
     }

@@ -180,7 +180,9 @@ impl Broker {
             let reason = "The OAuth client was changed: its provider is asked at another place, under another client \
                           id, or for tokens of another kind. Connect again.";
             for credential in rows::granted(&mut tx, &row.id).await.map_err(refusals::store)? {
-                self.tell_client_changed(&mut tx, &row, &credential, reason).await.map_err(refusals::store)?;
+                self.tell_client_changed(&mut tx, &row, &credential, reason)
+                    .await
+                    .map_err(refusals::store)?;
             }
             bound::end_grants(&mut tx, &row, reason, now).await?
         } else {

@@ -70,7 +70,11 @@ pub(super) fn check(
         && before.issuer.is_none()
         && before.endpoints.is_empty()
         && before.connector == row.connector;
-    if secrets.private_key.is_some() && !given(&input.private_key) && input.generate_key.is_none() && !unplaced {
+    if secrets.private_key.is_some()
+        && !given(&input.private_key)
+        && input.generate_key.is_none()
+        && !unplaced
+    {
         kept("/private_key".into());
     }
     for name in secrets.token_params.keys().filter(|name| !input.token_params.contains_key(*name)) {

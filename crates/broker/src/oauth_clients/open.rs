@@ -94,11 +94,11 @@ impl Broker {
             _ => None,
         };
         let dpop = match &secrets.dpop_key {
-            Some(key) if row.dpop_jkt.is_some() => Some(
-                DpopKey::parse(key, None)
-                    .map(Arc::new)
-                    .map_err(|error| refusals::internal(&format!("the DPoP key of an OAuth client: {error}")))?,
-            ),
+            Some(key) if row.dpop_jkt.is_some() => {
+                Some(DpopKey::parse(key, None).map(Arc::new).map_err(|error| {
+                    refusals::internal(&format!("the DPoP key of an OAuth client: {error}"))
+                })?)
+            }
             _ => None,
         };
         let incomplete = auth.needs_secret() && secrets.client_secret.is_none()

@@ -64,8 +64,7 @@ impl Broker {
         let given_key = given(&input.private_key) || input.generate_key.is_some();
         if new && input.client_auth.is_none() {
             if given(&input.certificate) {
-                let detail =
-                    "is needed with a certificate: `tls_client_auth` or `self_signed_tls_client_auth`, as the provider has it registered";
+                let detail = "is needed with a certificate: `tls_client_auth` or `self_signed_tls_client_auth`, as the provider has it registered";
                 errors.push(FieldError::new("/client_auth", detail));
                 return Ok(());
             }
@@ -242,7 +241,8 @@ fn lacking(auth: ClientAuthMethod, row: &OAuthClientRow, secrets: &Secrets, erro
     let word = auth.as_str();
     let missing = |there: &Option<SecretString>| there.is_none();
     if auth.needs_secret() && missing(&secrets.client_secret) {
-        let detail = format!("is needed with client_auth `{word}`; for a client without a secret send `none`");
+        let detail =
+            format!("is needed with client_auth `{word}`; for a client without a secret send `none`");
         errors.push(FieldError::new("/client_secret", detail));
     }
     if auth.needs_key() && missing(&secrets.private_key) {

@@ -278,7 +278,9 @@ impl Broker {
             ));
         }
         if row.dpop_jkt.is_some()
-            && !document.dpop_algorithms.is_some_and(|known| known.iter().any(|algorithm| algorithm == "ES256"))
+            && !document
+                .dpop_algorithms
+                .is_some_and(|known| known.iter().any(|algorithm| algorithm == "ES256"))
         {
             warnings.push(
                 "The issuer does not announce DPoP with ES256; if its tokens are not bound to the key, nobody can connect: then send `dpop: false`."

@@ -167,7 +167,14 @@ impl Ask<'_> {
     }
 
     fn parts<'b>(&'b self, folded_user: Option<&'b str>) -> [Option<&'b str>; 6] {
-        [Some(self.key.expose()), self.project, self.environment, folded_user, Some(self.credential), self.external_id]
+        [
+            Some(self.key.expose()),
+            self.project,
+            self.environment,
+            folded_user,
+            Some(self.credential),
+            self.external_id,
+        ]
     }
 
     /// A number that only says where to look: what lies there is compared in full ([`Ask::is`]). So it is made of
@@ -275,7 +282,15 @@ mod tests {
     #[test]
     fn another_ask_has_another_id() {
         let ask = |project, credential| {
-            Ask { key: CallerKey::Sent("lst_a"), project, environment: None, user: None, external_id: None, credential }.id()
+            Ask {
+                key: CallerKey::Sent("lst_a"),
+                project,
+                environment: None,
+                user: None,
+                external_id: None,
+                credential,
+            }
+            .id()
         };
         assert_eq!(ask(Some("p"), "c"), ask(Some("p"), "c"));
         let all = [

@@ -206,7 +206,8 @@ impl Broker {
             let mut tx = self.parts.store.begin_read().await.map_err(refusals::store)?;
             let mut basis = Basis::default();
             let caller = authorise::caller(&mut tx, ask, self.now(), &mut basis).await?;
-            let authorised = authorise::credential(&mut tx, caller, &ask.credential, ask.data(), basis).await?;
+            let authorised =
+                authorise::credential(&mut tx, caller, &ask.credential, ask.data(), basis).await?;
             if let Some(route) = self.build_route(&mut tx, authorised).await? {
                 self.routes.put(id, &route);
                 return Ok(route);

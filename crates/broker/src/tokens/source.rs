@@ -111,8 +111,9 @@ impl Broker {
             .prepare()
             .map_err(|error| not_sent(crate::credentials::scheme_problem(&error)))?;
         if !prepared.renews() {
-            let problem = Problem::new(Code::NeedsReconnect, "A token of OAuth 1.0a is not renewed.")
-                .hint("If the API does not accept it any more, the credential's owner connects it once more.");
+            let problem = Problem::new(Code::NeedsReconnect, "A token of OAuth 1.0a is not renewed.").hint(
+                "If the API does not accept it any more, the credential's owner connects it once more.",
+            );
             return Err(not_sent(problem.into()));
         }
         let identity = plan::identity(self, &prepared, ca.as_ref()).map_err(not_sent)?;

@@ -75,7 +75,8 @@ fn method(r: &mut Reader, id: &str, node: &Node, path: &str) -> Option<AuthMetho
         r.say(node.at, &format!("{path}/scheme"), "`type` is missing");
     }
     let says_consent = scheme_node.is_some_and(|node| {
-        node.get(table::CONSENT_KEY).is_some_and(|node| matches!(&node.data, Data::Scalar { text, .. } if text == "true"))
+        node.get(table::CONSENT_KEY)
+            .is_some_and(|node| matches!(&node.data, Data::Scalar { text, .. } if text == "true"))
     });
     let has_token = ty.is_some_and(SchemeType::has_token) || says_consent;
     let fields = obj

@@ -131,20 +131,31 @@ fn oauth1_with_consent_comes_from_the_client() {
 
     let values = json!({"base_url": "https://a.example.com"});
     let without = resolved(http(), "oauth1_consent", values.clone()).err().unwrap();
-    assert!(matches!(&without, RenderError::NotUsable { detail } if detail.contains("OAuth client")), "{without}");
+    assert!(
+        matches!(&without, RenderError::NotUsable { detail } if detail.contains("OAuth client")),
+        "{without}"
+    );
 
     let mut world = World::new();
     world.client = Some(oauth_client());
-    let resolved = world.resolve(http(), "oauth1_consent", values.clone()).unwrap_or_else(|error| panic!("{error}"));
+    let resolved =
+        world.resolve(http(), "oauth1_consent", values.clone()).unwrap_or_else(|error| panic!("{error}"));
     assert!(resolved.needs_token && resolved.consent.is_some());
     let scheme = resolved.scheme.three_legged().unwrap();
-    assert_eq!((scheme.client.consumer_key.as_str(), scheme.client.consumer_secret.expose()), ("our-client", "our secret"));
+    assert_eq!(
+        (scheme.client.consumer_key.as_str(), scheme.client.consumer_secret.expose()),
+        ("our-client", "our secret")
+    );
     assert_eq!(scheme.client.method, SignatureMethod::HmacSha1);
     assert_eq!(scheme.request_token_url.to_string(), "https://auth.example.net/temporary");
     assert_eq!(scheme.authorize_url.to_string(), "https://auth.example.net/authorize");
     assert_eq!(scheme.callback, oauth_client().redirect_uri);
-    let of_client: Vec<&str> =
-        resolved.destinations.iter().filter(|place| place.of_client).map(|place| place.from.as_str()).collect();
+    let of_client: Vec<&str> = resolved
+        .destinations
+        .iter()
+        .filter(|place| place.of_client)
+        .map(|place| place.from.as_str())
+        .collect();
     assert_eq!(of_client, ["request_token_url", "token_url", "userinfo_url"]);
 
     let named = |method: &str, change: &dyn Fn(&mut latchstring_connectors::OAuthClient)| {
@@ -176,7 +187,10 @@ fn oauth1_with_consent_comes_from_the_client() {
         ("", &|client: &mut latchstring_connectors::OAuthClient| client.secret = None),
     ] {
         let error = named(method, change).err().unwrap();
-        assert!(matches!(&error, RenderError::NotUsable { detail } if detail.contains("Ours has none")), "{error}");
+        assert!(
+            matches!(&error, RenderError::NotUsable { detail } if detail.contains("Ours has none")),
+            "{error}"
+        );
     }
     let lost = named("", &|client| client.endpoints.request_token = None).err().unwrap();
     assert!(matches!(&lost, RenderError::Value { at, .. } if at == "scheme.request_token_url"), "{lost}");
@@ -197,13 +211,19 @@ fn an_oauth1_method_has_one_source_of_its_application() {
         ("realm: r", "`consumer_key` is missing"),
         ("consent: true, consumer_key: k", "leave `consumer_key` out"),
         ("consent: true, token: t", "leave `token` out"),
-        ("consumer_key: k, authorize_url: 'https://a.example.com/a'", "belongs to a method with `consent: true`"),
+        (
+            "consumer_key: k, authorize_url: 'https://a.example.com/a'",
+            "belongs to a method with `consent: true`",
+        ),
         ("consumer_key: k, consent: '{{ way }}'", "no value decides it"),
     ] {
         let text = said(scheme);
         assert!(text.contains(word), "{scheme}: {text}");
     }
-    let short = check("id: demo\nname: D\nbase_url: https://a.example.com\nauth_methods:\n  m:\n    scheme: oauth1\n", "demo.yaml");
+    let short = check(
+        "id: demo\nname: D\nbase_url: https://a.example.com\nauth_methods:\n  m:\n    scheme: oauth1\n",
+        "demo.yaml",
+    );
     assert!(short.err().unwrap()[0].to_string().contains("`consumer_key` is missing"));
     // What templates call `token` comes of the consent.
     let taken = check(
@@ -236,12 +256,18 @@ fn a_clients_proofs_go_with_every_consent() {
         assert!(resolved.consent.as_ref().unwrap().bound_tokens, "{method}");
         assert!(matches!(resolved.scheme, Scheme::MutualTls(..)), "{method}");
         let grant = grant(&resolved.scheme);
-        assert!(grant.dpop().is_some() && matches!(grant.client().unwrap().auth, ClientAuth::Tls), "{method}");
+        assert!(
+            grant.dpop().is_some() && matches!(grant.client().unwrap().auth, ClientAuth::Tls),
+            "{method}"
+        );
         let request = match grant {
             Grant::AuthorizationCode(grant) => {
                 let verifier = latchstring_schemes::oauth2::PkceVerifier::new(&entropy);
                 let page = grant.authorize_url(&"s".into(), &verifier);
-                assert!(page.expose().contains("dpop_jkt=") && page.expose().contains("resource=https%3A%2F%2Fapi.example.com%2F"));
+                assert!(
+                    page.expose().contains("dpop_jkt=")
+                        && page.expose().contains("resource=https%3A%2F%2Fapi.example.com%2F")
+                );
                 grant.code_request(&"c".into(), &verifier, world.now, &entropy)
             }
             Grant::DeviceCode(grant) => grant.device_request(world.now, &entropy),
@@ -249,7 +275,11 @@ fn a_clients_proofs_go_with_every_consent() {
         };
         let request = request.unwrap_or_else(|error| panic!("{error}"));
         let body = String::from_utf8(request.body.expose().to_vec()).unwrap();
-        assert!(body.contains("resource=https%3A%2F%2Fapi.example.com%2F") && body.contains("client_id=our-client"), "{body}");
+        assert!(
+            body.contains("resource=https%3A%2F%2Fapi.example.com%2F")
+                && body.contains("client_id=our-client"),
+            "{body}"
+        );
         assert!(resolved.scheme.prepare().unwrap_or_else(|error| panic!("{error}")).tls_identity().is_some());
     }
     // One connection shows one certificate.
@@ -264,6 +294,9 @@ fn a_clients_proofs_go_with_every_consent() {
     // Without its certificate there is nothing to prove with.
     client.certificate = None;
     world.client = Some(client);
-    let none = world.resolve(http(), "oauth2_authorization_code", json!({"base_url": "https://a.example.com"})).err().unwrap();
+    let none = world
+        .resolve(http(), "oauth2_authorization_code", json!({"base_url": "https://a.example.com"}))
+        .err()
+        .unwrap();
     assert!(matches!(&none, RenderError::NotUsable { detail } if detail.contains("certificate")), "{none}");
 }

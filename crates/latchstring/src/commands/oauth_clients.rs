@@ -71,12 +71,20 @@ async fn show(wanted: OAuthClients) -> Result<Ending, Ending> {
         ))),
         several => {
             let ids: Vec<String> = several.iter().map(|client| text(client, "id")).collect();
-            Err(usage(format!("several OAuth clients are called `{named}`; name one by its id: {}", ids.join(", "))))
+            Err(usage(format!(
+                "several OAuth clients are called `{named}`; name one by its id: {}",
+                ids.join(", ")
+            )))
         }
     }
 }
 
-async fn page(server: &mut Open, key: &str, project: Option<&str>, cursor: Option<&str>) -> Result<Value, Ending> {
+async fn page(
+    server: &mut Open,
+    key: &str,
+    project: Option<&str>,
+    cursor: Option<&str>,
+) -> Result<Value, Ending> {
     let query = query(&[("limit", Some("200")), ("project", project), ("cursor", cursor)]);
     let request = Request::builder()
         .uri(format!("{}/api/v1/oauth-clients?{query}", server.at.path.trim_end_matches('/')))

@@ -17,7 +17,8 @@ const SCOPES: [&str; 4] = ["openid", "offline_access", "email", "read"];
 
 /// A draft: its redirect URI and its public halves are there before the provider knows it.
 fn draft(app: &TestApp, more: Value) -> Value {
-    let mut body = json!({"name": "Test provider", "hosts": ["127.0.0.1", "localhost"], "projects": [PROJECT]});
+    let mut body =
+        json!({"name": "Test provider", "hosts": ["127.0.0.1", "localhost"], "projects": [PROJECT]});
     body.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
     app.done("POST", "/oauth-clients", &body, 201)
 }
@@ -87,7 +88,10 @@ fn device(app: &TestApp, oidc: &OidcProvider, id: &str) {
 fn tokens_of_a_client_are_bound_to_its_key() {
     let app = setup().set("LATCHSTRING_DATA_CORES", "1").set("LATCHSTRING_BACKGROUND_REFRESH", "off").start();
     let client = draft(&app, json!({"client_secret": "a-client-secret-of-tests", "dpop": true}));
-    assert_eq!((&client["dpop"], &client["secret_fields"]), (&json!(true), &json!(["client_secret", "dpop_key"])));
+    assert_eq!(
+        (&client["dpop"], &client["secret_fields"]),
+        (&json!(true), &json!(["client_secret", "dpop_key"]))
+    );
     let jkt = client["dpop_jkt"].as_str().unwrap().to_owned();
     let more = json!({"client_secret": "a-client-secret-of-tests", "dpop_bound_access_tokens": true});
     let oidc = OidcProvider::with(&json!({
@@ -106,7 +110,11 @@ fn tokens_of_a_client_are_bound_to_its_key() {
     // The code was shown twice: the server wanted its nonce first, and had looked at nothing.
     assert_eq!(oidc.token_requests(), 2);
     let connected = environment(&app, &id);
-    assert_eq!((&connected["status"], &connected["account"]), (&json!("verified"), &json!("alice@example.com")), "userinfo had a proof: {connected}");
+    assert_eq!(
+        (&connected["status"], &connected["account"]),
+        (&json!("verified"), &json!("alice@example.com")),
+        "userinfo had a proof: {connected}"
+    );
     let call = app.get("bound/resource");
     assert_eq!((call.status, &call.json()["bound"]), (200, &json!("dpop")), "{}", call.text());
 
@@ -173,17 +181,34 @@ fn a_client_shows_its_certificate() {
         body.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
         let answer = app.api("POST", "/oauth-clients", &body);
         assert_eq!(answer.status, 422, "{}", answer.text());
-        answer.json()["errors"].as_array().unwrap().iter().map(|error| error["pointer"].as_str().unwrap().to_owned()).collect::<Vec<_>>()
+        answer.json()["errors"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|error| error["pointer"].as_str().unwrap().to_owned())
+            .collect::<Vec<_>>()
     };
     let (_, foreign_key, _, _) = authority.sign(&[], "somebody else");
     for (more, pointers) in [
         (json!({"client_auth": "tls_client_auth"}), vec!["/private_key", "/certificate"]),
         (json!({"client_auth": "tls_client_auth", "generate_key": "ES256"}), vec!["/generate_key"]),
-        (json!({"client_auth": "self_signed_tls_client_auth", "generate_key": "EdDSA"}), vec!["/generate_key"]),
+        (
+            json!({"client_auth": "self_signed_tls_client_auth", "generate_key": "EdDSA"}),
+            vec!["/generate_key"],
+        ),
         (json!({"certificate": certificate, "private_key": key}), vec!["/client_auth"]),
-        (json!({"client_auth": "basic", "client_secret": "s", "certificate": certificate}), vec!["/certificate"]),
-        (json!({"client_auth": "tls_client_auth", "certificate": certificate, "private_key": foreign_key}), vec!["/certificate"]),
-        (json!({"client_auth": "tls_client_auth", "certificate": "no", "private_key": key}), vec!["/certificate"]),
+        (
+            json!({"client_auth": "basic", "client_secret": "s", "certificate": certificate}),
+            vec!["/certificate"],
+        ),
+        (
+            json!({"client_auth": "tls_client_auth", "certificate": certificate, "private_key": foreign_key}),
+            vec!["/certificate"],
+        ),
+        (
+            json!({"client_auth": "tls_client_auth", "certificate": "no", "private_key": key}),
+            vec!["/certificate"],
+        ),
     ] {
         assert_eq!(refused(more.clone()), pointers, "{more}");
     }
@@ -198,7 +223,10 @@ fn a_client_shows_its_certificate() {
         assert_eq!(client["secret_fields"], json!(["private_key"]));
         let pem = client["certificate"].as_str().unwrap();
         assert!(pem.starts_with("-----BEGIN CERTIFICATE-----") && !pem.contains("PRIVATE"), "{pem}");
-        assert!(client["public_jwk"]["x5c"][0].is_string() && client["public_jwk"]["x5t#S256"].is_string(), "{client}");
+        assert!(
+            client["public_jwk"]["x5c"][0].is_string() && client["public_jwk"]["x5t#S256"].is_string(),
+            "{client}"
+        );
         let mut more = bound.clone();
         more["token_endpoint_auth_method"] = way.into();
         if way == "tls_client_auth" {
@@ -214,16 +242,27 @@ fn a_client_shows_its_certificate() {
         let slug = if way == "tls_client_auth" { "signed" } else { "own" };
         let id = credential(&app, &client, &oidc, slug, "oauth2_authorization_code");
         let mut browser = Browser::signed_in(&app);
-        let browse = |url: &str| oidc.browse_with(url, |url, cookies| authority.get(url, &[("cookie", cookies)]));
+        let browse =
+            |url: &str| oidc.browse_with(url, |url, cookies| authority.get(url, &[("cookie", cookies)]));
         let (_, page) = connect(&app, &mut browser, &id, browse);
         assert_eq!(page.status, 200, "{way}: {}", page.text());
         let connected = environment(&app, &id);
-        assert_eq!((&connected["status"], &connected["account"]), (&json!("verified"), &json!("alice@example.com")), "{way}: {connected}");
-        let counted = |what: &str| authority.get(&oidc.at("/admin/counts"), &[]).json()[what].as_u64().unwrap_or(0);
+        assert_eq!(
+            (&connected["status"], &connected["account"]),
+            (&json!("verified"), &json!("alice@example.com")),
+            "{way}: {connected}"
+        );
+        let counted =
+            |what: &str| authority.get(&oidc.at("/admin/counts"), &[]).json()[what].as_u64().unwrap_or(0);
         let before = counted("POST /token");
         std::thread::sleep(std::time::Duration::from_millis(2_100));
         let call = app.get(&format!("{slug}/resource"));
-        assert_eq!((call.status, &call.json()["bound"]), (200, &json!("certificate")), "{way}: {}", call.text());
+        assert_eq!(
+            (call.status, &call.json()["bound"]),
+            (200, &json!("certificate")),
+            "{way}: {}",
+            call.text()
+        );
         assert_eq!(counted("POST /token"), before + 1, "renewed by the certificate");
         app.done("DELETE", &format!("/credentials/{id}?purge=true"), &Value::Null, 204);
         assert_eq!(counted("POST /token/revocation"), 2);
@@ -237,8 +276,16 @@ fn tokens_are_asked_for_an_api() {
     const API: &str = "https://api.example.com/";
     let app = setup().set("LATCHSTRING_BACKGROUND_REFRESH", "off").start();
     for wrong in ["no uri", "https://api.example.com/#part", "/path"] {
-        let refused = app.api("POST", "/oauth-clients", &json!({"name": "x", "hosts": ["localhost"], "resource": [wrong]}));
-        assert_eq!((refused.status, &refused.json()["errors"][0]["pointer"]), (422, &json!("/resource/0")), "{wrong}");
+        let refused = app.api(
+            "POST",
+            "/oauth-clients",
+            &json!({"name": "x", "hosts": ["localhost"], "resource": [wrong]}),
+        );
+        assert_eq!(
+            (refused.status, &refused.json()["errors"][0]["pointer"]),
+            (422, &json!("/resource/0")),
+            "{wrong}"
+        );
     }
     let client = draft(&app, json!({"client_secret": "a-client-secret-of-tests", "resource": [API]}));
     assert_eq!(client["resource"], json!([API]));
@@ -271,7 +318,8 @@ fn tokens_are_asked_for_an_api() {
 fn an_assertion_is_of_no_use_elsewhere() {
     let keys = KeyPair::generate("RS256");
     let app = setup().start();
-    let honest_client = draft(&app, json!({"client_auth": "private_key_jwt", "private_key": keys.private_pem}));
+    let honest_client =
+        draft(&app, json!({"client_auth": "private_key_jwt", "private_key": keys.private_pem}));
     let more = json!({
         "token_endpoint_auth_method": "private_key_jwt", "jwks": {"keys": [keys.public_jwk]},
         "grant_types": ["authorization_code", "refresh_token", "client_credentials"],
@@ -310,7 +358,12 @@ fn an_assertion_is_of_no_use_elsewhere() {
         "token": {"production": {"access_token": "at", "refresh_token": "rt"}},
     });
     let made = app.done("POST", "/credentials", &body, 201);
-    app.done("DELETE", &format!("/credentials/{}?purge=true", made["id"].as_str().unwrap()), &Value::Null, 204);
+    app.done(
+        "DELETE",
+        &format!("/credentials/{}?purge=true", made["id"].as_str().unwrap()),
+        &Value::Null,
+        204,
+    );
     let caught = caught.lock().unwrap().clone();
     assert_eq!(caught.len(), 2, "the assertion was sent to its revocation endpoint: {caught:?}");
     for form in &caught {
@@ -322,13 +375,23 @@ fn an_assertion_is_of_no_use_elsewhere() {
             "grant_type=client_credentials&client_id=bank&client_assertion_type=urn%3Aietf%3Aparams%3Aoauth%3Aclient-assertion-type%3Ajwt-bearer&client_assertion={assertion}"
         );
         let refused = http::post_form(&oidc.token_url(), &[], &passed_on);
-        assert_eq!((refused.status, refused.json()["error"].as_str()), (401, Some("invalid_client")), "{}", refused.text());
+        assert_eq!(
+            (refused.status, refused.json()["error"].as_str()),
+            (401, Some("invalid_client")),
+            "{}",
+            refused.text()
+        );
     }
     // The honest server takes the very same client's assertions, made for it.
     let client = complete(&app, &honest_client, &oidc, json!({}));
     let path = format!("/oauth-clients/{}", client["id"].as_str().unwrap());
     let refused = app.api("PATCH", &path, &json!({"token_endpoint": evil.url()}));
-    assert_eq!((refused.status, &refused.json()["errors"][0]["pointer"]), (422, &json!("/private_key")), "{}", refused.text());
+    assert_eq!(
+        (refused.status, &refused.json()["errors"][0]["pointer"]),
+        (422, &json!("/private_key")),
+        "{}",
+        refused.text()
+    );
     let id = credential(&app, &client, &oidc, "honest", "oauth2_authorization_code");
     let (_, page) = connect(&app, &mut Browser::signed_in(&app), &id, |url| oidc.browse(url));
     assert_eq!(page.status, 200, "{}", page.text());

@@ -192,7 +192,12 @@ fn the_redirect_uri_of_an_oauth_client_is_printed_alone() {
     assert_eq!((code, out.as_str()), (Some(0), ""));
     assert!(said.contains("A superuser makes them"), "{said}");
     let draft = |name: &str| {
-        app.done("POST", "/oauth-clients", &json!({"name": name, "connector": "zoom", "projects": ["acme"]}), 201)
+        app.done(
+            "POST",
+            "/oauth-clients",
+            &json!({"name": name, "connector": "zoom", "projects": ["acme"]}),
+            201,
+        )
     };
     let (zoom, other) = (draft("Zoom of the sales team"), draft("Twice"));
     draft("Twice");
@@ -202,7 +207,11 @@ fn the_redirect_uri_of_an_oauth_client_is_printed_alone() {
     }
     let (code, out, _) = run(app.manage_key(), &["--project", "acme"]);
     assert_eq!(code, Some(0));
-    assert!(out.contains("Zoom of the sales team  (zoom, a draft)") && out.contains(&format!("redirect URI  {uri}\n")), "{out}");
+    assert!(
+        out.contains("Zoom of the sales team  (zoom, a draft)")
+            && out.contains(&format!("redirect URI  {uri}\n")),
+        "{out}"
+    );
     let (code, out, said) = run(app.manage_key(), &["Twice"]);
     assert_eq!((code, out.as_str()), (Some(2), ""), "{said}");
     assert!(said.contains(other["id"].as_str().unwrap()), "{said}");

@@ -13,8 +13,12 @@ fn a_device_flow_survives_a_kill() {
     let world = World::with(setup().start(), &json!({}));
     let made = world.app.done("POST", "/credentials", &world.body("tv", "oauth2_device_code"), 201);
     let id = made["id"].as_str().unwrap();
-    let begun =
-        world.app.done("POST", &format!("/credentials/{id}/authorize"), &json!({"environment": "production"}), 200);
+    let begun = world.app.done(
+        "POST",
+        &format!("/credentials/{id}/authorize"),
+        &json!({"environment": "production"}),
+        200,
+    );
     let code = begun["user_code"].as_str().unwrap();
     // Before the provider was asked.
     let restart = |world: World| {
@@ -83,7 +87,9 @@ fn an_idle_grant_is_kept_alive() {
     let obtained = |id: &str| world.environment(id)["token"]["obtained_at"].as_str().unwrap().to_owned();
     let (idle, left) = (obtained(&ids[0]), obtained(&ids[1]));
     world.oidc.reset_counts();
-    eventually("nobody calls, and it is renewed again and again", || (world.oidc.token_requests() >= 2).then_some(()));
+    eventually("nobody calls, and it is renewed again and again", || {
+        (world.oidc.token_requests() >= 2).then_some(())
+    });
     assert_ne!(obtained(&ids[0]), idle);
     assert_eq!(obtained(&ids[1]), left, "one that does not die of idleness is left alone");
     for (slug, id) in [("idle", &ids[0]), ("left", &ids[1])] {
@@ -103,8 +109,12 @@ fn a_removed_environment_gives_its_tokens_back() {
     let id = made["id"].as_str().unwrap();
     let mut browser = Browser::signed_in(&world.app);
     for environment in ["production", "staging"] {
-        let begun =
-            world.app.done("POST", &format!("/credentials/{id}/authorize"), &json!({"environment": environment}), 200);
+        let begun = world.app.done(
+            "POST",
+            &format!("/credentials/{id}/authorize"),
+            &json!({"environment": environment}),
+            200,
+        );
         let back = world.to_callback(&mut browser, begun["authorize_url"].as_str().unwrap());
         assert_eq!(browser.get(&back).status, 200);
     }
@@ -119,7 +129,11 @@ fn a_removed_environment_gives_its_tokens_back() {
 
     let left = world.app.done("PATCH", &path, &json!({"values": {"staging": null}}), 200);
     assert_eq!(left["environments"].as_object().unwrap().len(), 1, "{left}");
-    assert_eq!(world.oidc.counts()["POST /token/revocation"], 2, "refresh and access token of that one alone");
+    assert_eq!(
+        world.oidc.counts()["POST /token/revocation"],
+        2,
+        "refresh and access token of that one alone"
+    );
     let calls = world.app.get("drive/resource");
     assert_eq!(calls.status, 200, "the other environment's grant lives: {}", calls.text());
     world.app.stop();

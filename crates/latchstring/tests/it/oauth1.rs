@@ -89,9 +89,16 @@ fn a_person_consents_and_calls_are_signed() {
     assert_eq!(page.status, 200, "{}", page.text());
     assert!(page.text().contains("Connected") && page.text().contains("alice"), "{}", page.text());
     let environment = world.environment(&id);
-    assert_eq!((&environment["status"], &environment["account"]), (&json!("verified"), &json!("alice")), "{environment}");
+    assert_eq!(
+        (&environment["status"], &environment["account"]),
+        (&json!("verified"), &json!("alice")),
+        "{environment}"
+    );
     assert_eq!(environment["authorization"]["state"], "done");
-    assert!(environment["token"].is_object() && environment["token"]["expires_at"].is_null(), "{environment}");
+    assert!(
+        environment["token"].is_object() && environment["token"]["expires_at"].is_null(),
+        "{environment}"
+    );
     assert_eq!((world.provider.count("POST /initiate"), world.provider.count("POST /token")), (1, 1));
 
     let form = ("content-type", "application/x-www-form-urlencoded");
@@ -104,7 +111,10 @@ fn a_person_consents_and_calls_are_signed() {
         let answer = world.app.call(verb, target, &[header], body.as_bytes());
         assert_eq!(answer.status, 200, "{verb}: {}", answer.text());
         let said = answer.json();
-        assert_eq!((&said["sub"], &said["body"], &said["method"]), (&json!("alice"), &json!(body), &json!(verb)));
+        assert_eq!(
+            (&said["sub"], &said["body"], &said["method"]),
+            (&json!("alice"), &json!(body), &json!(verb))
+        );
     }
     let verify = json!({"environment": "production"});
     let verified = world.app.done("POST", &format!("/credentials/{id}/verify"), &verify, 200);
@@ -158,9 +168,14 @@ fn each_way_of_signing_consents() {
         let page = world.connect(&mut Browser::signed_in(&world.app), &id);
         assert_eq!(page.status, 200, "{method}: {}", page.text());
         assert_eq!(world.app.get("photos/resource").status, 200, "{method}");
-        let methods = world.provider.seen().iter().filter(|seen| {
-            seen["authorization"].as_str().is_some_and(|line| line.contains(&format!("\"{method}\"")))
-        }).count();
+        let methods = world
+            .provider
+            .seen()
+            .iter()
+            .filter(|seen| {
+                seen["authorization"].as_str().is_some_and(|line| line.contains(&format!("\"{method}\"")))
+            })
+            .count();
         assert!(methods >= 4, "{method}: initiate, token, me and calls: {methods}");
     }
     // The application's own key.
@@ -182,7 +197,11 @@ fn what_goes_wrong_is_told_on_the_page_and_by_the_api() {
         world.provider.set(&json!({"person_says": says}));
         let page = world.connect(&mut browser, &id);
         assert_eq!(page.status, 403, "{says}: {}", page.text());
-        assert!(page.text().contains("consent was not given") && page.text().contains("agree at the provider"), "{}", page.text());
+        assert!(
+            page.text().contains("consent was not given") && page.text().contains("agree at the provider"),
+            "{}",
+            page.text()
+        );
         let told = world.environment(&id)["authorization"].clone();
         assert_eq!((&told["state"], &told["code"]), (&json!("failed"), &json!("consent_denied")), "{told}");
         assert!(told["hint"].as_str().is_some_and(|hint| hint.contains("again")), "{told}");
@@ -203,7 +222,11 @@ fn what_goes_wrong_is_told_on_the_page_and_by_the_api() {
         assert_eq!(page.status, status, "{trouble}: {}", page.text());
         assert!(page.text().contains(words), "{trouble}: {}", page.text());
         let told = world.environment(&id)["authorization"].clone();
-        assert_eq!((&told["state"], &told["code"]), (&json!("failed"), &json!("token_endpoint_error")), "{told}");
+        assert_eq!(
+            (&told["state"], &told["code"]),
+            (&json!("failed"), &json!("token_endpoint_error")),
+            "{told}"
+        );
         let both = format!("{} {}", told["detail"], told["hint"]);
         assert!(both.contains(words), "{both}");
     }
@@ -236,13 +259,26 @@ fn a_token_is_brought_along() {
     for (wrong, pointer) in [
         (json!({"access_token": grant["access_token"]}), "/token/production/token_secret"),
         (json!({"token_secret": "x"}), "/token/production"),
-        (json!({"access_token": "a", "token_secret": "x", "refresh_token": "r"}), "/token/production/refresh_token"),
+        (
+            json!({"access_token": "a", "token_secret": "x", "refresh_token": "r"}),
+            "/token/production/refresh_token",
+        ),
     ] {
         let refused = bring("wrong", wrong.clone());
-        assert_eq!((refused.status, &refused.json()["errors"][0]["pointer"]), (422, &json!(pointer)), "{wrong}: {}", refused.text());
+        assert_eq!(
+            (refused.status, &refused.json()["errors"][0]["pointer"]),
+            (422, &json!(pointer)),
+            "{wrong}: {}",
+            refused.text()
+        );
     }
     let refused = bring("wrong", json!({"access_token": grant["access_token"], "token_secret": "another"}));
-    assert_eq!((refused.status, refused.json()["code"].as_str()), (422, Some("verification_failed")), "{}", refused.text());
+    assert_eq!(
+        (refused.status, refused.json()["code"].as_str()),
+        (422, Some("verification_failed")),
+        "{}",
+        refused.text()
+    );
     let made = bring("photos", grant);
     assert_eq!(made.status, 201, "{}", made.text());
     assert_eq!(made.json()["environments"]["production"]["status"], "verified");
@@ -252,6 +288,9 @@ fn a_token_is_brought_along() {
     other["auth_method"] = "oauth2_authorization_code".into();
     other["token"] = json!({"production": {"access_token": "a", "token_secret": "b"}});
     let refused = world.app.api("POST", "/credentials", &other);
-    assert_eq!((refused.status, &refused.json()["errors"][0]["pointer"]), (422, &json!("/token/production/token_secret")));
+    assert_eq!(
+        (refused.status, &refused.json()["errors"][0]["pointer"]),
+        (422, &json!("/token/production/token_secret"))
+    );
     world.app.stop();
 }

@@ -92,7 +92,8 @@ pub(crate) fn certificate_end(der: &[u8]) -> Option<Timestamp> {
         Tag::GeneralizedTime if text.len() == 14 => text.to_owned(),
         _ => return None,
     };
-    let part = |from: usize, to: usize| whole.get(from..to).filter(|part| part.bytes().all(|b| b.is_ascii_digit()));
+    let part =
+        |from: usize, to: usize| whole.get(from..to).filter(|part| part.bytes().all(|b| b.is_ascii_digit()));
     let (year, month, day) = (part(0, 4)?, part(4, 6)?, part(6, 8)?);
     let (hour, minute, second) = (part(8, 10)?, part(10, 12)?, part(12, 14)?);
     Timestamp::parse_rfc3339(&format!("{year}-{month}-{day}T{hour}:{minute}:{second}Z"))

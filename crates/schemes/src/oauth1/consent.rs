@@ -76,9 +76,7 @@ impl OAuth1Error {
                 "A superuser looks at the endpoints of the OAuth client."
             }
             OAuth1Error::WrongToken => "Start the sign-in again from the credential.",
-            OAuth1Error::Denied => {
-                "Start the sign-in again from the credential, and agree at the provider."
-            }
+            OAuth1Error::Denied => "Start the sign-in again from the credential, and agree at the provider.",
         }
     }
 }

@@ -217,7 +217,11 @@ impl PreparedOAuth1 {
     }
 
     /// The same application with a person's token.
-    pub(crate) fn with_token(&self, token: &SecretString, secret: &SecretString) -> Result<Self, SchemeError> {
+    pub(crate) fn with_token(
+        &self,
+        token: &SecretString,
+        secret: &SecretString,
+    ) -> Result<Self, SchemeError> {
         let key = match &self.signer {
             Signer::Rsa(key) => Some(Arc::clone(key)),
             _ => None,

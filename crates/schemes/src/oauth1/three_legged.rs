@@ -87,7 +87,8 @@ impl ThreeLegged {
         let mut set = TokenSet::new(token, sent_at);
         set.token_secret = Some(secret);
         set.grant_expires_at = self.grant_ttl.map(|secs| sent_at.plus_secs(secs));
-        set.metadata = Metadata::new(more.into_iter().map(|(name, value)| (name, value.into())).collect::<Map<_, _>>());
+        set.metadata =
+            Metadata::new(more.into_iter().map(|(name, value)| (name, value.into())).collect::<Map<_, _>>());
         Ok(set)
     }
 

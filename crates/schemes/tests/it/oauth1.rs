@@ -4,11 +4,11 @@ use http::Method;
 use http::header::{AUTHORIZATION, CONTENT_TYPE};
 use latchstring_model::SecretString;
 use latchstring_model::address::Address;
+use latchstring_schemes::jws::{Algorithm, SigningKey};
 use latchstring_schemes::oauth1::{
     Credentials, OAuth1, OAuth1Error, SignatureMethod, ThreeLegged, callback_token, read_callback,
 };
 use latchstring_schemes::oauth2::Scope;
-use latchstring_schemes::jws::{Algorithm, SigningKey};
 use latchstring_schemes::token::TokenSet;
 use latchstring_schemes::wire::{WireAnswer, WireRequest};
 use latchstring_schemes::{BodyNeed, Scheme, SchemeError};
@@ -192,7 +192,9 @@ fn a_person_consents() {
     let go = scheme.authorize_url(&temporary);
     assert_eq!(
         go.expose(),
-        format!("https://provider.example/authorize?lang=en&scope=read%2Cwrite&perms=a%20b&oauth_token={token}")
+        format!(
+            "https://provider.example/authorize?lang=en&scope=read%2Cwrite&perms=a%20b&oauth_token={token}"
+        )
     );
     let back = format!("oauth_token={token}&oauth_verifier=v%2B1");
     assert_eq!(callback_token(&back).unwrap().expose(), token);
@@ -205,7 +207,8 @@ fn a_person_consents() {
     for doubled in [twice.as_str(), "oauth_token=&oauth_verifier=v", "oauth_verifier=v", ""] {
         assert!(callback_token(doubled).is_none(), "{doubled}");
     }
-    for denied in [format!("denied={token}"), format!("oauth_token={token}&oauth_problem=permission_denied")] {
+    for denied in [format!("denied={token}"), format!("oauth_token={token}&oauth_problem=permission_denied")]
+    {
         assert_eq!(callback_token(&denied).unwrap().expose(), token);
         assert_eq!(read_callback(&denied, &temporary).err(), Some(OAuth1Error::Denied));
     }
@@ -216,7 +219,9 @@ fn a_person_consents() {
     assert_eq!(said["ok"], true, "{said}");
     assert_eq!(asked("token", &request, json!({"token_secret": "another", "verifier": "v+1"}))["ok"], false);
     let set = scheme.read_token(&answer(200, said["body"].as_str().unwrap()), NOW).unwrap();
-    assert!(!set.access_token.is_empty() && set.token_secret.as_ref().is_some_and(|secret| !secret.is_empty()));
+    assert!(
+        !set.access_token.is_empty() && set.token_secret.as_ref().is_some_and(|secret| !secret.is_empty())
+    );
     assert_eq!((set.expires_at, set.grant_expires_at), (None, Some(NOW.plus_secs(60))));
 
     // What was sealed signs calls, in each of the ways.
@@ -274,5 +279,7 @@ fn the_applications_own_key_signs() {
     let mut request = Request::new(Method::GET, "https://api.example.com/x");
     request.sign(&prepared(with(Algorithm::Rs256, "rsa2048.pkcs8.pem")), None).unwrap();
     assert_eq!(oauthlib(&[question(&request, "")]).remove(0)["ok"], true);
-    assert!(matches!(refused(with(Algorithm::Ps256, "rsa2048.pkcs8.pem")), SchemeError::OAuth(text) if text.contains("PS256")));
+    assert!(
+        matches!(refused(with(Algorithm::Ps256, "rsa2048.pkcs8.pem")), SchemeError::OAuth(text) if text.contains("PS256"))
+    );
 }

@@ -165,7 +165,10 @@ fn each_case_is_decided_by_a_key_or_a_default() {
         let (name, decided_by) = (&case["name"], case["decided_by"].as_str().unwrap());
         let mut keys = decided_by.split([' ', ',']).filter_map(|word| word.strip_prefix("rules."));
         match decided_by.starts_with("rules") {
-            true => assert!(keys.all(|key| case["rules"].get(key).is_some()) && case["rules"].is_object(), "{name}"),
+            true => assert!(
+                keys.all(|key| case["rules"].get(key).is_some()) && case["rules"].is_object(),
+                "{name}"
+            ),
             false => assert!(decided_by.starts_with("default"), "{name}: {decided_by}"),
         }
     }
@@ -180,12 +183,15 @@ fn each_case_is_decided_by_a_key_or_a_default() {
         .filter(|path| path.extension().is_some_and(|kind| kind == "yaml"))
         .map(|path| path.file_stem().unwrap().to_string_lossy().replace('_', ""))
         // Words of their own.
-        .filter(|name| !["http", "raw", "sandbox", "linear", "square", "box", "monday"].contains(&name.as_str()))
+        .filter(|name| {
+            !["http", "raw", "sandbox", "linear", "square", "box", "monday"].contains(&name.as_str())
+        })
         .collect();
     assert!(providers.len() > 50);
     for path in files("crates/schemes/src/oauth2").into_iter().chain(files("crates/broker/src/tokens")) {
         let text = std::fs::read_to_string(&path).unwrap();
-        let code = text.lines().filter(|line| !line.trim_start().starts_with("//")).collect::<Vec<_>>().join("\n");
+        let code =
+            text.lines().filter(|line| !line.trim_start().starts_with("//")).collect::<Vec<_>>().join("\n");
         let code = code.to_lowercase().replace('_', "");
         for provider in &providers {
             assert!(!code.contains(provider.as_str()), "{} names {provider}", path.display());

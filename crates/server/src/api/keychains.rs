@@ -21,9 +21,11 @@ use crate::extract::time::Time;
 use crate::problem::{ApiResult, Refusals};
 
 pub fn router() -> OpenApiRouter<App> {
-    OpenApiRouter::new()
-        .routes(routes!(list_keychains, create_keychain))
-        .routes(routes!(get_keychain, change_keychain, delete_keychain))
+    OpenApiRouter::new().routes(routes!(list_keychains, create_keychain)).routes(routes!(
+        get_keychain,
+        change_keychain,
+        delete_keychain
+    ))
 }
 
 /// Chooses one of the project's credentials by data, at the time of a call.
@@ -156,12 +158,8 @@ async fn change_keychain(
     IfMatch(version): IfMatch,
     Body(body): Body<ChangeKeychain>,
 ) -> ApiResult<impl IntoResponse> {
-    let change = keychains::KeychainChange {
-        name: body.name,
-        slug: body.slug,
-        by: body.by,
-        default: body.default,
-    };
+    let change =
+        keychains::KeychainChange { name: body.name, slug: body.slug, by: body.by, default: body.default };
     let changed = app.broker().change_keychain(&actor, &project, &keychain, change, version).await?;
     Ok((etag(changed.version), Json(Keychain::from(changed))))
 }

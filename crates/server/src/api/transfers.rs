@@ -105,11 +105,8 @@ async fn offer_transfer(
 ) -> ApiResult<impl IntoResponse> {
     let offered = app.broker().offer_transfer(&actor, &id, &body.email).await?;
     let once = Extension(ShownOnce(format!("The offer {}", offered.id)));
-    let answer = Offered {
-        id: offered.id.to_string(),
-        token: offered.token,
-        expires_at: offered.expires_at.into(),
-    };
+    let answer =
+        Offered { id: offered.id.to_string(), token: offered.token, expires_at: offered.expires_at.into() };
     Ok((StatusCode::CREATED, once, Json(answer)))
 }
 

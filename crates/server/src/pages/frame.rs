@@ -2,8 +2,8 @@
 
 use askama::Template;
 use axum::http::{StatusCode, header};
-use axum::response::{IntoResponse, Response};
-use latchstring_model::Problem;
+use axum::response::{IntoResponse, Redirect, Response};
+use latchstring_model::{Code, Problem};
 
 use crate::problem::ApiError;
 
@@ -56,7 +56,11 @@ impl From<ApiError> for Refused {
 
 impl IntoResponse for Refused {
     fn into_response(self) -> Response {
-        let mut response = refused(&self.0.0);
+        let mut response = match self.0.0.code {
+            // What was wanted is wanted again afterwards, on the page where it is.
+            Code::RecentSignInRequired => Redirect::to("/confirm").into_response(),
+            _ => refused(&self.0.0),
+        };
         response.extensions_mut().insert(std::sync::Arc::<Problem>::from(self.0.0));
         response
     }

@@ -1,13 +1,20 @@
 //! The pages: plain HTML that works without a script. One file per page; templates in `templates/`.
 
+mod account;
+mod confirm;
 mod consent;
 mod docs;
+mod forgotten;
 pub mod frame;
 mod invite;
 mod key;
+mod reset;
 mod setup;
 mod sign_in;
+mod sign_in_code;
+mod sign_in_provider;
 mod start;
+mod totp;
 
 use std::sync::Arc;
 
@@ -28,7 +35,25 @@ pub fn router() -> Router<App> {
         .route("/setup/{token}", get(setup::show).post(setup::send))
         .route("/sign-in", get(sign_in::show).post(sign_in::send))
         .route("/sign-out", post(sign_in::leave))
+        .route("/sign-in/code/{id}", get(sign_in_code::show).post(sign_in_code::send))
+        .route("/sign-in/provider", get(sign_in_provider::begin))
+        .route("/sign-in/provider/{token}", get(sign_in_provider::open))
+        .route("/sign-in/callback", get(sign_in_provider::callback))
+        .route("/forgotten", get(forgotten::show).post(forgotten::send))
+        .route("/reset/{token}", get(reset::show).post(reset::send))
+        .route("/confirm", get(confirm::show).post(confirm::send))
+        .route("/confirm/provider", post(confirm::at_provider))
+        .route("/account", get(account::show))
+        .route("/account/password", post(account::password))
+        .route("/account/link", post(account::link))
+        .route("/account/unlink", post(account::unlink))
+        .route("/account/sessions", post(account::end_sessions))
+        .route("/account/totp", post(totp::offer))
+        .route("/account/totp/confirm", post(totp::confirm))
+        .route("/account/totp/codes", post(totp::codes))
+        .route("/account/totp/remove", post(totp::remove))
         .route("/invite/{token}", get(invite::show).post(invite::send))
+        .route("/invite/{token}/provider", get(invite::at_provider))
         .route("/keys", post(key::make))
         .route("/oauth/start/{token}", get(consent::start))
         .route("/oauth/callback/{client}", get(consent::callback))

@@ -5,7 +5,8 @@ use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Redirect, Response};
 use latchstring_broker::consent::own_path;
-use latchstring_broker::people::sessions::SignIn;
+use latchstring_broker::people::instance::PasswordSignIn;
+use latchstring_broker::people::sessions::{SignIn, SignedIn as How};
 use latchstring_model::Code;
 use serde::Deserialize;
 
@@ -24,6 +25,10 @@ struct Page {
     email: String,
     /// A path on this server.
     return_to: Option<String>,
+    /// What the sign-in provider is called.
+    provider: Option<String>,
+    passwords: bool,
+    forgotten: bool,
 }
 
 /// Shown in place of a redirect where the way leads on to another site.
@@ -56,9 +61,30 @@ fn leads_to_a_provider(path: &str) -> bool {
     path.starts_with("/oauth/start/")
 }
 
+/// The page with the ways in that there are.
+async fn page(app: &App, return_to: Option<String>) -> Result<Page, Refused> {
+    let ways = app.broker().ways_in().await?;
+    Ok(Page {
+        trouble: Vec::new(),
+        email: String::new(),
+        return_to,
+        provider: ways.provider,
+        passwords: ways.passwords != PasswordSignIn::Nobody,
+        forgotten: ways.reset_by_mail,
+    })
+}
+
+/// Where a person goes who has just come in.
+pub fn onward(return_to: Option<&str>) -> Response {
+    match return_to.unwrap_or("/") {
+        go_on if leads_to_a_provider(go_on) => html(StatusCode::OK, &SignedIn { go_on }),
+        path => Redirect::to(path).into_response(),
+    }
+}
+
 pub async fn show(State(app): State<App>, Asked(query): Asked<Query>) -> Result<Response, Refused> {
-    let page = Page { return_to: checked(&app, query.return_to), ..Page::default() };
-    Ok(html(StatusCode::OK, &page))
+    let return_to = checked(&app, query.return_to);
+    Ok(html(StatusCode::OK, &page(&app, return_to).await?))
 }
 
 pub async fn send(
@@ -68,19 +94,22 @@ pub async fn send(
     Filled(form): Filled<Form>,
 ) -> Result<Response, Refused> {
     let return_to = checked(&app, form.return_to);
-    let ask = SignIn { email: form.email.clone(), password: form.password.0, agent: agent(&headers) };
-    match app.door().sign_in(ask, actor.address).await {
-        Ok(entered) => {
+    let ask =
+        SignIn { email: form.email.clone(), password: form.password.0, totp: None, agent: agent(&headers) };
+    match app.door().sign_in_on_page(ask, return_to.clone(), actor.address).await {
+        Ok(How::CodeWanted(next)) => Ok((set_cookie(next.cookie)?, Redirect::to(&next.path)).into_response()),
+        Ok(How::Entered(entered)) => {
             let cookie = set_cookie(entered.cookie)?;
-            Ok(match return_to.as_deref().unwrap_or("/") {
-                go_on if leads_to_a_provider(go_on) => {
-                    (cookie, html(StatusCode::OK, &SignedIn { go_on })).into_response()
-                }
-                path => (cookie, Redirect::to(path)).into_response(),
-            })
+            Ok((cookie, onward(return_to.as_deref())).into_response())
         }
-        Err(problem) if matches!(problem.code, Code::Unauthenticated | Code::TooManyRequests) => {
-            let page = Page { trouble: frame::lines(&problem), email: form.email, return_to };
+        Err(problem)
+            if matches!(
+                problem.code,
+                Code::Unauthenticated | Code::TooManyRequests | Code::PasswordSignInOff | Code::Invalid
+            ) =>
+        {
+            let shown = page(&app, return_to).await?;
+            let page = Page { trouble: frame::lines(&problem), email: form.email, ..shown };
             Ok(html(frame::status(&problem), &page))
         }
         Err(problem) => Err(problem.into()),

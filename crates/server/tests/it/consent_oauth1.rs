@@ -42,7 +42,8 @@ impl Scene {
             "values": {"production": {"base_url": self.provider.url(), "test_path": "/resource"}},
             "shares": [{"project": "acme", "slug": "photos", "grants": {"staging": "production"}}],
         });
-        let made = self.world.app.post("/api/v1/credentials", body).key(&self.world.ada.key).is(201).await.json();
+        let made =
+            self.world.app.post("/api/v1/credentials", body).key(&self.world.ada.key).is(201).await.json();
         made["id"].as_str().unwrap().to_owned()
     }
 
@@ -69,7 +70,8 @@ impl Scene {
     }
 
     async fn environment(&self, id: &str) -> Value {
-        let found = self.world.app.get(&format!("/api/v1/credentials/{id}")).key(&self.world.ada.key).is(200).await;
+        let found =
+            self.world.app.get(&format!("/api/v1/credentials/{id}")).key(&self.world.ada.key).is(200).await;
         found.json()["environments"]["production"].clone()
     }
 

@@ -55,7 +55,8 @@ impl Scene {
             "values": {"production": {}}, "token": {"production": token},
             "shares": [{"project": "acme", "grants": {"staging": "production"}}],
         });
-        let made = self.world.app.post("/api/v1/credentials", body).key(&self.world.ada.key).is(201).await.json();
+        let made =
+            self.world.app.post("/api/v1/credentials", body).key(&self.world.ada.key).is(201).await.json();
         made["environments"]["production"]["token"].clone()
     }
 

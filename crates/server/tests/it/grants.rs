@@ -8,7 +8,11 @@ use crate::calling::{World, both_worlds, code};
 /// A call of ada's in one of acme's environments.
 async fn called(world: &World, environment: &str) -> (u16, String) {
     let key = format!("Bearer {}", world.ada.key);
-    let headers = [("authorization", key.as_str()), ("latchstring-project", "acme"), ("latchstring-environment", environment)];
+    let headers = [
+        ("authorization", key.as_str()),
+        ("latchstring-project", "acme"),
+        ("latchstring-environment", environment),
+    ];
     let answer = world.proxy("robot/v1/people", &headers).await;
     (answer.status, code(&answer))
 }

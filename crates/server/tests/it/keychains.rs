@@ -35,7 +35,11 @@ fn people<'a>(world: &'a World, customer: Option<&str>) -> Call<'a> {
 
 async fn proxied(world: &World, customer: Option<&str>) -> (u16, String) {
     let key = format!("Bearer {}", world.ada.key);
-    let mut headers = vec![("authorization", key.as_str()), ("latchstring-project", "acme"), ("latchstring-environment", "staging")];
+    let mut headers = vec![
+        ("authorization", key.as_str()),
+        ("latchstring-project", "acme"),
+        ("latchstring-environment", "staging"),
+    ];
     if let Some(id) = customer {
         headers.push(("latchstring-external-id", id));
     }

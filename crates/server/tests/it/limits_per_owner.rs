@@ -31,7 +31,9 @@ impl Provider {
     async fn start() -> (Self, SocketAddr) {
         let provider = Self::default();
         let token = || async {
-            Json(json!({"access_token": "a-token-of-no-use", "token_type": "Bearer", "expires_in": TOKEN_TTL}))
+            Json(
+                json!({"access_token": "a-token-of-no-use", "token_type": "Bearer", "expires_in": TOKEN_TTL}),
+            )
         };
         let held = |State(provider): State<Provider>| async move {
             let hold = {
@@ -44,7 +46,9 @@ impl Provider {
             let mut seen = provider.0.lock().unwrap();
             seen.now -= 1;
             seen.revoked += 1;
-            Json(json!({"access_token": "another-of-no-use", "token_type": "Bearer", "expires_in": TOKEN_TTL}))
+            Json(
+                json!({"access_token": "another-of-no-use", "token_type": "Bearer", "expires_in": TOKEN_TTL}),
+            )
         };
         let hangs = || async { std::future::pending::<&'static str>().await };
         let router = Router::new()

@@ -55,7 +55,16 @@ impl Side {
         for (who, role) in people.iter().skip(1).zip(["admin", "editor", "viewer"]) {
             shop.app.member(&people[0], slug, who, role).await;
         }
-        Self { mark, secret, slug, people, credentials: Vec::new(), offers: Vec::new(), keys: Vec::new(), count: 0 }
+        Self {
+            mark,
+            secret,
+            slug,
+            people,
+            credentials: Vec::new(),
+            offers: Vec::new(),
+            keys: Vec::new(),
+            count: 0,
+        }
     }
 
     fn new_name(&mut self) -> String {
@@ -87,10 +96,14 @@ fn step<'a>(shop: &'a Shop, side: &mut Side, other: &Side, dice: &Dice) -> Optio
             0 => app.get(&format!("/api/v1/credentials/{theirs}")),
             1 => app.get(&format!("/api/v1/credentials/{theirs}/versions")),
             2 => app.get(&format!("/api/v1/credentials/{theirs}/usage")),
-            3 => app.patch(&format!("/api/v1/credentials/{theirs}"), json!({"note": format!("taken-{}", side.mark)})),
+            3 => app.patch(
+                &format!("/api/v1/credentials/{theirs}"),
+                json!({"note": format!("taken-{}", side.mark)}),
+            ),
             4 => app.get(&format!("/api/v1/projects/{}/audit", other.slug)),
             5 => app.get(&format!("/api/v1/credentials?project={}", other.slug)),
-            6 => app.post(&format!("/api/v1/credentials/{theirs}/verify"), json!({"environment": "production"})),
+            6 => app
+                .post(&format!("/api/v1/credentials/{theirs}/verify"), json!({"environment": "production"})),
             7 => app.post(&format!("/api/v1/credentials/{theirs}/transfer"), json!({"email": who.email})),
             _ => {
                 let token = dice.one(&other.offers)?;

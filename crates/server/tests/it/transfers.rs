@@ -1,7 +1,7 @@
 //! A credential handed to another person: offered, accepted once, void when anything has changed; and never two owners.
 
-use latchstring_testkit::SeededEntropy;
 use latchstring_model::Entropy;
+use latchstring_testkit::SeededEntropy;
 use serde_json::{Value, json};
 
 use crate::app::{Call, Somebody};
@@ -20,7 +20,12 @@ fn accept<'a>(shop: &'a Shop, offered: &Value, who: &Somebody) -> Call<'a> {
 pub async fn told(shop: &Shop, who: &Somebody) -> Vec<String> {
     shop.app.broker.deliver_notices().await.unwrap();
     let answer = shop.app.get("/api/v1/me/notices").key(&who.key).is(200).await.json();
-    answer["items"].as_array().unwrap().iter().map(|item| item["event"].as_str().unwrap().to_owned()).collect()
+    answer["items"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|item| item["event"].as_str().unwrap().to_owned())
+        .collect()
 }
 
 both_shops! {

@@ -9,6 +9,7 @@ mod people;
 mod records;
 mod replay;
 mod sharing;
+mod sign_in;
 mod support;
 mod tokens;
 mod traces;

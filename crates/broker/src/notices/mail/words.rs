@@ -4,8 +4,8 @@ use latchstring_store::notices::NoticeRow;
 use serde_json::Value;
 
 use crate::notices::{
-    EXPIRING, FAILING, GIVEN, GRANT_EXPIRING, NEEDS_RECONNECT, TRANSFER_CANCELLED, TRANSFER_OFFERED, TRANSFERRED,
-    WEBHOOK_DISABLED,
+    EXPIRING, FAILING, GIVEN, GRANT_EXPIRING, NEEDS_RECONNECT, TRANSFER_CANCELLED, TRANSFER_OFFERED,
+    TRANSFERRED, WEBHOOK_DISABLED, account,
 };
 
 pub struct Words {
@@ -78,7 +78,9 @@ pub fn said(notice: &NoticeRow) -> (String, String) {
             let end = get(data, "/ends_at");
             let days = data.pointer("/days_ahead").and_then(Value::as_i64).unwrap_or_default();
             let what = match get(data, "/what") {
-                "certificate" => format!("A certificate in the values of \"{name}\" ({connector}, environment {environment})"),
+                "certificate" => format!(
+                    "A certificate in the values of \"{name}\" ({connector}, environment {environment})"
+                ),
                 _ => format!("The credential \"{name}\" ({connector})"),
             };
             (
@@ -97,7 +99,9 @@ pub fn said(notice: &NoticeRow) -> (String, String) {
                  Usually somebody changes to other work and hands on what they looked after.\n\n\
                  What to do: the recipient opens the link that the owner sends them, signed in as themselves, and accepts. \
                  If you are the owner and did not do this, take the offer back and change your password.\n",
-                get(data, "/from"), get(data, "/to"), get(data, "/expires_at"),
+                get(data, "/from"),
+                get(data, "/to"),
+                get(data, "/expires_at"),
             ),
         ),
         TRANSFER_CANCELLED => (
@@ -113,7 +117,8 @@ pub fn said(notice: &NoticeRow) -> (String, String) {
                 "The credential \"{name}\" ({connector}) was handed over by {} to {}. Everything that uses it goes on.\n\n\
                  Usually this was agreed between the two.\n\n\
                  What to do: nothing, if it was. Otherwise tell whoever runs this server at once.\n",
-                get(data, "/from"), get(data, "/to"),
+                get(data, "/from"),
+                get(data, "/to"),
             ),
         ),
         GIVEN => (
@@ -136,6 +141,9 @@ pub fn said(notice: &NoticeRow) -> (String, String) {
 }
 
 pub fn of(notice: &NoticeRow, public_url: &str) -> Words {
+    if account::is_about(&notice.event) {
+        return account::words(notice, public_url, None);
+    }
     let (subject, body) = said(notice);
     let id = get(&notice.data, "/credential/id");
     let when = notice.at.to_rfc3339();
