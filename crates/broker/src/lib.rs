@@ -66,6 +66,8 @@ pub struct Settings {
     pub background_refresh: bool,
     /// Without them nobody is told anything by mail.
     pub mail: Option<notices::mail::MailSettings>,
+    /// Where people can sign in besides here.
+    pub oidc: Option<people::oidc::OidcSettings>,
     /// Whether the sandbox connector exists here.
     pub sandbox: Option<SandboxAt>,
     /// (connector id, host, port): more places where its credentials may be pinned.
@@ -92,6 +94,8 @@ pub struct Broker {
     pub(crate) turns: tokens::background::Turns,
     pub(crate) deliveries: notices::Turns,
     pub(crate) checks: credentials::recheck::Turns,
+    pub(crate) instance: people::instance::Known,
+    pub(crate) provider: people::oidc::Provider,
 }
 
 impl Broker {
@@ -115,6 +119,8 @@ impl Broker {
             turns: tokens::background::Turns::default(),
             deliveries: notices::Turns::default(),
             checks: credentials::recheck::Turns::default(),
+            instance: people::instance::Known::default(),
+            provider: people::oidc::Provider::default(),
         })
     }
 

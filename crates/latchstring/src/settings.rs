@@ -9,7 +9,9 @@ use std::time::Duration;
 
 use clap::Args;
 use latchstring_broker::notices::mail::MailSettings;
+use latchstring_broker::people::oidc::{OidcSettings, OidcText};
 use latchstring_egress::AllowRule;
+use latchstring_model::SecretString;
 use latchstring_model::address::Address;
 use serde::Deserialize;
 
@@ -81,6 +83,28 @@ settings! {
     smtp_url: "smtp-url", "LATCHSTRING_SMTP_URL";
     /// Sender address of that mail
     mail_from: "mail-from", "LATCHSTRING_MAIL_FROM";
+    /// Issuer of the sign-in provider (OpenID Connect), exactly as it writes it; with --oidc-client-id
+    oidc_issuer: "oidc-issuer", "LATCHSTRING_OIDC_ISSUER";
+    /// Our client id there; its redirect URI is PUBLIC-URL/sign-in/callback
+    oidc_client_id: "oidc-client-id", "LATCHSTRING_OIDC_CLIENT_ID";
+    /// Our client secret there; without one we are a public client
+    oidc_client_secret: "oidc-client-secret", "LATCHSTRING_OIDC_CLIENT_SECRET";
+    /// A file with that secret instead
+    oidc_client_secret_file: "oidc-client-secret-file", "LATCHSTRING_OIDC_CLIENT_SECRET_FILE";
+    /// What people call the provider [default: the issuer's host]
+    oidc_name: "oidc-name", "LATCHSTRING_OIDC_NAME";
+    /// Scopes to ask for [default: openid email profile]
+    oidc_scopes: "oidc-scopes", "LATCHSTRING_OIDC_SCOPES";
+    /// The claim with a person's groups [default: groups]
+    oidc_groups_claim: "oidc-groups-claim", "LATCHSTRING_OIDC_GROUPS_CLAIM";
+    /// What groups give: group=superuser or group=project:role, comma-separated
+    oidc_group_roles: "oidc-group-roles", "LATCHSTRING_OIDC_GROUP_ROLES";
+    /// Make accounts for people whom the provider knows and we do not: on or off [default: off]
+    oidc_create_accounts: "oidc-create-accounts", "LATCHSTRING_OIDC_CREATE_ACCOUNTS";
+    /// Domains of e-mail addresses that get such accounts, comma-separated [default: all]
+    oidc_allowed_domains: "oidc-allowed-domains", "LATCHSTRING_OIDC_ALLOWED_DOMAINS";
+    /// Take addresses that the provider does not say it has verified: on or off [default: off]
+    oidc_trust_email: "oidc-trust-email", "LATCHSTRING_OIDC_TRUST_EMAIL";
     /// How long a deleted credential can be restored, such as 7d [default: 7d]
     delete_after: "delete-after", "LATCHSTRING_DELETE_AFTER";
     /// How many versions of a credential's values can be gone back to, the current one among them [default: 10]
@@ -150,6 +174,7 @@ pub struct Settings {
     pub outbound_proxy: Option<String>,
     pub background_refresh: bool,
     pub smtp: Option<Smtp>,
+    pub oidc: OidcText,
     pub stale_limit: Duration,
     pub log: String,
     pub log_json: bool,
@@ -306,6 +331,43 @@ fn smtp(url: Option<String>, from: Option<String>, public_url: &str) -> Result<O
     }
 }
 
+/// The sign-in provider's settings, with its secret from wherever it is.
+fn oidc(raw: &Raw) -> Result<OidcText, SettingError> {
+    let client_secret = match (&raw.oidc_client_secret, &raw.oidc_client_secret_file) {
+        (None, None) => None,
+        (Some(_), Some(_)) => {
+            return Err(SettingError(
+                "LATCHSTRING_OIDC_CLIENT_SECRET and LATCHSTRING_OIDC_CLIENT_SECRET_FILE are both set; set one of them".into(),
+            ));
+        }
+        (Some(secret), None) => Some(SecretString::from(secret.as_str())),
+        (None, Some(path)) => {
+            let text = std::fs::read_to_string(path).map(zeroize::Zeroizing::new).map_err(|error| {
+                SettingError(format!("LATCHSTRING_OIDC_CLIENT_SECRET_FILE {path} cannot be read: {error}"))
+            })?;
+            let secret = text.trim();
+            if secret.is_empty() {
+                return Err(SettingError(format!("LATCHSTRING_OIDC_CLIENT_SECRET_FILE {path} is empty")));
+            }
+            Some(SecretString::from(secret))
+        }
+    };
+    let text = OidcText {
+        issuer: raw.oidc_issuer.clone(),
+        client_id: raw.oidc_client_id.clone(),
+        client_secret,
+        name: raw.oidc_name.clone(),
+        scopes: raw.oidc_scopes.clone(),
+        groups_claim: raw.oidc_groups_claim.clone(),
+        group_roles: raw.oidc_group_roles.clone(),
+        create_accounts: raw.oidc_create_accounts.clone(),
+        allowed_domains: raw.oidc_allowed_domains.clone(),
+        trust_email: raw.oidc_trust_email.clone(),
+    };
+    OidcSettings::read(text.clone()).map_err(SettingError)?;
+    Ok(text)
+}
+
 /// A setting that is known but does nothing yet would be believed in: it stops the start.
 fn refuse_not_yet(raw: &Raw) -> Result<(), SettingError> {
     let known = [
@@ -355,10 +417,16 @@ impl Settings {
             .map_err(|error| SettingError(error.to_string()))
     }
 
+    /// The sign-in provider as the broker takes it.
+    pub fn sign_in_provider(&self) -> Result<Option<OidcSettings>, SettingError> {
+        OidcSettings::read(self.oidc.clone()).map_err(SettingError)
+    }
+
     /// Flags and environment come in `raw` (clap has merged them); the file and the defaults fill the rest.
     pub fn read(raw: Raw, config: Option<&Path>) -> Result<Self, SettingError> {
         let raw = raw.or(file(config)?);
         refuse_not_yet(&raw)?;
+        let oidc = oidc(&raw)?;
         let listen: SocketAddr = parsed(
             raw.listen,
             "127.0.0.1:5282",
@@ -421,6 +489,7 @@ impl Settings {
                 .collect::<Result<_, _>>()?,
             extra_ca_file: raw.extra_ca_file.map(PathBuf::from),
             outbound_proxy: raw.outbound_proxy,
+            oidc,
             smtp: smtp(raw.smtp_url, raw.mail_from, &public_url)?,
             background_refresh: switch(raw.background_refresh, true, "LATCHSTRING_BACKGROUND_REFRESH")?,
             stale_limit: lasting(raw.stale_limit, "60s", "LATCHSTRING_STALE_LIMIT")?,
@@ -551,6 +620,28 @@ mod tests {
             (|raw| raw.data_cores = Some("0".into()), "LATCHSTRING_DATA_CORES"),
             (|raw| raw.public_url = Some("latchstring.example".into()), "LATCHSTRING_PUBLIC_URL"),
             (|raw| raw.extra_hosts = Some("salesforce".into()), "LATCHSTRING_EXTRA_HOSTS"),
+            (|raw| raw.oidc_client_id = Some("latchstring".into()), "LATCHSTRING_OIDC_ISSUER"),
+            (|raw| raw.oidc_issuer = Some("http://id.example.com".into()), "LATCHSTRING_OIDC_ISSUER"),
+            (
+                |raw| {
+                    raw.oidc_issuer = Some("https://id.example.com".into());
+                    raw.oidc_client_id = Some("latchstring".into());
+                    raw.oidc_client_secret = Some("hunter22".into());
+                    raw.oidc_create_accounts = Some("perhaps".into());
+                },
+                "LATCHSTRING_OIDC_CREATE_ACCOUNTS",
+            ),
+            (
+                |raw| {
+                    raw.oidc_client_secret = Some("hunter22".into());
+                    raw.oidc_client_secret_file = Some("/nowhere".into());
+                },
+                "LATCHSTRING_OIDC_CLIENT_SECRET_FILE",
+            ),
+            (
+                |raw| raw.oidc_client_secret_file = Some("/nowhere".into()),
+                "LATCHSTRING_OIDC_CLIENT_SECRET_FILE",
+            ),
         ] {
             let error = read(change).err().map(|error| error.0).unwrap();
             assert!(error.contains(want), "{error}");

@@ -230,6 +230,7 @@ pub fn broker(
             verify_every: settings.verify_every,
             background_refresh: settings.background_refresh,
             mail: settings.mail()?,
+            oidc: settings.sign_in_provider()?,
             sandbox,
             extra_hosts,
         },

@@ -115,6 +115,10 @@ ids! {
     OAuthClientId = "oac_";
     /// A consent under way.
     ConsentId = "con_";
+    /// Who a person is at a provider.
+    IdentityId = "idn_";
+    /// A sign-in under way.
+    SignInId = "sgn_";
     WorkflowId = "wfl_";
     RunId = "run_";
     WebhookId = "whk_";

@@ -2,7 +2,9 @@
 
 use latchstring_model::Timestamp;
 use latchstring_model::entity::Principal;
-use latchstring_model::id::{CredentialId, DataKeyId, EnvironmentId, OAuthClientId, ProjectId, WebhookId};
+use latchstring_model::id::{
+    CredentialId, DataKeyId, EnvironmentId, OAuthClientId, ProjectId, UserId, WebhookId,
+};
 
 use crate::error::{Result, StoreError};
 use crate::secrets::SecretKind;
@@ -61,6 +63,10 @@ pub enum SealedPlace {
         id: WebhookId,
         project_id: ProjectId,
     },
+    /// `version` is its `secret_version`.
+    SecondFactor {
+        user_id: UserId,
+    },
 }
 
 statements! {
@@ -75,7 +81,10 @@ statements! {
         + (SELECT COUNT(*) FROM secrets WHERE data_key = $1) + (SELECT COUNT(*) FROM tokens WHERE data_key = $1)
         + (SELECT COUNT(*) FROM oauth_clients WHERE data_key = $1)
         + (SELECT COUNT(*) FROM consents WHERE data_key = $1)
-        + (SELECT COUNT(*) FROM webhooks WHERE data_key = $1)";
+        + (SELECT COUNT(*) FROM webhooks WHERE data_key = $1)
+        + (SELECT COUNT(*) FROM second_factors WHERE data_key = $1)
+        + (SELECT COUNT(*) FROM sign_ins WHERE data_key = $1)
+        + (SELECT COUNT(*) FROM password_resets WHERE data_key = $1)";
     DELETE = "DELETE FROM data_keys WHERE id = $1 AND active = 0";
     VALUES_UNDER = "SELECT v.credential_id, c.owner_type, c.owner_id, v.environment, v.version, v.sealed, v.data_key
         FROM credential_values v JOIN credentials c ON c.id = v.credential_id
@@ -92,6 +101,10 @@ statements! {
         WHERE data_key = $1 ORDER BY id LIMIT $2";
     WEBHOOKS_UNDER = "SELECT id, project_id, secret_version, sealed, data_key FROM webhooks
         WHERE data_key = $1 ORDER BY id LIMIT $2";
+    FACTORS_UNDER = "SELECT user_id, secret_version, sealed, data_key FROM second_factors
+        WHERE data_key = $1 ORDER BY user_id LIMIT $2";
+    RESEAL_FACTOR = "UPDATE second_factors SET sealed = $1, data_key = $2
+        WHERE data_key = $3 AND secret_version = $4 AND user_id = $5";
     RESEAL_WEBHOOK = "UPDATE webhooks SET sealed = $1, data_key = $2
         WHERE data_key = $3 AND secret_version = $4 AND id = $5";
     RESEAL_VALUES = "UPDATE credential_values SET sealed = $1, data_key = $2
@@ -151,6 +164,11 @@ fn read_webhook(row: &mut Columns<'_>) -> Result<SealedRow> {
 
 fn read_client(row: &mut Columns<'_>) -> Result<SealedRow> {
     let place = SealedPlace::OAuthClient { id: row.id()? };
+    Ok(SealedRow { place, version: row.int()?, sealed: row.bytes()?, data_key: row.id()? })
+}
+
+fn read_factor(row: &mut Columns<'_>) -> Result<SealedRow> {
+    let place = SealedPlace::SecondFactor { user_id: row.id()? };
     Ok(SealedRow { place, version: row.int()?, sealed: row.bytes()?, data_key: row.id()? })
 }
 
@@ -226,6 +244,7 @@ pub async fn sealed_under(tx: &mut impl Tx, key: &DataKeyId, limit: i64) -> Resu
     rows.extend(TOKENS_UNDER.on(tx).bind(key).bind(limit).all(read_token).await?);
     rows.extend(CLIENTS_UNDER.on(tx).bind(key).bind(limit).all(read_client).await?);
     rows.extend(WEBHOOKS_UNDER.on(tx).bind(key).bind(limit).all(read_webhook).await?);
+    rows.extend(FACTORS_UNDER.on(tx).bind(key).bind(limit).all(read_factor).await?);
     Ok(rows)
 }
 
@@ -238,6 +257,7 @@ pub async fn reseal(tx: &mut WriteTx, row: &SealedRow, sealed: &[u8], data_key: 
         SealedPlace::Token { .. } => &RESEAL_TOKEN,
         SealedPlace::OAuthClient { .. } => &RESEAL_CLIENT,
         SealedPlace::Webhook { .. } => &RESEAL_WEBHOOK,
+        SealedPlace::SecondFactor { .. } => &RESEAL_FACTOR,
     };
     let run = statement.on(tx).bind(sealed).bind(data_key).bind(&row.data_key).bind(row.version);
     let run = match &row.place {
@@ -251,6 +271,7 @@ pub async fn reseal(tx: &mut WriteTx, row: &SealedRow, sealed: &[u8], data_key: 
         SealedPlace::Token { id, .. } => run.bind(id),
         SealedPlace::OAuthClient { id } => run.bind(id),
         SealedPlace::Webhook { id, .. } => run.bind(id),
+        SealedPlace::SecondFactor { user_id } => run.bind(user_id),
     };
     Ok(run.run().await? == 1)
 }

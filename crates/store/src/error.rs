@@ -13,6 +13,10 @@ pub type Result<T> = std::result::Result<T, StoreError>;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Taken {
     Email,
+    /// Somebody is linked with that account of a provider already.
+    Identity,
+    /// The person is linked with another account of that provider already.
+    IdentityOfPerson,
     ProjectSlug,
     EnvironmentName,
     Member,
@@ -35,6 +39,8 @@ impl Taken {
     /// The unique constraints that users can run into: SQLite names the columns, PostgreSQL the constraint.
     const NAMED: &'static [(&'static str, &'static str, Taken)] = &[
         ("users.email_folded", "users_email_folded_key", Taken::Email),
+        ("identities.issuer, identities.subject", "identities_issuer_subject_key", Taken::Identity),
+        ("identities.user_id, identities.issuer", "identities_user_id_issuer_key", Taken::IdentityOfPerson),
         ("projects.slug", "projects_slug_key", Taken::ProjectSlug),
         (
             "environments.project_id, environments.name",

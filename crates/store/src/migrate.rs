@@ -50,6 +50,12 @@ const MIGRATIONS: &[Migration] = &[
         text: include_str!("../migrations/0005_client_proofs.sql"),
     },
     Migration {
+        number: 6,
+        name: "people",
+        min_compatible: 1,
+        text: include_str!("../migrations/0006_people.sql"),
+    },
+    Migration {
         number: 8,
         name: "ownership",
         min_compatible: 1,

@@ -8,8 +8,9 @@ use std::str::FromStr;
 use latchstring_model::Timestamp;
 use latchstring_model::entity::{Fact, KeyKind, KeyScope, Outcome, Role, Status};
 use latchstring_model::id::{
-    CallId, ConsentId, CredentialId, DataKeyId, DeliveryId, EnvironmentId, KeyId, KeychainId, NoticeId,
-    OAuthClientId, ProjectId, ServerId, SessionId, ShareId, TransferId, UserId, WebhookId,
+    CallId, ConsentId, CredentialId, DataKeyId, DeliveryId, EnvironmentId, IdentityId, KeyId, KeychainId,
+    NoticeId, OAuthClientId, ProjectId, ServerId, SessionId, ShareId, SignInId, TransferId, UserId,
+    WebhookId,
 };
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -87,8 +88,10 @@ const MODULES: &[&[&Statement]] = &[
     crate::data_keys::ALL,
     crate::deliveries::ALL,
     crate::environments::ALL,
+    crate::group_roles::ALL,
     crate::heads::ALL,
     crate::idempotency::ALL,
+    crate::identities::ALL,
     crate::inbox::ALL,
     crate::instance::ALL,
     crate::keychains::ALL,
@@ -96,12 +99,15 @@ const MODULES: &[&[&Statement]] = &[
     crate::migrate::ALL,
     crate::notices::ALL,
     crate::oauth_clients::ALL,
+    crate::password_resets::ALL,
     crate::projects::ALL,
     crate::resolve::ALL,
     crate::scopes::ALL,
+    crate::second_factors::ALL,
     crate::secrets::ALL,
     crate::sessions::ALL,
     crate::shares::ALL,
+    crate::sign_ins::ALL,
     crate::tokens::ALL,
     crate::transfers::ALL,
     crate::users::ALL,
@@ -362,6 +368,8 @@ bind! {
     &DeliveryId => String, v, v.as_str().to_owned();
     &TransferId => String, v, v.as_str().to_owned();
     &KeychainId => String, v, v.as_str().to_owned();
+    &IdentityId => String, v, v.as_str().to_owned();
+    &SignInId => String, v, v.as_str().to_owned();
 }
 
 /// A list or map, stored as JSON text.

@@ -89,9 +89,14 @@ impl OidcProvider {
         self.admin("counts", &json!({}));
     }
 
+    /// Another key signs ID tokens from now on; the one before is published no more.
+    pub fn rotate_keys(&self) {
+        self.admin("rotate", &json!({}));
+    }
+
     /// Changes `access_token_ttl`, `refresh_token_ttl`, `rotate`, `pkce_required`, `dpop_nonces`, `delay_ms`, `resources`,
-    /// `fail_next`, `lose_next`, `reject_scope`, `person`, `email`, `withhold_refresh` or `resource_delay_ms` while it
-    /// runs.
+    /// `fail_next`, `lose_next`, `reject_scope`, `person`, `email`, `claims`, `userinfo_sub`, `id_claims`, `id_signature`,
+    /// `withhold_refresh` or `resource_delay_ms` while it runs.
     pub fn set(&self, settings: &Value) {
         self.admin("settings", settings);
     }

@@ -155,6 +155,7 @@ impl Broker {
     /// Asks for consent for one of a credential's environments.
     pub async fn begin_consent(self: &Arc<Self>, actor: &Actor, id: &str, asked: Asked) -> Refused<Begun> {
         let person = actor.manager()?.clone();
+        self.unfrozen(actor)?;
         let return_to = match &asked.return_to {
             None => None,
             Some(given) => match own_path(&self.settings.public_url, given) {

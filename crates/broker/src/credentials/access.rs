@@ -7,12 +7,12 @@ use latchstring_model::entity::{Principal, Role};
 use latchstring_model::id::{CredentialId, ProjectId};
 use latchstring_model::problem::Refused;
 use latchstring_model::{Code, Problem};
-use latchstring_store::Tx;
 use latchstring_store::credentials::{self as rows, CredentialRow, Tie};
+use latchstring_store::{Tx, shares};
 
-use crate::actor::{Actor, Person};
+use crate::actor::{Actor, Person, Who};
 use crate::permissions::{Ground, Operation, misplaced};
-use crate::projects::access::{least_role, role_may};
+use crate::projects::access::{self, least_role, role_may};
 use crate::refusals;
 
 pub(crate) fn no_such_credential() -> Box<Problem> {
@@ -35,6 +35,9 @@ pub struct Held {
 
 /// The credential, if this person may do that with it.
 pub async fn held(tx: &mut impl Tx, actor: &Actor, id: &str, operation: Operation) -> Refused<Held> {
+    if let Who::Account { project, .. } = &actor.who {
+        return held_by_account(tx, actor, project, id, operation).await;
+    }
     let person = match operation.ground() {
         Ground::Seen => actor.person()?,
         Ground::Owner(_) | Ground::Used(_) => actor.manager()?,
@@ -42,7 +45,13 @@ pub async fn held(tx: &mut impl Tx, actor: &Actor, id: &str, operation: Operatio
     };
     let id: CredentialId = id.parse().map_err(|_| no_such_credential())?;
     let found = rows::for_person(tx, &person.id, &id).await.map_err(refusals::store)?;
-    let (row, tie) = found.ok_or_else(no_such_credential)?;
+    let (row, mut tie) = found.ok_or_else(no_such_credential)?;
+    if let Principal::Project(project) = &row.owner
+        && tie.owning_role.is_some()
+        && !access::open_to(tx, person, project).await?
+    {
+        tie.owning_role = None;
+    }
     let stand = stand(tx, person, &row, &tie, operation).await?;
     match (&stand, operation.ground()) {
         (Stand::Owner, _) | (Stand::Member { .. }, Ground::Seen) => Ok(Held { row, stand }),
@@ -63,6 +72,39 @@ pub async fn held(tx: &mut impl Tx, actor: &Actor, id: &str, operation: Operatio
             .into())
         }
     }
+}
+
+/// What its project owns is a service account's, less what is kept to people; what its project uses it sees, and
+/// trying that is using it.
+async fn held_by_account(
+    tx: &mut impl Tx,
+    actor: &Actor,
+    project: &ProjectId,
+    id: &str,
+    operation: Operation,
+) -> Refused<Held> {
+    let id: CredentialId = id.parse().map_err(|_| no_such_credential())?;
+    let row = rows::for_upkeep(tx, &id).await.map_err(refusals::store)?.ok_or_else(no_such_credential)?;
+    let stand = if matches!(&row.owner, Principal::Project(owner) if owner == project) {
+        Stand::Owner
+    } else {
+        shares::in_project(tx, project, row.id.as_str())
+            .await
+            .map_err(refusals::store)?
+            .filter(|share| share.credential_id == row.id)
+            .ok_or_else(no_such_credential)?;
+        Stand::Member { project: project.clone(), role: access::ACCOUNT }
+    };
+    match (&stand, operation.ground()) {
+        (Stand::Owner, Ground::Seen | Ground::Owner(_) | Ground::Used(_)) => {
+            access::not_kept(actor, operation)?
+        }
+        (Stand::Member { .. }, Ground::Seen) => {}
+        (Stand::Member { .. }, Ground::Owner(_)) => return Err(no_such_credential()),
+        (Stand::Member { .. }, Ground::Used(_)) => access::not_an_account(actor)?,
+        _ => return Err(misplaced(operation)),
+    }
+    Ok(Held { row, stand })
 }
 
 /// The same for what only owners do.
@@ -100,7 +142,8 @@ async fn stand(
         _ => None,
     };
     for (project, role) in rows::roles_of(tx, &person.id, row).await.map_err(refusals::store)? {
-        if best.as_ref().is_none_or(|(_, best)| role > *best) {
+        if best.as_ref().is_none_or(|(_, best)| role > *best) && access::open_to(tx, person, &project).await?
+        {
             best = Some((project, role));
         }
     }

@@ -29,6 +29,7 @@ use crate::audit::Event;
 use crate::catalog::Found;
 use crate::people::me::same_version;
 use crate::permissions::Operation;
+use crate::projects::access;
 use crate::road::route::connector_changed;
 use crate::{Broker, refusals};
 
@@ -199,6 +200,10 @@ impl Broker {
         save: bool,
     ) -> Refused<Approval> {
         let operation = Operation::CredentialApprove;
+        access::not_an_account(actor)?;
+        if save {
+            self.unfrozen(actor)?;
+        }
         let loaded = self.load_for_change(actor, id, operation).await?;
         let now = loaded.found.definition.digest().to_owned();
         if digest.is_some_and(|looked_at| looked_at != now) {
@@ -253,7 +258,7 @@ impl Broker {
             read,
             std::sync::Arc::default(),
         );
-        materials.user = Some(user_context(actor.person()?));
+        materials.user = actor.as_user().map(user_context);
         materials.client.clone_from(&loaded.client);
         let resolved = materials.resolve(None, self.now(), &*self.parts.entropy);
         let pins = resolved
@@ -296,7 +301,8 @@ impl Broker {
         mut edit: Edit,
         if_match: Option<i64>,
     ) -> Refused<View> {
-        actor.manager()?;
+        actor.may_manage()?;
+        self.unfrozen(actor)?;
         let loaded = self.load_for_change(actor, id, edit.operation).await?;
         same_version(if_match, loaded.row.version)?;
         // No key is made for a request that cannot be done.
@@ -311,7 +317,7 @@ impl Broker {
 
     /// The change of what was loaded: nothing is looked up a second time but what the transaction locks.
     async fn edit_loaded(self: &Arc<Self>, actor: &Actor, loaded: Loaded, edit: Edit) -> Refused<View> {
-        let person = actor.manager()?.clone();
+        actor.may_manage()?;
         let change = &edit.change;
         let errors = change.check();
         if !errors.is_empty() {
@@ -344,7 +350,7 @@ impl Broker {
         let mut tx = self.parts.store.begin_read().await.map_err(refusals::store)?;
         let wanted_shares = change.shares.clone().unwrap_or_else(|| sharing::unchanged(&loaded.shares));
         let wanted = Wanted {
-            person: &person,
+            actor,
             owner: &loaded.row.owner,
             name: change.name.as_deref().unwrap_or(&loaded.row.name),
             slug: change.slug.as_deref(),
@@ -375,7 +381,7 @@ impl Broker {
             true => Vec::new(),
             false => self.revocable(&loaded.row, |environment| removed.contains(environment)).await?,
         };
-        let view = self.write(actor, &person, &loaded, &edit, &steps, &placed, &dropped).await?;
+        let view = self.write(actor, &loaded, &edit, &steps, &placed, &dropped).await?;
         Box::pin(self.revoke(actor, &loaded.row, revocable)).await;
         Ok(view)
     }
@@ -468,7 +474,7 @@ impl Broker {
     ) -> Refused<Vec<Step>> {
         let attempt = Attempt {
             actor,
-            person: Some(actor.person()?),
+            person: actor.as_user(),
             id: &loaded.row.id,
             definition: &loaded.found.definition,
             method: &loaded.method,
@@ -573,7 +579,6 @@ impl Broker {
     async fn write(
         &self,
         actor: &Actor,
-        person: &crate::Person,
         loaded: &Loaded,
         edit: &Edit,
         steps: &[Step],
@@ -618,7 +623,7 @@ impl Broker {
         for place in placed {
             let suspend = suspended.iter().any(|other| other.project.id == place.project.id);
             if place.widens() {
-                self.still_may_share(&mut tx, person, place).await?;
+                self.still_may_share(&mut tx, actor, place).await?;
             }
             if place.changes() || suspend {
                 self.put_share(&mut tx, actor, &row.id, place, suspend).await?;

@@ -26,7 +26,7 @@ use super::withheld::held_to;
 use crate::actor::{Actor, Person, Who};
 use crate::audit::Event;
 use crate::permissions::Operation;
-use crate::projects::access::role_may;
+use crate::projects::access::{self, role_may};
 use crate::road::route::connector_changed;
 use crate::{Broker, refusals};
 
@@ -187,7 +187,7 @@ impl Broker {
         environment: &str,
         operation: Operation,
     ) -> Refused<Checked> {
-        let person = actor.manager()?.clone();
+        actor.may_manage()?;
         let mut tx = self.parts.store.begin_read().await.map_err(refusals::store)?;
         let Held { row, stand } = held(&mut tx, actor, id, operation).await?;
         let owner = stand == Stand::Owner;
@@ -210,7 +210,7 @@ impl Broker {
             return Err(Problem::invalid(vec![FieldError::new("/environment", detail)]).into());
         };
         let shares = shares::list_of_credential(&mut tx, &row).await.map_err(refusals::store)?;
-        let places = self.places_for_check(&mut tx, &person, &row, &shares, environment).await?;
+        let places = self.places_for_check(&mut tx, actor, &row, &shares, environment).await?;
         if !owner && places.is_empty() {
             return Err(Problem::new(
                 Code::Forbidden,
@@ -219,7 +219,7 @@ impl Broker {
             .hint("Its owner decides in the share's grants; in the project, calls need the role editor.")
             .into());
         }
-        self.to_check(&mut tx, Some(person), row, values, shares, places, owner).await
+        self.to_check(&mut tx, actor.as_user().cloned(), row, values, shares, places, owner).await
     }
 
     /// Puts together what a try takes; whether it may be tried was decided before.
@@ -259,7 +259,7 @@ impl Broker {
     async fn places_for_check(
         &self,
         tx: &mut impl Tx,
-        person: &crate::Person,
+        actor: &Actor,
         row: &CredentialRow,
         shares: &[ShareWithGrants],
         environment: &str,
@@ -271,8 +271,7 @@ impl Broker {
             if !there || !self.share_lives(tx, row, &share.share.project_id).await? {
                 continue;
             }
-            let role =
-                members::role(tx, &share.share.project_id, &person.id).await.map_err(refusals::store)?;
+            let role = access::role(tx, actor, &share.share.project_id).await?;
             if role_may(role, Operation::Call) && !share.share.suspended {
                 let mut share = share.clone();
                 share.grants.retain(|grant| grant.credential_environment == environment);
@@ -282,7 +281,7 @@ impl Broker {
         let inputs = sharing::unchanged(&usable);
         let values = [environment.to_owned()].into();
         let wanted = Wanted {
-            person,
+            actor,
             owner: &row.owner,
             name: &row.name,
             slug: None,
@@ -477,13 +476,11 @@ impl Broker {
         if checked.values.pins.is_empty() || pins.iter().all(known) {
             return Ok(Vec::new());
         }
-        let person = actor.manager()?;
         let mut suspended = Vec::new();
         for share in &checked.shares {
             let granted =
                 share.grants.iter().any(|grant| grant.credential_environment == checked.values.environment);
-            let role =
-                members::role(tx, &share.share.project_id, &person.id).await.map_err(refusals::store)?;
+            let role = access::role(tx, actor, &share.share.project_id).await?;
             if granted && !role_may(role, Operation::ShareAccept) {
                 let mut row = share.share.clone();
                 row.suspended = true;

@@ -59,7 +59,8 @@ impl Broker {
         named: &str,
         if_match: Option<i64>,
     ) -> Refused<View> {
-        let person = actor.manager()?.clone();
+        actor.may_manage()?;
+        self.unfrozen(actor)?;
         if !alone(change) {
             return Err(wrong("/oauth_client", "is changed in a request of its own; send the rest after it"));
         }
@@ -82,7 +83,7 @@ impl Broker {
             {
                 projects.push(owner.clone());
             }
-            let client = self.usable_client(&mut tx, &person, named, &found, &projects).await?;
+            let client = self.usable_client(&mut tx, actor, named, &found, &projects).await?;
             if row.oauth_client_id.as_ref() == Some(&client.id) {
                 return self.credential_view(&mut tx, row, Sight::Owner { with_fields: true }).await;
             }
@@ -97,7 +98,7 @@ impl Broker {
         if current.version != row.version || current.owner != row.owner {
             return Err(refusals::store(StoreError::Moved));
         }
-        let client = self.usable_client(&mut tx, &person, named, &found, &projects).await?;
+        let client = self.usable_client(&mut tx, actor, named, &found, &projects).await?;
         let known = shares::list_of_credential(&mut tx, &row).await.map_err(refusals::store)?;
         if known.iter().any(|share| !projects.contains(&share.share.project_id)) {
             return Err(refusals::store(StoreError::Moved));

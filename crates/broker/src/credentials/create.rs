@@ -50,7 +50,7 @@ impl Broker {
     }
 
     pub async fn create_credential(self: &Arc<Self>, actor: &Actor, mut new: NewCredential) -> Refused<View> {
-        let person = actor.may(Operation::CredentialCreate)?.clone();
+        actor.may_manage()?;
         let errors = new.check();
         if !errors.is_empty() {
             return Err(Problem::invalid(errors).into());
@@ -59,7 +59,7 @@ impl Broker {
         let mut tx = self.parts.store.begin_read().await.map_err(refusals::store)?;
         let owner = self.owner_of(&mut tx, actor, new.owner_project.as_deref()).await?;
         let wanted = Wanted {
-            person: &person,
+            actor,
             owner: &owner,
             name: &new.name,
             slug: None,
@@ -80,7 +80,7 @@ impl Broker {
         let method = wanted_method(&found.definition, &new.auth_method)?.clone();
         let id = CredentialId::new(self.now(), &*self.parts.entropy);
         let places = self.places(&mut tx, &placed).await?;
-        let client = self.wanted_client(&mut tx, &person, &new, &found, &method, &project_ids).await?;
+        let client = self.wanted_client(&mut tx, actor, &new, &found, &method, &project_ids).await?;
         drop(tx);
         let mut given =
             std::mem::take(&mut new.values).into_iter().map(|(name, one)| (name, Some(one))).collect();
@@ -90,7 +90,7 @@ impl Broker {
 
         let attempt = Attempt {
             actor,
-            person: Some(&person),
+            person: actor.as_user(),
             id: &id,
             definition: &found.definition,
             method: &method,
@@ -156,7 +156,7 @@ impl Broker {
         if let Some(client) = &client {
             // The client may have been taken from the project, or changed, meanwhile.
             let id = client.id.as_str();
-            let now = self.usable_client(&mut tx, &person, id, &found, &project_ids).await?;
+            let now = self.usable_client(&mut tx, actor, id, &found, &project_ids).await?;
             if now.digest != client.digest {
                 return Err(refusals::store(StoreError::Moved));
             }
@@ -167,7 +167,7 @@ impl Broker {
             self.put_values(&mut tx, actor, &row, one, None, &changed, now).await?;
         }
         for place in &placed {
-            self.still_may_share(&mut tx, &person, place).await?;
+            self.still_may_share(&mut tx, actor, place).await?;
             self.put_share(&mut tx, actor, &id, place, false).await?;
         }
         let view = self.credential_view(&mut tx, row.clone(), Sight::Owner { with_fields: true }).await?;
@@ -188,7 +188,7 @@ impl Broker {
     async fn wanted_client(
         &self,
         tx: &mut impl latchstring_store::Tx,
-        person: &crate::Person,
+        actor: &Actor,
         new: &NewCredential,
         found: &Found,
         method: &AuthMethod,
@@ -223,7 +223,7 @@ impl Broker {
                 .hint("GET /api/v1/oauth-clients lists those that you may use; a superuser makes them.")
                 .into());
         };
-        let row = self.usable_client(tx, person, named, found, projects).await?;
+        let row = self.usable_client(tx, actor, named, found, projects).await?;
         let ticket = crate::road::authorise::owner_opens();
         Ok(Some(self.open_client(tx, &ticket, &row.id, found).await?.client))
     }
@@ -235,6 +235,11 @@ impl Broker {
         project: Option<&str>,
     ) -> Refused<Principal> {
         match project {
+            None if actor.as_user().is_none() => {
+                actor.may_manage()?;
+                let detail = "a service account owns nothing itself; name its project here";
+                Err(Problem::invalid(vec![FieldError::new("/owner_project", detail)]).into())
+            }
             None => Ok(Principal::User(actor.may(Operation::CredentialCreate)?.id.clone())),
             Some(name) => {
                 let member =

@@ -176,6 +176,7 @@ impl Broker {
         environment: &str,
         field: Option<&str>,
     ) -> Refused<String> {
+        self.unfrozen(actor)?;
         let mut tx = self.parts.store.begin_read().await.map_err(refusals::store)?;
         let row = owned(&mut tx, actor, id, Operation::CredentialCertificate).await?;
         let rows = latchstring_store::values::list(&mut tx, &row).await.map_err(refusals::store)?;

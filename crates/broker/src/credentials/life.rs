@@ -14,6 +14,7 @@ use super::view::{Sight, View};
 use crate::actor::Actor;
 use crate::audit::Event;
 use crate::people::me::same_version;
+use crate::people::recent::Deed;
 use crate::permissions::Operation;
 use crate::projects::access;
 use crate::{Broker, refusals};
@@ -58,7 +59,8 @@ impl Broker {
         let now = self.now();
         row.version = rows::update(&mut tx, &row, now).await.map_err(refusals::store)?;
         row.updated_at = now;
-        let view = self.credential_view(&mut tx, row.clone(), Sight::Owner { with_fields: true }).await?;
+        let sight = Sight::Owner { with_fields: !self.is_frozen(actor) };
+        let view = self.credential_view(&mut tx, row.clone(), sight).await?;
         self.record_all(&mut tx, actor, told(&row, shares, &event)).await?;
         tx.commit().await.map_err(refusals::store)?;
         Ok(view)
@@ -72,13 +74,18 @@ impl Broker {
         disabled: bool,
         if_match: Option<i64>,
     ) -> Refused<View> {
+        // Ending all use at once is never held up.
+        if !disabled {
+            self.unfrozen(actor)?;
+        }
         let (mut tx, mut row, shares) =
             self.write_own(actor, id, Operation::CredentialDisable, if_match).await?;
         if row.deletes_at.is_some() {
             return Err(scheduled());
         }
         if row.disabled == disabled {
-            return self.credential_view(&mut tx, row, Sight::Owner { with_fields: true }).await;
+            let sight = Sight::Owner { with_fields: !self.is_frozen(actor) };
+            return self.credential_view(&mut tx, row, sight).await;
         }
         row.disabled = disabled;
         let event = Event::new(if disabled { "credential.disable" } else { "credential.enable" });
@@ -94,8 +101,10 @@ impl Broker {
         if_match: Option<i64>,
     ) -> Refused<Deleted> {
         if purge {
-            self.signed_in_lately(actor)?;
+            access::not_an_account(actor)?;
+            self.recent(actor, Deed::Purge).await?;
         }
+        self.unfrozen(actor)?;
         if purge {
             // Before the lock: the provider may take its time, and what is purged cannot be given back any more.
             let mut reader = self.parts.store.begin_read().await.map_err(refusals::store)?;
@@ -131,6 +140,7 @@ impl Broker {
 
     /// Takes a scheduled deletion back, with the shares and grants that were not withdrawn meanwhile.
     pub async fn restore_credential(&self, actor: &Actor, id: &str, if_match: Option<i64>) -> Refused<View> {
+        self.unfrozen(actor)?;
         let (tx, mut row, shares) = self.write_own(actor, id, Operation::CredentialDelete, if_match).await?;
         // By then its tokens may have been given back to the provider already.
         if row.deletes_at.is_some_and(|at| at <= self.now()) {
@@ -190,6 +200,9 @@ impl Broker {
         named: &str,
         if_match: Option<i64>,
     ) -> Refused<View> {
+        // A new destination is for somebody to look at.
+        access::not_an_account(actor)?;
+        self.unfrozen(actor)?;
         let (mut tx, mut share, row) =
             self.write_share(actor, project, named, Operation::ShareAccept).await?;
         same_version(if_match, row.version)?;

@@ -16,6 +16,7 @@ use crate::actor::Actor;
 use crate::audit::Event;
 use crate::notices::{self, GIVEN};
 use crate::people::Page;
+use crate::people::recent::Deed;
 use crate::permissions::Operation;
 use crate::{Broker, refusals};
 
@@ -103,7 +104,7 @@ impl Broker {
         let (row, shares, to) = {
             let mut tx = self.parts.store.begin_read().await.map_err(refusals::store)?;
             let (row, shares) = orphan(&mut tx, &id).await?;
-            self.signed_in_lately(actor)?;
+            self.recent(actor, Deed::ChangeOwner).await?;
             let to = recipient(&mut tx, email, &shares).await?;
             (row, shares, to)
         };

@@ -9,7 +9,7 @@ use latchstring_store::{Page, Paging, Tx, fold, shares, users};
 
 use super::access::{Held, Stand, held};
 use super::view::{Sight, View};
-use crate::actor::Actor;
+use crate::actor::{Actor, Who};
 use crate::audit::Event;
 use crate::permissions::Operation;
 use crate::projects::access::{self, role_may};
@@ -33,8 +33,9 @@ impl Broker {
         let mut tx = self.parts.store.begin_read().await.map_err(refusals::store)?;
         let Held { row, stand } = held(&mut tx, actor, id, Operation::CredentialLook).await?;
         match stand {
-            // A key that only calls does not read fields either.
-            Stand::Owner if actor.manager().is_err() => {
+            // A key that only calls does not read fields either; and while owner rights rest, an owner sees what
+            // everybody sees who uses it.
+            Stand::Owner if actor.may_manage().is_err() || self.is_frozen(actor) => {
                 self.credential_view(&mut tx, row, Sight::Owner { with_fields: false }).await
             }
             Stand::Owner => {
@@ -57,7 +58,11 @@ impl Broker {
 
     /// My own, those of a project of mine that owns some, or those that a project of mine uses.
     pub async fn credentials(&self, actor: &Actor, wanted: &Wanted, paging: &Paging) -> Refused<Page<View>> {
-        let person = actor.may(Operation::CredentialsList)?.clone();
+        if actor.as_user().is_none() {
+            actor.may_look()?;
+        } else {
+            actor.may(Operation::CredentialsList)?;
+        }
         let mut filter = CredentialFilter {
             connector: None,
             status: wanted.status,
@@ -75,7 +80,7 @@ impl Broker {
                 let page =
                     rows::list_of_project(&mut tx, id, &filter, paging).await.map_err(refusals::store)?;
                 let admin = role_may(Some(member.role), Operation::ShareAccept);
-                let sight = |row: &CredentialRow| match owns(&person, row, &member) {
+                let sight = |row: &CredentialRow| match owns(actor, row, &member) {
                     true => Sight::Owner { with_fields: false },
                     false => Sight::Member { project: id, admin },
                 };
@@ -91,7 +96,7 @@ impl Broker {
                 return Ok(Page { items, next_cursor: page.next_cursor });
             }
             None => {
-                let owner = self.whose(&mut tx, actor, &person, wanted.owner.as_deref()).await?;
+                let owner = self.whose(&mut tx, actor, wanted.owner.as_deref()).await?;
                 filter.connector = self.uid_of(&mut tx, &[], wanted.connector.as_deref()).await?;
                 match owner {
                     Some(owner) => rows::list_of_owner(&mut tx, &owner, &filter, paging)
@@ -111,12 +116,19 @@ impl Broker {
         &self,
         tx: &mut impl Tx,
         actor: &Actor,
-        person: &crate::Person,
         named: Option<&str>,
     ) -> Refused<Option<Principal>> {
-        let Some(named) = named else { return Ok(Some(Principal::User(person.id.clone()))) };
-        if named == person.id.as_str() || fold(named) == fold(&person.email) {
-            return Ok(Some(Principal::User(person.id.clone())));
+        let (own, email) = match &actor.who {
+            // A service account has nothing of its own; what its project owns is what it looks after.
+            Who::Account { project, .. } => (Principal::Project(project.clone()), None),
+            _ => {
+                let person = actor.person()?;
+                (Principal::User(person.id.clone()), Some(fold(&person.email)))
+            }
+        };
+        let Some(named) = named else { return Ok(Some(own)) };
+        if named == own.id() || Some(fold(named)) == email {
+            return Ok(Some(own));
         }
         if named.contains('@') || named.starts_with(UserId::PREFIX) {
             return Ok(None);
@@ -157,9 +169,9 @@ async fn owner_of(tx: &mut impl Tx, here: &MemberProject, named: Option<&str>) -
 }
 
 /// Whether somebody who looks at a project's list owns what they see.
-fn owns(person: &crate::Person, row: &CredentialRow, here: &MemberProject) -> bool {
+fn owns(actor: &Actor, row: &CredentialRow, here: &MemberProject) -> bool {
     match &row.owner {
-        Principal::User(id) => *id == person.id,
+        Principal::User(id) => actor.as_user().is_some_and(|person| *id == person.id),
         Principal::Project(project) => {
             here.project.id == *project && role_may(Some(here.role), Operation::CredentialChange)
         }

@@ -10,12 +10,12 @@ use latchstring_model::{Code, FieldError, Problem};
 use latchstring_store::environments::EnvironmentRow;
 use latchstring_store::projects::ProjectRow;
 use latchstring_store::shares::{NameKind, NewGrant, ShareRow, ShareWithGrants};
-use latchstring_store::{StoreError, Taken, Tx, WriteTx, environments, keychains, members, projects, shares};
+use latchstring_store::{StoreError, Taken, Tx, WriteTx, environments, keychains, projects, shares};
 
 use super::input::{ShareInput, escape};
-use crate::actor::{Actor, Person};
+use crate::actor::Actor;
 use crate::permissions::Operation;
-use crate::projects::access::{least_role, role_may};
+use crate::projects::access::{self, least_role, role_may};
 use crate::{Broker, refusals};
 
 /// A share as it is to be, with what it names looked up.
@@ -69,7 +69,7 @@ impl Placed {
 
 /// What shares are looked up for.
 pub(super) struct Wanted<'a> {
-    pub person: &'a Person,
+    pub actor: &'a Actor,
     pub owner: &'a Principal,
     pub name: &'a str,
     /// For new shares, and for those that have no slug of their own in the request.
@@ -99,8 +99,7 @@ pub(super) async fn place(tx: &mut impl Tx, wanted: &Wanted<'_>) -> Refused<Vec<
                 known.project_slug == share.project || known.share.project_id.as_str() == share.project
             })
             .cloned();
-        let member =
-            projects::for_member(tx, &wanted.person.id, &share.project).await.map_err(refusals::store)?;
+        let member = access::known(tx, wanted.actor, &share.project).await?;
         let (project, role) = match (member, &existing) {
             (Some(member), _) => (member.project, Some(member.role)),
             (None, Some(known)) => {
@@ -351,10 +350,10 @@ impl Broker {
     pub(super) async fn still_may_share(
         &self,
         tx: &mut WriteTx,
-        person: &Person,
+        actor: &Actor,
         placed: &Placed,
     ) -> Refused<()> {
-        let role = members::role(tx, &placed.project.id, &person.id).await.map_err(refusals::store)?;
+        let role = access::role(tx, actor, &placed.project.id).await?;
         if role_may(role, Operation::CredentialShare) {
             return Ok(());
         }

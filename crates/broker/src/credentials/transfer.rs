@@ -23,6 +23,7 @@ use super::view::{Sight, View};
 use crate::actor::Actor;
 use crate::audit::Event;
 use crate::notices::{self, TRANSFER_CANCELLED, TRANSFER_OFFERED, TRANSFERRED};
+use crate::people::recent::Deed;
 use crate::people::{Page, Paging, ShownOnce, random};
 use crate::permissions::Operation;
 use crate::{Broker, refusals};
@@ -179,7 +180,8 @@ impl Broker {
         let (row, shares, to) = {
             let mut tx = self.parts.store.begin_read().await.map_err(refusals::store)?;
             let row = owned(&mut tx, actor, id, operation).await?;
-            self.signed_in_lately(actor)?;
+            self.unfrozen(actor)?;
+            self.recent(actor, Deed::Transfer).await?;
             if matches!(row.owner, Principal::Project(_)) {
                 return Err(of_a_project());
             }
@@ -338,7 +340,9 @@ impl Broker {
             let mut tx = self.parts.store.begin_read().await.map_err(refusals::store)?;
             self.offer_by_token(&mut tx, actor, token).await?
         };
-        self.signed_in_lately(actor)?;
+        // Whoever comes in by a reset mailbox takes nothing over either.
+        self.unfrozen(actor)?;
+        self.recent(actor, Deed::Transfer).await?;
         let now = self.now();
         let mut scopes: Vec<&str> = vec![row.id.as_str(), offer.from.as_str(), offer.to.as_str()];
         scopes.extend(shares.iter().map(|share| share.share.project_id.as_str()));

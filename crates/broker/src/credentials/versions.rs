@@ -75,6 +75,7 @@ impl Broker {
         verify: Verify,
         if_match: Option<i64>,
     ) -> Refused<View> {
+        self.unfrozen(actor)?;
         let mut tx = self.parts.store.begin_read().await.map_err(refusals::store)?;
         let row = owned(&mut tx, actor, id, Operation::CredentialRevert).await?;
         let all = values::versions(&mut tx, &row).await.map_err(refusals::store)?;

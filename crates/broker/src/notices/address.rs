@@ -2,6 +2,7 @@
 //!
 //! | whom | |
 //! | --- | --- |
+//! | mailboxes alone | of a person's own account: the person |
 //! | people, in the browser and by mail | those that the notice names, else the owner: the person, or the owners and admins of the project that owns it; who is active |
 //! | webhooks | of the project that owns it, and of those whose grants use the values that it is about |
 
@@ -12,7 +13,7 @@ use latchstring_store::deliveries::{self, Channel};
 use latchstring_store::notices::{self, NoticeRow};
 use latchstring_store::{Paging, StoreError, Tx, credentials, inbox, members, shares, users, webhooks};
 
-use super::{EVENTS, WEBHOOK_DISABLED};
+use super::{EVENTS, WEBHOOK_DISABLED, account};
 use crate::Broker;
 use crate::permissions::Operation;
 use crate::projects::access;
@@ -33,7 +34,10 @@ impl Broker {
             }
             let mut targets = Vec::new();
             for id in people(&mut tx, notice).await? {
-                inbox::add(&mut tx, &id, &notice.id, now).await?;
+                // What concerns the way in goes to the mailbox alone, not to whoever has come in.
+                if !account::is_about(&notice.event) {
+                    inbox::add(&mut tx, &id, &notice.id, now).await?;
+                }
                 if self.settings.mail.is_some() {
                     targets.push((Channel::Mail, id.to_string()));
                 }
@@ -64,6 +68,11 @@ async fn people(tx: &mut impl Tx, notice: &NoticeRow) -> Result<Vec<UserId>, Sto
             Some(project) => admins(tx, project).await,
             None => Ok(Vec::new()),
         };
+    }
+    if account::is_about(&notice.event) {
+        let Some(person) = account::whose(notice) else { return Ok(Vec::new()) };
+        let found = users::by_id(tx, &person).await?.filter(|user| user.fields.active);
+        return Ok(found.map(|user| user.id).into_iter().collect());
     }
     let Some(credential) = &notice.credential_id else { return Ok(Vec::new()) };
     let Some(row) = credentials::for_upkeep(tx, credential).await? else { return Ok(Vec::new()) };

@@ -14,7 +14,7 @@ use tokio::task::JoinHandle;
 
 use super::mail::smtp::MailError;
 use super::webhook::HookError;
-use super::{WEBHOOK_DISABLED, mail};
+use super::{WEBHOOK_DISABLED, account, mail};
 use crate::jobs::places::{Full, Places};
 use crate::{Broker, refusals};
 
@@ -266,7 +266,16 @@ impl Broker {
             Ok(_) => return failed("the recipient has no active account".into(), Wish::Never),
             Err(error) => return failed(trouble_here(&error), Wish::Later(None)),
         };
-        let words = mail::words::of(&row.notice, &self.settings.public_url);
+        let words = match row.notice.event.as_str() {
+            account::RESET_ASKED => match Box::pin(self.reset_link(&user)).await {
+                Ok(Some(link)) => account::words(&row.notice, &self.settings.public_url, Some(&link)),
+                Ok(None) => {
+                    return failed("the link has run out, or a newer one was asked for".into(), Wish::Never);
+                }
+                Err(error) => return failed(error, Wish::Later(None)),
+            },
+            _ => mail::words::of(&row.notice, &self.settings.public_url),
+        };
         let id = format!("{}@{}", row.id, settings.hello_host());
         let message = mail::message::Message { to: &to, words: &words, id: &id, at: row.notice.at };
         let hand_over = async {
@@ -276,7 +285,12 @@ impl Broker {
             ours.then_some(())
         };
         match mail::smtp::send(&self.parts.egress, settings, &message, hand_over).await {
-            Ok(status) => Ended { status: Some(status), error: None, next: Wish::Done },
+            Ok(status) => {
+                if row.notice.event == account::RESET_ASKED {
+                    self.forget_reset_token(&user).await;
+                }
+                Ended { status: Some(status), error: None, next: Wish::Done }
+            }
             Err(error) => Ended {
                 status: error.status(),
                 next: match error {

@@ -8,6 +8,7 @@
 //!
 //! What is told names things and never holds a value of a credential.
 
+pub mod account;
 mod address;
 mod deliver;
 mod endings;

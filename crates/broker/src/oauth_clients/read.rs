@@ -11,7 +11,7 @@ use latchstring_store::{Tx, projects, users};
 use serde_json::{Value, json};
 
 use super::{endpoints, secrets};
-use crate::actor::{Actor, Person};
+use crate::actor::{Actor, Person, Who};
 use crate::catalog::Found;
 use crate::people::{Page, Paging};
 use crate::permissions::Operation;
@@ -188,9 +188,16 @@ impl Broker {
 
     /// One, for superusers and members of its projects.
     pub async fn oauth_client(&self, actor: &Actor, id: &str) -> Refused<ClientView> {
-        let person = actor.may(Operation::ClientsLook)?;
         let mut tx = self.parts.store.begin_read().await.map_err(refusals::store)?;
-        let row = self.seen_client(&mut tx, person, id).await?;
+        let row = match &actor.who {
+            Who::Account { project, .. } => {
+                let id: OAuthClientId = id.parse().map_err(|_| unknown())?;
+                let own = rows::available(&mut tx, &id, project).await.map_err(refusals::store)?;
+                let row = rows::by_id(&mut tx, &id).await.map_err(refusals::store)?;
+                row.filter(|_| own).ok_or_else(unknown)?
+            }
+            _ => self.seen_client(&mut tx, actor.person()?, id).await?,
+        };
         self.view_for(&mut tx, actor, &row).await
     }
 
@@ -201,22 +208,24 @@ impl Broker {
         project: Option<&str>,
         paging: &Paging,
     ) -> Refused<Page<ClientView>> {
-        let person = actor.may(Operation::ClientsLook)?;
+        actor.may_look()?;
+        let superuser = actor.as_user().is_some_and(|person| person.superuser);
         let mut tx = self.parts.store.begin_read().await.map_err(refusals::store)?;
-        let project: Option<ProjectId> = match project {
-            None => None,
-            Some(named) if person.superuser => {
+        let project: Option<ProjectId> = match (project, &actor.who) {
+            (None, Who::Account { project, .. }) => Some(project.clone()),
+            (None, _) => None,
+            (Some(named), _) if superuser => {
                 let found = projects::by_slug_or_id(&mut tx, named).await.map_err(refusals::store)?;
                 Some(found.ok_or_else(access::unknown)?.id)
             }
-            Some(named) => {
+            (Some(named), _) => {
                 Some(access::member(&mut tx, actor, named, Operation::ProjectClientsLook).await?.project.id)
             }
         };
         let page = match &project {
             Some(project) => rows::list(&mut tx, Some(project), paging).await,
-            None if person.superuser => rows::list(&mut tx, None, paging).await,
-            None => rows::list_of_member(&mut tx, &person.id, paging).await,
+            None if superuser => rows::list(&mut tx, None, paging).await,
+            None => rows::list_of_member(&mut tx, &actor.person()?.id, paging).await,
         };
         let page = page.map_err(refusals::store)?;
         let mut items = Vec::with_capacity(page.items.len());

@@ -10,7 +10,7 @@ use serde_json::json;
 
 use crate::actor::{Actor, Via, Who};
 use crate::audit::Event;
-use crate::people::sessions::recent;
+use crate::people::recent::Deed;
 use crate::people::{Page, Paging, ShownOnce, check_name, random};
 use crate::permissions::Operation;
 use crate::{Broker, refusals};
@@ -92,9 +92,10 @@ impl Broker {
 
     /// In a session with a recent sign-in: a stolen cookie alone does not become a key.
     pub async fn create_my_key(&self, actor: &Actor, new: NewKey) -> Refused<MadeKey> {
-        let (person, _, confirmed_at) = actor.in_session_for(Operation::OwnKeyCreate)?;
+        let (person, _, _) = actor.in_session_for(Operation::OwnKeyCreate)?;
         let now = self.now();
-        recent(confirmed_at, now)?;
+        self.recent(actor, Deed::MakeKey).await?;
+        self.unfrozen(actor)?;
         let mut errors = Vec::new();
         check_name(&new.name, "/name", &mut errors);
         check_expiry(new.expires_at, now, &mut errors);

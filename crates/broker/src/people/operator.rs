@@ -18,11 +18,12 @@ use crate::{Broker, refusals};
 pub struct OperatorKey {
     pub email: String,
     pub name: String,
-    /// A service key of this project and environment; without it a personal key of scope manage.
-    pub service: Option<(String, String)>,
+    /// A service key of this project and environment, or without an environment a service account; without a
+    /// project a personal key of scope manage.
+    pub service: Option<(String, Option<String>)>,
 }
 
-fn only_operator(actor: &Actor) -> Refused<()> {
+pub(crate) fn only_operator(actor: &Actor) -> Refused<()> {
     match actor.who {
         Who::Operator => Ok(()),
         _ => {
@@ -74,8 +75,13 @@ impl Broker {
                 .into());
         }
         drop(reader);
-        let key =
-            NewServiceKey { name: new.name, environment, limits: WantedLimits::default(), expires_at: None };
+        let key = NewServiceKey {
+            name: new.name,
+            scope: if environment.is_some() { KeyScope::Call } else { KeyScope::Manage },
+            environment,
+            limits: WantedLimits::default(),
+            expires_at: None,
+        };
         let mut tx = self.parts.store.begin_write(&[found.id.as_str()]).await.map_err(refusals::store)?;
         let made = self.insert_service_key(&mut tx, actor, &found.id, key).await?;
         tx.commit().await.map_err(refusals::store)?;

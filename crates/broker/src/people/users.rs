@@ -4,11 +4,14 @@ use latchstring_model::id::UserId;
 use latchstring_model::problem::Refused;
 use latchstring_model::{Code, FieldError, Problem, SecretString};
 use latchstring_store::users::{self as store_users, UserFields, UserRow};
-use latchstring_store::{StoreError, Taken, WriteTx, api_keys, scopes, sessions};
+use latchstring_store::{
+    StoreError, Taken, WriteTx, api_keys, group_roles, password_resets, scopes, sessions, sign_ins,
+};
 
 use crate::actor::Actor;
 use crate::audit::Event;
 use crate::people::me::same_version;
+use crate::people::oidc::given_by_hand;
 use crate::people::{Names, Page, Paging, User, check_email};
 use crate::permissions::Operation;
 use crate::{Broker, passwords, refusals};
@@ -83,7 +86,15 @@ impl Broker {
             active: true,
         };
         store_users::create(tx, &id, &fields, password_hash, now).await.map_err(email_taken)?;
-        Ok(UserRow { id, fields, version: 1, created_at: now, updated_at: now })
+        Ok(UserRow {
+            id,
+            fields,
+            version: 1,
+            created_at: now,
+            updated_at: now,
+            second_factor: false,
+            frozen_until: None,
+        })
     }
 
     pub(crate) async fn hash_password(&self, password: &Option<SecretString>) -> Refused<Option<String>> {
@@ -179,8 +190,14 @@ impl Broker {
         }
         if before.active && !row.fields.active {
             let sessions = sessions::end_all(&mut tx, &id, None).await.map_err(refusals::store)?;
+            sign_ins::end_of_user(&mut tx, &id).await.map_err(refusals::store)?;
+            password_resets::remove(&mut tx, &id).await.map_err(refusals::store)?;
             let keys = api_keys::end_all_of_user(&mut tx, &id, now).await.map_err(refusals::store)?;
             event = event.detail("ended_sessions", sessions).detail("ended_keys", keys);
+        }
+        if row.fields.superuser != before.superuser {
+            let by_hand = row.fields.superuser.then_some(group_roles::SUPERUSER);
+            given_by_hand(&mut tx, &id, group_roles::INSTANCE, by_hand).await?;
         }
         self.record(&mut tx, actor, event).await?;
         tx.commit().await.map_err(refusals::store)?;

@@ -106,6 +106,7 @@ operations! {
     ProjectChange = "project.change", Ground::Member(Role::Admin), "change name, slug and environments",
         ["PATCH" "/api/v1/projects/{project}"];
     ProjectDelete = "project.delete", Ground::Member(Role::Owner), "delete the project", ["DELETE" "/api/v1/projects/{project}"];
+    SecondFactorRequire = "second_factor.require", Ground::Member(Role::Owner), "require a second factor of the project's people", [];
     MembersList = "members.list", Ground::Look, "see the members", ["GET" "/api/v1/projects/{project}/members"];
     MemberSet = "member.set", Ground::Member(Role::Admin), "add members and change their roles (not owners')",
         ["PUT" "/api/v1/projects/{project}/members/{email}"];
@@ -261,11 +262,57 @@ operations! {
         "DELETE" "/api/v1/me/sessions/{id}",
         "DELETE" "/api/v1/session",
     ];
-    ComeIn = "come_in", Ground::Anybody, "sign in, accept an invitation, set the server up", [
+    SessionConfirm = "session.confirm", Ground::Session, "show anew who one is", [
+        "POST" "/api/v1/session/confirm",
+        "POST" "/api/v1/session/confirm/provider",
+    ];
+    FactorLook = "own_factor.look", Ground::Session, "see whether one has a second factor", ["GET" "/api/v1/me/totp"];
+    FactorChange = "own_factor.change", Ground::Session, "set one's own second factor up, make recovery codes, remove it", [
+        "POST" "/api/v1/me/totp",
+        "POST" "/api/v1/me/totp/confirm",
+        "POST" "/api/v1/me/totp/recovery-codes",
+        "DELETE" "/api/v1/me/totp",
+    ];
+    FactorRemove = "factor.remove", Ground::Superuser, "remove somebody's second factor", ["DELETE" "/api/v1/users/{id}/totp"];
+    IdentitiesLook = "own_identities.look", Ground::Session, "see the identities that one's account is linked with",
+        ["GET" "/api/v1/me/identities"];
+    IdentitiesChange = "own_identities.change", Ground::Session, "link and unlink them", [
+        "POST" "/api/v1/me/identities",
+        "DELETE" "/api/v1/me/identities/{id}",
+    ];
+    InstanceLook = "instance.look", Ground::Person, "see this server's settings", ["GET" "/api/v1/instance"];
+    InstanceChange = "instance.change", Ground::Superuser, "change this server's settings", ["PATCH" "/api/v1/instance"];
+    ComeIn = "come_in", Ground::Anybody, "sign in, accept an invitation, reset a forgotten password, set the server up", [
+        "GET" "/api/v1/session/ways",
         "POST" "/api/v1/session",
+        "POST" "/api/v1/password-resets",
+        "POST" "/api/v1/password-resets/accept",
         "POST" "/api/v1/invites/accept",
         "POST" "/api/v1/setup",
     ];
+}
+
+impl Operation {
+    /// What a project's service account may do, in its own project and with what that project owns. Whatever is not
+    /// named here is for people.
+    pub const fn for_accounts(self) -> bool {
+        use Operation as O;
+        matches!(
+            self,
+            // It looks as a member does.
+            O::ProjectLook | O::MembersList | O::ServiceKeysList | O::AuditLook | O::SecretsList | O::VariablesList
+                | O::ProjectConnectorsLook | O::ProjectClientsLook | O::ProjectCredentialsList | O::KeychainsList
+                | O::WebhooksList | O::CredentialLook | O::CredentialUsage | O::CredentialVersions
+                // It manages the project. Of people: viewers and editors; of keys: it ends itself.
+                | O::ProjectChange | O::MemberSet | O::MemberRemove | O::ServiceKeyEnd | O::SecretSet | O::SecretDelete
+                | O::VariableSet | O::VariableDelete | O::ConnectorCreate | O::ConnectorChange | O::ConnectorDelete
+                | O::WebhookCreate | O::WebhookChange | O::WebhookDelete
+                // And what the project owns: no destination, no consent, no purge, no other owner.
+                | O::CredentialShare | O::TeamCredentialCreate | O::NameTake | O::ShareWithdraw | O::CredentialVerify
+                | O::CredentialChange | O::CredentialDisable | O::CredentialDelete | O::CredentialRevert
+                | O::CredentialCertificate
+        )
+    }
 }
 
 /// A use case asked for a decision that its ground cannot give: a fault of ours, and never a yes.

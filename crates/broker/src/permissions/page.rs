@@ -26,8 +26,8 @@ Two things hold besides the tables:
 const IN_A_PROJECT: &str = "\
 ## In a project
 
-| may | viewer | editor | admin | owner | not a member | service key | |
-| --- | --- | --- | --- | --- | --- | --- | --- |
+| may | viewer | editor | admin | owner | not a member | service key | service account | |
+| --- | --- | --- | --- | --- | --- | --- | --- | --- |
 ";
 
 const ON_A_CREDENTIAL: &str = "\
@@ -37,15 +37,15 @@ const ON_A_CREDENTIAL: &str = "\
 a project that uses the credential; who is neither gets 404. Values are never shown to anybody, only the fields that are not
 secret, and those to the owner alone.
 
-| may | credential's owner | viewer | editor | admin | project's owner | nobody to it | superuser | service key | |
-| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |
+| may | credential's owner | viewer | editor | admin | project's owner | nobody to it | superuser | service key | service account | |
+| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |
 ";
 
 const REST: &str = "\
 ## On this server
 
-| may | person | superuser | service key | |
-| --- | --- | --- | --- | --- |
+| may | person | superuser | service key | service account | |
+| --- | --- | --- | --- | --- | --- |
 ";
 
 const FOOT: &str = "\
@@ -57,7 +57,12 @@ const FOOT: &str = "\
   with them. A share works only while its owner is an active member.
 - A credential that a project owns is used in that project only, and its owner is fixed: it is not transferred. Every owner
   and admin may edit it.
-- In a browser, a transfer, a purge and key making want a sign-in of the last fifteen minutes.
+- In a browser, a transfer, another owner, a purge and key making want a sign-in of the last fifteen minutes
+  (docs/people.md). For a day after a password reset owner rights rest.
+- A project can want a second factor: for a member who came in without one it is closed, whatever the role.
+- A service account acts in its own project alone: on viewers and editors, on credentials that the project owns, and on
+  no key but itself. It purges nothing and raises nobody to admin.
+- What is said of lists without a project holds for it too: it lists its own project, and what that project owns.
 - A service key can be limited further (credentials, operations, methods, paths, networks, an end), never widened.
 ";
 
@@ -79,7 +84,7 @@ fn note(ground: Ground) -> &'static str {
 }
 
 fn row(out: &mut String, operation: Operation, marks: &[bool]) {
-    let marks: Vec<&str> = marks.iter().map(|yes| mark(*yes)).collect();
+    let marks: Vec<&str> = marks.iter().chain([&operation.for_accounts()]).map(|yes| mark(*yes)).collect();
     let _ = writeln!(out, "| {} | {} | {} |", operation.what(), marks.join(" | "), note(operation.ground()));
 }
 

@@ -12,12 +12,13 @@ use latchstring_store::members::{self as store, MemberRow};
 use latchstring_store::projects::MemberProject;
 use latchstring_store::shares::{self, ShareRow};
 use latchstring_store::users::{self, UserRow};
-use latchstring_store::{Tx, WriteTx, api_keys, projects};
+use latchstring_store::{Tx, WriteTx, api_keys, group_roles, projects};
 use serde_json::json;
 
 use crate::actor::Actor;
 use crate::audit::Event;
 use crate::credentials::uses::By;
+use crate::people::oidc::given_by_hand;
 use crate::people::{Page, Paging};
 use crate::permissions::Operation;
 use crate::projects::access::{self, role_may};
@@ -134,6 +135,8 @@ impl Broker {
             access::member(&mut reader, actor, project, Operation::MemberSet).await?;
             self.account(&mut reader, email).await?
         };
+        // Who comes in by a reset mailbox gives nobody else a way in.
+        self.unfrozen(actor)?;
         let user = user.filter(|user| user.fields.active).ok_or_else(|| {
             Problem::new(Code::NotFound, "Nobody with that e-mail address has an active account here.")
                 .hint("A superuser can make the account or send an invitation (POST /api/v1/invites); then add the person.")
@@ -143,6 +146,9 @@ impl Broker {
         let id = &found.project.id;
         let now = self.now();
         let before = store::role(&mut tx, id, &user.id).await.map_err(refusals::store)?;
+        if role >= Role::Admin || before >= Some(Role::Admin) {
+            access::not_an_account(actor)?;
+        }
         if (role == Role::Owner || before == Some(Role::Owner))
             && before != Some(role)
             && !role_may(Some(found.role), Operation::OwnersManage)
@@ -153,6 +159,7 @@ impl Broker {
             self.not_the_last_owner(&mut tx, id).await?;
         }
         store::set(&mut tx, id, &user.id, role, now).await.map_err(refusals::store)?;
+        given_by_hand(&mut tx, &user.id, id.as_str(), Some(role.as_str())).await?;
         let event = Event::new("member.set")
             .project(id)
             .target(user.id.as_str())
@@ -228,11 +235,12 @@ impl Broker {
         email: &str,
         withdraw: bool,
     ) -> Refused<Vec<Stops>> {
-        let person = actor.manager()?;
+        actor.may_manage()?;
         let (user, leaves, shared) = {
             let mut tx = self.parts.store.begin_read().await.map_err(refusals::store)?;
             let user = self.account(&mut tx, email).await?;
-            let leaves = user.as_ref().is_some_and(|user| user.id == person.id);
+            let leaves =
+                user.as_ref().is_some_and(|user| actor.as_user().is_some_and(|person| user.id == person.id));
             let found = access::member(&mut tx, actor, project, removal(leaves)).await?;
             let user = user.ok_or_else(not_a_member)?;
             let shared = shared_here(&mut tx, &user.id, &found.project.id).await?;
@@ -245,6 +253,9 @@ impl Broker {
         let id = &found.project.id;
         let role =
             store::role(&mut tx, id, &user.id).await.map_err(refusals::store)?.ok_or_else(not_a_member)?;
+        if role >= Role::Admin {
+            access::not_an_account(actor)?;
+        }
         if role == Role::Owner {
             if !leaves && !role_may(Some(found.role), Operation::OwnersManage) {
                 return Err(owners_only(&found));
@@ -274,6 +285,7 @@ impl Broker {
                 .await?;
         }
         store::remove(&mut tx, id, &user.id).await.map_err(refusals::store)?;
+        group_roles::remove(&mut tx, &user.id, id.as_str()).await.map_err(refusals::store)?;
         let event = Event::new("member.delete")
             .project(id)
             .target(user.id.as_str())

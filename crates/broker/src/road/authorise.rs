@@ -71,7 +71,16 @@ fn context_missing(what: &'static str, header: &'static str) -> Box<Problem> {
 
 fn person(id: UserId, owner: &KeyOwner) -> Option<Person> {
     match owner {
-        KeyOwner::User { email, username, name, first_name, last_name, superuser } => Some(Person {
+        KeyOwner::User {
+            email,
+            username,
+            name,
+            first_name,
+            last_name,
+            superuser,
+            second_factor,
+            frozen_until,
+        } => Some(Person {
             id,
             email: email.clone(),
             username: username.clone(),
@@ -79,6 +88,9 @@ fn person(id: UserId, owner: &KeyOwner) -> Option<Person> {
             first_name: first_name.clone(),
             last_name: last_name.clone(),
             superuser: *superuser,
+            second_factor: *second_factor,
+            held_back: false,
+            frozen_until: *frozen_until,
         }),
         KeyOwner::Project { .. } => None,
     }
@@ -93,6 +105,9 @@ pub(crate) fn person_of(row: users::UserRow) -> Person {
         first_name: row.fields.first_name,
         last_name: row.fields.last_name,
         superuser: row.fields.superuser,
+        second_factor: row.second_factor,
+        held_back: false,
+        frozen_until: row.frozen_until,
     }
 }
 
@@ -141,6 +156,12 @@ pub async fn caller(tx: &mut ReadTx, ask: &RouteAsk, now: Timestamp, basis: &mut
                 user,
             })
         }
+        KeyBelongs::Account { .. } => Err(Problem::new(
+            Code::NotAllowed,
+            "This key is a service account's: it manages its project, and calls nothing.",
+        )
+        .hint("Calls take a service key, which is bound to one environment; a project admin makes one.")
+        .into()),
         KeyBelongs::Personal { user_id } => {
             basis.add(user_id.as_str(), epoch);
             let person = person(user_id, &owner)
@@ -183,6 +204,7 @@ pub async fn place(
     let epoch =
         latchstring_store::scopes::epoch(tx, member.project.id.as_str()).await.map_err(refusals::store)?;
     basis.add(member.project.id.as_str(), epoch);
+    access::second_factor(person, &member.project)?;
     if !access::role_may(Some(member.role), Operation::Call) {
         let needed = access::least_role(Operation::Call);
         return Err(Problem::new(
@@ -313,6 +335,17 @@ pub fn webhook_opens() -> OpenTicket {
 pub fn superuser_opens(actor: &Actor) -> Refused<OpenTicket> {
     actor.may(Operation::ClientChange)?;
     Ok(OpenTicket::mint())
+}
+
+/// For the code of a person who is signing in, or works on their own second factor.
+pub(crate) fn second_factor_opens() -> OpenTicket {
+    OpenTicket::mint()
+}
+
+/// For a sign-in under way: what the browser that began it has to bring back, and a reset's link on its way into a
+/// mail to its own person.
+pub(crate) fn sign_in_opens() -> OpenTicket {
+    OpenTicket::mint()
 }
 
 /// For the refresh of a token whose credential some authorised call needs, or that is kept alive in the background.

@@ -42,7 +42,7 @@ fn who(actor: &Actor) -> JournalActor<'_> {
         Who::Person { person, .. } => {
             (ActorKind::User, Some(person.id.as_str()), Some(person.email.as_str()))
         }
-        Who::Service { key, .. } => (ActorKind::Key, Some(key.as_str()), None),
+        Who::Service { key, .. } | Who::Account { key, .. } => (ActorKind::Key, Some(key.as_str()), None),
         Who::Operator => (ActorKind::Server, None, None),
         Who::Anonymous => (ActorKind::Anonymous, None, None),
     };

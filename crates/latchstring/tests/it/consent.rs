@@ -37,7 +37,7 @@ impl Browser {
         }
     }
 
-    pub fn get(&mut self, url: &str) -> http::Answer {
+    fn fits(&self, url: &str) -> String {
         let path = url.splitn(4, '/').nth(3).map(|rest| format!("/{rest}")).unwrap();
         let fits: Vec<String> = self
             .cookies
@@ -45,9 +45,41 @@ impl Browser {
             .filter(|(_, (_, own))| path.starts_with(own))
             .map(|(name, (value, _))| format!("{name}={value}"))
             .collect();
-        let answer = http::get(url, &[("cookie", &fits.join("; "))]);
+        fits.join("; ")
+    }
+
+    pub fn get(&mut self, url: &str) -> http::Answer {
+        let answer = http::get(url, &[("cookie", &self.fits(url))]);
         self.keep(&answer);
         answer
+    }
+
+    /// A request that changes something, from our own page.
+    pub fn send(&mut self, method: &str, url: &str, body: &Value) -> http::Answer {
+        let headers = [
+            ("cookie", self.fits(url)),
+            ("content-type", "application/json".to_owned()),
+            ("sec-fetch-site", "same-origin".to_owned()),
+        ];
+        let headers: Vec<(&str, &str)> =
+            headers.iter().map(|(name, value)| (*name, value.as_str())).collect();
+        let text = if body.is_null() { String::new() } else { body.to_string() };
+        let answer = http::request(method, url, &headers, text.as_bytes());
+        self.keep(&answer);
+        answer
+    }
+
+    /// A form of our own page.
+    pub fn submit(&mut self, url: &str, form: &str) -> http::Answer {
+        let cookies = self.fits(url);
+        let answer = http::post_form(url, &[("cookie", &cookies), ("sec-fetch-site", "same-origin")], form);
+        self.keep(&answer);
+        answer
+    }
+
+    /// Whether it has a cookie whose name begins so.
+    pub fn has(&self, name: &str) -> bool {
+        self.cookies.keys().any(|known| known.starts_with(name))
     }
 }
 

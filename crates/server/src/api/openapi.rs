@@ -54,6 +54,7 @@ impl Modify for Ways {
         (name = "Sessions", description = "Set-up, signing in and out"),
         (name = "Me", description = "One's own account, keys and sessions"),
         (name = "Users", description = "For superusers"),
+        (name = "Instance", description = "What superusers decide about this server"),
         (name = "Projects", description = "Projects, members, service keys"),
         (name = "Secrets and variables", description = "Named values for templates, per environment"),
         (name = "Keychains", description = "Names for the credential that a call's data says"),

@@ -70,14 +70,22 @@ pub async fn layer(State(app): State<App>, request: Request, next: Next) -> Resp
 
 /// A change that somebody was not allowed to make is written down, where the project's people see it.
 async fn record(app: &App, actor: &Actor, method: &Method, path: &str, problem: &Problem) {
-    let forbidden = matches!(problem.code, Code::Forbidden | Code::NotAllowed | Code::CrossOrigin);
+    let forbidden = matches!(
+        problem.code,
+        Code::Forbidden
+            | Code::NotAllowed
+            | Code::CrossOrigin
+            | Code::RecentSignInRequired
+            | Code::SecondFactorRequired
+            | Code::OwnerFrozen
+    );
     let (true, Some(action)) = (forbidden, app.action_of(method, path)) else { return };
     let mut event = Event::new(action).outcome(Outcome::Refused).detail("code", problem.code.as_str());
     let project =
         problem.extra.get("project").and_then(|id| id.as_str()).and_then(|id| id.parse::<ProjectId>().ok());
     match (&project, &actor.who) {
         (Some(project), _) => event = event.project(project),
-        (None, Who::Service { project, .. }) => event = event.project(project),
+        (None, Who::Service { project, .. } | Who::Account { project, .. }) => event = event.project(project),
         _ => {}
     }
     app.door().note_refusal(actor, event).await;

@@ -81,6 +81,8 @@ impl People {
 struct Place {
     slug: String,
     service: String,
+    /// A service account.
+    account: String,
     /// What addresses name, by the word that stands in them.
     names: BTreeMap<&'static str, String>,
 }
@@ -128,6 +130,8 @@ impl Place {
             .key(&ada.key)
             .is(201)
             .await;
+        let account = json!({"name": "ci", "scope": "manage"});
+        let account = app.post(&format!("{base}/api-keys"), account).key(&ada.key).is(201).await.json();
         let mut body = bearer("Main", slug);
         if team {
             body["owner_project"] = slug.into();
@@ -141,6 +145,7 @@ impl Place {
         Self {
             slug: slug.to_owned(),
             service: text(&key["key"]),
+            account: text(&account["key"]),
             names: BTreeMap::from([
                 ("api-keys", text(&key["id"])),
                 ("credentials", text(&credential["id"])),
@@ -156,6 +161,7 @@ impl Place {
         Self {
             slug: "nowhere".to_owned(),
             service: String::new(),
+            account: String::new(),
             names: BTreeMap::from([
                 ("api-keys", format!("key_{MISSING}")),
                 ("credentials", format!("crd_{MISSING}")),
@@ -243,6 +249,8 @@ fn body_for(method: &str, path: &str) -> Option<Value> {
         ("POST", "/api/v1/projects") => json!({"name": "New", "slug": "new"}),
         ("POST", "/api/v1/users" | "/api/v1/invites") => json!({"email": "new@example.org"}),
         ("POST", "/api/v1/oauth-clients") => client(),
+        ("POST", "/api/v1/session/confirm") => json!({"password": crate::app::PASSWORD}),
+        ("POST", "/api/v1/me/totp/confirm") => json!({"code": "000000"}),
         ("POST", "/api/v1/me/keys") => json!({"name": "k"}),
         ("PUT", "/api/v1/me/password") => {
             json!({"current_password": "not the one", "new_password": "another long pass phrase"})
@@ -297,6 +305,9 @@ fn asks(operation: Operation, place: &Place) -> Vec<Ask> {
             body["owner_project"] = project.as_str().into();
             body["shares"] = json!([]);
             asks.push(ask("POST", "/api/v1/credentials".into(), Some(body)));
+        }
+        Operation::SecondFactorRequire => {
+            asks.push(ask("PATCH", base, Some(json!({"require_second_factor": false}))));
         }
         Operation::ConnectorCreate => {
             asks[0].body = Some(json!({"definition": "none"}));
@@ -389,6 +400,9 @@ both! {
                 check(&app, operation, &asked, &people.root.key, "superuser", over).await;
                 let service = if matches!(operation.ground(), Ground::Call(_)) { Cell::May } else { Cell::Forbidden };
                 check(&app, operation, &asked, &standing.service, "service key", service).await;
+                if !operation.for_accounts() {
+                    check(&app, operation, &asked, &standing.account, "service account", Cell::Forbidden).await;
+                }
                 if !any_key {
                     check(&app, operation, &asked, &calls, "owner's call key", Cell::Forbidden).await;
                 }
@@ -400,6 +414,12 @@ both! {
                 let own = if looks { None } else { Some(Place::new(&app, &people, &format!("place-{number}"), false).await) };
                 for asked in asks(operation, own.as_ref().unwrap_or(&standing)) {
                     check(&app, operation, &asked, &people.of(role).key, role.as_str(), Cell::May).await;
+                }
+            }
+            if operation.for_accounts() && operation != Operation::ServiceKeyEnd {
+                let own = Place::new(&app, &people, &format!("account-{number}"), false).await;
+                for asked in asks(operation, &own) {
+                    check(&app, operation, &asked, &own.account, "service account", Cell::May).await;
                 }
             }
             if any_key {
@@ -440,6 +460,15 @@ both! {
                         check(&app, operation, &asked, key, who, Cell::Nothing).await;
                     }
                     check(&app, operation, &asked, &place.service, "service key", Cell::Forbidden).await;
+                    if !team {
+                        check(&app, operation, &asked, &place.account, "service account", match ground {
+                            Ground::Seen => Cell::May,
+                            Ground::Used(_) => Cell::Forbidden,
+                            _ => Cell::Nothing,
+                        }).await;
+                    } else if !operation.for_accounts() {
+                        check(&app, operation, &asked, &place.account, "service account", Cell::Forbidden).await;
+                    }
                     let by_call_key = if ground == Ground::Seen { Cell::May } else { Cell::Forbidden };
                     check(&app, operation, &asked, &calls, "owner's call key", by_call_key).await;
                 }
@@ -449,6 +478,12 @@ both! {
                 let own = Place::new(&app, &people, &format!("place-{number}"), team).await;
                 for asked in asks(operation, &own) {
                     check(&app, operation, &asked, &who.key, &format!("owner (team: {team})"), Cell::May).await;
+                }
+            }
+            if operation.for_accounts() {
+                let own = Place::new(&app, &people, &format!("account-{number}"), true).await;
+                for asked in asks(operation, &own) {
+                    check(&app, operation, &asked, &own.account, "service account", Cell::May).await;
                 }
             }
         }
@@ -477,6 +512,7 @@ both! {
                     path if path.contains("/connectors/") => path.replace("{id}", "http"),
                     path if path.contains("/notices/") => path.replace("{id}", &format!("evt_{MISSING}")),
                     path if path.contains("/me/keys/") => path.replace("{id}", &format!("key_{MISSING}")),
+                    path if path.contains("/me/identities/") => path.replace("{id}", &format!("idn_{MISSING}")),
                     path if path.contains("/me/sessions/") => path.replace("{id}", &format!("ses_{MISSING}")),
                     path => path.to_owned(),
                 };

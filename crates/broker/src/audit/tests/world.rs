@@ -21,6 +21,9 @@ fn person(id: &UserId, email: &str) -> Actor {
         first_name: "Ada".into(),
         last_name: "L".into(),
         superuser: false,
+        second_factor: false,
+        held_back: false,
+        frozen_until: None,
     };
     let via = Via::Session { id: SessionId::new(NOW, entropy()), confirmed_at: NOW };
     Actor { who: Who::Person { person, via }, address: None }
@@ -56,6 +59,7 @@ async fn world(home: &Home) -> World {
         verify_every: None,
         background_refresh: false,
         mail: None,
+        oidc: None,
         sandbox: None,
         extra_hosts: vec![],
     };

@@ -5,7 +5,7 @@ use serde_json::Value;
 
 use crate::notices::{
     EXPIRING, FAILING, GIVEN, GRANT_EXPIRING, NEEDS_RECONNECT, TRANSFER_CANCELLED, TRANSFER_OFFERED,
-    TRANSFERRED, WEBHOOK_DISABLED,
+    TRANSFERRED, WEBHOOK_DISABLED, account,
 };
 
 pub struct Words {
@@ -141,6 +141,9 @@ pub fn said(notice: &NoticeRow) -> (String, String) {
 }
 
 pub fn of(notice: &NoticeRow, public_url: &str) -> Words {
+    if account::is_about(&notice.event) {
+        return account::words(notice, public_url, None);
+    }
     let (subject, body) = said(notice);
     let id = get(&notice.data, "/credential/id");
     let when = notice.at.to_rfc3339();
