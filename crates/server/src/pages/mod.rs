@@ -78,7 +78,7 @@ pub async fn for_people(request: Request, next: Next) -> Response {
             .get(header::ACCEPT)
             .and_then(|accept| accept.to_str().ok())
             .is_some_and(|accept| accept.contains("text/html"));
-    let response = next.run(request).await;
+    let mut response = next.run(request).await;
     let kind = response.headers().get(header::CONTENT_TYPE).map(HeaderValue::as_bytes);
     let is_problem = kind == Some(MEDIA_TYPE.as_bytes());
     let is_page = kind.is_some_and(|kind| kind.starts_with(b"text/html"));
@@ -91,11 +91,16 @@ pub async fn for_people(request: Request, next: Next) -> Response {
                 if is_get && path != "/" { format!("?return_to={}", go::part(&path)) } else { String::new() };
             return Redirect::to(&format!("/sign-in{back}")).into_response();
         }
-        let mut page = refused::page(&problem, &ask);
-        page.extensions_mut().insert(problem);
-        return page;
+        if problem.code != Code::RecentSignInRequired {
+            let mut page = refused::page(&problem, &ask);
+            page.extensions_mut().insert(problem);
+            return page;
+        }
+        // What was wanted is wanted again afterwards, on the page where it is.
+        let back = refused::came_from(&ask).map(|from| format!("?return_to={}", go::part(&from)));
+        response = go::to(&format!("/confirm{}", back.unwrap_or_default()));
+        response.extensions_mut().insert(problem);
     }
-    let mut response = response;
     if is_page && flash::brought(&ask) {
         response.headers_mut().append(header::SET_COOKIE, flash::gone());
     }

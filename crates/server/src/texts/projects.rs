@@ -16,6 +16,8 @@ group! {
         slug_example: "billing",
         environments: "Environments",
         environments_help: "One per line, in the order in which they are shown. Each has its own values of a credential, and its own secrets.",
+        second_factor: "Its people need a second factor",
+        second_factor_help: "Who has none sees the project and nothing in it until they have set one up. Keys of theirs rest as well.",
         make: "Make the project",
 
         settings: "Settings of {project}",

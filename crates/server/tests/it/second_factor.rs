@@ -191,18 +191,28 @@ both! {
 
     async fn the_account_page_sets_it_up_without_a_script(app) {
         let ada = app.person("ada@example.org").await;
-        assert!(app.get("/account").cookie(&ada.cookie).is(200).await.text.contains("Set up a second factor"));
+        assert!(app.get("/account/totp").cookie(&ada.cookie).is(200).await.text.contains("Set up a second factor"));
         let page = app.post("/account/totp", json!({})).form(&[]).cookie(&ada.cookie).is(200).await;
-        assert!(page.text.contains("<svg") && page.text.contains("otpauth://") && !page.text.contains("<script"));
-        let secret = page.text.split("type it: <code>").nth(1).unwrap().split('<').next().unwrap();
+        assert!(page.text.contains("<svg") && page.text.contains("otpauth://"));
+        let secret = page.text.split("<code id=\"secret\"").nth(1).unwrap().split(['>', '<']).nth(1).unwrap();
         assert_eq!(secret.len(), 32);
-        app.post("/account/totp/confirm", json!({})).form(&[("code", "000000")]).cookie(&ada.cookie).is(422).await;
+        let wrong = app.post("/account/totp/confirm", json!({})).form(&[("code", "000000")]).cookie(&ada.cookie).is(422).await;
+        assert!(!wrong.text.contains(secret) && !wrong.text.contains("000000"), "neither is ever drawn again");
         app.clock.advance_secs(16 * 60);
-        let browser = "text/html";
-        let late = app.post("/account/totp", json!({})).form(&[]).cookie(&ada.cookie).header("accept", browser).is(303).await;
-        assert_eq!(late.header("location"), "/confirm");
-        let confirm = [("password", PASSWORD), ("return_to", "/account")];
-        assert_eq!(app.post("/confirm", json!({})).form(&confirm).cookie(&ada.cookie).is(303).await.header("location"), "/account");
+        let late = || app.post("/account/totp", json!({})).form(&[]).cookie(&ada.cookie).header("accept", "text/html");
+        assert_eq!(late().is(303).await.header("location"), "/confirm");
+        // Back to the page that it came from, if that is one of ours.
+        let from = |page: &str| late().header("host", "broker.example").header("referer", page);
+        let ours = from("http://broker.example/account/totp").is(303).await;
+        assert_eq!(ours.header("location"), "/confirm?return_to=%2Faccount%2Ftotp");
+        assert_eq!(from("http://evil.example/account/totp").is(303).await.header("location"), "/confirm");
+        let confirm = |password: &str, back: &str| {
+            app.post("/confirm", json!({})).form(&[("password", password), ("return_to", back)]).cookie(&ada.cookie)
+        };
+        let wrong = confirm("not the password", "/account/totp").is(422).await;
+        assert!(wrong.text.contains("Confirm that it is you") && !wrong.text.contains("not the password"));
+        assert_eq!(confirm(PASSWORD, "https://evil.example/").is(303).await.header("location"), "/account");
+        assert_eq!(confirm(PASSWORD, "/account/totp").is(303).await.header("location"), "/account/totp");
         app.post("/account/totp", json!({})).form(&[]).cookie(&ada.cookie).is(200).await;
     }
 }

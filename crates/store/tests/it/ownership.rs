@@ -236,7 +236,7 @@ both! {
         assert!(checks::set_certificate(&mut tx, &rows[2].id, "production", 1, None).await.unwrap());
         assert_eq!(checks::unread_certificates(&mut tx, 10).await.unwrap(), []);
         let read = values::one(&mut tx, &rows[2], "production").await.unwrap().unwrap();
-        assert_eq!(read.certificate_ends_at, Some(Timestamp(0)), "looked at, and there is none");
+        assert_eq!(read.certificate_ends_at, Some(latchstring_model::Timestamp(0)), "looked at, and there is none");
         tx.commit().await.unwrap();
     }
 
@@ -247,11 +247,11 @@ both! {
         let mut row = credential(&mut tx, &ada, "Sales").await;
         let owner = Principal::User(ada);
         macro_rules! stands {
-            ($expected:expr) => {{
+            ($tx:ident, $expected:expr) => {{
                 let mut found = Vec::new();
                 for status in [Status::Verified, Status::Unverified, Status::Failing, Status::NeedsAuthorization, Status::NeedsReconnect, Status::Disabled] {
                     let filter = credentials::CredentialFilter { status: Some(status), ..Default::default() };
-                    let page = credentials::list_of_owner(&mut tx, &owner, &filter, &Paging::new(None, None)).await.unwrap();
+                    let page = credentials::list_of_owner(&mut $tx, &owner, &filter, &Paging::new(None, None)).await.unwrap();
                     if page.items.len() == 1 {
                         found.push(status);
                     }
@@ -259,32 +259,32 @@ both! {
                 assert_eq!(found, $expected);
             }};
         }
-        stands!([] as [Status; 0]);
+        stands!(tx, [] as [Status; 0]);
         values::put(&mut tx, &row, &values_row("production", 1), None, &[]).await.unwrap();
-        stands!([Status::Verified]);
+        stands!(tx, [Status::Verified]);
         let mut staging = values_row("staging", 1);
         staging.standing.status = Status::NeedsAuthorization;
         values::put(&mut tx, &row, &staging, None, &[]).await.unwrap();
-        stands!([Status::Verified, Status::NeedsAuthorization]);
+        stands!(tx, [Status::Verified, Status::NeedsAuthorization]);
         let mut standing = values_row("staging", 1).standing;
         standing.status = Status::Failing;
         assert!(values::set_standing(&mut tx, &row, "production", 1, &standing).await.unwrap());
-        stands!([Status::Failing, Status::NeedsAuthorization]);
+        stands!(tx, [Status::Failing, Status::NeedsAuthorization]);
         assert!(values::grant_ended(&mut tx, &row.id, "production", 1).await.unwrap());
-        stands!([Status::NeedsAuthorization, Status::NeedsReconnect]);
+        stands!(tx, [Status::NeedsAuthorization, Status::NeedsReconnect]);
         values::put(&mut tx, &row, &values_row("production", 2), Some(1), &[]).await.unwrap();
         assert!(values::remove(&mut tx, &row, "staging").await.unwrap());
-        stands!([Status::Verified]);
+        stands!(tx, [Status::Verified]);
         row.disabled = true;
         row.version = credentials::update(&mut tx, &row, NOW).await.unwrap();
-        stands!([Status::Disabled]);
+        stands!(tx, [Status::Disabled]);
         row.disabled = false;
         row.deletes_at = Some(NOW);
         row.version = credentials::update(&mut tx, &row, NOW).await.unwrap();
-        stands!([Status::Disabled]);
+        stands!(tx, [Status::Disabled]);
         row.deletes_at = None;
         credentials::update(&mut tx, &row, NOW).await.unwrap();
-        stands!([Status::Verified]);
+        stands!(tx, [Status::Verified]);
         tx.commit().await.unwrap();
 
         // What an older version has written is set right afterwards.
@@ -292,10 +292,10 @@ both! {
         sqlx::raw_sql("UPDATE credentials SET statuses = 0").execute(&mut connection).await.unwrap();
         drop(connection);
         let mut tx = store.begin_write(&["instance"]).await.unwrap();
-        stands!([] as [Status; 0]);
+        stands!(tx, [] as [Status; 0]);
         assert_eq!(credentials::unstated(&mut tx, 10).await.unwrap(), [row.id.clone()]);
         credentials::state_again(&mut tx, &row.id).await.unwrap();
-        stands!([Status::Verified]);
+        stands!(tx, [Status::Verified]);
         assert_eq!(credentials::unstated(&mut tx, 10).await.unwrap(), []);
         tx.commit().await.unwrap();
     }

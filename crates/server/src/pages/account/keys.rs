@@ -77,7 +77,7 @@ async fn page(app: &App, visitor: &Visitor, pairs: &Pairs, mut wrong: Wrong) -> 
     ];
     Ok(Page {
         lines: lines.collect(),
-        tabs: tabs(t, Tab::Keys),
+        tabs: tabs(app, visitor, Tab::Keys).await?,
         fields: fields.into_iter().map(|field| field.wrong(&mut wrong)).collect(),
         wrong,
         f: Frame::of(app, visitor, Place::Account, None).await?,
@@ -108,7 +108,7 @@ pub async fn make(
             let (key, url) = (made.secret.reveal(), &app.broker().settings().public_url);
             let page = Made {
                 f: Frame::of(&app, &visitor, Place::Account, None).await?,
-                tabs: tabs(visitor.t, Tab::Keys),
+                tabs: tabs(&app, &visitor, Tab::Keys).await?,
                 title: visitor.t.account.key_title.with("name", &made.key.name).0,
                 curl: format!("curl -H \"Authorization: Bearer {key}\" {url}/api/v1/me"),
                 key: key.to_owned(),

@@ -13,7 +13,7 @@ use crate::extract::form::Filled;
 use crate::pages::frame::refused::Refused;
 use crate::pages::frame::{self, Flash, Frame, Place, Signed, Visitor, html};
 use crate::pages::go;
-use crate::pages::ui::{Field, Wrong};
+use crate::pages::ui::{Field, When, Wrong};
 use crate::texts::Rich;
 
 #[derive(Template)]
@@ -23,6 +23,8 @@ struct Page {
     tabs: Vec<Link>,
     version: i64,
     email: Rich,
+    /// Until when owner rights rest after a reset.
+    frozen: Option<Rich>,
     wrong: Wrong,
     fields: Vec<Field>,
 }
@@ -49,7 +51,8 @@ impl From<&User> for Form {
 }
 
 async fn page(app: &App, visitor: &Visitor, typed: &Form, mut wrong: Wrong) -> Result<Page, Refused> {
-    let (t, a) = (visitor.t, &visitor.t.account);
+    let (t, a, now) = (visitor.t, &visitor.t.account, app.broker().now());
+    let frozen = app.broker().me(&visitor.actor).await?.frozen_until;
     let fields = vec![
         Field::text(t, "name", a.name).value(&typed.name).most(200).autocomplete("name").help(a.names_help),
         Field::text(t, "first_name", a.first_name)
@@ -70,8 +73,9 @@ async fn page(app: &App, visitor: &Visitor, typed: &Form, mut wrong: Wrong) -> R
     ];
     Ok(Page {
         f: Frame::of(app, visitor, Place::Account, None).await?,
-        tabs: tabs(t, Tab::Names),
+        tabs: tabs(app, visitor, Tab::Names).await?,
         version: typed.version,
+        frozen: frozen.map(|until| a.frozen_help.rich().part("when", &When::near(t, until, now))),
         email: a.email_fixed.rich().text("email", &visitor.actor.person()?.email),
         fields: fields.into_iter().map(|field| field.wrong(&mut wrong)).collect(),
         wrong,

@@ -27,6 +27,8 @@ struct Page {
 
 #[derive(Deserialize)]
 pub struct Form {
+    /// Empty where there is none yet: who comes in at the provider alone.
+    #[serde(default)]
     current_password: Secret,
     new_password: Secret,
 }
@@ -39,7 +41,7 @@ async fn page(app: &App, visitor: &Visitor, mut wrong: Wrong) -> Result<Page, Re
     ];
     Ok(Page {
         f: Frame::of(app, visitor, Place::Account, None).await?,
-        tabs: tabs(t, Tab::Password),
+        tabs: tabs(app, visitor, Tab::Password).await?,
         fields: fields.into_iter().map(|field| field.wrong(&mut wrong)).collect(),
         wrong,
     })
@@ -55,7 +57,8 @@ pub async fn send(
     Signed(visitor): Signed,
     Filled(form): Filled<Form>,
 ) -> Result<Response, Refused> {
-    let change = ChangePassword { current: form.current_password.0, new: form.new_password.0 };
+    let current = Some(form.current_password.0).filter(|password| !password.is_empty());
+    let change = ChangePassword { current, new: form.new_password.0 };
     match app.door().change_password(&visitor.actor, change).await {
         Ok(()) => Ok(go::saying("/account/password", Flash::PasswordChanged)),
         Err(problem) if matches!(problem.code, Code::Invalid | Code::TooManyRequests | Code::Conflict) => {

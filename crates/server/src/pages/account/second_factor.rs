@@ -1,41 +1,64 @@
-//! `POST /account/totp…`: a second factor is set up, its recovery codes are shown once, and it is removed.
+//! `/account/totp`: the second factor: set up, its recovery codes shown once, and removed.
 
 use askama::Template;
 use axum::extract::State;
 use axum::http::StatusCode;
-use axum::response::{IntoResponse, Redirect, Response};
+use axum::response::Response;
 use latchstring_broker::people::ShownOnce;
 use latchstring_model::Code;
 use qrcode::{Color, EcLevel, QrCode};
 use serde::Deserialize;
 
+use super::{Link, Tab, tabs};
 use crate::App;
-use crate::extract::actor::Acting;
 use crate::extract::form::Filled;
 use crate::extract::secret::Secret;
-use crate::pages::frame::{self, Refused, html};
+use crate::pages::frame::refused::Refused;
+use crate::pages::frame::{self, Flash, Frame, Place, Signed, Visitor, html};
+use crate::pages::go;
+use crate::pages::ui::{Field, When, Wrong};
+use crate::texts::Rich;
 
 /// Free modules around a code (ISO/IEC 18004).
 const QUIET: usize = 4;
 
 #[derive(Template)]
-#[template(path = "totp.html")]
+#[template(path = "account/factor.html")]
+struct Page {
+    f: Frame,
+    tabs: Vec<Link>,
+    /// Since when, where there is one.
+    since: Option<Rich>,
+    left: String,
+}
+
+/// The secret, now and never again.
+#[derive(Template)]
+#[template(path = "account/factor_offer.html")]
 struct Offer<'a> {
+    f: Frame,
+    tabs: Vec<Link>,
     secret: &'a str,
     uri: &'a str,
     picture: Option<Picture>,
+    code: Field,
 }
 
 #[derive(Template)]
-#[template(path = "totp_again.html")]
+#[template(path = "account/factor_again.html")]
 struct Again {
-    trouble: Vec<String>,
+    f: Frame,
+    tabs: Vec<Link>,
+    wrong: Wrong,
+    code: Field,
 }
 
 #[derive(Template)]
-#[template(path = "recovery_codes.html")]
-struct Codes<'a> {
-    codes: Vec<&'a str>,
+#[template(path = "account/recovery_codes.html")]
+struct Codes {
+    f: Frame,
+    tabs: Vec<Link>,
+    codes: String,
 }
 
 /// A QR code as one SVG path over a square of `side` units.
@@ -58,10 +81,39 @@ impl Picture {
     }
 }
 
-pub async fn offer(State(app): State<App>, Acting(actor): Acting) -> Result<Response, Refused> {
-    let offered = app.broker().offer_second_factor(&actor).await?;
+/// The frame of a page that answers a form: what is of the frame leads back to the page with the form.
+async fn framed(app: &App, visitor: &Visitor) -> Result<Frame, Refused> {
+    let frame = Frame::of(app, visitor, Place::Account, None).await?;
+    Ok(Frame { path: "/account/totp".to_owned(), ..frame })
+}
+
+fn code(visitor: &Visitor) -> Field {
+    Field::code(visitor.t, "code", visitor.t.account.factor_code)
+}
+
+pub async fn show(State(app): State<App>, Signed(visitor): Signed) -> Result<Response, Refused> {
+    let (t, a, now) = (visitor.t, &visitor.t.account, app.broker().now());
+    let status = app.broker().second_factor(&visitor.actor).await?;
+    let page = Page {
+        f: framed(&app, &visitor).await?,
+        tabs: tabs(&app, &visitor, Tab::SecondFactor).await?,
+        since: status.confirmed_at.map(|at| a.factor_since.rich().part("when", &When::near(t, at, now))),
+        left: t.number(&a.factor_left, status.recovery_codes_left),
+    };
+    Ok(visitor.show(&page))
+}
+
+pub async fn offer(State(app): State<App>, Signed(visitor): Signed) -> Result<Response, Refused> {
+    let offered = app.broker().offer_second_factor(&visitor.actor).await?;
     let uri = offered.uri.reveal();
-    let page = Offer { secret: offered.secret.reveal(), uri, picture: Picture::of(uri) };
+    let page = Offer {
+        f: framed(&app, &visitor).await?,
+        tabs: tabs(&app, &visitor, Tab::SecondFactor).await?,
+        secret: offered.secret.reveal(),
+        uri,
+        picture: Picture::of(uri),
+        code: code(&visitor),
+    };
     Ok(html(StatusCode::OK, &page))
 }
 
@@ -70,32 +122,46 @@ pub struct Form {
     code: Secret,
 }
 
-fn shown(codes: &[ShownOnce]) -> Response {
-    html(StatusCode::OK, &Codes { codes: codes.iter().map(ShownOnce::reveal).collect() })
+async fn shown(app: &App, visitor: &Visitor, codes: &[ShownOnce]) -> Result<Response, Refused> {
+    let codes: Vec<&str> = codes.iter().map(ShownOnce::reveal).collect();
+    let page = Codes {
+        f: framed(app, visitor).await?,
+        tabs: tabs(app, visitor, Tab::SecondFactor).await?,
+        codes: codes.join("\n"),
+    };
+    Ok(html(StatusCode::OK, &page))
 }
 
 pub async fn confirm(
     State(app): State<App>,
-    Acting(actor): Acting,
+    Signed(visitor): Signed,
     Filled(form): Filled<Form>,
 ) -> Result<Response, Refused> {
-    match app.door().confirm_second_factor(&actor, &form.code.0).await {
-        Ok(codes) => Ok(shown(&codes)),
+    match app.door().confirm_second_factor(&visitor.actor, &form.code.0).await {
+        Ok(codes) => shown(&app, &visitor, &codes).await,
         // The secret is not shown again; the app has it, or it is begun anew.
         Err(problem) if matches!(problem.code, Code::Invalid | Code::TooManyRequests) => {
-            Ok(html(frame::status(&problem), &Again { trouble: frame::lines(&problem) }))
+            let mut wrong = Wrong::of(visitor.t, &problem, []);
+            let page = Again {
+                f: framed(&app, &visitor).await?,
+                tabs: tabs(&app, &visitor, Tab::SecondFactor).await?,
+                code: code(&visitor).wrong(&mut wrong),
+                wrong,
+            };
+            Ok(html(frame::status(&problem), &page))
         }
         Err(problem) => Err(problem.into()),
     }
 }
 
-pub async fn codes(State(app): State<App>, Acting(actor): Acting) -> Result<Response, Refused> {
-    Ok(shown(&app.broker().new_recovery_codes(&actor).await?))
+pub async fn codes(State(app): State<App>, Signed(visitor): Signed) -> Result<Response, Refused> {
+    let codes = app.broker().new_recovery_codes(&visitor.actor).await?;
+    shown(&app, &visitor, &codes).await
 }
 
-pub async fn remove(State(app): State<App>, Acting(actor): Acting) -> Result<Response, Refused> {
-    app.broker().remove_my_second_factor(&actor).await?;
-    Ok(Redirect::to("/account").into_response())
+pub async fn remove(State(app): State<App>, Signed(visitor): Signed) -> Result<Response, Refused> {
+    app.broker().remove_my_second_factor(&visitor.actor).await?;
+    Ok(go::saying("/account/totp", Flash::FactorRemoved))
 }
 
 #[cfg(test)]

@@ -45,7 +45,7 @@ pub async fn show(State(app): State<App>, Signed(visitor): Signed) -> Result<Res
     });
     let page = Page {
         lines: lines.collect(),
-        tabs: tabs(t, Tab::Sessions),
+        tabs: tabs(&app, &visitor, Tab::Sessions).await?,
         f: Frame::of(&app, &visitor, Place::Account, None).await?,
     };
     Ok(visitor.show(&page))

@@ -224,7 +224,8 @@ async fn make(
             WantedLimits { credentials: Some(vec![sheet.view.id.to_string()]), ..WantedLimits::default() };
         let new = NewServiceKey {
             name: form.name.clone(),
-            environment: line.environment.clone(),
+            scope: KeyScope::Call,
+            environment: Some(line.environment.clone()),
             limits,
             expires_at: None,
         };

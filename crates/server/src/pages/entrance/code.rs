@@ -2,24 +2,35 @@
 
 use askama::Template;
 use axum::extract::State;
-use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::http::{HeaderValue, header};
 use axum::response::{AppendHeaders, IntoResponse, Response};
 use latchstring_model::Code;
 use serde::Deserialize;
 
+use super::sign_in::onward;
 use crate::App;
 use crate::api::session::{agent, set_cookie};
-use crate::extract::actor::Anyone;
 use crate::extract::form::Filled;
 use crate::extract::path::Named;
 use crate::extract::secret::Secret;
-use crate::pages::frame::{self, Refused, html};
-use crate::pages::sign_in::onward;
+use crate::pages::frame::refused::Refused;
+use crate::pages::frame::{self, Frame, Visitor, html};
+use crate::pages::ui::{Field, Wrong};
 
 #[derive(Template)]
-#[template(path = "sign_in_code.html")]
+#[template(path = "entrance/code.html")]
 struct Page {
-    trouble: Vec<String>,
+    f: Frame,
+    wrong: Wrong,
+    code: Field,
+}
+
+impl Page {
+    fn new(visitor: &Visitor, mut wrong: Wrong) -> Self {
+        let (t, e) = (visitor.t, &visitor.t.entrance);
+        let code = Field::code(t, "code", e.code).help(e.code_help).focus();
+        Self { f: Frame::alone(visitor), code: code.wrong(&mut wrong), wrong }
+    }
 }
 
 #[derive(Deserialize)]
@@ -29,26 +40,25 @@ pub struct Form {
 
 pub async fn show(
     State(app): State<App>,
-    Anyone(actor): Anyone,
+    visitor: Visitor,
     Named(id): Named<String>,
-    headers: HeaderMap,
 ) -> Result<Response, Refused> {
-    app.door().look_at_code_page(&id, &headers, actor.address).await?;
-    Ok(html(StatusCode::OK, &Page { trouble: Vec::new() }))
+    app.door().look_at_code_page(&id, &visitor.headers, visitor.actor.address).await?;
+    let wrong = Wrong::none(visitor.t);
+    Ok(visitor.show(&Page::new(&visitor, wrong)))
 }
 
 pub async fn send(
     State(app): State<App>,
-    Anyone(actor): Anyone,
+    visitor: Visitor,
     Named(id): Named<String>,
-    headers: HeaderMap,
     Filled(form): Filled<Form>,
 ) -> Result<Response, Refused> {
-    let agent = agent(&headers);
-    let passed = Box::pin(app.door().pass_code(&id, &form.code.0, &headers, &agent, actor.address)).await;
-    match passed {
+    let (headers, agent) = (&visitor.headers, agent(&visitor.headers));
+    let passed = app.door().pass_code(&id, &form.code.0, headers, &agent, visitor.actor.address);
+    match Box::pin(passed).await {
         Ok(passed) => {
-            let onward = onward(passed.return_to.as_deref());
+            let onward = onward(&visitor, passed.return_to.as_deref());
             let gone = HeaderValue::try_from(passed.no_cookie).unwrap_or(HeaderValue::from_static(""));
             let gone = AppendHeaders([(header::SET_COOKIE, gone)]);
             Ok(match passed.entered {
@@ -57,7 +67,8 @@ pub async fn send(
             })
         }
         Err(problem) if matches!(problem.code, Code::SecondFactorWrong | Code::TooManyRequests) => {
-            Ok(html(frame::status(&problem), &Page { trouble: frame::lines(&problem) }))
+            let wrong = Wrong::of(visitor.t, &problem, []);
+            Ok(html(frame::status(&problem), &Page::new(&visitor, wrong)))
         }
         Err(problem) => Err(problem.into()),
     }

@@ -3,37 +3,37 @@
 use askama::Template;
 use axum::extract::State;
 use axum::http::StatusCode;
-use axum::response::{IntoResponse, Redirect, Response};
-use latchstring_broker::consent::own_path;
+use axum::response::Response;
 use latchstring_broker::people::confirm::Confirm;
 use latchstring_broker::people::instance::PasswordSignIn;
 use latchstring_model::Code;
 use serde::Deserialize;
 
+use super::provider::ToProvider;
 use crate::App;
-use crate::extract::actor::Acting;
 use crate::extract::form::Filled;
 use crate::extract::path::Asked;
 use crate::extract::secret::Secret;
-use crate::pages::frame::{self, Refused, html};
+use crate::pages::frame::refused::Refused;
+use crate::pages::frame::{self, Frame, Signed, Visitor, html};
+use crate::pages::go;
+use crate::pages::ui::{Field, Wrong};
+
+/// Where it leads when nobody says where it came from.
+const ACCOUNT: &str = "/account";
 
 #[derive(Template)]
-#[template(path = "confirm.html")]
+#[template(path = "entrance/confirm.html")]
 struct Page {
-    trouble: Vec<String>,
+    f: Frame,
+    wrong: Wrong,
     email: String,
+    /// A path on this server.
     return_to: Option<String>,
-    second_factor: bool,
-    passwords: bool,
+    /// Empty where nobody signs in with a password.
+    fields: Vec<Field>,
+    /// What the sign-in provider is called.
     provider: Option<String>,
-}
-
-/// A link leads to the provider, which the policy for forms does not bind.
-#[derive(Template)]
-#[template(path = "to_provider.html")]
-pub struct ToProvider<'a> {
-    pub go_on: &'a str,
-    pub provider: &'a str,
 }
 
 #[derive(Deserialize)]
@@ -45,58 +45,64 @@ pub struct Query {
 pub struct Form {
     password: Secret,
     #[serde(default)]
-    code: Secret,
+    totp: Secret,
     return_to: Option<String>,
-}
-
-fn checked(app: &App, given: Option<String>) -> Option<String> {
-    given.and_then(|given| own_path(&app.broker().settings().public_url, &given))
 }
 
 async fn page(
     app: &App,
-    actor: &latchstring_broker::Actor,
+    visitor: &Visitor,
     return_to: Option<String>,
-    trouble: Vec<String>,
+    mut wrong: Wrong,
 ) -> Result<Page, Refused> {
-    let user = app.broker().me(actor).await?;
+    let (t, e) = (visitor.t, &visitor.t.entrance);
+    let user = app.broker().me(&visitor.actor).await?;
     let ways = app.broker().ways_in().await?;
+    let mut fields = Vec::new();
+    if ways.passwords != PasswordSignIn::Nobody {
+        fields.push(Field::password(t, "password", e.password, false).focus());
+        if user.second_factor {
+            fields.push(Field::code(t, "totp", e.code).help(e.code_help));
+        }
+    }
     Ok(Page {
-        trouble,
+        // A form of the frame leads to where the person came from, not to this page without its way back.
+        f: Frame { path: return_to.clone().unwrap_or_else(|| ACCOUNT.to_owned()), ..Frame::alone(visitor) },
+        fields: fields.into_iter().map(|field| field.wrong(&mut wrong)).collect(),
+        wrong,
         email: user.email,
         return_to,
-        second_factor: user.second_factor,
-        passwords: ways.passwords != PasswordSignIn::Nobody,
         provider: ways.provider,
     })
 }
 
 pub async fn show(
     State(app): State<App>,
-    Acting(actor): Acting,
+    Signed(visitor): Signed,
     Asked(query): Asked<Query>,
 ) -> Result<Response, Refused> {
-    let return_to = checked(&app, query.return_to);
-    Ok(html(StatusCode::OK, &page(&app, &actor, return_to, Vec::new()).await?))
+    let return_to = query.return_to.and_then(|given| go::checked(&app, &given));
+    let wrong = Wrong::none(visitor.t);
+    Ok(visitor.show(&page(&app, &visitor, return_to, wrong).await?))
 }
 
 pub async fn send(
     State(app): State<App>,
-    Acting(actor): Acting,
+    Signed(visitor): Signed,
     Filled(form): Filled<Form>,
 ) -> Result<Response, Refused> {
-    let return_to = checked(&app, form.return_to);
-    let totp = Some(form.code.0).filter(|code| !code.is_empty());
-    match app.door().confirm_session(&actor, Confirm { password: form.password.0, totp }).await {
-        Ok(()) => Ok(Redirect::to(return_to.as_deref().unwrap_or("/account")).into_response()),
+    let return_to = form.return_to.and_then(|given| go::checked(&app, &given));
+    let totp = Some(form.totp.0).filter(|code| !code.is_empty());
+    match app.door().confirm_session(&visitor.actor, Confirm { password: form.password.0, totp }).await {
+        Ok(()) => Ok(go::to(return_to.as_deref().unwrap_or(ACCOUNT))),
         Err(problem)
             if matches!(
                 problem.code,
                 Code::Invalid | Code::TooManyRequests | Code::SecondFactorNeeded | Code::SecondFactorWrong
             ) =>
         {
-            let page = page(&app, &actor, return_to, frame::lines(&problem)).await?;
-            Ok(html(frame::status(&problem), &page))
+            let wrong = Wrong::of(visitor.t, &problem, []);
+            Ok(html(frame::status(&problem), &page(&app, &visitor, return_to, wrong).await?))
         }
         Err(problem) => Err(problem.into()),
     }
@@ -109,11 +115,11 @@ pub struct There {
 
 pub async fn at_provider(
     State(app): State<App>,
-    Acting(actor): Acting,
+    Signed(visitor): Signed,
     Filled(form): Filled<There>,
 ) -> Result<Response, Refused> {
-    let return_to = checked(&app, form.return_to);
-    let link = app.door().begin_confirm(&actor, return_to.as_deref()).await?;
+    let return_to = form.return_to.and_then(|given| go::checked(&app, &given));
+    let link = app.door().begin_confirm(&visitor.actor, return_to.as_deref()).await?;
     let provider = app.broker().ways_in().await?.provider.unwrap_or_default();
-    Ok(html(StatusCode::OK, &ToProvider { go_on: link.url.reveal(), provider: &provider }))
+    Ok(html(StatusCode::OK, &ToProvider::new(&visitor, link.url.reveal(), provider)))
 }

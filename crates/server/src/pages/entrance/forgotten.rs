@@ -2,45 +2,58 @@
 
 use askama::Template;
 use axum::extract::State;
-use axum::http::StatusCode;
 use axum::response::Response;
 use latchstring_model::Code;
 use serde::Deserialize;
 
 use crate::App;
-use crate::extract::actor::Anyone;
 use crate::extract::form::Filled;
-use crate::pages::frame::{self, Refused, html};
+use crate::pages::frame::refused::Refused;
+use crate::pages::frame::{self, Frame, Visitor, html};
+use crate::pages::ui::{Field, Wrong};
 
 #[derive(Template)]
-#[template(path = "forgotten.html")]
+#[template(path = "entrance/forgotten.html")]
 struct Page {
-    trouble: Vec<String>,
-    email: String,
+    f: Frame,
+    wrong: Wrong,
+    email: Field,
+}
+
+impl Page {
+    fn new(visitor: &Visitor, email: &str, mut wrong: Wrong) -> Self {
+        let field = Field::email(visitor.t, "email", visitor.t.entrance.email);
+        let email = field.value(email).autocomplete("username").wrong(&mut wrong);
+        Self { f: Frame::alone(visitor), wrong, email }
+    }
 }
 
 #[derive(Template)]
-#[template(path = "forgotten_sent.html")]
-struct Sent;
+#[template(path = "entrance/forgotten_sent.html")]
+struct Sent {
+    f: Frame,
+}
 
 #[derive(Deserialize)]
 pub struct Form {
     email: String,
 }
 
-pub async fn show() -> Response {
-    html(StatusCode::OK, &Page { trouble: Vec::new(), email: String::new() })
+pub async fn show(visitor: Visitor) -> Response {
+    let wrong = Wrong::none(visitor.t);
+    visitor.show(&Page::new(&visitor, "", wrong))
 }
 
 pub async fn send(
     State(app): State<App>,
-    Anyone(actor): Anyone,
+    visitor: Visitor,
     Filled(form): Filled<Form>,
 ) -> Result<Response, Refused> {
-    match app.door().ask_for_reset(&form.email, actor.address).await {
-        Ok(()) => Ok(html(StatusCode::OK, &Sent)),
+    match app.door().ask_for_reset(&form.email, visitor.actor.address).await {
+        Ok(()) => Ok(visitor.show(&Sent { f: Frame::alone(&visitor) })),
         Err(problem) if matches!(problem.code, Code::Invalid | Code::TooManyRequests) => {
-            Ok(html(frame::status(&problem), &Page { trouble: frame::lines(&problem), email: form.email }))
+            let wrong = Wrong::of(visitor.t, &problem, []);
+            Ok(html(frame::status(&problem), &Page::new(&visitor, &form.email, wrong)))
         }
         Err(problem) => Err(problem.into()),
     }

@@ -3,10 +3,12 @@
 use askama::Template;
 use axum::extract::State;
 use axum::response::{IntoResponse, Redirect, Response};
+use latchstring_broker::people::instance::PasswordSignIn;
 use latchstring_broker::people::invites::Accept;
 use latchstring_model::{Code, SecretString};
 use serde::Deserialize;
 
+use super::provider::take_invite;
 use crate::App;
 use crate::api::session::{agent, set_cookie};
 use crate::extract::form::Filled;
@@ -14,6 +16,7 @@ use crate::extract::path::Named;
 use crate::extract::secret::Secret;
 use crate::pages::frame::refused::Refused;
 use crate::pages::frame::{self, Frame, Visitor, html};
+use crate::pages::go;
 use crate::pages::ui::{Field, Wrong};
 
 #[derive(Template)]
@@ -21,17 +24,30 @@ use crate::pages::ui::{Field, Wrong};
 struct Page {
     f: Frame,
     wrong: Wrong,
-    password: Field,
+    /// Where people may come in with a password.
+    password: Option<Field>,
     email: String,
+    /// What the sign-in provider is called, and the way there.
+    provider: Option<(String, String)>,
 }
 
 impl Page {
-    fn new(visitor: &Visitor, email: String, mut wrong: Wrong) -> Self {
+    async fn new(
+        app: &App,
+        visitor: &Visitor,
+        token: &str,
+        email: String,
+        mut wrong: Wrong,
+    ) -> Result<Self, Refused> {
         let (t, e) = (visitor.t, &visitor.t.entrance);
+        let ways = app.broker().ways_in().await?;
         // The link's token must not stand in the page that it leads to: forms of the frame go back to the start.
         let f = Frame { path: "/".to_owned(), ..Frame::alone(visitor) };
-        let password = Field::password(t, "password", e.password, true).help(e.password_help);
-        Self { f, password: password.wrong(&mut wrong), wrong, email }
+        let password = (ways.passwords == PasswordSignIn::Everyone).then(|| {
+            Field::password(t, "password", e.password, true).help(e.password_help).wrong(&mut wrong)
+        });
+        let provider = ways.provider.map(|name| (name, format!("/invite/{}/provider", go::part(token))));
+        Ok(Self { f, password, wrong, email, provider })
     }
 }
 
@@ -45,9 +61,18 @@ pub async fn show(
     visitor: Visitor,
     Named(token): Named<String>,
 ) -> Result<Response, Refused> {
-    let user = app.door().look_at_invite(&SecretString::new(token), visitor.actor.address).await?;
+    let secret = SecretString::new(token.clone());
+    let user = app.door().look_at_invite(&secret, visitor.actor.address).await?;
     let wrong = Wrong::none(visitor.t);
-    Ok(visitor.show(&Page::new(&visitor, user.email, wrong)))
+    Ok(visitor.show(&Page::new(&app, &visitor, &token, user.email, wrong).await?))
+}
+
+pub async fn at_provider(
+    State(app): State<App>,
+    visitor: Visitor,
+    Named(token): Named<String>,
+) -> Result<Response, Refused> {
+    take_invite(&app, &visitor, token).await
 }
 
 pub async fn send(
@@ -56,14 +81,15 @@ pub async fn send(
     Named(token): Named<String>,
     Filled(form): Filled<Form>,
 ) -> Result<Response, Refused> {
-    let token = SecretString::new(token);
-    let accept = Accept { token: token.clone(), password: form.password.0, agent: agent(&visitor.headers) };
+    let secret = SecretString::new(token.clone());
+    let accept = Accept { token: secret.clone(), password: form.password.0, agent: agent(&visitor.headers) };
     match app.door().accept_invite(accept, visitor.actor.address).await {
         Ok(entered) => Ok((set_cookie(entered.cookie)?, Redirect::to("/")).into_response()),
         Err(problem) if problem.code == Code::Invalid => {
-            let user = app.door().look_at_invite(&token, visitor.actor.address).await?;
+            let user = app.door().look_at_invite(&secret, visitor.actor.address).await?;
             let wrong = Wrong::of(visitor.t, &problem, []);
-            Ok(html(frame::status(&problem), &Page::new(&visitor, user.email, wrong)))
+            let page = Page::new(&app, &visitor, &token, user.email, wrong).await?;
+            Ok(html(frame::status(&problem), &page))
         }
         Err(problem) => Err(problem.into()),
     }

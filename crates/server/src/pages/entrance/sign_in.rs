@@ -4,7 +4,8 @@ use askama::Template;
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Redirect, Response};
-use latchstring_broker::people::sessions::SignIn;
+use latchstring_broker::people::instance::PasswordSignIn;
+use latchstring_broker::people::sessions::{SignIn, SignedIn as How};
 use latchstring_model::{Code, Problem};
 use serde::Deserialize;
 
@@ -24,26 +25,41 @@ use crate::pages::ui::{Field, Wrong};
 struct Page {
     f: Frame,
     wrong: Wrong,
-    email: Field,
-    password: Field,
+    /// Empty where nobody signs in with a password.
+    fields: Vec<Field>,
     /// A path on this server.
     return_to: Option<String>,
+    /// What the sign-in provider is called, and the way there.
+    provider: Option<(String, String)>,
+    /// A forgotten password can be set anew by mail.
+    forgotten: bool,
 }
 
 impl Page {
-    fn new(visitor: &Visitor, email: &str, return_to: Option<String>, mut wrong: Wrong) -> Self {
+    async fn new(
+        app: &App,
+        visitor: &Visitor,
+        email: &str,
+        return_to: Option<String>,
+        mut wrong: Wrong,
+    ) -> Result<Self, Refused> {
         let (t, e) = (visitor.t, &visitor.t.entrance);
-        let path = match &return_to {
-            Some(path) => format!("/sign-in?return_to={}", go::part(path)),
-            None => "/sign-in".to_owned(),
-        };
-        Self {
-            f: Frame { path, ..Frame::alone(visitor) },
-            email: Field::email(t, "email", e.email).value(email).autocomplete("username").wrong(&mut wrong),
-            password: Field::password(t, "password", e.password, false).wrong(&mut wrong),
+        let ways = app.broker().ways_in().await?;
+        let query =
+            return_to.as_ref().map(|path| format!("?return_to={}", go::part(path))).unwrap_or_default();
+        let mut fields = Vec::new();
+        if ways.passwords != PasswordSignIn::Nobody {
+            fields.push(Field::email(t, "email", e.email).value(email).autocomplete("username"));
+            fields.push(Field::password(t, "password", e.password, false));
+        }
+        Ok(Self {
+            f: Frame { path: format!("/sign-in{query}"), ..Frame::alone(visitor) },
+            forgotten: ways.reset_by_mail && !fields.is_empty(),
+            fields: fields.into_iter().map(|field| field.wrong(&mut wrong)).collect(),
             wrong,
             return_to,
-        }
+            provider: ways.provider.map(|name| (name, format!("/sign-in/provider{query}"))),
+        })
     }
 }
 
@@ -73,6 +89,16 @@ fn leads_to_a_provider(path: &str) -> bool {
     path.starts_with("/oauth/start/")
 }
 
+/// Where a person goes who has just come in.
+pub fn onward(visitor: &Visitor, return_to: Option<&str>) -> Response {
+    match return_to.unwrap_or("/") {
+        go_on if leads_to_a_provider(go_on) => {
+            html(StatusCode::OK, &SignedIn { f: Frame::alone(visitor), go_on })
+        }
+        path => Redirect::to(path).into_response(),
+    }
+}
+
 pub async fn show(
     State(app): State<App>,
     visitor: Visitor,
@@ -83,7 +109,7 @@ pub async fn show(
         return Ok(go::to("/"));
     }
     let wrong = Wrong::none(visitor.t);
-    Ok(visitor.show(&Page::new(&visitor, "", return_to, wrong)))
+    Ok(visitor.show(&Page::new(&app, &visitor, "", return_to, wrong).await?))
 }
 
 pub async fn send(
@@ -92,28 +118,27 @@ pub async fn send(
     Filled(form): Filled<Form>,
 ) -> Result<Response, Refused> {
     let return_to = form.return_to.and_then(|given| go::checked(&app, &given));
-    let ask = SignIn { email: form.email.clone(), password: form.password.0, agent: agent(&visitor.headers) };
-    match app.door().sign_in(ask, visitor.actor.address).await {
-        Ok(entered) => {
-            let cookie = set_cookie(entered.cookie)?;
-            Ok(match return_to.as_deref().unwrap_or("/") {
-                go_on if leads_to_a_provider(go_on) => {
-                    let page = SignedIn { f: Frame::alone(&visitor), go_on };
-                    (cookie, html(StatusCode::OK, &page)).into_response()
-                }
-                path => (cookie, Redirect::to(path)).into_response(),
-            })
+    let (address, agent) = (visitor.actor.address, agent(&visitor.headers));
+    let ask = SignIn { email: form.email.clone(), password: form.password.0, totp: None, agent };
+    match app.door().sign_in_on_page(ask, return_to.clone(), address).await {
+        Ok(How::CodeWanted(next)) => Ok((set_cookie(next.cookie)?, Redirect::to(&next.path)).into_response()),
+        Ok(How::Entered(entered)) => {
+            Ok((set_cookie(entered.cookie)?, onward(&visitor, return_to.as_deref())).into_response())
         }
         Err(problem) if shown_here(&problem) => {
             let wrong = Wrong::of(visitor.t, &problem, []);
-            Ok(html(frame::status(&problem), &Page::new(&visitor, &form.email, return_to, wrong)))
+            let page = Page::new(&app, &visitor, &form.email, return_to, wrong).await?;
+            Ok(html(frame::status(&problem), &page))
         }
         Err(problem) => Err(problem.into()),
     }
 }
 
 fn shown_here(problem: &Problem) -> bool {
-    matches!(problem.code, Code::Unauthenticated | Code::TooManyRequests | Code::Invalid)
+    matches!(
+        problem.code,
+        Code::Unauthenticated | Code::TooManyRequests | Code::PasswordSignInOff | Code::Invalid
+    )
 }
 
 pub async fn leave(State(app): State<App>, Acting(actor): Acting) -> Result<Response, Refused> {

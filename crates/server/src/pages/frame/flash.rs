@@ -59,6 +59,9 @@ flashes! {
     Redelivered flash_redelivered;
     PersonChanged flash_person_changed;
     PasswordChanged flash_password_changed;
+    PasswordReset flash_password_reset;
+    FactorRemoved flash_factor_removed;
+    IdentityUnlinked flash_identity_unlinked;
     SessionEnded flash_session_ended;
     SessionsEnded flash_sessions_ended;
     NamesSaved flash_names_saved;

@@ -28,7 +28,7 @@ impl Page<'_> {
 }
 
 /// The page that a browser came from, if it is one of ours.
-fn came_from(headers: &HeaderMap) -> Option<String> {
+pub fn came_from(headers: &HeaderMap) -> Option<String> {
     let referer = headers.get(header::REFERER)?.to_str().ok()?;
     let host = headers.get(header::HOST)?.to_str().ok()?;
     let (_, rest) = referer.split_once("://")?;

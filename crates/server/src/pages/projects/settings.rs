@@ -40,6 +40,7 @@ struct Typed {
     name: String,
     slug: String,
     environments: String,
+    second_factor: bool,
     version: i64,
     wrong: Wrong,
     confirm_wrong: Wrong,
@@ -53,6 +54,7 @@ impl Typed {
             name: project.name.clone(),
             slug: project.slug.clone(),
             environments: names.join("\n"),
+            second_factor: project.require_second_factor,
             version: project.version,
             wrong: Wrong::none(visitor.t),
             confirm_wrong: Wrong::none(visitor.t),
@@ -63,11 +65,15 @@ impl Typed {
 async fn page(app: &App, visitor: &Visitor, project: Project, typed: Typed) -> Result<Page, Refused> {
     let (t, p) = (visitor.t, &visitor.t.projects);
     let Typed { mut wrong, mut confirm_wrong, .. } = typed;
-    let fields = vec![
+    let mut fields = vec![
         Field::text(t, "name", p.name).value(&typed.name).most(200),
         new::slug(t, &typed.slug).help(p.slug_change_help),
         new::environments(t, &typed.environments).help(p.environments_warning),
     ];
+    if project.role == Role::Owner {
+        let required = Field::tick(t, "second_factor", p.second_factor, typed.second_factor);
+        fields.push(required.help(p.second_factor_help));
+    }
     let fields = fields.into_iter().map(|field| field.wrong(&mut wrong)).collect();
     let label = p.delete_confirm.with("slug", &project.slug);
     let confirm = Field::text(t, "confirm", label).mono().autocomplete("off").wrong(&mut confirm_wrong);
@@ -100,6 +106,7 @@ pub struct Form {
     name: String,
     slug: String,
     environments: String,
+    second_factor: Option<String>,
     /// What was edited: somebody else's change is not overwritten.
     version: i64,
 }
@@ -110,7 +117,12 @@ pub async fn send(
     Named(named): Named<String>,
     Filled(form): Filled<Form>,
 ) -> Result<Response, Refused> {
+    let project = app.broker().project(&visitor.actor, &named).await?;
+    let second_factor = form.second_factor.is_some();
     let change = ProjectChange {
+        // Left out where it stays: only owners may say anything of it.
+        require_second_factor: Some(second_factor)
+            .filter(|wanted| project.role == Role::Owner && *wanted != project.require_second_factor),
         slug: Some(form.slug.trim().to_owned()),
         name: Some(form.name.clone()),
         environments: Some(new::lines(&form.environments)),
@@ -128,13 +140,17 @@ pub async fn send(
             Ok(visitor.show(&page))
         }
         Err(problem)
-            if matches!(problem.code, Code::Invalid | Code::SlugTaken | Code::PreconditionFailed) =>
+            if matches!(
+                problem.code,
+                Code::Invalid | Code::SlugTaken | Code::PreconditionFailed | Code::SecondFactorRequired
+            ) =>
         {
             let project = app.broker().project(&visitor.actor, &named).await?;
             let typed = Typed {
                 name: form.name,
                 slug: form.slug,
                 environments: form.environments,
+                second_factor,
                 version: project.version,
                 wrong: Wrong::of(visitor.t, &problem, []),
                 ..Typed::of(&visitor, &project)

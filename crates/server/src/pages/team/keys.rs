@@ -8,6 +8,7 @@ use latchstring_broker::credentials::read::Wanted;
 use latchstring_broker::people::Paging;
 use latchstring_broker::projects::Project;
 use latchstring_broker::projects::service_keys::{NewServiceKey, ServiceKey, WantedLimits};
+use latchstring_model::entity::KeyScope;
 use latchstring_model::{Code, Problem};
 use serde::Deserialize;
 
@@ -131,7 +132,7 @@ async fn show(
         end: format!("/projects/{}/keys/{}/end", project.slug, key.id),
         label: m.key_end_named.with("name", &key.name).0,
         name: key.name,
-        environment: key.environment,
+        environment: key.environment.unwrap_or_else(|| m.key_account.to_string()),
     });
     let base = format!("/projects/{}/keys", project.slug);
     let list = List {
@@ -159,6 +160,7 @@ async fn draw(
         Field::text(t, "name", m.key_name).example(m.key_name_example).most(200).value(typed("name")).focus(),
         Field::choice(t, "environment", m.key_environment, environments)
             .value(pairs.get("environment").unwrap_or(first)),
+        Field::tick(t, "manage", m.key_manage, pairs.ticked("manage")).help(m.key_manage_help),
         Field::date(t, "expires_at", m.key_expires).optional().value(typed("expires_at")),
     ];
     let area = |name: &'static str, label, help| {
@@ -210,9 +212,11 @@ fn wanted(pairs: &Pairs) -> Result<NewServiceKey, Box<Problem>> {
     let expires_at = day(pairs, "expires_at").map_err(|error| Box::new(Problem::invalid(vec![error])))?;
     let credentials: Vec<String> =
         pairs.iter().filter(|(name, _)| *name == "credential").map(|(_, id)| id.to_owned()).collect();
+    let account = pairs.ticked("manage");
     Ok(NewServiceKey {
         name: pairs.given("name").unwrap_or_default(),
-        environment: pairs.given("environment").unwrap_or_default(),
+        scope: if account { KeyScope::Manage } else { KeyScope::Call },
+        environment: pairs.given("environment").filter(|_| !account),
         limits: WantedLimits {
             credentials: Some(credentials).filter(|list| !list.is_empty()),
             operations_only: pairs.ticked("operations_only"),

@@ -156,6 +156,16 @@ impl Field {
         Self { autocomplete, most: Some(256), ..Self::new(t, Kind::Secret, name, label) }
     }
 
+    /// A code that an app shows, or one of recovery: typed once, never drawn.
+    pub fn code(t: T, name: impl Into<String>, label: impl Into<String>) -> Self {
+        Self {
+            mono: true,
+            autocomplete: Some("one-time-code"),
+            most: Some(40),
+            ..Self::new(t, Kind::Line("text"), name, label)
+        }
+    }
+
     /// A value that no page ever shows.
     pub fn secret(t: T, name: impl Into<String>, label: impl Into<String>) -> Self {
         Self {
