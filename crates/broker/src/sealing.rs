@@ -2,7 +2,7 @@
 //! nowhere else.
 
 use latchstring_model::entity::Principal;
-use latchstring_model::id::{ConsentId, CredentialId, EnvironmentId, OAuthClientId, ProjectId, WebhookId};
+use latchstring_model::id::{AuditKeyId, ConsentId, CredentialId, EnvironmentId, OAuthClientId, ProjectId, WebhookId};
 use latchstring_model::problem::Refused;
 use latchstring_model::{Code, OpenTicket, Problem, SecretBytes};
 use latchstring_store::secrets::SecretKind;
@@ -87,6 +87,17 @@ pub fn consent_aad(consent: &ConsentId, sealed_version: i64) -> Aad {
         object: consent.to_string(),
         environment: None,
         version: sealed_version,
+        project: None,
+    }
+}
+
+/// The seed of the key that the audit trail's checkpoints and anchors are signed with.
+pub fn audit_key_aad(id: &AuditKeyId) -> Aad {
+    Aad {
+        purpose: Purpose::AuditKey,
+        object: id.to_string(),
+        environment: None,
+        version: 0,
         project: None,
     }
 }

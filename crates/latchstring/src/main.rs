@@ -1,5 +1,6 @@
 //! The binary: settings, telemetry, `serve` and the other commands. The only place where all parts are joined.
 
+mod checkpoints;
 mod clock;
 mod commands;
 mod entropy;

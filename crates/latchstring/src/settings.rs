@@ -13,6 +13,8 @@ use latchstring_egress::AllowRule;
 use latchstring_model::address::Address;
 use serde::Deserialize;
 
+use crate::checkpoints::Checkpoints;
+
 /// Why the start stops: one line, exit code 2.
 #[derive(Debug)]
 pub struct SettingError(pub String);
@@ -150,6 +152,9 @@ pub struct Settings {
     pub log: String,
     pub log_json: bool,
     pub delete_after: Duration,
+    /// `None`: for ever.
+    pub audit_retention: Option<Duration>,
+    pub audit_checkpoints: Option<Checkpoints>,
     pub journal_sync: JournalSync,
     pub upstream_timeout: Duration,
     pub upstream_idle_timeout: Duration,
@@ -274,18 +279,18 @@ fn smtp(url: Option<String>, from: Option<String>, public_url: &str) -> Result<O
     }
 }
 
-/// A setting that is known but does nothing yet would be believed in: it stops the start.
-fn refuse_not_yet(raw: &Raw) -> Result<(), SettingError> {
-    let known = [
-        (&raw.audit_retention, "LATCHSTRING_AUDIT_RETENTION", "audit records are kept for ever"),
-        (&raw.audit_checkpoints, "LATCHSTRING_AUDIT_CHECKPOINTS", "checkpoints are not written"),
-    ];
-    match known.iter().find(|(value, _, _)| value.is_some()) {
-        Some((_, env, what)) => Err(SettingError(format!(
-            "{env} is set, but in this version {what}; unset it, so that nobody relies on it"
-        ))),
-        None => Ok(()),
+/// Shorter, and a record would be gone before anybody could have seen it.
+const SHORTEST_RETENTION: Duration = Duration::from_secs(1);
+
+/// `None`: for ever.
+fn retention(value: Option<String>) -> Result<Option<Duration>, SettingError> {
+    const ENV: &str = "LATCHSTRING_AUDIT_RETENTION";
+    let Some(text) = value else { return Ok(None) };
+    let kept = lasting(Some(text.clone()), "", ENV)?;
+    if kept < SHORTEST_RETENTION {
+        return Err(wrong(ENV, &text, "write 1s or more (a year is 365d); leave it out to keep records for ever"));
     }
+    Ok(Some(kept))
 }
 
 /// Reads `latchstring.toml` (or the file that was named, which then must exist).
@@ -326,7 +331,6 @@ impl Settings {
     /// Flags and environment come in `raw` (clap has merged them); the file and the defaults fill the rest.
     pub fn read(raw: Raw, config: Option<&Path>) -> Result<Self, SettingError> {
         let raw = raw.or(file(config)?);
-        refuse_not_yet(&raw)?;
         let listen: SocketAddr = parsed(
             raw.listen,
             "127.0.0.1:5282",
@@ -399,6 +403,8 @@ impl Settings {
                 Some(text) => return Err(wrong("LATCHSTRING_LOG_FORMAT", text, "write text or json")),
             },
             delete_after: lasting(raw.delete_after, "7d", "LATCHSTRING_DELETE_AFTER")?,
+            audit_retention: retention(raw.audit_retention)?,
+            audit_checkpoints: raw.audit_checkpoints.as_deref().map(Checkpoints::read).transpose()?,
             journal_sync: match raw.journal_sync.as_deref() {
                 Some("always") => JournalSync::Always,
                 text => {

@@ -148,6 +148,8 @@ statements! {
         ORDER BY a.seq DESC LIMIT $3");
     CHAIN = concat!("SELECT ", record_columns!(), " FROM audit a WHERE a.writer = $1 AND a.number > $2
         ORDER BY a.number LIMIT $3");
+    CHAIN_WITH_SEQ = concat!("SELECT a.seq, ", record_columns!(), " FROM audit a WHERE a.writer = $1 AND a.number > $2
+        ORDER BY a.number LIMIT $3");
     COUNT = "SELECT COUNT(*) FROM audit";
 }
 
@@ -481,6 +483,22 @@ async fn add_results_of_followers(tx: &mut impl Tx, items: &mut [AuditItem]) -> 
 /// A writer's records after a number, in chain order, for verification.
 pub async fn chain(tx: &mut impl Tx, writer: &str, after: i64, limit: i64) -> Result<Vec<AuditRecord>> {
     CHAIN.on(tx).bind(writer).bind(after).bind(limit).all(read_record).await
+}
+
+/// The same, each with its place in lists.
+pub async fn chain_with_seq(
+    tx: &mut impl Tx,
+    writer: &str,
+    after: i64,
+    limit: i64,
+) -> Result<Vec<(i64, AuditRecord)>> {
+    CHAIN_WITH_SEQ
+        .on(tx)
+        .bind(writer)
+        .bind(after)
+        .bind(limit)
+        .all(|row| Ok((row.int()?, read_record(row)?)))
+        .await
 }
 
 pub async fn count(tx: &mut impl Tx) -> Result<i64> {

@@ -2,7 +2,7 @@
 
 use latchstring_model::Timestamp;
 use latchstring_model::entity::Principal;
-use latchstring_model::id::{CredentialId, DataKeyId, EnvironmentId, OAuthClientId, ProjectId, WebhookId};
+use latchstring_model::id::{AuditKeyId, CredentialId, DataKeyId, EnvironmentId, OAuthClientId, ProjectId, WebhookId};
 
 use crate::error::{Result, StoreError};
 use crate::secrets::SecretKind;
@@ -61,6 +61,10 @@ pub enum SealedPlace {
         id: WebhookId,
         project_id: ProjectId,
     },
+    /// It has no versions.
+    AuditKey {
+        id: AuditKeyId,
+    },
 }
 
 statements! {
@@ -75,7 +79,8 @@ statements! {
         + (SELECT COUNT(*) FROM secrets WHERE data_key = $1) + (SELECT COUNT(*) FROM tokens WHERE data_key = $1)
         + (SELECT COUNT(*) FROM oauth_clients WHERE data_key = $1)
         + (SELECT COUNT(*) FROM consents WHERE data_key = $1)
-        + (SELECT COUNT(*) FROM webhooks WHERE data_key = $1)";
+        + (SELECT COUNT(*) FROM webhooks WHERE data_key = $1)
+        + (SELECT COUNT(*) FROM audit_keys WHERE data_key = $1)";
     DELETE = "DELETE FROM data_keys WHERE id = $1 AND active = 0";
     VALUES_UNDER = "SELECT v.credential_id, c.owner_type, c.owner_id, v.environment, v.version, v.sealed, v.data_key
         FROM credential_values v JOIN credentials c ON c.id = v.credential_id
@@ -92,6 +97,8 @@ statements! {
         WHERE data_key = $1 ORDER BY id LIMIT $2";
     WEBHOOKS_UNDER = "SELECT id, project_id, secret_version, sealed, data_key FROM webhooks
         WHERE data_key = $1 ORDER BY id LIMIT $2";
+    AUDIT_KEYS_UNDER = "SELECT id, sealed, data_key FROM audit_keys WHERE data_key = $1 ORDER BY id LIMIT $2";
+    RESEAL_AUDIT_KEY = "UPDATE audit_keys SET sealed = $1, data_key = $2 WHERE data_key = $3 AND CAST($4 AS BIGINT) = 0 AND id = $5";
     RESEAL_WEBHOOK = "UPDATE webhooks SET sealed = $1, data_key = $2
         WHERE data_key = $3 AND secret_version = $4 AND id = $5";
     RESEAL_VALUES = "UPDATE credential_values SET sealed = $1, data_key = $2
@@ -147,6 +154,11 @@ fn read_token(row: &mut Columns<'_>) -> Result<SealedRow> {
 fn read_webhook(row: &mut Columns<'_>) -> Result<SealedRow> {
     let place = SealedPlace::Webhook { id: row.id()?, project_id: row.id()? };
     Ok(SealedRow { place, version: row.int()?, sealed: row.bytes()?, data_key: row.id()? })
+}
+
+fn read_audit_key(row: &mut Columns<'_>) -> Result<SealedRow> {
+    let place = SealedPlace::AuditKey { id: row.id()? };
+    Ok(SealedRow { place, version: 0, sealed: row.bytes()?, data_key: row.id()? })
 }
 
 fn read_client(row: &mut Columns<'_>) -> Result<SealedRow> {
@@ -226,6 +238,7 @@ pub async fn sealed_under(tx: &mut impl Tx, key: &DataKeyId, limit: i64) -> Resu
     rows.extend(TOKENS_UNDER.on(tx).bind(key).bind(limit).all(read_token).await?);
     rows.extend(CLIENTS_UNDER.on(tx).bind(key).bind(limit).all(read_client).await?);
     rows.extend(WEBHOOKS_UNDER.on(tx).bind(key).bind(limit).all(read_webhook).await?);
+    rows.extend(AUDIT_KEYS_UNDER.on(tx).bind(key).bind(limit).all(read_audit_key).await?);
     Ok(rows)
 }
 
@@ -238,6 +251,7 @@ pub async fn reseal(tx: &mut WriteTx, row: &SealedRow, sealed: &[u8], data_key: 
         SealedPlace::Token { .. } => &RESEAL_TOKEN,
         SealedPlace::OAuthClient { .. } => &RESEAL_CLIENT,
         SealedPlace::Webhook { .. } => &RESEAL_WEBHOOK,
+        SealedPlace::AuditKey { .. } => &RESEAL_AUDIT_KEY,
     };
     let run = statement.on(tx).bind(sealed).bind(data_key).bind(&row.data_key).bind(row.version);
     let run = match &row.place {
@@ -251,6 +265,7 @@ pub async fn reseal(tx: &mut WriteTx, row: &SealedRow, sealed: &[u8], data_key: 
         SealedPlace::Token { id, .. } => run.bind(id),
         SealedPlace::OAuthClient { id } => run.bind(id),
         SealedPlace::Webhook { id, .. } => run.bind(id),
+        SealedPlace::AuditKey { id } => run.bind(id),
     };
     Ok(run.run().await? == 1)
 }

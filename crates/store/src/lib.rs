@@ -20,6 +20,8 @@
 
 pub mod api_keys;
 pub mod audit;
+pub mod audit_keys;
+pub mod checkpoints;
 pub mod connectors;
 pub mod consents;
 pub mod credentials;
@@ -38,6 +40,7 @@ mod page;
 mod pool;
 pub mod projects;
 pub mod resolve;
+pub mod retention;
 pub mod scopes;
 pub mod secrets;
 pub mod sessions;

@@ -43,6 +43,12 @@ const MIGRATIONS: &[Migration] = &[
         min_compatible: 1,
         text: include_str!("../migrations/0004_notifications.sql"),
     },
+    Migration {
+        number: 10,
+        name: "audit",
+        min_compatible: 1,
+        text: include_str!("../migrations/0010_audit.sql"),
+    },
 ];
 
 const TABLE: &str = "CREATE TABLE IF NOT EXISTS migrations (

@@ -8,7 +8,7 @@ use std::str::FromStr;
 use latchstring_model::Timestamp;
 use latchstring_model::entity::{Fact, KeyKind, KeyScope, Outcome, Role, Status};
 use latchstring_model::id::{
-    CallId, ConsentId, CredentialId, DataKeyId, DeliveryId, EnvironmentId, KeyId, NoticeId, OAuthClientId,
+    AuditKeyId, CallId, ConsentId, CredentialId, DataKeyId, DeliveryId, EnvironmentId, KeyId, NoticeId, OAuthClientId,
     ProjectId, ServerId, SessionId, ShareId, UserId, WebhookId,
 };
 use serde::Serialize;
@@ -79,6 +79,8 @@ pub(crate) use statements;
 const MODULES: &[&[&Statement]] = &[
     crate::api_keys::ALL,
     crate::audit::ALL,
+    crate::audit_keys::ALL,
+    crate::checkpoints::ALL,
     crate::connectors::ALL,
     crate::consents::ALL,
     crate::credentials::ALL,
@@ -93,6 +95,7 @@ const MODULES: &[&[&Statement]] = &[
     crate::oauth_clients::ALL,
     crate::projects::ALL,
     crate::resolve::ALL,
+    crate::retention::ALL,
     crate::scopes::ALL,
     crate::secrets::ALL,
     crate::sessions::ALL,
@@ -354,6 +357,7 @@ bind! {
     &WebhookId => String, v, v.as_str().to_owned();
     &NoticeId => String, v, v.as_str().to_owned();
     &DeliveryId => String, v, v.as_str().to_owned();
+    &AuditKeyId => String, v, v.as_str().to_owned();
 }
 
 /// A list or map, stored as JSON text.
