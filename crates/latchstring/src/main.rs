@@ -46,7 +46,7 @@ enum Command {
     /// Look at connector definitions
     #[command(subcommand)]
     Connector(commands::connector::Connector),
-    /// Check the audit trail
+    /// Check and export the audit trail
     #[command(subcommand)]
     Audit(commands::audit::Audit),
     /// Rotate and retire keys

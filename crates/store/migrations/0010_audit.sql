@@ -9,6 +9,10 @@ CREATE TABLE audit_keys (
 );
 CREATE INDEX audit_keys_key ON audit_keys (data_key);
 
+-- A head is signed with each append, so that nobody who has the database alone can append to a chain or hash it anew.
+ALTER TABLE journals ADD COLUMN key_id TEXT;
+ALTER TABLE journals ADD COLUMN signature BLOB;
+
 -- Where a chain begins since its oldest records were cut away. Signed: a cut that nobody signed is a gap.
 CREATE TABLE audit_anchors (
     writer TEXT NOT NULL PRIMARY KEY,

@@ -20,6 +20,7 @@
 
 pub mod api_keys;
 pub mod audit;
+pub mod audit_forward;
 pub mod audit_keys;
 pub mod checkpoints;
 pub mod connectors;

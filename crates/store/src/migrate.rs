@@ -46,7 +46,8 @@ const MIGRATIONS: &[Migration] = &[
     Migration {
         number: 10,
         name: "audit",
-        min_compatible: 1,
+        // A version that does not sign heads would leave chains behind that look as if they had been changed.
+        min_compatible: 10,
         text: include_str!("../migrations/0010_audit.sql"),
     },
 ];

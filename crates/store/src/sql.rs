@@ -79,6 +79,7 @@ pub(crate) use statements;
 const MODULES: &[&[&Statement]] = &[
     crate::api_keys::ALL,
     crate::audit::ALL,
+    crate::audit_forward::ALL,
     crate::audit_keys::ALL,
     crate::checkpoints::ALL,
     crate::connectors::ALL,

@@ -153,7 +153,7 @@ async fn cut_chain(
         }
     };
     let Some(old) = beginning(store, writer, from, before).await? else { return Ok((0, false)) };
-    let signer = Signer::current(store, vault, broker.now(), &*broker.parts.entropy).await?;
+    let signer = Signer::current(store, vault).await?;
     let mut new = AnchorRow {
         writer: writer.to_owned(),
         number: i64::try_from(old.head.number).unwrap_or(i64::MAX),

@@ -1,20 +1,26 @@
-//! What the trail's checkpoints and anchors are signed with: one Ed25519 key of the installation, made when it is
-//! first needed. Its seed is sealed under a data key like every secret, so the root key stands behind it: whoever
-//! has the database alone can neither sign nor put a key of their own in its place.
+//! What the trail is signed with: one Ed25519 key of the installation, made at the first start. Its seed is sealed
+//! under a data key like every secret, so the root key stands behind it: whoever has the database alone can neither
+//! sign nor put a key of their own in its place.
+//!
+//! * Heads of chains are signed in every append, so that a chain cannot be hashed anew or appended to.
+//! * Anchors are, so that a chain cannot be cut at its beginning.
+//! * Checkpoints are, so that a place that others can write proves something.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use latchstring_model::id::AuditKeyId;
 use latchstring_model::{Entropy, Timestamp};
-use latchstring_store::audit_keys::{self, AuditKeyRow};
+use latchstring_store::audit_keys::{self, AuditKeyRow, HeadSignature, HeadSigner};
 use latchstring_store::{Store, StoreError, scopes};
 use latchstring_vault::{OpenError, SealError, SignError, Vault, signature_fits};
 
 use crate::sealing::audit_key_aad;
 
-/// Checkpoints and anchors are different things: what was signed as one is no other.
+/// Different things: what was signed as one is no other.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Signed {
+    Head,
     Checkpoint,
     Anchor,
 }
@@ -22,6 +28,7 @@ pub enum Signed {
 impl Signed {
     const fn label(self) -> &'static [u8] {
         match self {
+            Signed::Head => b"latchstring audit head 1\0",
             Signed::Checkpoint => b"latchstring audit checkpoint 1\0",
             Signed::Anchor => b"latchstring audit anchor 1\0",
         }
@@ -37,6 +44,10 @@ impl Signed {
 pub enum SigningError {
     #[error("the audit keys cannot be read: {0}")]
     Store(#[from] StoreError),
+    #[error(
+        "the audit key is gone from the database; restore the table audit_keys, or restart the server to make a new one (what the old one signed does not count then)"
+    )]
+    NoKey,
     #[error("the audit key could not be made: {0}")]
     Make(#[from] SealError),
     #[error("the audit key {id} cannot be used: {error}")]
@@ -79,18 +90,27 @@ fn signer_of(vault: &Vault, row: &AuditKeyRow) -> Result<Signer, SigningError> {
 }
 
 impl Signer {
-    /// The newest key; made when there is none. Read again each time: it is sealed anew when data keys rotate.
-    pub async fn current(
+    /// The newest key, or none. Read again each time: it is sealed anew when data keys rotate.
+    pub async fn known(store: &Store, vault: &Vault) -> Result<Option<Self>, SigningError> {
+        let mut reader = store.read().await?;
+        let rows = audit_keys::list(&mut reader).await?;
+        rows.last().map(|newest| signer_of(vault, newest)).transpose()
+    }
+
+    /// The newest key, which the start has made.
+    pub async fn current(store: &Store, vault: &Vault) -> Result<Self, SigningError> {
+        Self::known(store, vault).await?.ok_or(SigningError::NoKey)
+    }
+
+    /// The newest key; made when there is none, and then what is there already is signed once.
+    async fn first(
         store: &Store,
-        vault: &Vault,
+        vault: &Arc<Vault>,
         now: Timestamp,
         entropy: &dyn Entropy,
     ) -> Result<Self, SigningError> {
-        let mut reader = store.read().await?;
-        let rows = audit_keys::list(&mut reader).await?;
-        drop(reader);
-        if let Some(newest) = rows.last() {
-            return signer_of(vault, newest);
+        if let Some(known) = Self::known(store, vault).await? {
+            return Ok(known);
         }
         let id = AuditKeyId::new(now, entropy);
         let made = vault.new_signing_key(&audit_key_aad(&id), entropy)?;
@@ -107,6 +127,7 @@ impl Signer {
             return signer_of(vault, newest);
         }
         audit_keys::create(&mut tx, &row).await?;
+        audit_keys::sign_all_heads(&mut tx, &HeadKeeper::new(vault, signer_of(vault, &row)?)).await?;
         tx.commit().await?;
         signer_of(vault, &row)
     }
@@ -117,6 +138,62 @@ impl Signer {
             .map(|signature| signature.to_vec())
             .map_err(|error| SigningError::Use { id: self.id.clone(), error })
     }
+}
+
+/// What is signed of a head: a chain, its length and its hash, each of one form.
+fn head_text(writer: &str, number: i64, head: &[u8]) -> String {
+    format!("{writer}\n{number}\n{}", super::verify::hex(head))
+}
+
+/// Signs heads as they are written.
+struct HeadKeeper {
+    vault: Arc<Vault>,
+    signer: Signer,
+}
+
+impl HeadKeeper {
+    fn new(vault: &Arc<Vault>, signer: Signer) -> Self {
+        Self { vault: Arc::clone(vault), signer }
+    }
+}
+
+impl HeadSigner for HeadKeeper {
+    fn sign(&self, writer: &str, number: i64, head: &[u8]) -> Result<HeadSignature, StoreError> {
+        let text = head_text(writer, number, head);
+        match self.signer.sign(&self.vault, Signed::Head, text.as_bytes()) {
+            Ok(signature) => Ok(HeadSignature { key_id: self.signer.id.clone(), signature }),
+            Err(error) => Err(StoreError::Other { code: "audit_key".into(), text: error.to_string() }),
+        }
+    }
+
+    fn fits(&self, writer: &str, number: i64, head: &[u8], signature: &HeadSignature) -> bool {
+        let message = Signed::Head.message(head_text(writer, number, head).as_bytes());
+        let fits = signature.key_id == self.signer.id
+            && signature_fits(&self.signer.public_key, &message, &signature.signature);
+        if !fits {
+            tracing::error!(writer, number, "the head of an audit chain is not what a server of this installation signed: somebody else wrote to the database; see `latchstring audit verify`");
+        }
+        fits
+    }
+}
+
+/// From now on this store signs what it appends. `make`: a first key is made when there is none.
+pub async fn sign_heads(
+    store: &Store,
+    vault: &Arc<Vault>,
+    now: Timestamp,
+    entropy: &dyn Entropy,
+    make: bool,
+) -> Result<(), SigningError> {
+    let signer = if make {
+        Some(Signer::first(store, vault, now, entropy).await?)
+    } else {
+        Signer::known(store, vault).await?
+    };
+    if let Some(signer) = signer {
+        store.sign_heads_with(Arc::new(HeadKeeper::new(vault, signer)));
+    }
+    Ok(())
 }
 
 /// The keys whose signatures count: those that the installation's ring opens.
@@ -149,6 +226,12 @@ impl PublicKeys {
         let mut all: Vec<_> = self.0.iter().map(|(id, key)| (id.clone(), fingerprint(key))).collect();
         all.sort();
         all
+    }
+
+    /// Whether a head is one that a server of this installation wrote.
+    pub fn fit_head(&self, writer: &str, number: i64, head: &[u8], signature: &HeadSignature) -> bool {
+        let text = head_text(writer, number, head);
+        self.fit(&signature.key_id, Signed::Head, text.as_bytes(), &signature.signature)
     }
 
     pub fn fit(&self, id: &AuditKeyId, what: Signed, text: &[u8], signature: &[u8]) -> bool {

@@ -1,15 +1,14 @@
 //! Whether the trail still is what was written: walks every writer's chain. Reads only, so it can run beside
 //! live servers.
 //!
-//! Found with the database alone: a record that was edited (its text or one of its columns), deleted, put in
-//! or swapped, also within a batch of calls, a batch that the lists no longer find, a chain that was cut at its end
-//! or grew beyond its head, one that was cut at its beginning without a signed anchor, and records of no known
-//! writer.
+//! Found with the database and the root key alone: a record that was edited (its text or one of its columns),
+//! deleted, put in or swapped, also within a batch of calls, a batch that the lists no longer find, a chain that was
+//! cut at its end or grew beyond its head, one that was hashed anew or appended to (its head is signed), one that was
+//! cut at its beginning without a signed anchor, and records of no known writer.
 //!
-//! Found with checkpoints ([`super::checkpoint`]) alone: a chain that was cut together with its head, hashed anew,
-//! or deleted as a whole; a credential or a whole database that was put back to an older state. No key is in the
-//! hashes, so whoever may write to all of the database can make it fit together again; what they cannot change is
-//! what was signed and kept elsewhere.
+//! Found with checkpoints ([`super::checkpoint`]) alone: whatever puts back a state that was true once. A chain that
+//! was cut together with its head, to a head that was signed before; a chain that was deleted as a whole; a
+//! credential or the whole database in an older state. What cannot be put back is what lies in another place.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
@@ -18,7 +17,7 @@ use latchstring_model::entity::Fact;
 use latchstring_store::audit::{self, AuditRecord, JournalRow, batch};
 use latchstring_store::checkpoints as versions;
 use latchstring_store::retention::{self as anchors, AnchorRow};
-use latchstring_store::{Store, StoreError, Tx};
+use latchstring_store::{Store, StoreError, Tx, audit_keys};
 
 use super::body;
 use super::checkpoint::Checkpoints;
@@ -98,6 +97,14 @@ pub enum VerifyError {
         "record {number} of the audit chain {writer} is not the one that its head names: the end of the chain was written anew"
     )]
     OtherHead { writer: String, number: u64 },
+    #[error(
+        "record {number} of the audit chain {writer} is its head, and no key of this installation signed it: records were put in at its end, or the chain was written anew"
+    )]
+    UnsignedHead { writer: String, number: u64 },
+    #[error(
+        "the trail is not signed: its key is gone from the database, or no server of this version has started yet"
+    )]
+    NoKey,
     #[error("the head of the audit chain {writer} is gone, it was there a moment ago")]
     HeadGone { writer: String },
     #[error(
@@ -145,7 +152,10 @@ pub enum VerifyError {
 impl VerifyError {
     /// Whether the trail was tampered with, rather than out of reach.
     pub fn is_broken(&self) -> bool {
-        !matches!(self, VerifyError::Store(_))
+        match self {
+            VerifyError::Store(error) => matches!(error, StoreError::BadRow(_)),
+            _ => true,
+        }
     }
 
     /// Whether the database alone looks whole: only a checkpoint shows it.
@@ -174,6 +184,8 @@ fn count(len: usize) -> u64 {
 /// What the trail is held against.
 #[derive(Clone, Debug, Default)]
 pub struct Against {
+    /// Whether heads have to be signed: they are by every server.
+    pub signed: bool,
     /// Whose signatures count.
     pub keys: PublicKeys,
     pub checkpoints: Option<Checkpoints>,
@@ -334,7 +346,18 @@ impl Walk<'_> {
         while walked.head.number < end.number {
             let left = i64::try_from(end.number - walked.head.number).unwrap_or(i64::MAX);
             let after = i64::try_from(walked.head.number).unwrap_or(i64::MAX);
-            let records = audit::chain_with_seq(tx, writer, after, left.min(STEP)).await?;
+            let records = match audit::chain_with_seq(tx, writer, after, left.min(STEP)).await {
+                // One of them holds what no server writes: which?
+                Err(StoreError::BadRow(_)) => match audit::chain_with_seq(tx, writer, after, 1).await {
+                    Err(StoreError::BadRow(_)) => {
+                        let (writer, number) = (writer.to_owned(), walked.head.number + 1);
+                        let what = "a column holds what no server writes";
+                        return Err(VerifyError::Unreadable { writer, number, what });
+                    }
+                    other => other?,
+                },
+                other => other?,
+            };
             if records.is_empty() {
                 return Err(VerifyError::Cut {
                     writer: writer.to_owned(),
@@ -387,9 +410,9 @@ impl Walk<'_> {
                         let found = *version;
                         return Err(VerifyError::CredentialWentBack { credential, expected, found, place });
                     }
+                    // An environment may be removed, which is a change of the credential.
+                    let gone = (*version == expected).then_some(0);
                     for (environment, expected) in &point.values {
-                        // An environment may be removed, which is a change of the credential.
-                        let gone = if *version > expected_version(point.version) { None } else { Some(0) };
                         let found = values.get(environment).copied().or(gone);
                         if let Some(found) = found.filter(|found| found < expected) {
                             let (environment, expected) = (environment.clone(), *expected);
@@ -409,11 +432,7 @@ impl Walk<'_> {
     }
 }
 
-fn expected_version(version: Option<i64>) -> i64 {
-    version.unwrap_or(i64::MAX)
-}
-
-/// Checks the whole trail by itself: without signed anchors, and without checkpoints.
+/// Checks the whole trail by itself: without signatures and without checkpoints.
 pub async fn verify_audit(store: &Store) -> Result<Report, VerifyError> {
     verify_against(store, &Against::default()).await
 }
@@ -437,6 +456,10 @@ pub async fn verify_against(store: &Store, against: &Against) -> Result<Report, 
     let mut tx = store.begin_read().await?;
     let rows = audit::journals(&mut tx).await?;
     walk.anchors = by_writer(anchors::anchors(&mut tx).await?);
+    let signatures = audit_keys::head_signatures(&mut tx).await?;
+    if against.signed && against.keys.is_empty() && !rows.is_empty() {
+        return Err(VerifyError::NoKey);
+    }
     let mut report = Report { records: 0, rows: 0, cut: 0, heads: Vec::with_capacity(rows.len()), covered: None };
     let (mut entries, mut vouched) = (0, 0);
     for row in &rows {
@@ -454,6 +477,13 @@ pub async fn verify_against(store: &Store, against: &Against) -> Result<Report, 
         let walked = walk.walk(&mut tx, row, from).await?;
         if !audit::chain(&mut tx, writer, row.number, 1).await?.is_empty() {
             return Err(VerifyError::Beyond { writer: writer.clone(), head: end.number });
+        }
+        if against.signed && walked.head.number > 0 {
+            let fits = signatures.get(writer);
+            let fits = fits.is_some_and(|found| against.keys.fit_head(writer, row.number, &row.head, found));
+            if !fits {
+                return Err(VerifyError::UnsignedHead { writer: writer.clone(), number: walked.head.number });
+            }
         }
         walk.reaches(writer, &walked)?;
         report.records += walked.records;

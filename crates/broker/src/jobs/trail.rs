@@ -9,9 +9,11 @@ use super::supervisor::{Again, Job};
 use super::{Jobs, LAST_TURN};
 use crate::audit::checkpoint::Place;
 use crate::audit::checkpoint::write::Checkpointer;
+use crate::audit::signing::sign_heads;
 
 /// Whether a checkpoint is due is looked at so often: a row more is found by one look into an index.
 const CHECKPOINT: Duration = Duration::from_millis(150);
+const KEY: Duration = Duration::from_secs(600);
 const RETENTION: Duration = Duration::from_secs(3600);
 /// Not more often, however short the retention is.
 const SHORTEST_RETENTION: Duration = Duration::from_secs(1);
@@ -28,6 +30,24 @@ impl Jobs {
                 async move {
                     let mut checkpointer = checkpointer.lock().await;
                     checkpointer.turn(&broker).await.map(|_| Again::Later).map_err(|error| error.to_string())
+                }
+            }),
+            stop,
+        );
+    }
+
+    /// The key that heads are signed with is sealed anew when data keys rotate: it is read again now and then.
+    pub fn keep_audit_key(&mut self, stop: watch::Receiver<bool>) {
+        let broker = Arc::clone(&self.broker);
+        self.start(
+            Job::new("audit key", KEY, move || {
+                let broker = Arc::clone(&broker);
+                async move {
+                    let parts = &broker.parts;
+                    sign_heads(&parts.store, &parts.vault, broker.now(), &*parts.entropy, false)
+                        .await
+                        .map(|()| Again::Later)
+                        .map_err(|error| error.to_string())
                 }
             }),
             stop,

@@ -167,6 +167,7 @@ async fn listen(mut settings: Settings, sandbox: bool) -> Result<Ending, Setting
         },
         stopping.clone(),
     );
+    jobs.keep_audit_key(stopping.clone());
     if let Some(place) = checkpoints {
         jobs.keep_checkpoints(place, stopping.clone());
     }

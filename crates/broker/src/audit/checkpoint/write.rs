@@ -256,7 +256,7 @@ async fn look_at(broker: &Broker, said: &Said) -> Result<Moment, StoreError> {
 async fn lines(broker: &Broker, said: &Said, moment: Moment) -> Result<(String, Said), CheckpointError> {
     let parts = &broker.parts;
     let now = broker.now();
-    let signer = Signer::current(&parts.store, &parts.vault, now, &*parts.entropy).await?;
+    let signer = Signer::current(&parts.store, &parts.vault).await?;
     let fresh: Vec<Credential> = moment
         .credentials
         .iter()

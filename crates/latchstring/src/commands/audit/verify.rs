@@ -24,7 +24,7 @@ all servers, and older parts that were moved away; - is standard input.
 Exit codes: 0 it holds, 1 it does not (the first broken record is named), 2 it could not be checked.";
 
 /// What an attacker who may write to the whole database leaves without a trace in it.
-const NEEDED: &str = "Only checkpoints show a chain that was cut at its end together with its head, hashed anew, or deleted as a whole, and a credential or a whole database that was put back to an older state.";
+const NEEDED: &str = "Only checkpoints show what puts back a state that was true once: a chain that was cut together with its head, or deleted as a whole, and a credential or a whole database from an older copy.";
 
 #[derive(clap::Args)]
 pub struct Verify {
@@ -116,7 +116,7 @@ async fn look(
         let what = format!("no audit key of this installation has the fingerprint {pinned}: the key was replaced");
         return Err(Trouble::Broken { what, by_checkpoints: true });
     }
-    let mut against = Against { keys, checkpoints: None };
+    let mut against = Against { signed: true, keys, checkpoints: None };
     if !files.is_empty() {
         let (keys, files) = (against.keys.clone(), files.to_vec());
         let read = tokio::task::spawn_blocking(move || read(&keys, &files)).await;
