@@ -16,13 +16,14 @@
 //   /admin/grant         POST {client_id, sub, scope}: an existing grant, {access_token, refresh_token}
 //   /admin/end           POST: all grants end, as when everybody takes their consent back
 //   /admin/client        POST: metadata of a known client that changes, such as its redirect URIs
+//   /admin/rotate        POST: another signing key; the one before is published no more
 //   /admin/revoke        POST {refresh_token}: the person takes the consent back
 
 import { createServer } from 'node:http';
 import { createServer as createTlsServer } from 'node:https';
-import { X509Certificate, createHash, generateKeyPairSync, randomBytes } from 'node:crypto';
+import { X509Certificate, createHash, createPublicKey, generateKeyPairSync, randomBytes } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { EmbeddedJWK, calculateJwkThumbprint, createLocalJWKSet, decodeJwt, jwtVerify } from 'jose';
+import { EmbeddedJWK, SignJWT, calculateJwkThumbprint, createLocalJWKSet, decodeJwt, importJWK, jwtVerify } from 'jose';
 
 // The package's hints for production say nothing here; some come when it is loaded.
 console.warn = () => {};
@@ -43,8 +44,13 @@ const settings = {
   fail_next: [], // [{status, body, headers?}]: answers to the next token requests, not worked on
   person: 'alice', // who signs in
   email: '', // everybody's, instead of one each
+  claims: {}, // about everybody, beside address and subject: name, groups, …; at userinfo
+  userinfo_sub: '', // whom userinfo speaks of, instead of who signed in
+  id_claims: {}, // put into every ID token, in place of what stands there; signed as it should be
+  id_signature: '', // none | hmac | foreign: how ID tokens are signed instead of as they should be
   withhold_refresh: false, // a consent brings no refresh token
   resource_delay_ms: 0, // before the resource answers
+  resources: [], // APIs that tokens may be asked for (RFC 8707); none: `resource` means nothing
   reject_scope: '', // scopes that the person unticks at the consent page
   lose_next: 0, // so many token requests are worked on and then answered by a closed connection
   ...given.settings,
@@ -117,17 +123,72 @@ function clients() {
     client_secret: 'a-test-secret-that-guards-nothing',
     redirect_uris: ['http://127.0.0.1/callback'],
     grant_types: all,
-    scope: 'openid offline_access email read write',
+    scope: 'openid offline_access email profile groups read write',
   }];
 }
 
-function configuration() {
+// The key that ID tokens are signed with, and all that is published.
+let signing;
+function newKey(kid) {
   const { privateKey } = generateKeyPairSync('rsa', { modulusLength: 2048 });
-  const jwk = privateKey.export({ format: 'jwk' });
+  signing = { ...privateKey.export({ format: 'jwk' }), use: 'sig', alg: 'RS256', kid };
+  return signing;
+}
+
+const publicPart = ({ kty, n, e, use, alg, kid }) => ({ kty, n, e, use, alg, kid });
+
+// Signs an ID token anew: with other claims, another key, or in a way that nobody may believe.
+async function resign(token) {
+  const claims = { ...decodeJwt(token), ...settings.id_claims };
+  for (const [name, value] of Object.entries(claims)) if (value === null) delete claims[name];
+  const encoded = (part) => Buffer.from(JSON.stringify(part)).toString('base64url');
+  switch (settings.id_signature) {
+    case 'none':
+      return `${encoded({ alg: 'none' })}.${encoded(claims)}.`;
+    case 'hmac': {
+      // The published key as an HMAC secret: what a careless library takes.
+      const pem = createPublicKey({ key: publicPart(signing), format: 'jwk' }).export({ type: 'spki', format: 'pem' });
+      return new SignJWT(claims).setProtectedHeader({ alg: 'HS256', kid: signing.kid }).sign(Buffer.from(pem));
+    }
+    case 'foreign': {
+      const { privateKey } = generateKeyPairSync('rsa', { modulusLength: 2048 });
+      return new SignJWT(claims).setProtectedHeader({ alg: 'RS256', kid: signing.kid }).sign(privateKey);
+    }
+    default:
+      return new SignJWT(claims).setProtectedHeader({ alg: 'RS256', kid: signing.kid }).sign(await importJWK(signing, 'RS256'));
+  }
+}
+
+// A JSON answer that is changed on its way out.
+function changeAnswer(res, change) {
+  const end = res.end.bind(res);
+  res.end = (chunk, ...rest) => {
+    let body;
+    try {
+      body = JSON.parse(chunk);
+    } catch {
+      return end(chunk, ...rest);
+    }
+    change(body).then((changed) => {
+      const text = JSON.stringify(changed);
+      res.setHeader('content-length', Buffer.byteLength(text));
+      end(text);
+    });
+    return res;
+  };
+}
+
+function configuration() {
+  const jwk = newKey('test');
   return {
     adapter: Memory,
     clientAuthMethods: ['client_secret_basic', 'client_secret_post', 'client_secret_jwt', 'private_key_jwt', 'tls_client_auth', 'self_signed_tls_client_auth', 'none'],
-    claims: { openid: ['sub'], email: ['email', 'email_verified'] },
+    claims: {
+      openid: ['sub'],
+      email: ['email', 'email_verified'],
+      profile: ['name', 'given_name', 'family_name', 'preferred_username'],
+      groups: ['groups', '_claim_names'],
+    },
     cookies: { keys: ['a cookie key of a test server'] },
     expiresWithSession: () => false,
     features: {
@@ -147,20 +208,33 @@ function configuration() {
       },
       introspection: { enabled: true, allowedPolicy: () => true },
       revocation: { enabled: true, allowedPolicy: () => true },
-      resourceIndicators: { enabled: false },
+      resourceIndicators: {
+        enabled: (given.settings?.resources ?? []).length > 0,
+        defaultResource: () => undefined,
+        useGrantedResource: () => true,
+        getResourceServerInfo: (_ctx, resource) => {
+          if (!settings.resources.includes(resource)) throw new errors.InvalidTarget();
+          return { scope: 'read write', audience: resource, accessTokenFormat: 'opaque' };
+        },
+      },
       rpInitiatedLogout: { enabled: false },
     },
     findAccount: (_ctx, sub) => ({
       accountId: sub,
-      claims: async () => ({ sub, email: settings.email || `${sub}@example.com`, email_verified: true }),
+      claims: async () => ({
+        sub,
+        email: settings.email || `${sub}@example.com`,
+        email_verified: true,
+        ...settings.claims,
+      }),
     }),
     interactions: { url: (_ctx, interaction) => `/interaction/${interaction.uid}` },
     issueRefreshToken: (_ctx, client) => !settings.withhold_refresh && client.grantTypeAllowed('refresh_token'),
-    jwks: { keys: [{ ...jwk, use: 'sig', alg: 'RS256', kid: 'test' }] },
+    jwks: { keys: [jwk] },
     pkce: { required: () => settings.pkce_required },
     responseTypes: ['code'],
     rotateRefreshToken: () => settings.rotate,
-    scopes: ['openid', 'offline_access', 'email', 'read', 'write'],
+    scopes: ['openid', 'offline_access', 'email', 'profile', 'groups', 'read', 'write'],
     ttl: {
       AccessToken: () => settings.access_token_ttl,
       ClientCredentials: () => settings.access_token_ttl,
@@ -262,6 +336,8 @@ async function admin(provider, req, res, path) {
       const refresh = new provider.RefreshToken({ accountId: sub, client, grantId, gty: 'authorization_code', scope: body.scope, rotations: 0 });
       return json(res, 200, { access_token: value, expires_in: expiresIn, refresh_token: await refresh.save() });
     }
+    case 'POST /admin/rotate':
+      return json(res, 200, publicPart(newKey(randomBytes(4).toString('hex'))));
     case 'POST /admin/revoke': {
       const refresh = await provider.RefreshToken.find(body.refresh_token, { ignoreExpiration: true });
       if (!refresh) return json(res, 404, { error: 'no such token' });
@@ -326,7 +402,8 @@ async function resource(provider, req, res) {
     const shown = certificateOf(req);
     if (!shown || sha256(shown.raw) !== token['x5t#S256']) return json(res, 401, { error: 'another certificate' });
   }
-  return json(res, 200, { client_id: token.clientId, sub: token.accountId, scope: token.scope, bound });
+  const { clientId: client_id, accountId: sub, scope, aud } = token;
+  return json(res, 200, { client_id, sub, scope, bound, ...(aud && { aud }) });
 }
 
 async function interaction(provider, req, res) {
@@ -342,6 +419,7 @@ async function interaction(provider, req, res) {
   const unticked = settings.reject_scope.split(' ').filter(Boolean);
   const granted = (params.scope ?? '').split(' ').filter((scope) => !unticked.includes(scope));
   grant.addOIDCScope(granted.join(' '));
+  for (const resource of [params.resource ?? []].flat()) grant.addResourceScope(resource, granted.join(' '));
   if (unticked.length > 0) grant.rejectOIDCScope(unticked.join(' '));
   return provider.interactionFinished(req, res, { consent: { grantId: await grant.save() } });
 }
@@ -376,6 +454,7 @@ async function tokenRequest(handle, req, res) {
     res.end = () => req.socket.destroy();
   }
   await nameTheClient(req);
+  changeAnswer(res, async (body) => (body.id_token ? { ...body, id_token: await resign(body.id_token) } : body));
   return handle(req, res);
 }
 
@@ -392,6 +471,10 @@ const server = (tls ? createTlsServer : createServer)(tls ?? {}, async (req, res
     counts[what] = (counts[what] ?? 0) + 1;
     if (pathname === '/resource' && settings.resource_delay_ms > 0) await sleep(settings.resource_delay_ms);
     if (pathname === '/resource') return await resource(provider, req, res);
+    if (what === 'GET /me' && settings.userinfo_sub) {
+      changeAnswer(res, async (body) => ({ ...body, sub: settings.userinfo_sub }));
+    }
+    if (what === 'GET /jwks') return json(res, 200, { keys: [publicPart(signing)] });
     if (pathname.startsWith('/interaction/')) return await interaction(provider, req, res);
     if (what === 'POST /token') return await tokenRequest(handle, req, res);
     return await handle(req, res);

@@ -30,7 +30,8 @@ cargo xtask COMMAND
   check-house       what must never be: dependency edges and source rules (also: test house)
   check-house --list  every rule with its reason
   generate          write the generated files anew (tests named generated_* verify them)
-  setup             install what the tests need: PostgreSQL, Node and Python packages
+  setup             install what the tests need: PostgreSQL, Chromium, Node and Python packages
+  screenshots       every page in both themes and two widths, into .cache/screenshots
   bench [SUITE…]    the benchmarks beside nginx and Envoy; writes docs/BENCHMARKS.md (bench --help)
   help              this text
 
@@ -45,6 +46,7 @@ fn main() -> ExitCode {
         Some("check-house") => house::run(&root, &rest),
         Some("generate") => test::generate(&root),
         Some("setup") => setup::all(&root),
+        Some("screenshots") => test::screenshots(&root, &rest),
         Some("bench") => bench::run(&root, &rest),
         None | Some("help" | "--help" | "-h") => {
             println!("{HELP}");

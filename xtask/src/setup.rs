@@ -1,4 +1,4 @@
-//! Finds or installs what the tests need: PostgreSQL's server, Node and Python packages.
+//! Finds or installs what the tests need: PostgreSQL's server, Chromium, Node and Python packages.
 //!
 //! As root, system packages come through apt; otherwise the lines to run are printed. Packages of npm
 //! and PyPI go into ignored folders of the repository, in the versions of the checked-in lists, and
@@ -58,6 +58,12 @@ const NEEDS: &[Need] = &[
         there: || node_major().is_some_and(|v| v >= NODE),
     },
     Need { what: "npm", packages: &["npm"], there: || run::exists("npm") },
+    // The pages are tested in a real browser, through its own driver.
+    Need {
+        what: "Chromium with chromedriver",
+        packages: &["chromium", "chromium-driver"],
+        there: || run::exists("chromium") && run::exists("chromedriver"),
+    },
     Need { what: "Python 3 with venv", packages: &["python3", "python3-venv"], there: python_can_make_venvs },
 ];
 

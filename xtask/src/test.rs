@@ -149,6 +149,12 @@ fn tests(root: &Path, plan: &Plan, report: &mut Report) {
             test.arg("--workspace");
         }
     }
+    // Alone, they would find no program to test: with the workspace's tests it is built anyway.
+    let alone =
+        plan.packages.as_ref().is_some_and(|named| named.iter().any(|name| name == "latchstring-e2e"));
+    if alone && let Err(why) = run::run(&mut program(root, plan.long)) {
+        return report.check("the program", || Err(why));
+    }
     // Snapshots are compared, never written, by a test run.
     test.env("LATCHSTRING_TEST_POSTGRES_URL", &cluster.url)
         .env("INSTA_UPDATE", "no")
@@ -175,6 +181,30 @@ fn tests(root: &Path, plan: &Plan, report: &mut Report) {
         });
     }
     let _ = fs::remove_file(&figures);
+}
+
+/// The binary that the browser tests start.
+pub fn program(root: &Path, release: bool) -> Command {
+    let mut build = cargo(root);
+    locked(build.arg("build")).args(["--package", "latchstring"]);
+    if release {
+        build.arg("--release");
+    }
+    build
+}
+
+/// Every page in both themes and two widths, as pictures in a folder that git ignores.
+pub fn screenshots(root: &Path, args: &[&str]) -> Done {
+    setup::all(root)?;
+    run::run(&mut program(root, false))?;
+    let folder = root.join(".cache/screenshots");
+    let mut test = cargo(root);
+    locked(test.arg("test")).args(["--package", "latchstring-e2e", "--test", "it", "--"]);
+    test.args(if args.is_empty() { &["every_page"][..] } else { args });
+    test.env("LATCHSTRING_TEST_SCREENSHOTS", &folder);
+    let done = run::run(&mut test);
+    println!("pictures are in {}", folder.display());
+    done
 }
 
 fn fuzzing(root: &Path, report: &mut Report, figures: &Path) {

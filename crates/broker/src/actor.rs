@@ -17,12 +17,18 @@ pub struct Person {
     pub first_name: String,
     pub last_name: String,
     pub superuser: bool,
+    /// In a session: opened with a second factor, here or at the provider. With a key: one is set up here.
+    pub second_factor: bool,
+    /// A superuser who may not act as one, because this server wants a second factor of them.
+    pub held_back: bool,
+    /// Owner rights rest until then: the password was reset.
+    pub frozen_until: Option<Timestamp>,
 }
 
 /// How a person came in.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Via {
-    /// A browser session; `confirmed_at` is when the password was last given.
+    /// A browser session; `confirmed_at` is when the person last showed who they are.
     Session {
         id: SessionId,
         confirmed_at: Timestamp,
@@ -48,6 +54,12 @@ pub enum Who {
         name: String,
         project: ProjectId,
         environment: EnvironmentId,
+    },
+    /// A service account: a key with which CI manages its project, and nothing else.
+    Account {
+        key: KeyId,
+        name: String,
+        project: ProjectId,
     },
     /// A command on the machine itself: whoever has the shell is trusted, and audited.
     Operator,
@@ -81,6 +93,12 @@ impl Actor {
             )
             .hint("Use a personal key of scope manage, or sign in.")
             .into()),
+            Who::Account { .. } => Err(Problem::new(
+                Code::NotAllowed,
+                "A service account manages its own project; this belongs to a person.",
+            )
+            .hint("Use a personal key, or sign in. docs/people.md says what a service account may do.")
+            .into()),
             Who::Anonymous | Who::Operator => Err(unauthenticated()),
         }
     }
@@ -96,6 +114,30 @@ impl Actor {
             .hint("Use a personal key of scope manage, or sign in.")
             .into()),
             _ => Ok(person),
+        }
+    }
+
+    /// A person who may manage, or a service account; what each may is asked where it is done.
+    pub fn may_manage(&self) -> Refused<()> {
+        match &self.who {
+            Who::Account { .. } => Ok(()),
+            _ => self.manager().map(|_| ()),
+        }
+    }
+
+    /// A person who looks, or a service account.
+    pub fn may_look(&self) -> Refused<()> {
+        match &self.who {
+            Who::Account { .. } => Ok(()),
+            _ => self.person().map(|_| ()),
+        }
+    }
+
+    /// `user` in templates: a service account is nobody.
+    pub fn as_user(&self) -> Option<&Person> {
+        match &self.who {
+            Who::Person { person, .. } => Some(person),
+            _ => None,
         }
     }
 
@@ -118,6 +160,16 @@ impl Actor {
         if person.superuser {
             return Ok(person);
         }
+        if person.held_back {
+            return Err(Problem::new(
+                Code::SecondFactorRequired,
+                "On this server superusers need a second factor, and you came in without one.",
+            )
+            .hint(
+                "Set one up at /account (POST /api/v1/me/totp), or sign in again with the one that you have.",
+            )
+            .into());
+        }
         Err(Problem::new(Code::Forbidden, "Only a superuser may do that.")
             .hint("Ask one of the superusers of this server.")
             .into())
@@ -128,7 +180,7 @@ impl Actor {
         match &self.who {
             Who::Anonymous => ("anonymous", None, None),
             Who::Person { person, .. } => ("user", Some(person.id.to_string()), Some(person.email.clone())),
-            Who::Service { key, .. } => ("key", Some(key.to_string()), None),
+            Who::Service { key, .. } | Who::Account { key, .. } => ("key", Some(key.to_string()), None),
             Who::Operator => ("server", None, None),
         }
     }
@@ -137,7 +189,7 @@ impl Actor {
     pub fn signature(&self) -> String {
         match &self.who {
             Who::Person { person, .. } => person.id.to_string(),
-            Who::Service { key, .. } => key.to_string(),
+            Who::Service { key, .. } | Who::Account { key, .. } => key.to_string(),
             Who::Anonymous => "anonymous".to_owned(),
             Who::Operator => "operator".to_owned(),
         }

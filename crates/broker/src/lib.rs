@@ -12,6 +12,7 @@ pub mod freshness;
 mod health;
 pub mod jobs;
 mod key_making;
+pub mod keychains;
 pub mod keys;
 pub mod metrics;
 pub mod notices;
@@ -19,6 +20,7 @@ pub mod oauth_clients;
 pub mod operations;
 pub mod passwords;
 pub mod people;
+pub mod permissions;
 pub mod projects;
 mod refusals;
 pub mod road;
@@ -57,9 +59,15 @@ pub struct Settings {
     pub public_url: String,
     pub stale_limit: Duration,
     pub delete_after: Duration,
+    /// Versions whose values are kept, the current one among them.
+    pub keep_versions: i64,
+    /// How often stored values are checked again; `None`: only when somebody asks.
+    pub verify_every: Option<Duration>,
     pub background_refresh: bool,
     /// Without them nobody is told anything by mail.
     pub mail: Option<notices::mail::MailSettings>,
+    /// Where people can sign in besides here.
+    pub oidc: Option<people::oidc::OidcSettings>,
     /// Whether the sandbox connector exists here.
     pub sandbox: Option<SandboxAt>,
     /// (connector id, host, port): more places where its credentials may be pinned.
@@ -85,6 +93,9 @@ pub struct Broker {
     pub(crate) metrics: metrics::Metrics,
     pub(crate) turns: tokens::background::Turns,
     pub(crate) deliveries: notices::Turns,
+    pub(crate) checks: credentials::recheck::Turns,
+    pub(crate) instance: people::instance::Known,
+    pub(crate) provider: people::oidc::Provider,
 }
 
 impl Broker {
@@ -107,6 +118,9 @@ impl Broker {
             metrics,
             turns: tokens::background::Turns::default(),
             deliveries: notices::Turns::default(),
+            checks: credentials::recheck::Turns::default(),
+            instance: people::instance::Known::default(),
+            provider: people::oidc::Provider::default(),
         })
     }
 

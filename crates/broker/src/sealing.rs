@@ -2,9 +2,11 @@
 //! nowhere else.
 
 use latchstring_model::entity::Principal;
-use latchstring_model::id::{AuditKeyId, ConsentId, CredentialId, EnvironmentId, OAuthClientId, ProjectId, WebhookId};
+use latchstring_model::id::{
+    AuditKeyId, ConsentId, CredentialId, EnvironmentId, OAuthClientId, ProjectId, SignInId, UserId, WebhookId,
+};
 use latchstring_model::problem::Refused;
-use latchstring_model::{Code, OpenTicket, Problem, SecretBytes};
+use latchstring_model::{Code, OpenTicket, Problem, SecretBytes, Timestamp};
 use latchstring_store::secrets::SecretKind;
 use latchstring_vault::{Aad, OpenError, Purpose, Sealed};
 use serde_json::{Map, Value};
@@ -98,6 +100,39 @@ pub fn audit_key_aad(id: &AuditKeyId) -> Aad {
         object: id.to_string(),
         environment: None,
         version: 0,
+        project: None,
+    }
+}
+
+/// The secret of a person's time-based codes.
+pub fn second_factor_aad(user: &UserId, secret_version: i64) -> Aad {
+    Aad {
+        purpose: Purpose::TotpSecret,
+        object: user.to_string(),
+        environment: None,
+        version: secret_version,
+        project: None,
+    }
+}
+
+/// What is secret of a sign-in under way: PKCE verifier and nonce. An id of its own kind, so no consent's.
+pub fn sign_in_aad(id: &SignInId) -> Aad {
+    Aad {
+        purpose: Purpose::ConsentState,
+        object: id.to_string(),
+        environment: None,
+        version: 0,
+        project: None,
+    }
+}
+
+/// The token of a password reset until its mail is on its way. `created_at`: of that reset.
+pub fn password_reset_aad(user: &UserId, created_at: Timestamp) -> Aad {
+    Aad {
+        purpose: Purpose::Setting,
+        object: format!("password_reset/{user}"),
+        environment: None,
+        version: created_at.millis(),
         project: None,
     }
 }

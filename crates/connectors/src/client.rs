@@ -6,6 +6,7 @@ use std::sync::Arc;
 use latchstring_model::SecretString;
 use latchstring_model::address::Address;
 use latchstring_model::id::OAuthClientId;
+use latchstring_schemes::dpop::DpopKey;
 use latchstring_schemes::jws::SigningKey;
 use latchstring_schemes::oauth2::{ASSERTION_LIFE_SECS, Client, ClientAuth, PrivateKeyJwt};
 use serde_json::Map;
@@ -23,6 +24,10 @@ pub enum ClientAuthMethod {
     None,
     /// RFC 7523 section 2.2.
     PrivateKeyJwt,
+    /// RFC 8705 section 2.1: by a certificate that the server trusts for its issuer.
+    TlsClientAuth,
+    /// RFC 8705 section 2.2: by a certificate that was registered.
+    SelfSignedTlsClientAuth,
 }
 
 impl ClientAuthMethod {
@@ -31,6 +36,8 @@ impl ClientAuthMethod {
         ClientAuthMethod::Post,
         ClientAuthMethod::None,
         ClientAuthMethod::PrivateKeyJwt,
+        ClientAuthMethod::TlsClientAuth,
+        ClientAuthMethod::SelfSignedTlsClientAuth,
     ];
 
     pub const fn as_str(self) -> &'static str {
@@ -39,6 +46,8 @@ impl ClientAuthMethod {
             ClientAuthMethod::Post => "post",
             ClientAuthMethod::None => "none",
             ClientAuthMethod::PrivateKeyJwt => "private_key_jwt",
+            ClientAuthMethod::TlsClientAuth => "tls_client_auth",
+            ClientAuthMethod::SelfSignedTlsClientAuth => "self_signed_tls_client_auth",
         }
     }
 
@@ -49,6 +58,24 @@ impl ClientAuthMethod {
     pub const fn needs_secret(self) -> bool {
         matches!(self, ClientAuthMethod::Basic | ClientAuthMethod::Post)
     }
+
+    /// Whether a certificate of ours is shown on the connection.
+    pub const fn by_certificate(self) -> bool {
+        matches!(self, ClientAuthMethod::TlsClientAuth | ClientAuthMethod::SelfSignedTlsClientAuth)
+    }
+
+    /// Whether it has a private key.
+    pub const fn needs_key(self) -> bool {
+        matches!(self, ClientAuthMethod::PrivateKeyJwt) || self.by_certificate()
+    }
+}
+
+/// What a client shows on its connections (RFC 8705): to the provider, and to the API, whose tokens may be bound to it.
+#[derive(Clone)]
+pub struct ClientCertificate {
+    /// PEM: its own and its issuers.
+    pub chain: String,
+    pub key: SecretString,
 }
 
 /// The private key of a client that signs assertions about itself.
@@ -63,6 +90,8 @@ pub struct ClientKey {
 /// What the client itself names. What is missing, the connector's method names.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct OAuthEndpoints {
+    /// OAuth 1.0a (RFC 5849 section 2.1).
+    pub request_token: Option<Address>,
     pub authorization: Option<Address>,
     pub token: Option<Address>,
     pub revocation: Option<Address>,
@@ -83,6 +112,12 @@ pub struct OAuthClient {
     pub secret: Option<SecretString>,
     /// There with `private_key_jwt`.
     pub private_key: Option<ClientKey>,
+    /// There when `auth` is by certificate.
+    pub certificate: Option<ClientCertificate>,
+    /// RFC 9449: its tokens are bound to this key, and one that is not is not taken.
+    pub dpop: Option<Arc<DpopKey>>,
+    /// RFC 8707: the APIs that its tokens are for; in place of the connector's.
+    pub resource: Vec<String>,
     /// RFC 8414 section 2. Audience of assertions, and compared with `iss` of a callback (RFC 9207).
     pub issuer: Option<String>,
     /// The provider announces that its callbacks carry `iss`: one without is refused.
@@ -120,6 +155,10 @@ impl OAuthClient {
             ClientAuthMethod::Basic => ClientAuth::Basic { secret: self.secret.clone()?, raw: false },
             ClientAuthMethod::Post => ClientAuth::Post { secret: self.secret.clone()? },
             ClientAuthMethod::None => ClientAuth::None,
+            ClientAuthMethod::TlsClientAuth | ClientAuthMethod::SelfSignedTlsClientAuth => {
+                self.certificate.as_ref()?;
+                ClientAuth::Tls
+            }
             ClientAuthMethod::PrivateKeyJwt => {
                 let key = self.private_key.as_ref()?;
                 let mut headers = Map::new();
@@ -167,6 +206,9 @@ mod tests {
             auth,
             secret: Some("s3cret".into()),
             private_key: None,
+            certificate: None,
+            dpop: None,
+            resource: Vec::new(),
             issuer: None,
             issuer_in_callback: false,
             endpoints: OAuthEndpoints::default(),
@@ -216,6 +258,8 @@ mod tests {
         assert!(own.prover(&token).is_none());
         own.auth = ClientAuthMethod::None;
         assert!(own.prover(&token).is_some());
+        own.auth = ClientAuthMethod::TlsClientAuth;
+        assert!(own.prover(&token).is_none(), "without a certificate nothing is proven");
         for method in ClientAuthMethod::ALL {
             assert_eq!(ClientAuthMethod::parse(method.as_str()), Some(*method));
         }

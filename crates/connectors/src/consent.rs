@@ -18,8 +18,9 @@ pub enum NamedEndpoint {
     Missing,
 }
 
-/// Keys of the scheme and the endpoint's name in OAuth (RFC 8414 section 2).
+/// Keys of the scheme and the endpoint's name in OAuth (RFC 8414 section 2; the first is OAuth 1.0a's).
 const ENDPOINTS: &[(&str, &str)] = &[
+    ("request_token_url", "request_token_endpoint"),
     ("authorize_url", "authorization_endpoint"),
     ("token_url", "token_endpoint"),
     ("revocation_url", "revocation_endpoint"),
@@ -81,7 +82,7 @@ impl AuthMethod {
 impl Definition {
     /// Methods that an OAuth client is registered for.
     pub fn consent_methods(&self) -> impl Iterator<Item = &AuthMethod> {
-        self.auth_methods.iter().filter(|method| method.scheme.ty.needs_consent())
+        self.auth_methods.iter().filter(|method| method.needs_consent())
     }
 
     /// Whether the definition itself names this origin as one of its OAuth endpoints: people sign in at

@@ -1,9 +1,11 @@
-//! Methods that a person has to consent to: authorization code (RFC 6749 section 4.1) and device code (RFC 8628).
+//! Methods that a person has to consent to: authorization code (RFC 6749 section 4.1) and device code (RFC 8628);
+//! what they share with OAuth 1.0a's ([`crate::three_legged`]).
 //!
 //! Who we are there, and whatever of the endpoints and scopes the definition leaves open, comes from the
-//! [`OAuthClient`] that the credential names. What both say: the definition decides where, the client decides
-//! what is asked for. What goes to the client's own endpoints was chosen by the superuser who registered it;
-//! what the definition names has to be among its hosts, as everywhere.
+//! [`OAuthClient`] that the credential names. What both say, the client decides: the superuser who registered it has
+//! written it down, within the connector's hosts. What the definition names has to be among its hosts, as everywhere.
+
+use std::sync::Arc;
 
 use latchstring_model::address::Address;
 use latchstring_model::{Pin, PinPurpose, SecretString};
@@ -42,6 +44,8 @@ pub struct Consent {
     pub callback_metadata: Vec<(String, String)>,
     /// The page where people consent is written out in the definition, or the client's: no value moves it.
     pub authorize_fixed: bool,
+    /// The client wants tokens that are bound to its key (RFC 9449): one that is not is not taken.
+    pub bound_tokens: bool,
 }
 
 impl Consent {
@@ -61,25 +65,28 @@ impl Consent {
 }
 
 /// An endpoint, and whether the client names it.
-struct Found {
-    address: Address,
+pub(crate) struct Found {
+    pub address: Address,
     from: &'static str,
-    of_client: bool,
+    pub of_client: bool,
 }
 
-fn find(
+pub(crate) fn find(
     keys: &Keys<'_>,
     name: &'static str,
     client: Option<&Option<Address>>,
 ) -> Result<Option<Found>, RenderError> {
-    if let Some(address) = keys.url(name)? {
-        return Ok(Some(Found { address, from: name, of_client: false }));
+    if let Some(address) = client.and_then(|given| given.clone()) {
+        return Ok(Some(Found { address, from: name, of_client: true }));
     }
-    let given = client.and_then(|given| given.clone());
-    Ok(given.map(|address| Found { address, from: name, of_client: true }))
+    Ok(keys.url(name)?.map(|address| Found { address, from: name, of_client: false }))
 }
 
-fn needed(keys: &Keys<'_>, name: &'static str, found: Option<Found>) -> Result<Found, RenderError> {
+pub(crate) fn needed(
+    keys: &Keys<'_>,
+    name: &'static str,
+    found: Option<Found>,
+) -> Result<Found, RenderError> {
     match found {
         Some(found) => Ok(found),
         None => keys.wrong(
@@ -121,6 +128,38 @@ fn as_the_provider_wants(
     Ok(client)
 }
 
+/// Which scopes people are asked for, and where it is found out who they are.
+pub(crate) fn wishes(
+    keys: &Keys<'_>,
+    registered: Option<&OAuthClient>,
+) -> Result<(Consent, Option<Found>), RenderError> {
+    let mut consent = Consent { compares_scopes: true, ..Consent::default() };
+    let declared =
+        registered.filter(|client| !client.mandatory_scopes.is_empty() || !client.optional_scopes.is_empty());
+    let scopes = keys.nested("scopes");
+    let default = match (&declared, &scopes) {
+        (Some(client), _) => client.mandatory_scopes.clone(),
+        (None, Some(scopes)) => scopes.list("default")?,
+        (None, None) => Vec::new(),
+    };
+    consent.mandatory = union(keys.list("scope")?, &default);
+    consent.optional = declared.map(|client| client.optional_scopes.clone()).unwrap_or_default();
+    consent.optional.retain(|scope| !consent.mandatory.contains(scope));
+    if let Some(scopes) = &scopes {
+        consent.compares_scopes = scopes.word("granted")?.as_deref() != Some("ignore");
+    }
+    consent.userinfo_account = match keys.word("userinfo_account")? {
+        None => None,
+        Some(text) => match Path::parse(&text) {
+            Ok(path) => Some(path),
+            Err(error) => return keys.wrong("userinfo_account", error.to_string()),
+        },
+    };
+    let userinfo = find(keys, "userinfo_url", registered.map(|client| &client.endpoints.userinfo))?;
+    consent.userinfo_url = userinfo.as_ref().map(|found| found.address.clone());
+    Ok((consent, userinfo))
+}
+
 /// What both kinds share.
 struct Common {
     endpoint: TokenEndpoint,
@@ -143,6 +182,12 @@ fn common(
             endpoint.params.retain(|(known, _)| known != name);
             endpoint.params.push((name.clone(), value.clone()));
         }
+        if !registered.resource.is_empty() {
+            endpoint.resource.clone_from(&registered.resource);
+        }
+        if let Some(key) = &registered.dpop {
+            endpoint.dpop = Some(Arc::clone(key));
+        }
     }
     if let Some(ttl) = keys.int("grant_ttl")? {
         endpoint.rules.grant_ttl = Some(ttl);
@@ -157,7 +202,7 @@ fn common(
             None => {
                 return Err(RenderError::NotUsable {
                     detail: format!(
-                        "the OAuth client {} has no secret or key to prove itself with; a superuser adds it",
+                        "the OAuth client {} has no secret, key or certificate to prove itself with; a superuser adds it",
                         registered.name
                     ),
                 });
@@ -168,35 +213,14 @@ fn common(
             None => return keys.wrong("client_id", "this is needed and was left out"),
         },
     };
-    let mut consent = Consent { compares_scopes: true, ..Consent::default() };
-    let declared =
-        registered.filter(|client| !client.mandatory_scopes.is_empty() || !client.optional_scopes.is_empty());
-    let scopes = keys.nested("scopes");
-    let default = match (&declared, &scopes) {
-        (Some(client), _) => client.mandatory_scopes.clone(),
-        (None, Some(scopes)) => scopes.list("default")?,
-        (None, None) => Vec::new(),
-    };
-    consent.mandatory = union(keys.list("scope")?, &default);
-    consent.optional = declared.map(|client| client.optional_scopes.clone()).unwrap_or_default();
-    consent.optional.retain(|scope| !consent.mandatory.contains(scope));
-    if let Some(scopes) = &scopes {
-        consent.compares_scopes = scopes.word("granted")?.as_deref() != Some("ignore");
-    }
+    let (mut consent, userinfo) = wishes(keys, registered)?;
     consent.refresh_required = keys.word("refresh_token")?.as_deref() == Some("required");
     consent.refresh_hint = keys.word("refresh_token_hint")?;
-    consent.userinfo_account = match keys.word("userinfo_account")? {
-        None => None,
-        Some(text) => match Path::parse(&text) {
-            Ok(path) => Some(path),
-            Err(error) => return keys.wrong("userinfo_account", error.to_string()),
-        },
-    };
-    let userinfo = find(keys, "userinfo_url", registered.map(|client| &client.endpoints.userinfo))?;
-    consent.userinfo_url = userinfo.as_ref().map(|found| found.address.clone());
+    consent.bound_tokens = registered.is_some_and(|client| client.dpop.is_some());
     let scope = Scope { scopes: consent.mandatory.clone(), separator: keys.word("scope_separator")? };
     let refresh = Refresh {
-        url: keys.url("refresh_url")?,
+        // Beside a token endpoint of its own the client means that one.
+        url: if token.of_client { None } else { keys.url("refresh_url")? },
         params: keys.map("refresh_params")?,
         send_scope: false,
         rules: None,
@@ -207,7 +231,7 @@ fn common(
     Ok(Common { endpoint, client, scope, refresh, consent })
 }
 
-fn goes_to(keys: &Keys<'_>, found: Found, destinations: &mut Vec<Destination>) {
+pub(crate) fn goes_to(keys: &Keys<'_>, found: Found, destinations: &mut Vec<Destination>) {
     let mask: Vec<SecretString> = keys.mask();
     // What grants through a client are bound to is where its endpoints are, not their paths.
     let pin = match found.of_client {

@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use crate::answer::{Path, Select, Shape};
 use crate::field::{Field, schema};
-use crate::table::{Key, SchemeType};
+use crate::table::{self, Key, SchemeType};
 use crate::template::Template;
 
 /// The description of one external API.
@@ -61,6 +61,11 @@ pub struct AuthMethod {
 }
 
 impl AuthMethod {
+    /// Whether a person has to consent, in a browser or on another device.
+    pub fn needs_consent(&self) -> bool {
+        self.scheme.needs_consent()
+    }
+
     pub fn field(&self, name: &str) -> Option<&Field> {
         self.fields.iter().find(|field| field.name == name)
     }
@@ -70,6 +75,22 @@ impl AuthMethod {
 pub struct SchemeDef {
     pub ty: SchemeType,
     pub(crate) config: Config,
+}
+
+impl SchemeDef {
+    /// Of its type, or because it says so: an `oauth1` method may have a token in its values instead.
+    pub fn needs_consent(&self) -> bool {
+        let says = |(key, conf): &(&Key, Conf)| {
+            key.name == table::CONSENT_KEY
+                && matches!(conf, Conf::Text(template) if template.as_literal() == Some("true"))
+        };
+        self.ty.needs_consent() || self.config.iter().any(says)
+    }
+
+    /// Whether a token has to be obtained before a call.
+    pub fn has_token(&self) -> bool {
+        self.ty.has_token() || self.needs_consent()
+    }
 }
 
 /// Keys of a scheme, in the order of its table.
@@ -257,6 +278,16 @@ pub(crate) enum BodySpec {
     Text { content_type: String, text: Template },
 }
 
+impl RequestSpec {
+    /// The path below the base URL, where it is the same for every credential.
+    pub fn literal_path(&self) -> Option<&str> {
+        match &self.target {
+            Target::Path(template) => template.as_literal(),
+            Target::Url(_) => None,
+        }
+    }
+}
+
 /// What a good answer is.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Expect {
@@ -410,6 +441,17 @@ impl Definition {
         self.auth_methods.iter().find(|method| method.id == id)
     }
 
+    /// A path that is good to try a credential with: what it is checked with, or something that can be read.
+    pub fn sample_path<'d>(&'d self, method: &'d AuthMethod) -> Option<&'d str> {
+        let check = method.verify.as_ref().or(self.verify.as_ref());
+        let operations = self.operations.iter().map(|operation| &operation.request);
+        check
+            .into_iter()
+            .chain(operations)
+            .filter(|request| request.method == Method::GET)
+            .find_map(RequestSpec::literal_path)
+    }
+
     pub fn operation(&self, name: &str) -> Option<&Operation> {
         self.operations.iter().find(|operation| operation.name == name)
     }
@@ -449,15 +491,21 @@ impl Definition {
     /// What an API's refusal means for its user, if the definition knows it. Texts are looked at
     /// before statuses, the method's rules before the connector's.
     pub fn explain(&self, method: Option<&AuthMethod>, status: u16, body_excerpt: &str) -> Option<String> {
+        let of_status = |rule: &&ErrorRule| matches!(&rule.when, ErrorWhen::Status(range) if (range.from..=range.to).contains(&status));
+        self.explain_words(method, body_excerpt)
+            .or_else(|| self.rules(method).find(of_status).map(|rule| rule.explanation.clone()))
+    }
+
+    /// The same by its words alone: where somebody else than the API answers (an authorization server, to us as its
+    /// client), a status means another thing.
+    pub fn explain_words(&self, method: Option<&AuthMethod>, body_excerpt: &str) -> Option<String> {
         let body = body_excerpt.to_lowercase();
-        let rules =
-            || method.map(|method| method.errors.as_slice()).unwrap_or_default().iter().chain(&self.errors);
-        rules()
-            .find(|rule| matches!(&rule.when, ErrorWhen::Text(text) if says(&body, text)))
-            .or_else(|| {
-                rules().find(|rule| matches!(&rule.when, ErrorWhen::Status(range) if (range.from..=range.to).contains(&status)))
-            })
-            .map(|rule| rule.explanation.clone())
+        let fits = |rule: &&ErrorRule| matches!(&rule.when, ErrorWhen::Text(text) if says(&body, text));
+        self.rules(method).find(fits).map(|rule| rule.explanation.clone())
+    }
+
+    fn rules<'d>(&'d self, method: Option<&'d AuthMethod>) -> impl Iterator<Item = &'d ErrorRule> {
+        method.map(|method| method.errors.as_slice()).unwrap_or_default().iter().chain(&self.errors)
     }
 }
 

@@ -3,6 +3,7 @@
 
 pub mod answer;
 mod catalog;
+mod choice;
 mod client;
 mod consent;
 mod consented;
@@ -21,11 +22,13 @@ mod schema;
 mod steps;
 mod table;
 mod template;
+mod three_legged;
 mod values;
 mod yaml;
 
 pub use catalog::{FILES, builtin, sandbox_at};
-pub use client::{ClientAuthMethod, ClientKey, OAuthClient, OAuthEndpoints};
+pub use choice::Choice;
+pub use client::{ClientAuthMethod, ClientCertificate, ClientKey, OAuthClient, OAuthEndpoints};
 pub use consent::NamedEndpoint;
 pub use consented::Consent;
 pub use context::{

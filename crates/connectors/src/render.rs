@@ -240,6 +240,11 @@ pub(crate) fn scheme(
             }),
         },
         SchemeType::Jwt => jwt(&keys)?,
+        SchemeType::Oauth1 if def.needs_consent() => {
+            let (scheme, consent) = crate::three_legged::scheme(&keys, scene.ctx.client, destinations)?;
+            consented = Some(consent);
+            Scheme::ThreeLegged(Box::new(scheme))
+        }
         SchemeType::Oauth1 => Scheme::OAuth1(Box::new(OAuth1 {
             consumer_key: keys.needed_word("consumer_key")?,
             consumer_secret: keys.text("consumer_secret")?.unwrap_or_default(),
@@ -250,6 +255,7 @@ pub(crate) fn scheme(
                 .and_then(|name| SignatureMethod::parse(&name))
                 .unwrap_or_default(),
             private_key: keys.text("private_key")?,
+            signing_key: None,
             realm: keys.word("realm")?,
         })),
         SchemeType::Digest => {
@@ -388,22 +394,37 @@ pub(crate) fn scheme(
     Ok(Rendered { scheme, policy, consent: consented })
 }
 
-/// `tls: {client_certificate, client_key}` beside any scheme.
-pub(crate) fn with_client_certificate(scheme: Scheme, tls: &Keys<'_>) -> Result<Scheme, RenderError> {
+/// `tls: {client_certificate, client_key}` beside any scheme, or the certificate by which the OAuth client proves
+/// itself: one connection shows one.
+pub(crate) fn with_client_certificate(
+    scheme: Scheme,
+    tls: &Keys<'_>,
+    scene: &Scene<'_>,
+) -> Result<Scheme, RenderError> {
+    let registered = scene.ctx.client.filter(|_| scene.method.needs_consent());
+    let of_client = registered.and_then(|client| client.certificate.as_ref());
     let (certificate, key) = (tls.word("client_certificate")?, tls.text("client_key")?);
-    match (certificate, key) {
-        (None, None) if proves_by_certificate(&scheme) => {
+    match (certificate, key, of_client) {
+        (Some(_), _, Some(_)) => tls.wrong(
+            "client_certificate",
+            "the OAuth client shows a certificate of its own, and a connection shows one; leave this one out, or choose a client that proves itself in another way",
+        ),
+        (None, _, Some(own)) => Ok(Scheme::MutualTls(
+            MutualTls { certificate: own.chain.clone(), private_key: own.key.clone(), passphrase: None },
+            Some(Box::new(scheme)),
+        )),
+        (None, None, None) if proves_by_certificate(&scheme) => {
             tls.wrong("client_certificate", "the client proves itself by its certificate, and there is none")
         }
-        (None, None) => Ok(scheme),
-        (Some(certificate), Some(private_key)) => Ok(Scheme::MutualTls(
+        (None, None, None) => Ok(scheme),
+        (Some(certificate), Some(private_key), None) => Ok(Scheme::MutualTls(
             MutualTls { certificate, private_key, passphrase: tls.text("passphrase")? },
             Some(Box::new(scheme)),
         )),
-        (None, Some(_)) => {
+        (None, Some(_), None) => {
             tls.wrong("client_certificate", "the client key is given, its certificate is missing")
         }
-        (Some(_), None) => tls.wrong("client_key", "the client certificate is given, its key is missing"),
+        (Some(_), None, None) => tls.wrong("client_key", "the client certificate is given, its key is missing"),
     }
 }
 
@@ -587,21 +608,28 @@ fn oauth(
             destinations.push(Destination { from: name.to_owned(), pin, of_client });
         }
     };
-    for name in ["token_url", "refresh_url", "revocation_url", "introspection_url"] {
-        if let Some(url) = keys.url(name)? {
-            goes_to(name, &url, false);
+    // What the client says stands before what the definition says, and with a token endpoint of its own it is asked
+    // there for renewals too.
+    let client = keys.scene.ctx.client.filter(|_| keys.scene.method.needs_consent());
+    for (name, place) in
+        [("revocation_url", &mut policy.revocation_url), ("introspection_url", &mut policy.introspection_url)]
+    {
+        let own = client.and_then(|client| match name {
+            "revocation_url" => client.endpoints.revocation.clone(),
+            _ => client.endpoints.introspection.clone(),
+        });
+        if let Some(url) = own {
+            goes_to(name, &url, true);
+            *place = Some(url);
         }
     }
-    // Where the definition is silent, the client knows.
-    if let Some(client) = keys.scene.ctx.client.filter(|_| keys.scene.method.scheme.ty.needs_consent()) {
-        for (name, url, place) in [
-            ("revocation_url", &client.endpoints.revocation, &mut policy.revocation_url),
-            ("introspection_url", &client.endpoints.introspection, &mut policy.introspection_url),
-        ] {
-            if let (Some(url), None) = (url, &place) {
-                goes_to(name, url, true);
-                *place = Some(url.clone());
-            }
+    let moved = client.is_some_and(|client| client.endpoints.token.is_some());
+    for name in ["token_url", "refresh_url", "revocation_url", "introspection_url"] {
+        if moved && name == "refresh_url" {
+            continue;
+        }
+        if let Some(url) = keys.url(name)? {
+            goes_to(name, &url, false);
         }
     }
     let mut oauth = OAuth2::new(grant);

@@ -152,7 +152,7 @@ impl Definition {
         // A token is obtained over this connection, and may be bound to its certificate (RFC 8705 §3).
         let tls = render::Keys::new(&scene, &method.tls, "tls");
         let ca_certificate = tls.text("ca_certificate")?;
-        let scheme = render::with_client_certificate(rendered.scheme, &tls)?;
+        let scheme = render::with_client_certificate(rendered.scheme, &tls, &scene)?;
         let token_uses = scene.uses.borrow().clone();
 
         let base_url = self.base(method, &scene, &mut complete)?;
@@ -188,7 +188,7 @@ impl Definition {
         }
         Ok(Resolved {
             scheme,
-            needs_token: method.scheme.ty.has_token(),
+            needs_token: method.scheme.has_token(),
             complete,
             base_url,
             headers,

@@ -50,7 +50,7 @@ impl<'a> Scene<'a> {
 
     /// Whether a template needs a token that is not there yet.
     pub fn lacks_token(&self, template: &Template) -> bool {
-        if self.token().is_some() || !self.method.scheme.ty.has_token() {
+        if self.token().is_some() || !self.method.scheme.has_token() {
             return false;
         }
         let known = template.known();
@@ -307,7 +307,7 @@ impl Env for Scene<'_> {
                 Some(item) => Ok(Val::from_json(item)),
                 None => stop("there is no `item` here"),
             },
-            "token" if self.method.scheme.ty.has_token() || self.method.field("token").is_none() => {
+            "token" if self.method.scheme.has_token() || self.method.field("token").is_none() => {
                 self.uses.borrow_mut().token = true;
                 match self.token() {
                     Some(token) => Ok(Val::Json(Cow::Owned(Value::Object(token.clone())))),

@@ -36,8 +36,8 @@ impl SchemeType {
         SCHEMES.iter().find(|spec| spec.name == name).map(|spec| spec.ty)
     }
 
-    /// Whether a token has to be obtained before a call.
-    pub fn has_token(self) -> bool {
+    /// Whether a token always has to be obtained before a call.
+    pub(crate) fn has_token(self) -> bool {
         matches!(
             self,
             SchemeType::Oauth2ClientCredentials
@@ -50,8 +50,8 @@ impl SchemeType {
         )
     }
 
-    /// Whether a person has to consent in a browser or on another device.
-    pub fn needs_consent(self) -> bool {
+    /// Whether a person always has to consent, in a browser or on another device. A definition may say so of others.
+    pub(crate) fn needs_consent(self) -> bool {
         matches!(self, SchemeType::Oauth2AuthorizationCode | SchemeType::Oauth2DeviceCode)
     }
 
@@ -275,6 +275,44 @@ const CONSENT: &[Key] = &[
     may("refresh_token_hint", Text, "What to do when the consent brought no refresh token."),
 ];
 
+/// An `oauth1` method that people consent to, instead of having a token in its values.
+pub(crate) const CONSENT_KEY: &str = "consent";
+
+/// What stands in the values where nobody consents.
+pub(crate) const OAUTH1_OWN: &[&str] =
+    &["consumer_key", "consumer_secret", "token", "token_secret", "private_key"];
+
+/// With [`CONSENT_KEY`] alone.
+pub(crate) const OAUTH1_CONSENT: &[Key] = &[
+    may(
+        CONSENT_KEY,
+        Bool,
+        "`true`: a person consents (RFC 5849 section 2). The application is then the OAuth client that the credential names, and the token comes of the consent.",
+    ),
+    may(
+        "request_token_url",
+        Url,
+        "Where temporary credentials are asked for. Without it the OAuth client names it.",
+    ),
+    may("authorize_url", Url, "Where the person is sent to consent. Without it the OAuth client names it."),
+    may(
+        "token_url",
+        Url,
+        "Where the temporary credentials are exchanged for the token. Without it the OAuth client names it.",
+    ),
+    may("authorize_params", Map, "Further parameters of the page where the person consents."),
+    may("scope", List, "Scopes to ask for, as the parameter `scope` of that page."),
+    may("scope_separator", Text, "What stands between scopes. Default a blank."),
+    may("scopes", Nested(SCOPES), "Scopes that an OAuth client may declare; shown to who registers it."),
+    may("userinfo_url", Url, "Who consented, for display. Asked with the new token."),
+    may(
+        "userinfo_account",
+        Text,
+        "Where the answer of `userinfo_url` names the account. Default `email`, `preferred_username`, `login`, `name` or `sub`.",
+    ),
+    may("grant_ttl", Int, "Seconds after which consent has to be given again."),
+];
+
 const SCOPES: &[Key] = &[
     may("default", List, "Asked for unless the client says otherwise."),
     may("docs_url", Text, "Where the provider describes its scopes."),
@@ -407,19 +445,22 @@ pub(crate) const SCHEMES: &[Spec] = &[
         ty: SchemeType::Oauth1,
         name: "oauth1",
         help: "OAuth 1.0a (RFC 5849).",
-        keys: &[&[
-            must("consumer_key", Text, "The application."),
-            may("consumer_secret", Text, "Its secret."),
-            may("token", Text, "The person's token."),
-            may("token_secret", Text, "Its secret."),
-            may(
-                "signature_method",
-                Choice(&["HMAC-SHA1", "HMAC-SHA256", "RSA-SHA256", "PLAINTEXT"]),
-                "Default HMAC-SHA1.",
-            ),
-            may("private_key", Text, "PEM, for RSA-SHA256."),
-            may("realm", Text, "In the Authorization header."),
-        ]],
+        keys: &[
+            &[
+                may("consumer_key", Text, "The application. Needed without `consent`."),
+                may("consumer_secret", Text, "Its secret."),
+                may("token", Text, "The person's token."),
+                may("token_secret", Text, "Its secret."),
+                may(
+                    "signature_method",
+                    Choice(&["HMAC-SHA1", "HMAC-SHA256", "RSA-SHA256", "PLAINTEXT"]),
+                    "Default HMAC-SHA1; with `consent` and a client that has a key, RSA-SHA256.",
+                ),
+                may("private_key", Text, "PEM, for RSA-SHA256."),
+                may("realm", Text, "In the Authorization header."),
+            ],
+            OAUTH1_CONSENT,
+        ],
     },
     Spec {
         ty: SchemeType::AwsSigv4,

@@ -12,9 +12,10 @@ use http_body::{Body, Frame, SizeHint};
 use http_body_util::BodyExt;
 use http_body_util::combinators::UnsyncBoxBody;
 use hyper::body::Incoming;
-use tokio::time::{Instant, Sleep, sleep_until};
+use tokio::time::Instant;
 
 use crate::error::{EgressError, Stage};
+use crate::patience::Patience;
 use crate::pool::Lease;
 use crate::send;
 
@@ -174,7 +175,10 @@ impl Progress {
 
 /// An answer's body. When it was read to the end its connection goes back to the pool; dropped
 /// before, the connection is closed (HTTP/1.1) or the stream is reset (HTTP/2).
-pub struct ResponseBody {
+pub struct ResponseBody(Box<Reading>);
+
+/// Boxed, because an answer is handed through many hands before its body is read.
+struct Reading {
     incoming: Incoming,
     lease: Option<Lease>,
     idle: Idle,
@@ -183,34 +187,36 @@ pub struct ResponseBody {
 /// The limit on waiting for a piece. It does not run while nobody asks for one.
 struct Idle {
     limit: Duration,
-    /// When the present wait began.
-    since: Option<Instant>,
-    /// Kept over waits: set anew only when it fires, not for each piece.
-    sleep: Option<Pin<Box<Sleep>>>,
+    /// A wait has begun and no piece has come since.
+    waiting: bool,
+    patience: Option<Patience>,
 }
 
 impl Idle {
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        let since = *self.since.get_or_insert_with(Instant::now);
-        let sleep = self.sleep.get_or_insert_with(|| Box::pin(sleep_until(since + self.limit)));
-        loop {
-            ready!(sleep.as_mut().poll(cx));
-            let due = since + self.limit;
-            if sleep.deadline() >= due {
-                return Poll::Ready(());
+        let patience = match &mut self.patience {
+            Some(patience) if self.waiting => patience,
+            Some(patience) => {
+                patience.set(Instant::now() + self.limit);
+                patience
             }
-            sleep.as_mut().reset(due);
-        }
+            None => self.patience.insert(Patience::until(Instant::now() + self.limit)),
+        };
+        self.waiting = true;
+        Pin::new(patience).poll(cx)
     }
 }
 
 impl ResponseBody {
     pub(crate) fn new(incoming: Incoming, lease: Lease, limit: Duration) -> Self {
-        let mut body = Self { incoming, lease: Some(lease), idle: Idle { limit, since: None, sleep: None } };
-        body.settle();
-        body
+        let idle = Idle { limit, waiting: false, patience: None };
+        let mut reading = Reading { incoming, lease: Some(lease), idle };
+        reading.settle();
+        Self(Box::new(reading))
     }
+}
 
+impl Reading {
     /// Gives the connection back if there is nothing more to read.
     fn settle(&mut self) {
         if self.incoming.is_end_stream()
@@ -229,10 +235,10 @@ impl Body for ResponseBody {
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, EgressError>>> {
-        let this = self.get_mut();
+        let this = &mut *self.get_mut().0;
         match Pin::new(&mut this.incoming).poll_frame(cx) {
             Poll::Ready(Some(Ok(frame))) => {
-                this.idle.since = None;
+                this.idle.waiting = false;
                 this.settle();
                 Poll::Ready(Some(Ok(frame)))
             }
@@ -257,10 +263,10 @@ impl Body for ResponseBody {
     }
 
     fn is_end_stream(&self) -> bool {
-        self.incoming.is_end_stream()
+        self.0.incoming.is_end_stream()
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.incoming.size_hint()
+        self.0.incoming.size_hint()
     }
 }

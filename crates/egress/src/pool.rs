@@ -20,6 +20,7 @@ use tokio::time::{Instant, sleep};
 use crate::body::RequestBody;
 use crate::dial::{Dialled, Egress};
 use crate::error::{EgressError, Stage, Unreachable, UnreachableReason};
+use crate::patience::Patience;
 use crate::permit::Permit;
 use crate::send;
 use crate::tls::{Identity, IdentityId};
@@ -82,9 +83,16 @@ struct Conns {
 }
 
 struct Waiting {
-    sender: http1::SendRequest<RequestBody>,
-    stamp: Stamp,
+    one: One,
     since: Instant,
+}
+
+/// An HTTP/1.1 connection.
+pub(crate) struct One {
+    pub(crate) sender: http1::SendRequest<RequestBody>,
+    stamp: Stamp,
+    /// The limit on the wait for an answer's head, set anew for every request.
+    pub(crate) patience: Patience,
 }
 
 struct Shared {
@@ -123,7 +131,7 @@ impl Stamp {
 
 /// A connection with room for one request.
 pub(crate) enum Conn {
-    One(http1::SendRequest<RequestBody>, Stamp),
+    One(One),
     Shared(http2::SendRequest<RequestBody>, Arc<()>),
 }
 
@@ -135,15 +143,15 @@ pub(crate) struct Lease {
 }
 
 pub(crate) enum Held {
-    One(http1::SendRequest<RequestBody>, Stamp),
+    One(One),
     Shared(Arc<()>),
 }
 
 impl Lease {
     /// The answer was read to its end.
     pub(crate) fn give_back(self) {
-        if let Held::One(sender, stamp) = self.held {
-            Inner::keep(&self.pool, &self.slot, sender, stamp);
+        if let Held::One(one) = self.held {
+            Inner::keep(&self.pool, &self.slot, one);
         }
     }
 
@@ -243,11 +251,11 @@ impl Inner {
         }
         for at in (0..conns.idle.len()).rev() {
             let waiting = &conns.idle[at];
-            let spent = waiting.sender.is_closed()
-                || waiting.stamp.generation != generation
+            let spent = waiting.one.sender.is_closed()
+                || waiting.one.stamp.generation != generation
                 || now - waiting.since >= limit;
             // Not ready: its last request's body is still on the way out though the answer is complete.
-            let useful = waiting.sender.is_ready() && waiting.stamp.suits(permit, generation);
+            let useful = waiting.one.sender.is_ready() && waiting.one.stamp.suits(permit, generation);
             if !spent && !useful {
                 continue;
             }
@@ -255,7 +263,7 @@ impl Inner {
             self.idle.fetch_sub(1, Ordering::Relaxed);
             if !spent {
                 self.reused.fetch_add(1, Ordering::Relaxed);
-                return Some(Conn::One(waiting.sender, waiting.stamp));
+                return Some(Conn::One(waiting.one));
             }
         }
         None
@@ -317,13 +325,14 @@ impl Inner {
                 .await
                 .map_err(|error| send::not_sent(&error))?;
             drive(driver);
-            Ok(Conn::One(sender, stamp))
+            let patience = Patience::until(Instant::now() + limits.response_head);
+            Ok(Conn::One(One { sender, stamp, patience }))
         }
     }
 
     /// Puts a connection back for the next request.
-    fn keep(self: &Arc<Self>, slot: &Slot, sender: http1::SendRequest<RequestBody>, stamp: Stamp) {
-        if sender.is_closed() {
+    fn keep(self: &Arc<Self>, slot: &Slot, one: One) {
+        if one.sender.is_closed() {
             return;
         }
         let limits = self.egress.limits();
@@ -332,7 +341,7 @@ impl Inner {
             if conns.idle.len() >= limits.idle_per_origin {
                 return;
             }
-            conns.idle.push(Waiting { sender, stamp, since: Instant::now() });
+            conns.idle.push(Waiting { one, since: Instant::now() });
         }
         if self.idle.fetch_add(1, Ordering::Relaxed) >= limits.idle_total {
             self.thin_out();
@@ -377,8 +386,8 @@ impl Inner {
             of_origin.retain(|slot| {
                 let mut conns = lock(&slot.conns);
                 self.retain(&mut conns, |waiting| {
-                    !waiting.sender.is_closed()
-                        && waiting.stamp.generation == generation
+                    !waiting.one.sender.is_closed()
+                        && waiting.one.stamp.generation == generation
                         && now - waiting.since < limit
                 });
                 conns.shared.retain(|shared| {

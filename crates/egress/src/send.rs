@@ -13,10 +13,11 @@ use http_body::Body;
 use hyper::body::Incoming;
 use hyper::client::conn::TrySendError;
 use latchstring_model::Origin;
-use tokio::time::{Instant, timeout_at};
+use tokio::time::Instant;
 
 use crate::body::{Progress, RequestBody, ResponseBody};
 use crate::error::{EgressError, Stage};
+use crate::patience::Patience;
 use crate::permit::Permit;
 use crate::pool::{Conn, Held, Lease, Pool, Slot};
 use crate::tls::{Identity, TlsFault};
@@ -38,12 +39,13 @@ impl Pool {
         permit: impl Into<Permit<'p>>,
         identity: Option<&'p Identity>,
         origin: &'p Origin,
-        request: Request<RequestBody>,
+        request: impl Into<Box<Request<RequestBody>>>,
     ) -> impl Future<Output = Result<Response<ResponseBody>, EgressError>> + Send + 'p {
         // Not `async fn`s, here and below: those keep their arguments twice, and this is a part of the future
-        // of every call, which is moved about.
+        // of every call, which is moved about. The request is boxed for the same reason.
         let permit = permit.into();
-        let mut request = framed(request);
+        let mut request = request.into();
+        frame(&mut request);
         async move {
             if !permit.allows(origin) {
                 return Err(EgressError::NotPinned { origin: Box::new(origin.clone()) });
@@ -75,7 +77,7 @@ impl Pool {
                     Failed::Final(error) => return Err(error),
                     Failed::NotSent(back, error) if tries < MOST_TRIES => {
                         tracing::debug!(%error, "connection was gone before the request was on it");
-                        request = *back;
+                        request = back;
                     }
                     Failed::NotSent(_, error) => return Err(not_sent(&error)),
                     Failed::Died(error) => match spare {
@@ -100,23 +102,24 @@ impl Pool {
         slot: &'p Arc<Slot>,
         origin: &'p Origin,
         conn: Conn,
-        mut request: Request<RequestBody>,
+        mut request: Box<Request<RequestBody>>,
     ) -> impl Future<Output = Result<Response<ResponseBody>, Failed>> + Send + 'p {
         let limits = self.inner.egress.limits();
         let progress = request.body_mut().watched();
         async move {
             let lease = |held| Lease { pool: self.inner.clone(), slot: slot.clone(), held };
             let (answer, lease) = match conn {
-                Conn::One(mut sender, stamp) => {
+                Conn::One(mut one) => {
                     address_h1(&mut request, slot);
-                    let head = pin!(sender.try_send_request(request));
-                    let head = within(limits.response_head, progress, head).await?;
-                    (head, lease(Held::One(sender, stamp)))
+                    let head = pin!(one.sender.try_send_request(*request));
+                    let head = within(limits.response_head, &mut one.patience, progress, head).await?;
+                    (head, lease(Held::One(one)))
                 }
                 Conn::Shared(mut sender, users) => {
                     address_h2(&mut request, slot, origin);
-                    let mut head = Box::pin(sender.try_send_request(request));
-                    let head = within(limits.response_head, progress, head.as_mut()).await;
+                    let mut head = Box::pin(sender.try_send_request(*request));
+                    let mut patience = Patience::until(Instant::now() + limits.response_head);
+                    let head = within(limits.response_head, &mut patience, progress, head.as_mut()).await;
                     // Perhaps it is the connection that is dead: requests to come open another.
                     if matches!(head, Err(Failed::Final(_))) {
                         slot.forget(&users);
@@ -155,17 +158,20 @@ impl From<TrySendError<Request<RequestBody>>> for Failed {
 /// Waits for the head of the answer. While a request body is still moving the limit starts anew.
 async fn within(
     limit: Duration,
+    patience: &mut Patience,
     progress: Option<Arc<Progress>>,
     mut head: Pin<&mut impl Future<Output = Result<Response<Incoming>, TrySendError<Request<RequestBody>>>>>,
 ) -> Result<Response<Incoming>, Failed> {
-    let mut deadline = Instant::now() + limit;
+    patience.set(Instant::now() + limit);
     loop {
-        if let Ok(sent) = timeout_at(deadline, head.as_mut()).await {
-            return Ok(sent?);
+        tokio::select! {
+            biased;
+            sent = head.as_mut() => return Ok(sent?),
+            () = &mut *patience => {}
         }
         let stage = match &progress {
-            Some(progress) if progress.last() + limit > deadline => {
-                deadline = progress.last() + limit;
+            Some(progress) if progress.last() + limit > patience.deadline() => {
+                patience.set(progress.last() + limit);
                 continue;
             }
             Some(progress) if progress.starved() => Stage::RequestBody,
@@ -181,13 +187,13 @@ fn spare(
     tries: usize,
     reused: bool,
     conn: &Conn,
-) -> Option<Request<RequestBody>> {
+) -> Option<Box<Request<RequestBody>>> {
     let useful = (reused && idempotent(request.method())) || matches!(conn, Conn::Shared(..));
     if tries > 1 || !useful {
         return None;
     }
     let body = request.body().again()?;
-    let mut copy = Request::new(body);
+    let mut copy = Box::new(Request::new(body));
     *copy.method_mut() = request.method().clone();
     *copy.uri_mut() = request.uri().clone();
     *copy.headers_mut() = request.headers().clone();
@@ -255,7 +261,7 @@ pub(crate) fn broken(error: &hyper::Error) -> EgressError {
 }
 
 /// Framing belongs to whoever writes the bytes: hyper derives it from the body.
-fn framed(mut request: Request<RequestBody>) -> Request<RequestBody> {
+fn frame(request: &mut Request<RequestBody>) {
     // Some servers answer 411 to these methods when they have neither body nor length.
     let wants_length = matches!(*request.method(), Method::POST | Method::PUT | Method::PATCH);
     let (full, empty) = (request.body().is_full(), request.body().is_end_stream());
@@ -268,7 +274,6 @@ fn framed(mut request: Request<RequestBody>) -> Request<RequestBody> {
     } else if empty || full {
         headers.remove(CONTENT_LENGTH);
     }
-    request
 }
 
 fn address_h1(request: &mut Request<RequestBody>, slot: &Slot) {

@@ -16,7 +16,7 @@ use hyper::body::Incoming;
 use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
-use latchstring_broker::road::{AnswerBody, Lane, Peer, refusal};
+use latchstring_broker::road::{AnswerBody, Lane, PatientTimer, Peer, refusal};
 use latchstring_model::{Code, Problem};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::watch;
@@ -32,6 +32,7 @@ const HEADER_BYTES: usize = 64 * 1024;
 /// How long open requests may go on once the server stops.
 const DRAIN_TIME: Duration = Duration::from_secs(30);
 
+type Answered = Result<Response<Either<AnswerBody, ApiBody>>, Infallible>;
 pub type ApiBody = UnsyncBoxBody<Bytes, Box<dyn std::error::Error + Send + Sync>>;
 type ApiFuture = Pin<Box<dyn Future<Output = Response<ApiBody>> + Send>>;
 /// Everything that is not `/proxy`: API, pages, health. Runs on the control runtime.
@@ -50,12 +51,13 @@ fn answer(
     shared: Arc<Shared>,
     request: Request<Incoming>,
     address: SocketAddr,
-) -> impl Future<Output = Result<Response<Either<AnswerBody, ApiBody>>, Infallible>> + Send {
+) -> Pin<Box<impl Future<Output = Answered> + Send + use<>>> {
     // hyper's own limit bounds what it reads at once; a head that came whole can be longer.
     let head: usize =
         request.headers().iter().map(|(name, value)| name.as_str().len() + value.len() + 4).sum();
     let peer = Peer { address: shared.trusted.client(address.ip(), request.headers()), tls: shared.tls };
-    async move {
+    // Boxed: the connection keeps a place for it, which would be cold by the next request, and is moved through.
+    Box::pin(async move {
         Ok(if head > HEADER_BYTES {
             too_long().map(Either::Left)
         } else if request.uri().path().starts_with("/proxy/") {
@@ -63,7 +65,7 @@ fn answer(
         } else {
             (shared.api)(request, peer).await.map(Either::Right)
         })
-    }
+    })
 }
 
 fn too_long() -> Response<AnswerBody> {
@@ -90,7 +92,7 @@ where
                 answer(Arc::clone(&shared), request, address)
             });
             let connection = http1::Builder::new()
-                .timer(TokioTimer::new())
+                .timer(PatientTimer::default())
                 .header_read_timeout(HEADER_TIME)
                 // No `pipeline_flush`: with it an answer waits while bytes of the next request are there, so that
                 // events are held and the 400 to a malformed request is never seen.

@@ -54,6 +54,9 @@ enum Command {
     Keys(commands::keys::Keys),
     /// Call an API through a running server
     Call(commands::call::Call),
+    /// List OAuth clients with their redirect URIs, or print the one of a client alone
+    #[command(name = "oauth-clients")]
+    OAuthClients(commands::oauth_clients::OAuthClients),
 }
 
 /// Every command ends with one of these: 0, 1 (it looked and the answer is no), 2 (it could not begin).
@@ -87,6 +90,7 @@ fn main() -> ExitCode {
         Some(Command::Audit(audit)) => commands::audit::run(audit),
         Some(Command::Keys(keys)) => commands::keys::run(keys),
         Some(Command::Call(call)) => commands::call::run(call),
+        Some(Command::OAuthClients(wanted)) => commands::oauth_clients::run(wanted),
     };
     match ending {
         Ending::Good => ExitCode::SUCCESS,

@@ -9,7 +9,9 @@ use std::time::Duration;
 
 use clap::Args;
 use latchstring_broker::notices::mail::MailSettings;
+use latchstring_broker::people::oidc::{OidcSettings, OidcText};
 use latchstring_egress::AllowRule;
+use latchstring_model::SecretString;
 use latchstring_model::address::Address;
 use serde::Deserialize;
 
@@ -83,8 +85,34 @@ settings! {
     smtp_url: "smtp-url", "LATCHSTRING_SMTP_URL";
     /// Sender address of that mail
     mail_from: "mail-from", "LATCHSTRING_MAIL_FROM";
+    /// Issuer of the sign-in provider (OpenID Connect), exactly as it writes it; with --oidc-client-id
+    oidc_issuer: "oidc-issuer", "LATCHSTRING_OIDC_ISSUER";
+    /// Our client id there; its redirect URI is PUBLIC-URL/sign-in/callback
+    oidc_client_id: "oidc-client-id", "LATCHSTRING_OIDC_CLIENT_ID";
+    /// Our client secret there; without one we are a public client
+    oidc_client_secret: "oidc-client-secret", "LATCHSTRING_OIDC_CLIENT_SECRET";
+    /// A file with that secret instead
+    oidc_client_secret_file: "oidc-client-secret-file", "LATCHSTRING_OIDC_CLIENT_SECRET_FILE";
+    /// What people call the provider [default: the issuer's host]
+    oidc_name: "oidc-name", "LATCHSTRING_OIDC_NAME";
+    /// Scopes to ask for [default: openid email profile]
+    oidc_scopes: "oidc-scopes", "LATCHSTRING_OIDC_SCOPES";
+    /// The claim with a person's groups [default: groups]
+    oidc_groups_claim: "oidc-groups-claim", "LATCHSTRING_OIDC_GROUPS_CLAIM";
+    /// What groups give: group=superuser or group=project:role, comma-separated
+    oidc_group_roles: "oidc-group-roles", "LATCHSTRING_OIDC_GROUP_ROLES";
+    /// Make accounts for people whom the provider knows and we do not: on or off [default: off]
+    oidc_create_accounts: "oidc-create-accounts", "LATCHSTRING_OIDC_CREATE_ACCOUNTS";
+    /// Domains of e-mail addresses that get such accounts, comma-separated [default: all]
+    oidc_allowed_domains: "oidc-allowed-domains", "LATCHSTRING_OIDC_ALLOWED_DOMAINS";
+    /// Take addresses that the provider does not say it has verified: on or off [default: off]
+    oidc_trust_email: "oidc-trust-email", "LATCHSTRING_OIDC_TRUST_EMAIL";
     /// How long a deleted credential can be restored, such as 7d [default: 7d]
     delete_after: "delete-after", "LATCHSTRING_DELETE_AFTER";
+    /// How many versions of a credential's values can be gone back to, the current one among them [default: 10]
+    keep_versions: "keep-versions", "LATCHSTRING_KEEP_VERSIONS";
+    /// How often stored values are checked again, such as 24h, or off [default: 24h]
+    verify_every: "verify-every", "LATCHSTRING_VERIFY_EVERY";
     /// How long audit records are kept, such as 365d [default: for ever]
     audit_retention: "audit-retention", "LATCHSTRING_AUDIT_RETENTION";
     /// Where signed audit checkpoints go: a file, or stdout
@@ -148,6 +176,7 @@ pub struct Settings {
     pub outbound_proxy: Option<String>,
     pub background_refresh: bool,
     pub smtp: Option<Smtp>,
+    pub oidc: OidcText,
     pub stale_limit: Duration,
     pub log: String,
     pub log_json: bool,
@@ -155,6 +184,8 @@ pub struct Settings {
     /// `None`: for ever.
     pub audit_retention: Option<Duration>,
     pub audit_checkpoints: Option<Checkpoints>,
+    pub keep_versions: i64,
+    pub verify_every: Option<Duration>,
     pub journal_sync: JournalSync,
     pub upstream_timeout: Duration,
     pub upstream_idle_timeout: Duration,
@@ -217,6 +248,32 @@ fn lasting(value: Option<String>, default: &str, env: &str) -> Result<Duration, 
     let text = value.unwrap_or_else(|| default.to_owned());
     duration(&text)
         .ok_or_else(|| wrong(env, &text, "write a number with a unit, such as 60s, 15m, 12h or 7d"))
+}
+
+/// How many versions are kept: the current one always is.
+fn kept_versions(value: Option<String>) -> Result<i64, SettingError> {
+    let number: i64 = parsed(value, "10", "LATCHSTRING_KEEP_VERSIONS", "write a number from 1 to 1000")?;
+    if (1..=1000).contains(&number) {
+        Ok(number)
+    } else {
+        Err(wrong("LATCHSTRING_KEEP_VERSIONS", &number.to_string(), "write a number from 1 to 1000"))
+    }
+}
+
+/// Whatever is written, only a few are asked at the same time.
+const SHORTEST_INTERVAL: Duration = Duration::from_secs(1);
+
+/// `off`, or an interval.
+fn verify_every(value: Option<String>) -> Result<Option<Duration>, SettingError> {
+    if value.as_deref() == Some("off") {
+        return Ok(None);
+    }
+    let every = lasting(value.clone(), "24h", "LATCHSTRING_VERIFY_EVERY")?;
+    if every < SHORTEST_INTERVAL {
+        let text = value.unwrap_or_default();
+        return Err(wrong("LATCHSTRING_VERIFY_EVERY", &text, "write 1s or more, or off"));
+    }
+    Ok(Some(every))
 }
 
 /// A limit on waiting: with none at all nothing would ever be waited for.
@@ -293,6 +350,43 @@ fn retention(value: Option<String>) -> Result<Option<Duration>, SettingError> {
     Ok(Some(kept))
 }
 
+/// The sign-in provider's settings, with its secret from wherever it is.
+fn oidc(raw: &Raw) -> Result<OidcText, SettingError> {
+    let client_secret = match (&raw.oidc_client_secret, &raw.oidc_client_secret_file) {
+        (None, None) => None,
+        (Some(_), Some(_)) => {
+            return Err(SettingError(
+                "LATCHSTRING_OIDC_CLIENT_SECRET and LATCHSTRING_OIDC_CLIENT_SECRET_FILE are both set; set one of them".into(),
+            ));
+        }
+        (Some(secret), None) => Some(SecretString::from(secret.as_str())),
+        (None, Some(path)) => {
+            let text = std::fs::read_to_string(path).map(zeroize::Zeroizing::new).map_err(|error| {
+                SettingError(format!("LATCHSTRING_OIDC_CLIENT_SECRET_FILE {path} cannot be read: {error}"))
+            })?;
+            let secret = text.trim();
+            if secret.is_empty() {
+                return Err(SettingError(format!("LATCHSTRING_OIDC_CLIENT_SECRET_FILE {path} is empty")));
+            }
+            Some(SecretString::from(secret))
+        }
+    };
+    let text = OidcText {
+        issuer: raw.oidc_issuer.clone(),
+        client_id: raw.oidc_client_id.clone(),
+        client_secret,
+        name: raw.oidc_name.clone(),
+        scopes: raw.oidc_scopes.clone(),
+        groups_claim: raw.oidc_groups_claim.clone(),
+        group_roles: raw.oidc_group_roles.clone(),
+        create_accounts: raw.oidc_create_accounts.clone(),
+        allowed_domains: raw.oidc_allowed_domains.clone(),
+        trust_email: raw.oidc_trust_email.clone(),
+    };
+    OidcSettings::read(text.clone()).map_err(SettingError)?;
+    Ok(text)
+}
+
 /// Reads `latchstring.toml` (or the file that was named, which then must exist).
 fn file(named: Option<&Path>) -> Result<Raw, SettingError> {
     let path = named.unwrap_or(Path::new("latchstring.toml"));
@@ -328,9 +422,15 @@ impl Settings {
             .map_err(|error| SettingError(error.to_string()))
     }
 
+    /// The sign-in provider as the broker takes it.
+    pub fn sign_in_provider(&self) -> Result<Option<OidcSettings>, SettingError> {
+        OidcSettings::read(self.oidc.clone()).map_err(SettingError)
+    }
+
     /// Flags and environment come in `raw` (clap has merged them); the file and the defaults fill the rest.
     pub fn read(raw: Raw, config: Option<&Path>) -> Result<Self, SettingError> {
         let raw = raw.or(file(config)?);
+        let oidc = oidc(&raw)?;
         let listen: SocketAddr = parsed(
             raw.listen,
             "127.0.0.1:5282",
@@ -393,6 +493,7 @@ impl Settings {
                 .collect::<Result<_, _>>()?,
             extra_ca_file: raw.extra_ca_file.map(PathBuf::from),
             outbound_proxy: raw.outbound_proxy,
+            oidc,
             smtp: smtp(raw.smtp_url, raw.mail_from, &public_url)?,
             background_refresh: switch(raw.background_refresh, true, "LATCHSTRING_BACKGROUND_REFRESH")?,
             stale_limit: lasting(raw.stale_limit, "60s", "LATCHSTRING_STALE_LIMIT")?,
@@ -405,6 +506,8 @@ impl Settings {
             delete_after: lasting(raw.delete_after, "7d", "LATCHSTRING_DELETE_AFTER")?,
             audit_retention: retention(raw.audit_retention)?,
             audit_checkpoints: raw.audit_checkpoints.as_deref().map(Checkpoints::read).transpose()?,
+            keep_versions: kept_versions(raw.keep_versions)?,
+            verify_every: verify_every(raw.verify_every)?,
             journal_sync: match raw.journal_sync.as_deref() {
                 Some("always") => JournalSync::Always,
                 text => {
@@ -493,6 +596,7 @@ mod tests {
         assert_eq!(settings.root_key_file, Path::new("./latchstring-data/root.key"));
         assert_eq!(settings.stale_limit, Duration::from_secs(60));
         assert!(settings.background_refresh);
+        assert_eq!((settings.keep_versions, settings.verify_every), (10, Some(Duration::from_secs(86_400))));
         assert!((16..=MOST_CONNECTIONS).contains(&settings.max_connections));
     }
 
@@ -512,6 +616,8 @@ mod tests {
         for (change, want) in [
             ((|raw| raw.listen = Some("5282".into())) as fn(&mut Raw), "LATCHSTRING_LISTEN"),
             (|raw| raw.stale_limit = Some("60".into()), "LATCHSTRING_STALE_LIMIT"),
+            (|raw| raw.keep_versions = Some("0".into()), "LATCHSTRING_KEEP_VERSIONS"),
+            (|raw| raw.verify_every = Some("10ms".into()), "LATCHSTRING_VERIFY_EVERY"),
             (|raw| raw.background_refresh = Some("maybe".into()), "LATCHSTRING_BACKGROUND_REFRESH"),
             (|raw| raw.egress_allow = Some("10.0.0.0/99".into()), "LATCHSTRING_EGRESS_ALLOW"),
             (|raw| raw.trusted_proxies = Some("everyone".into()), "LATCHSTRING_TRUSTED_PROXIES"),
@@ -520,6 +626,28 @@ mod tests {
             (|raw| raw.data_cores = Some("0".into()), "LATCHSTRING_DATA_CORES"),
             (|raw| raw.public_url = Some("latchstring.example".into()), "LATCHSTRING_PUBLIC_URL"),
             (|raw| raw.extra_hosts = Some("salesforce".into()), "LATCHSTRING_EXTRA_HOSTS"),
+            (|raw| raw.oidc_client_id = Some("latchstring".into()), "LATCHSTRING_OIDC_ISSUER"),
+            (|raw| raw.oidc_issuer = Some("http://id.example.com".into()), "LATCHSTRING_OIDC_ISSUER"),
+            (
+                |raw| {
+                    raw.oidc_issuer = Some("https://id.example.com".into());
+                    raw.oidc_client_id = Some("latchstring".into());
+                    raw.oidc_client_secret = Some("hunter22".into());
+                    raw.oidc_create_accounts = Some("perhaps".into());
+                },
+                "LATCHSTRING_OIDC_CREATE_ACCOUNTS",
+            ),
+            (
+                |raw| {
+                    raw.oidc_client_secret = Some("hunter22".into());
+                    raw.oidc_client_secret_file = Some("/nowhere".into());
+                },
+                "LATCHSTRING_OIDC_CLIENT_SECRET_FILE",
+            ),
+            (
+                |raw| raw.oidc_client_secret_file = Some("/nowhere".into()),
+                "LATCHSTRING_OIDC_CLIENT_SECRET_FILE",
+            ),
         ] {
             let error = read(change).err().map(|error| error.0).unwrap();
             assert!(error.contains(want), "{error}");

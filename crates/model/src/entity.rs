@@ -71,8 +71,9 @@ words! {
     /// What a personal key may do. Even `manage` never reaches passwords, second factors or other personal keys.
     KeyScope { Call = "call", Manage = "manage" }
 
-    /// `user`: acts as its person. `service`: bound to one project and environment, can only call.
-    KeyKind { Personal = "personal", Service = "service" }
+    /// `user`: acts as its person. `service`: bound to one project and environment, can only call. `account`: bound
+    /// to one project, which it can manage.
+    KeyKind { Personal = "personal", Service = "service", Account = "account" }
 
     /// How an audited action ended.
     Outcome { Ok = "ok", Refused = "refused", Failed = "failed" }

@@ -20,18 +20,22 @@ pub struct NotAnId {
     pub prefix: &'static str,
 }
 
-fn encode(now: Timestamp, random: [u8; 10]) -> String {
+/// Made for every call: one allocation, no formatting.
+fn make(prefix: &str, now: Timestamp, random: [u8; 10]) -> Box<str> {
     let time = u128::try_from(now.millis().max(0)).unwrap_or(0) & 0xFFFF_FFFF_FFFF;
-    let mut number = time << 80;
-    for (i, byte) in random.iter().enumerate() {
-        number |= u128::from(*byte) << (72 - 8 * i);
+    let mut bytes = [0; 16];
+    bytes[6..].copy_from_slice(&random);
+    let mut number = time << 80 | u128::from_be_bytes(bytes);
+    let mut body = [0; BODY];
+    for digit in body.iter_mut().rev() {
+        *digit = ALPHABET[(number & 31) as usize];
+        number >>= 5;
     }
-    let mut text = String::with_capacity(BODY);
-    for i in (0..BODY).rev() {
-        let index = usize::try_from((number >> (5 * i)) & 31).unwrap_or(0);
-        text.push(char::from(ALPHABET[index]));
-    }
-    text
+    let mut text = String::with_capacity(prefix.len() + BODY);
+    text.push_str(prefix);
+    // ASCII, as the alphabet is.
+    text.push_str(str::from_utf8(&body).unwrap_or_default());
+    text.into_boxed_str()
 }
 
 fn valid(text: &str, prefix: &'static str) -> Result<(), NotAnId> {
@@ -54,7 +58,7 @@ macro_rules! ids {
             pub fn new(now: Timestamp, entropy: &dyn Entropy) -> Self {
                 let mut random = [0; 10];
                 entropy.fill(&mut random);
-                Self(format!("{}{}", $prefix, encode(now, random)).into())
+                Self(make($prefix, now, random))
             }
 
             pub fn as_str(&self) -> &str {
@@ -104,9 +108,17 @@ ids! {
     KeyId = "key_";
     CredentialId = "crd_";
     ShareId = "shr_";
+    /// An offer of a credential to another person.
+    TransferId = "trf_";
+    /// Chooses a credential by data.
+    KeychainId = "kch_";
     OAuthClientId = "oac_";
     /// A consent under way.
     ConsentId = "con_";
+    /// Who a person is at a provider.
+    IdentityId = "idn_";
+    /// A sign-in under way.
+    SignInId = "sgn_";
     WorkflowId = "wfl_";
     RunId = "run_";
     WebhookId = "whk_";

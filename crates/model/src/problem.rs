@@ -35,7 +35,17 @@ codes! {
     ConsentInvalid = "consent_invalid", 400, "The provider's answer does not belong to a sign-in from here";
     BadPath = "bad_path", 400, "The path is not one that can be sent on unchanged";
     Unauthenticated = "unauthenticated", 401, "No valid key or session";
+    SecondFactorNeeded = "second_factor_needed", 401, "A second factor is needed to sign in";
+    SecondFactorWrong = "second_factor_wrong", 401, "The code is not right";
     Forbidden = "forbidden", 403, "Your role does not allow this";
+    /// Of a project, or of this server for superusers.
+    SecondFactorRequired = "second_factor_required", 403, "Only people with a second factor may do that";
+    RecentSignInRequired = "recent_sign_in_required", 403, "This wants a recent sign-in";
+    /// A day after a password reset.
+    OwnerFrozen = "owner_frozen", 403, "Owner rights rest after a password reset";
+    PasswordSignInOff = "password_sign_in_off", 403, "Passwords are not taken here";
+    /// Somebody at the provider who has no account here.
+    IdentityUnknown = "identity_unknown", 403, "No account belongs to that identity";
     NoGrant = "no_grant", 403, "The credential is not granted in this environment";
     /// A limit of the key itself: operations, methods, prefixes, networks.
     NotAllowed = "not_allowed", 403, "This key may not do that";
@@ -49,6 +59,11 @@ codes! {
     MethodNotAllowed = "method_not_allowed", 405, "This address does not take that method";
     RequestTimeout = "request_timeout", 408, "The request did not come in time";
     Conflict = "conflict", 409, "That is taken or has changed";
+    /// Whoever comes from the provider has an account here that is not linked.
+    AccountExists = "account_exists", 409, "An account with that address exists and is not linked";
+    IdentityTaken = "identity_taken", 409, "That identity is linked already";
+    /// Mail, or a sign-in provider.
+    NotSetUp = "not_set_up", 409, "This server is not set up for that";
     SlugTaken = "slug_taken", 409, "The slug is taken";
     NeedsAuthorization = "needs_authorization", 409, "Consent has not been given yet";
     NeedsReconnect = "needs_reconnect", 409, "The grant is dead and must be given again";
@@ -57,6 +72,9 @@ codes! {
     ConnectorInUse = "connector_in_use", 409, "The connector has credentials";
     CredentialDisabled = "credential_disabled", 409, "The credential is disabled";
     CredentialInUse = "credential_in_use", 409, "The credential is in use";
+    ValuesGranted = "values_granted", 409, "The values are granted to projects";
+    /// Of a keychain: neither a match nor a default, or a match that does not fit.
+    NoKeychainMatch = "no_keychain_match", 404, "The keychain has no credential for this";
     OAuthClientInUse = "oauth_client_in_use", 409, "The OAuth client is in use";
     /// A draft, or made for another connector than the credential's.
     OAuthClientUnusable = "oauth_client_unusable", 409, "The OAuth client cannot be used";
@@ -79,6 +97,8 @@ codes! {
     Internal = "internal", 500, "Something went wrong inside Latchstring";
     UpgradeNotSupported = "upgrade_not_supported", 501, "Upgrades are not supported";
     TokenEndpointError = "token_endpoint_error", 502, "The token endpoint did not give a token";
+    SignInProviderError = "sign_in_provider_error", 502, "The sign-in provider did not answer as it should";
+    IdTokenInvalid = "id_token_invalid", 502, "The provider's ID token is not accepted";
     /// It did, and not as the operation expects.
     UpstreamError = "upstream_error", 502, "The API did not do what it was asked";
     /// A compressed answer that repeats the credential: it cannot be masked in place.

@@ -18,6 +18,7 @@ pub mod keys;
 pub mod mutual_tls;
 pub mod oauth1;
 pub mod oauth2;
+pub mod oidc;
 pub mod refresh;
 pub mod scheme;
 mod time_text;

@@ -18,7 +18,7 @@ use crate::error::SchemeError;
 use crate::hmac::{Hmac, PreparedHmac};
 use crate::jwt::{Jwt, PreparedJwt};
 use crate::mutual_tls::{MutualTls, TlsIdentity};
-use crate::oauth1::{OAuth1, PreparedOAuth1};
+use crate::oauth1::{OAuth1, PreparedOAuth1, ThreeLegged};
 use crate::oauth2::Grant;
 use crate::token::TokenSet;
 use crate::wire::Outgoing;
@@ -33,6 +33,8 @@ pub enum Scheme {
     Basic(Basic),
     Bearer(Bearer),
     OAuth1(Box<OAuth1>),
+    /// The same where a person consents: the token comes of that.
+    ThreeLegged(Box<ThreeLegged>),
     OAuth2(OAuth2),
     Jwt(Jwt),
     Digest(Digest),
@@ -79,6 +81,7 @@ enum Kind {
     Token { grant: Box<Grant>, place: Option<Place>, name: Option<String> },
     Jwt(Box<PreparedJwt>),
     OAuth1(Box<PreparedOAuth1>),
+    ThreeLegged(Box<(ThreeLegged, PreparedOAuth1)>),
     Digest(PreparedDigest),
     Hmac(Box<PreparedHmac>),
     AwsSigV4(Box<PreparedSigV4>),
@@ -92,6 +95,31 @@ pub struct Prepared {
 }
 
 impl Scheme {
+    /// The grant that obtains its tokens, also behind a client certificate.
+    pub fn grant(&self) -> Option<&Grant> {
+        match self {
+            Scheme::OAuth2(oauth2) => Some(&oauth2.grant),
+            Scheme::MutualTls(_, Some(inner)) => inner.grant(),
+            _ => None,
+        }
+    }
+
+    /// The application that a person consents to by OAuth 1.0a, likewise.
+    pub fn three_legged(&self) -> Option<&ThreeLegged> {
+        match self {
+            Scheme::ThreeLegged(scheme) => Some(scheme),
+            Scheme::MutualTls(_, Some(inner)) => inner.three_legged(),
+            _ => None,
+        }
+    }
+
+    /// Seconds that a grant lives, counted from consent, where the connector knows.
+    pub fn grant_ttl(&self) -> Option<i64> {
+        self.grant()
+            .and_then(Grant::grant_ttl)
+            .or_else(|| self.three_legged().and_then(|scheme| scheme.grant_ttl))
+    }
+
     /// The type as definitions and the API name it.
     pub fn type_name(&self) -> &'static str {
         match self {
@@ -99,7 +127,7 @@ impl Scheme {
             Scheme::ApiKey(_) => "api_key",
             Scheme::Basic(_) => "basic",
             Scheme::Bearer(_) => "bearer",
-            Scheme::OAuth1(_) => "oauth1",
+            Scheme::OAuth1(_) | Scheme::ThreeLegged(_) => "oauth1",
             Scheme::OAuth2(oauth2) => match oauth2.grant {
                 Grant::ClientCredentials(_) => "oauth2_client_credentials",
                 Grant::JwtBearer(_) => "oauth2_jwt_bearer",
@@ -127,6 +155,10 @@ impl Scheme {
             Scheme::Basic(scheme) => Kind::Fixed(scheme.prepare()?),
             Scheme::Bearer(scheme) => Kind::Fixed(scheme.prepare()?),
             Scheme::OAuth1(scheme) => Kind::OAuth1(Box::new(scheme.prepare()?)),
+            Scheme::ThreeLegged(scheme) => {
+                let prepared = scheme.prepare()?;
+                Kind::ThreeLegged(Box::new((*scheme, prepared)))
+            }
             Scheme::OAuth2(OAuth2 { grant, place, token_name }) => Kind::Token {
                 grant: Box::new(grant),
                 place: place.as_ref().map(|place| Place::new("token_place", place)).transpose()?,
@@ -163,7 +195,12 @@ impl Scheme {
 impl Prepared {
     /// Whether a [`TokenSet`] has to be obtained before anything can be signed.
     pub fn needs_token(&self) -> bool {
-        matches!(self.kind, Kind::Token { .. })
+        matches!(self.kind, Kind::Token { .. } | Kind::ThreeLegged(_))
+    }
+
+    /// Whether another token can be had when the one that is there has ended. OAuth 1.0a knows no such thing.
+    pub fn renews(&self) -> bool {
+        !matches!(self.kind, Kind::ThreeLegged(_))
     }
 
     /// The grant that obtains it.
@@ -174,12 +211,21 @@ impl Prepared {
         }
     }
 
+    /// The application that a person consents to by OAuth 1.0a.
+    pub fn three_legged(&self) -> Option<&ThreeLegged> {
+        match &self.kind {
+            Kind::ThreeLegged(both) => Some(&both.0),
+            _ => None,
+        }
+    }
+
     /// What [`Prepared::sign`] wants to know of the body of this request. For digest the answer depends on
     /// what the server last asked for, so ask again before a replay; for OAuth 1.0a on `Content-Type`.
     pub fn body_need(&self, out: &Outgoing<'_>) -> BodyNeed {
         let held = match &self.kind {
             Kind::None | Kind::Fixed(_) | Kind::Token { .. } | Kind::Jwt(_) => false,
             Kind::OAuth1(oauth1) => oauth1.covers_body(out.headers),
+            Kind::ThreeLegged(both) => both.1.covers_body(out.headers),
             Kind::Digest(digest) => digest.covers_body(),
             Kind::Hmac(hmac) => hmac.needs_body,
             Kind::AwsSigV4(aws) => !aws.takes_unsigned(out.origin.https),
@@ -227,6 +273,12 @@ impl Prepared {
                 Ok(jwt.place.read(out))
             }
             Kind::OAuth1(oauth1) => oauth1.sign(out, body, now, entropy).map(Some),
+            Kind::ThreeLegged(both) => {
+                let token = token.filter(|token| !token.access_token.is_empty());
+                let token = token.ok_or(SchemeError::TokenMissing)?;
+                let secret = token.token_secret.clone().unwrap_or_default();
+                both.1.with_token(&token.access_token, &secret)?.sign(out, body, now, entropy).map(Some)
+            }
             Kind::Digest(digest) => {
                 digest.sign(out, body, entropy)?;
                 Ok(after(out, "response=\"", "\""))
@@ -237,6 +289,29 @@ impl Prepared {
                 Ok(after(out, "Signature=", ","))
             }
         }
+    }
+
+    /// The same for a question to the authorization server itself, its userinfo endpoint: with the grant's own token,
+    /// in the header where OpenID Connect Core section 5.3 wants it, wherever the API's calls carry theirs.
+    pub fn sign_plainly(
+        &self,
+        out: &mut Outgoing<'_>,
+        token: &TokenSet,
+        now: Timestamp,
+        entropy: &dyn Entropy,
+    ) -> Result<(), SchemeError> {
+        let Kind::Token { grant, .. } = &self.kind else {
+            return self.sign(out, Some(b""), Some(token), now, entropy).map(drop);
+        };
+        if token.access_token.is_empty() {
+            return Err(SchemeError::TokenMissing);
+        }
+        apply_token(out, token, None).map_err(|_| SchemeError::BadToken)?;
+        if let Some(key) = grant.dpop().filter(|_| token.is_dpop()) {
+            let (to, bound) = (dpop::Server::Resource, Some(&token.access_token));
+            key.prove(out.headers, out.method, out.origin, out.target, to, bound, now, entropy)?;
+        }
+        Ok(())
     }
 
     /// Whether [`Prepared::challenge`] can learn anything from answers.
@@ -279,6 +354,7 @@ impl Prepared {
             Kind::Fixed(fixed) => fixed.secrets.clone(),
             Kind::Token { grant, .. } => grant.secrets(None),
             Kind::OAuth1(oauth1) => oauth1.secrets(),
+            Kind::ThreeLegged(both) => both.1.secrets(),
             Kind::Digest(digest) => vec![digest.password.clone()],
             Kind::Hmac(hmac) => vec![hmac.secret.clone()],
             Kind::AwsSigV4(aws) => {

@@ -16,7 +16,7 @@ use zeroize::Zeroize;
 /// No token is refreshed earlier than this before its end, unless its connector says so.
 pub const MAX_MARGIN_MS: i64 = 60_000;
 
-const FORMAT: u32 = 1;
+const FORMAT: u32 = 2;
 
 /// How long before its end a token of this life counts as spent: a tenth of the life, at most a minute.
 pub const fn margin(life_ms: i64) -> i64 {
@@ -82,6 +82,8 @@ impl Drop for Metadata {
 #[derive(Clone, PartialEq)]
 pub struct TokenSet {
     pub access_token: SecretString,
+    /// Of an OAuth 1.0a token: what requests are signed with beside the application's (RFC 5849 section 3.4).
+    pub token_secret: Option<SecretString>,
     /// As the provider wrote it; absent when it said nothing.
     pub token_type: Option<String>,
     pub refresh_token: Option<SecretString>,
@@ -107,6 +109,7 @@ impl TokenSet {
     pub fn new(access_token: impl Into<SecretString>, obtained_at: Timestamp) -> Self {
         Self {
             access_token: access_token.into(),
+            token_secret: None,
             token_type: None,
             refresh_token: None,
             id_token: None,
@@ -174,6 +177,7 @@ impl TokenSet {
         }
         if self.access_token.is_empty() {
             self.access_token = old.access_token.clone();
+            self.token_secret.clone_from(&old.token_secret);
             self.obtained_at = old.obtained_at;
             self.expires_at = old.expires_at;
         }
@@ -197,6 +201,7 @@ impl TokenSet {
     /// Every text in here that must not be shown: for masks.
     pub fn secrets(&self) -> Vec<SecretString> {
         let mut all = vec![self.access_token.clone()];
+        all.extend(self.token_secret.clone());
         all.extend(self.refresh_token.clone());
         all.extend(self.id_token.clone());
         all.extend(self.named.values().flat_map(TokenSet::secrets));
@@ -243,6 +248,8 @@ struct Written<'a> {
     min: u32,
     access_token: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
+    token_secret: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     token_type: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     refresh_token: Option<&'a str>,
@@ -267,8 +274,10 @@ impl<'a> From<&'a TokenSet> for Written<'a> {
     fn from(token: &'a TokenSet) -> Self {
         Self {
             v: FORMAT,
-            min: 1,
+            // One that does not know the secret would write the token back without it.
+            min: if token.token_secret.is_some() { 2 } else { 1 },
             access_token: token.access_token.expose(),
+            token_secret: token.token_secret.as_ref().map(SecretString::expose),
             token_type: token.token_type.as_deref(),
             refresh_token: token.refresh_token.as_ref().map(SecretString::expose),
             id_token: token.id_token.as_ref().map(SecretString::expose),
@@ -288,6 +297,8 @@ struct Read {
     #[serde(default = "first")]
     min: u32,
     access_token: String,
+    #[serde(default)]
+    token_secret: Option<String>,
     #[serde(default)]
     token_type: Option<String>,
     #[serde(default)]
@@ -318,6 +329,7 @@ impl From<Read> for TokenSet {
     fn from(read: Read) -> Self {
         Self {
             access_token: read.access_token.into(),
+            token_secret: read.token_secret.map(SecretString::from),
             token_type: read.token_type,
             refresh_token: read.refresh_token.map(SecretString::from),
             id_token: read.id_token.map(SecretString::from),
@@ -363,6 +375,12 @@ mod tests {
         let read = |text: &str| TokenSet::from_bytes(&SecretBytes::new(text.as_bytes()));
         let newer = read(r#"{"v":7,"min":1,"access_token":"x","colour":"blue"}"#).ok().unwrap();
         assert_eq!(newer.access_token.expose(), "x");
+        // A reader that does not know an OAuth 1.0a secret would write the token back without it.
+        let written = |set: &TokenSet| -> Value { serde_json::from_slice(set.to_bytes().expose()).unwrap() };
+        let mut signed = TokenSet::new("x", Timestamp(0));
+        assert_eq!(written(&signed)["min"], 1);
+        signed.token_secret = Some("y".into());
+        assert_eq!(written(&signed)["min"], 2);
         assert_eq!(read(r#"{"v":7,"min":7,"access_token":"x"}"#).err(), Some(TokenFormatError::Newer(7)));
         assert_eq!(read(r#"{"v":1}"#).err(), Some(TokenFormatError::Damaged));
         assert_eq!(read("").err(), Some(TokenFormatError::Damaged));

@@ -3,7 +3,7 @@
 //!
 //! A request passes, from the outside in:
 //! 1. [`guard::headers`] gives it an id, its answer the security headers, and the log a line
-//! 2. [`pages::in_html`] shows people in a browser a page instead of a problem's JSON; then the body limit
+//! 2. [`pages::for_people`] shows people in a browser a page instead of a problem's JSON; then the body limit
 //! 3. [`guard::enter`] finds out who it is ([`Door::enter`]), wants a browser's unsafe requests to come from our own
 //!    pages, and records refused changes
 //! 4. [`guard::repeat`] looks at `Idempotency-Key`
@@ -17,19 +17,23 @@ pub mod extract;
 pub mod guard;
 pub mod pages;
 pub mod problem;
+pub mod texts;
 
+use std::collections::HashMap;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
+use axum::http::Method;
 use axum::middleware::{from_fn, from_fn_with_state};
 use axum::routing::get;
 use latchstring_broker::Broker;
 use latchstring_broker::people::entry::Door;
 use latchstring_model::{Code, Problem};
 
+use crate::api::actions;
 use crate::extract::body::LIMIT;
 use crate::problem::ApiError;
 
@@ -56,6 +60,8 @@ pub struct Options {
 pub struct App {
     door: Arc<Door>,
     options: Arc<Options>,
+    /// What refused forms are called in the audit trail, by the page's path.
+    form_actions: Arc<HashMap<&'static str, &'static str>>,
 }
 
 impl App {
@@ -70,14 +76,25 @@ impl App {
     pub fn options(&self) -> &Options {
         &self.options
     }
+
+    /// What a refused change is called in the audit trail; `None` where the use case records it.
+    pub fn action_of(&self, method: &Method, path: &str) -> Option<&'static str> {
+        let form = || self.form_actions.get(path).copied().filter(|action| !action.is_empty());
+        actions::of(method, path).or_else(form)
+    }
 }
 
 /// Everything but `/proxy`. One per process: the door counts tries.
 pub fn router(broker: Arc<Broker>, options: Options) -> Router {
-    let app = App { door: Arc::new(Door::new(broker)), options: Arc::new(options) };
+    let (pages, form_actions) = pages::pages().split();
+    let app = App {
+        door: Arc::new(Door::new(broker)),
+        options: Arc::new(options),
+        form_actions: Arc::new(form_actions),
+    };
     let (api, _) = api::router().split_for_parts();
     let entered = api
-        .merge(pages::router())
+        .merge(pages)
         .layer(from_fn_with_state(app.clone(), guard::repeat::layer))
         .layer(from_fn_with_state(app.clone(), guard::enter::layer));
     Router::new()
@@ -88,7 +105,7 @@ pub fn router(broker: Arc<Broker>, options: Options) -> Router {
         .fallback(not_found)
         .method_not_allowed_fallback(method_not_allowed)
         .layer(DefaultBodyLimit::max(LIMIT))
-        .layer(from_fn(pages::in_html))
+        .layer(from_fn(pages::for_people))
         .layer(from_fn_with_state(app.clone(), guard::headers::layer))
         .with_state(app)
 }

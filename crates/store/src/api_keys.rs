@@ -13,8 +13,17 @@ use crate::tx::{Tx, WriteTx};
 /// Whose a key is; nothing in between is possible.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum KeyBelongs {
-    Personal { user_id: UserId },
-    Service { project_id: ProjectId, environment_id: EnvironmentId },
+    Personal {
+        user_id: UserId,
+    },
+    Service {
+        project_id: ProjectId,
+        environment_id: EnvironmentId,
+    },
+    /// A service account: manages its project, has no environment and calls nothing.
+    Account {
+        project_id: ProjectId,
+    },
 }
 
 #[derive(Clone, Debug, PartialEq)]
@@ -52,12 +61,11 @@ pub enum KeyOwner {
         first_name: String,
         last_name: String,
         superuser: bool,
+        second_factor: bool,
+        frozen_until: Option<Timestamp>,
     },
-    Project {
-        slug: String,
-        name: String,
-        environment: String,
-    },
+    /// `environment` is empty for a service account.
+    Project { slug: String, name: String, environment: String },
 }
 
 macro_rules! columns {
@@ -71,23 +79,29 @@ statements! {
     CREATE = "INSERT INTO api_keys (id, kind, user_id, project_id, environment_id, name, scope, secret_hash, hint, limits,
         created_by, created_at, expires_at) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)";
     BY_SECRET = concat!("SELECT ", columns!(), ",
-        u.email, u.username, u.name, u.first_name, u.last_name, u.superuser, p.slug, p.name, e.name, s.epoch
+        u.email, u.username, u.name, u.first_name, u.last_name, u.superuser, u.frozen_until,
+        (SELECT COUNT(*) FROM second_factors f WHERE f.user_id = k.user_id AND f.confirmed_at IS NOT NULL),
+        p.slug, p.name, e.name, s.epoch
         FROM api_keys k
         LEFT JOIN users u ON u.id = k.user_id
         LEFT JOIN projects p ON p.id = k.project_id
         LEFT JOIN environments e ON e.id = k.environment_id AND e.project_id = k.project_id
         LEFT JOIN scopes s ON s.id = COALESCE(k.user_id, k.project_id)
         WHERE k.secret_hash = $1 AND k.ended_at IS NULL AND (k.expires_at IS NULL OR k.expires_at > $2)
-        AND ((k.kind = 'personal' AND u.active = 1) OR (k.kind = 'service' AND e.id IS NOT NULL))");
+        AND ((k.kind = 'personal' AND u.active = 1) OR (k.kind = 'service' AND e.id IS NOT NULL)
+            OR (k.kind = 'account' AND p.id IS NOT NULL))");
     BY_ID = concat!("SELECT ", columns!(), ",
-        u.email, u.username, u.name, u.first_name, u.last_name, u.superuser, p.slug, p.name, e.name, s.epoch
+        u.email, u.username, u.name, u.first_name, u.last_name, u.superuser, u.frozen_until,
+        (SELECT COUNT(*) FROM second_factors f WHERE f.user_id = k.user_id AND f.confirmed_at IS NOT NULL),
+        p.slug, p.name, e.name, s.epoch
         FROM api_keys k
         LEFT JOIN users u ON u.id = k.user_id
         LEFT JOIN projects p ON p.id = k.project_id
         LEFT JOIN environments e ON e.id = k.environment_id AND e.project_id = k.project_id
         LEFT JOIN scopes s ON s.id = COALESCE(k.user_id, k.project_id)
         WHERE k.id = $1 AND k.ended_at IS NULL AND (k.expires_at IS NULL OR k.expires_at > $2)
-        AND ((k.kind = 'personal' AND u.active = 1) OR (k.kind = 'service' AND e.id IS NOT NULL))");
+        AND ((k.kind = 'personal' AND u.active = 1) OR (k.kind = 'service' AND e.id IS NOT NULL)
+            OR (k.kind = 'account' AND p.id IS NOT NULL))");
     LIST_OF_USER = concat!("SELECT ", columns!(), " FROM api_keys k
         WHERE k.user_id = $1 AND k.ended_at IS NULL AND k.id > $2 ORDER BY k.id LIMIT $3");
     LIST_OF_PROJECT = concat!("SELECT ", columns!(), " FROM api_keys k
@@ -109,6 +123,7 @@ fn read(row: &mut Columns<'_>) -> Result<ApiKeyRow> {
         (KeyKind::Service, None, Some(project_id), Some(environment_id)) => {
             KeyBelongs::Service { project_id, environment_id }
         }
+        (KeyKind::Account, None, Some(project_id), None) => KeyBelongs::Account { project_id },
         _ => return Err(crate::StoreError::bad_row("an API key belongs to nobody, or to two")),
     };
     Ok(ApiKeyRow {
@@ -130,6 +145,7 @@ fn read_caller(row: &mut Columns<'_>) -> Result<KeyCaller> {
     let key = read(row)?;
     let (email, username, name) = (row.text_or()?, row.text_or()?, row.text_or()?);
     let (first_name, last_name, superuser) = (row.text_or()?, row.text_or()?, row.flag_or()?);
+    let (frozen_until, second_factor) = (row.time_or()?, row.flag()?);
     let (slug, project_name, environment) = (row.text_or()?, row.text_or()?, row.text_or()?);
     let missing = || crate::StoreError::bad_row("an API key's owner is missing");
     let owner = match key.belongs {
@@ -140,11 +156,18 @@ fn read_caller(row: &mut Columns<'_>) -> Result<KeyCaller> {
             first_name: first_name.ok_or_else(missing)?,
             last_name: last_name.ok_or_else(missing)?,
             superuser: superuser.ok_or_else(missing)?,
+            second_factor,
+            frozen_until,
         },
         KeyBelongs::Service { .. } => KeyOwner::Project {
             slug: slug.ok_or_else(missing)?,
             name: project_name.ok_or_else(missing)?,
             environment: environment.ok_or_else(missing)?,
+        },
+        KeyBelongs::Account { .. } => KeyOwner::Project {
+            slug: slug.ok_or_else(missing)?,
+            name: project_name.ok_or_else(missing)?,
+            environment: String::new(),
         },
     };
     Ok(KeyCaller { key, owner, epoch: row.int_or()?.unwrap_or(0) })
@@ -157,6 +180,7 @@ pub async fn create(tx: &mut WriteTx, key: &ApiKeyRow, secret_hash: &[u8]) -> Re
         KeyBelongs::Service { project_id, environment_id } => {
             (KeyKind::Service, None, Some(project_id), Some(environment_id))
         }
+        KeyBelongs::Account { project_id } => (KeyKind::Account, None, Some(project_id), None),
     };
     CREATE
         .on(tx)

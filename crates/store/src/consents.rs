@@ -106,7 +106,7 @@ pub struct Started<'a> {
     pub data_key: &'a DataKeyId,
 }
 
-macro_rules! columns {
+macro_rules! consent_columns {
     () => {
         "f.id, f.credential_id, f.environment, f.values_version, f.user_id, f.oauth_client_id, f.client_digest, f.kind,
          f.state, f.browser_hash, f.sealed, f.data_key, f.sealed_version, f.scopes, f.return_to, f.outcome, f.detail,
@@ -114,15 +114,17 @@ macro_rules! columns {
     };
 }
 
+pub(crate) use consent_columns;
+
 statements! {
     CREATE = "INSERT INTO consents (id, credential_id, environment, values_version, user_id, oauth_client_id,
         client_digest, kind, state, start_hash, sealed, data_key, sealed_version, scopes, return_to, poll_at,
         poll_every, created_at, expires_at)
         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19)";
-    BY_START = concat!("SELECT ", columns!(), " FROM consents f WHERE f.start_hash = $1");
-    BY_STATE = concat!("SELECT ", columns!(), " FROM consents f WHERE f.state_hash = $1");
-    BY_ID = concat!("SELECT ", columns!(), " FROM consents f WHERE f.id = $1");
-    LATEST = concat!("SELECT ", columns!(), " FROM consents f WHERE f.credential_id = $1 AND f.environment = $2
+    BY_START = concat!("SELECT ", consent_columns!(), " FROM consents f WHERE f.start_hash = $1");
+    BY_STATE = concat!("SELECT ", consent_columns!(), " FROM consents f WHERE f.state_hash = $1");
+    BY_ID = concat!("SELECT ", consent_columns!(), " FROM consents f WHERE f.id = $1");
+    LATEST = concat!("SELECT ", consent_columns!(), " FROM consents f WHERE f.credential_id = $1 AND f.environment = $2
         ORDER BY f.created_at DESC, f.id DESC LIMIT 1");
     START = "UPDATE consents SET state = 'at_provider', state_hash = $1, browser_hash = $2, sealed = $3,
         data_key = $4, sealed_version = sealed_version + 1
@@ -130,7 +132,7 @@ statements! {
     CLAIM = "UPDATE consents SET state = 'exchanging' WHERE id = $1 AND state = 'at_provider' AND expires_at > $2";
     END = "UPDATE consents SET state = $1, outcome = $2, detail = $3, hint = $4, ended_at = $5, sealed = NULL,
         data_key = NULL, poll_at = NULL WHERE id = $6 AND ended_at IS NULL";
-    DUE = concat!("SELECT ", columns!(), " FROM consents f WHERE f.state = 'at_provider' AND f.poll_at <= $1
+    DUE = concat!("SELECT ", consent_columns!(), " FROM consents f WHERE f.state = 'at_provider' AND f.poll_at <= $1
         ORDER BY f.poll_at, f.id LIMIT $2");
     TAKE_POLL = "UPDATE consents SET poll_at = $1 WHERE id = $2 AND state = 'at_provider' AND poll_at = $3";
     SET_POLL = "UPDATE consents SET poll_at = $1, poll_every = $2 WHERE id = $3 AND state = 'at_provider'";
@@ -141,7 +143,7 @@ statements! {
     PURGE_OF_CREDENTIAL = "DELETE FROM consents WHERE credential_id = $1";
 }
 
-fn read(row: &mut Columns<'_>) -> Result<ConsentRow> {
+pub(crate) fn read(row: &mut Columns<'_>) -> Result<ConsentRow> {
     let (id, credential_id, environment, values_version) = (row.id()?, row.id()?, row.text()?, row.int()?);
     let (user_id, oauth_client_id, client_digest) = (row.id()?, row.id_or()?, row.text_or()?);
     let (kind, state) = (row.word(Kind::parse)?, row.word(State::parse)?);

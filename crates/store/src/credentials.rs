@@ -1,8 +1,8 @@
 //! Credentials: whose, for which connector, how they stand. Their values are in [`crate::values`].
 
 use latchstring_model::Timestamp;
-use latchstring_model::entity::{Principal, Status};
-use latchstring_model::id::{CredentialId, OAuthClientId, ProjectId};
+use latchstring_model::entity::{Principal, Role, Status};
+use latchstring_model::id::{CredentialId, OAuthClientId, ProjectId, UserId};
 
 use crate::error::{Result, StoreError};
 use crate::page::{Page, Paging};
@@ -40,6 +40,8 @@ pub struct CredentialFilter {
     pub status: Option<Status>,
     /// Looked for in names.
     pub q: Option<String>,
+    /// In a project's list: the id of a person or project.
+    pub owner: Option<String>,
 }
 
 macro_rules! credential_columns {
@@ -50,12 +52,33 @@ macro_rules! credential_columns {
 }
 pub(crate) use credential_columns;
 
+/// What stands in `statuses`, one bit each; a migration writes it too.
+const fn bit(status: Status) -> i64 {
+    match status {
+        Status::Verified => 1,
+        Status::Unverified => 2,
+        Status::Failing => 4,
+        Status::NeedsAuthorization => 8,
+        Status::NeedsReconnect => 16,
+        Status::Disabled => 32,
+    }
+}
+
+/// What an index has without a look at the row.
 macro_rules! filter {
     () => {
-        "c.id > $2 AND (c.connector = $3 OR CAST($3 AS TEXT) IS NULL)
-         AND (c.name_folded LIKE $4 ESCAPE '\\' OR CAST($4 AS TEXT) IS NULL)
-         AND (CAST($5 AS TEXT) IS NULL OR ($5 = 'disabled' AND c.disabled = 1)
-              OR EXISTS (SELECT 1 FROM credential_values v WHERE v.credential_id = c.id AND v.status = $5))"
+        "l.id > $2 AND (l.connector = $3 OR CAST($3 AS TEXT) IS NULL)
+         AND (l.name_folded LIKE $4 ESCAPE '\\' OR CAST($4 AS TEXT) IS NULL)
+         AND (CAST($5 AS BIGINT) IS NULL OR (l.statuses & CAST($5 AS BIGINT)) <> 0)"
+    };
+}
+
+macro_rules! restated {
+    () => {
+        "UPDATE credentials SET statuses = CASE WHEN disabled = 1 OR deletes_at IS NOT NULL THEN 32 ELSE
+         (SELECT COALESCE(SUM(DISTINCT CASE v.status WHEN 'verified' THEN 1 WHEN 'unverified' THEN 2 WHEN 'failing' THEN 4
+             WHEN 'needs_authorization' THEN 8 WHEN 'needs_reconnect' THEN 16 ELSE 0 END), 0)
+          FROM credential_values v WHERE v.credential_id = credentials.id) END"
     };
 }
 
@@ -66,11 +89,36 @@ statements! {
     OF_OWNER = concat!("SELECT ", credential_columns!(), " FROM credentials c
         WHERE c.id = $1 AND c.owner_type = $2 AND c.owner_id = $3");
     FOR_UPKEEP = concat!("SELECT ", credential_columns!(), " FROM credentials c WHERE c.id = $1");
-    LIST_OF_OWNER = concat!("SELECT ", credential_columns!(), " FROM credentials c
-        WHERE c.owner_type = $7 AND c.owner_id = $1 AND ", filter!(), " ORDER BY c.id LIMIT $6");
-    LIST_OF_PROJECT = concat!("SELECT ", credential_columns!(), ", ", shares::share_columns!(), "
+    FOR_PERSON = concat!("SELECT ", credential_columns!(), ",
+        CASE WHEN c.owner_type = 'user' AND c.owner_id = $2 THEN 1 ELSE 0 END, o.role
+        FROM credentials c
+        LEFT JOIN members o ON c.owner_type = 'project' AND o.project_id = c.owner_id AND o.user_id = $2
+        WHERE c.id = $1 AND ((c.owner_type = 'user' AND c.owner_id = $2) OR o.role IS NOT NULL
+            OR EXISTS (SELECT 1 FROM shares s JOIN members m ON m.project_id = s.project_id AND m.user_id = $2
+                WHERE s.credential_id = c.id))");
+    ROLES_OF = "SELECT s.project_id, m.role FROM shares s
+        JOIN members m ON m.project_id = s.project_id AND m.user_id = $2 WHERE s.credential_id = $1 ORDER BY s.id";
+    LIST_OF_OWNER = concat!("SELECT ", credential_columns!(), " FROM credentials c WHERE c.id IN
+        (SELECT l.id FROM credentials l WHERE l.owner_type = $7 AND l.owner_id = $1 AND ", filter!(), "
+         ORDER BY l.id LIMIT $6) ORDER BY c.id");
+    LIST_OF_PROJECT = concat!("SELECT ", credential_columns!(), " FROM credentials c WHERE c.id IN
+        (SELECT l.id FROM (SELECT s.credential_id AS id FROM shares s WHERE s.project_id = $1 AND s.credential_id > $2
+             UNION SELECT t.id FROM credentials t WHERE t.owner_type = 'project' AND t.owner_id = $1 AND t.id > $2) p
+         JOIN credentials l ON l.id = p.id WHERE (l.owner_id = $7 OR CAST($7 AS TEXT) IS NULL) AND ", filter!(), "
+         ORDER BY l.id LIMIT $6) ORDER BY c.id");
+    LIST_SHARED = concat!("SELECT ", credential_columns!(), ", ", shares::share_columns!(), "
         FROM shares s JOIN credentials c ON c.id = s.credential_id
-        WHERE s.project_id = $1 AND ", filter!(), " ORDER BY c.id LIMIT $6");
+        WHERE s.project_id = $1 AND s.credential_id > $2 ORDER BY s.credential_id LIMIT $3");
+    SHARED_OF_OWNER = concat!("SELECT ", credential_columns!(), ", ", shares::share_columns!(), "
+        FROM shares s JOIN credentials c ON c.id = s.credential_id
+        WHERE s.project_id = $1 AND c.owner_type = $2 AND c.owner_id = $3 ORDER BY s.credential_id");
+    ORPHANS_OF = concat!("SELECT ", credential_columns!(), " FROM credentials c JOIN users u ON u.id = c.owner_id
+        WHERE c.owner_type = 'user' AND c.owner_id = $1 AND u.active = 0 AND c.id > $2 ORDER BY c.id LIMIT $3");
+    ORPHAN = concat!("SELECT ", credential_columns!(), " FROM credentials c JOIN users u ON u.id = c.owner_id
+        WHERE c.id = $1 AND c.owner_type = 'user' AND u.active = 0");
+    RESTATE = concat!(restated!(), " WHERE id = $1");
+    RESTATE_OF_CLIENT = concat!(restated!(), " WHERE oauth_client_id = $1");
+    UNSTATED = "SELECT id FROM credentials WHERE statuses = 0 ORDER BY id LIMIT $1";
     UPDATE = "UPDATE credentials SET digest = $1, oauth_client_id = $2, name = $3, name_folded = $4, note = $5,
         acts_as = $6, disabled = $7, expires_on = $8, deletes_at = $9, version = version + 1, updated_at = $10
         WHERE id = $11 AND owner_type = $12 AND owner_id = $13 AND version = $14";
@@ -81,8 +129,8 @@ statements! {
     COUNT_OF_CONNECTOR = "SELECT COUNT(*) FROM credentials WHERE connector = $1";
     COUNT_PER_CONNECTOR = "SELECT c.connector, COUNT(*) FROM shares s JOIN credentials c ON c.id = s.credential_id
         WHERE s.project_id = $1 GROUP BY c.connector ORDER BY c.connector";
-    OTHERS_OF_OWNER = "SELECT s.project_id FROM shares s JOIN credentials c ON c.id = s.credential_id
-        WHERE c.owner_type = $1 AND c.owner_id = $2 AND s.project_id = $3 ORDER BY c.id LIMIT 1";
+    COUNT_PER_CONNECTOR_OF_OWNER = "SELECT connector, COUNT(*) FROM credentials
+         WHERE owner_type = $1 AND owner_id = $2 GROUP BY connector ORDER BY connector";
     PURGE_TOKENS = "DELETE FROM tokens WHERE credential_id = $1";
     PURGE_GRANTS = "DELETE FROM grants WHERE share_id IN (SELECT id FROM shares WHERE credential_id = $1)";
     PURGE_SHARES = "DELETE FROM shares WHERE credential_id = $1";
@@ -153,6 +201,39 @@ pub async fn of_owner(
     OF_OWNER.on(tx).bind(id).bind(owner.kind()).bind(owner.id()).optional(read).await
 }
 
+/// What ties somebody to a credential that they may know of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Tie {
+    /// It is theirs.
+    pub own: bool,
+    /// Their role in the project that owns it.
+    pub owning_role: Option<Role>,
+}
+
+/// A credential of this person's, of a project of theirs, or shared with one. `None` is one statement, whether it
+/// does not exist or is nothing to them.
+pub async fn for_person(
+    tx: &mut impl Tx,
+    user: &UserId,
+    id: &CredentialId,
+) -> Result<Option<(CredentialRow, Tie)>> {
+    FOR_PERSON
+        .on(tx)
+        .bind(id)
+        .bind(user)
+        .optional(|row| Ok((read(row)?, Tie { own: row.flag()?, owning_role: row.word_or(Role::parse)? })))
+        .await
+}
+
+/// Their roles in the projects that it is shared with.
+pub async fn roles_of(
+    tx: &mut impl Tx,
+    user: &UserId,
+    credential: &CredentialRow,
+) -> Result<Vec<(ProjectId, Role)>> {
+    ROLES_OF.on(tx).bind(&credential.id).bind(user).all(|row| Ok((row.id()?, row.word(Role::parse)?))).await
+}
+
 /// Whoever's it is: for jobs that act for nobody (refresh, deletion, rotation), never for a request.
 pub async fn for_upkeep(tx: &mut impl Tx, id: &CredentialId) -> Result<Option<CredentialRow>> {
     FOR_UPKEEP.on(tx).bind(id).optional(read).await
@@ -170,7 +251,7 @@ pub async fn list_of_owner(
         .bind(paging.after())
         .bind(filter.connector.as_ref())
         .bind(filter.q.as_deref().map(containing))
-        .bind(filter.status)
+        .bind(filter.status.map(bit))
         .bind(paging.fetch())
         .bind(owner.kind())
         .all(read)
@@ -178,24 +259,76 @@ pub async fn list_of_owner(
     paging.page(rows, |row| row.id.to_string())
 }
 
-/// What is shared with a project.
+/// What is shared with a project, and what it owns.
 pub async fn list_of_project(
     tx: &mut impl Tx,
     project: &ProjectId,
     filter: &CredentialFilter,
     paging: &Paging,
-) -> Result<Page<(CredentialRow, ShareRow)>> {
+) -> Result<Page<CredentialRow>> {
     let rows = LIST_OF_PROJECT
         .on(tx)
         .bind(project)
         .bind(paging.after())
         .bind(filter.connector.as_ref())
         .bind(filter.q.as_deref().map(containing))
-        .bind(filter.status)
+        .bind(filter.status.map(bit))
         .bind(paging.fetch())
-        .all(read_shared)
+        .bind(filter.owner.as_ref())
+        .all(read)
         .await?;
+    paging.page(rows, |row| row.id.to_string())
+}
+
+/// Everything that is shared with a project, with the shares.
+pub async fn list_shared(
+    tx: &mut impl Tx,
+    project: &ProjectId,
+    paging: &Paging,
+) -> Result<Page<(CredentialRow, ShareRow)>> {
+    let run = LIST_SHARED.on(tx).bind(project).bind(paging.after()).bind(paging.fetch());
+    let rows = run.all(read_shared).await?;
     paging.page(rows, |(row, _)| row.id.to_string())
+}
+
+/// An owner's credentials that a project uses, with the shares.
+pub async fn shared_of_owner(
+    tx: &mut impl Tx,
+    owner: &Principal,
+    project: &ProjectId,
+) -> Result<Vec<(CredentialRow, ShareRow)>> {
+    SHARED_OF_OWNER.on(tx).bind(project).bind(owner.kind()).bind(owner.id()).all(read_shared).await
+}
+
+/// What somebody has left behind whose account is not active; of anybody else nothing.
+pub async fn orphans_of(tx: &mut impl Tx, user: &UserId, paging: &Paging) -> Result<Page<CredentialRow>> {
+    let rows = ORPHANS_OF.on(tx).bind(user).bind(paging.after()).bind(paging.fetch()).all(read).await?;
+    paging.page(rows, |row| row.id.to_string())
+}
+
+/// A credential whose owner's account is not active; any other looks as if it were not there.
+pub async fn orphan(tx: &mut impl Tx, id: &CredentialId) -> Result<Option<CredentialRow>> {
+    ORPHAN.on(tx).bind(id).optional(read).await
+}
+
+/// Writes `statuses` anew: after every change of a standing, of `disabled` or `deletes_at`.
+pub(crate) async fn restate(tx: &mut WriteTx, id: &CredentialId) -> Result<()> {
+    RESTATE.on(tx).bind(id).run().await?;
+    Ok(())
+}
+
+pub(crate) async fn restate_of_client(tx: &mut WriteTx, client: &OAuthClientId) -> Result<()> {
+    RESTATE_OF_CLIENT.on(tx).bind(client).run().await?;
+    Ok(())
+}
+
+/// Those that a server of an older version stored, which knew of no `statuses`.
+pub async fn unstated(tx: &mut impl Tx, limit: i64) -> Result<Vec<CredentialId>> {
+    UNSTATED.on(tx).bind(limit).all(|row| row.id()).await
+}
+
+pub async fn state_again(tx: &mut WriteTx, id: &CredentialId) -> Result<()> {
+    restate(tx, id).await
 }
 
 /// Writes what may change of a loaded row: digest, OAuth client, name, note, `acts_as`, disabled,
@@ -219,7 +352,11 @@ pub async fn update(tx: &mut WriteTx, row: &CredentialRow, now: Timestamp) -> Re
         .bind(row.version)
         .run()
         .await?;
-    if changed == 1 { Ok(row.version + 1) } else { Err(StoreError::Moved) }
+    if changed != 1 {
+        return Err(StoreError::Moved);
+    }
+    restate(tx, &row.id).await?;
+    Ok(row.version + 1)
 }
 
 /// Gives it to another owner. The new version.
@@ -257,16 +394,10 @@ pub async fn count_per_connector(tx: &mut impl Tx, project: &ProjectId) -> Resul
     COUNT_PER_CONNECTOR.on(tx).bind(project).all(|row| Ok((row.text()?, row.int()?))).await
 }
 
-/// Whether an owner has credentials that are shared with a project: such a member cannot simply be removed.
-pub async fn owner_shares_with(tx: &mut impl Tx, owner: &Principal, project: &ProjectId) -> Result<bool> {
-    let found = OTHERS_OF_OWNER
-        .on(tx)
-        .bind(owner.kind())
-        .bind(owner.id())
-        .bind(project)
-        .optional(|row| row.text())
-        .await?;
-    Ok(found.is_some())
+/// How many credentials of each connector somebody owns.
+pub async fn count_per_connector_of_owner(tx: &mut impl Tx, owner: &Principal) -> Result<Vec<(String, i64)>> {
+    let statement = COUNT_PER_CONNECTOR_OF_OWNER.on(tx).bind(owner.kind()).bind(owner.id());
+    statement.all(|row| Ok((row.text()?, row.int()?))).await
 }
 
 /// Removes it for good with consents, tokens, values, versions, shares and grants. Names it had stay claimed.
@@ -275,6 +406,7 @@ pub async fn purge(tx: &mut WriteTx, owner: &Principal, id: &CredentialId) -> Re
         return Ok(false);
     }
     crate::consents::purge_of_credential(tx, id).await?;
+    crate::transfers::purge_of_credential(tx, id).await?;
     for statement in [&PURGE_TOKENS, &PURGE_GRANTS, &PURGE_SHARES, &PURGE_VALUES, &PURGE_VERSIONS] {
         statement.on(tx).bind(id).run().await?;
     }

@@ -2,7 +2,9 @@
 
 use latchstring_model::Timestamp;
 use latchstring_model::entity::Principal;
-use latchstring_model::id::{AuditKeyId, CredentialId, DataKeyId, EnvironmentId, OAuthClientId, ProjectId, WebhookId};
+use latchstring_model::id::{
+    AuditKeyId, CredentialId, DataKeyId, EnvironmentId, OAuthClientId, ProjectId, UserId, WebhookId,
+};
 
 use crate::error::{Result, StoreError};
 use crate::secrets::SecretKind;
@@ -65,6 +67,10 @@ pub enum SealedPlace {
     AuditKey {
         id: AuditKeyId,
     },
+    /// `version` is its `secret_version`.
+    SecondFactor {
+        user_id: UserId,
+    },
 }
 
 statements! {
@@ -80,7 +86,10 @@ statements! {
         + (SELECT COUNT(*) FROM oauth_clients WHERE data_key = $1)
         + (SELECT COUNT(*) FROM consents WHERE data_key = $1)
         + (SELECT COUNT(*) FROM webhooks WHERE data_key = $1)
-        + (SELECT COUNT(*) FROM audit_keys WHERE data_key = $1)";
+        + (SELECT COUNT(*) FROM audit_keys WHERE data_key = $1)
+        + (SELECT COUNT(*) FROM second_factors WHERE data_key = $1)
+        + (SELECT COUNT(*) FROM sign_ins WHERE data_key = $1)
+        + (SELECT COUNT(*) FROM password_resets WHERE data_key = $1)";
     DELETE = "DELETE FROM data_keys WHERE id = $1 AND active = 0";
     VALUES_UNDER = "SELECT v.credential_id, c.owner_type, c.owner_id, v.environment, v.version, v.sealed, v.data_key
         FROM credential_values v JOIN credentials c ON c.id = v.credential_id
@@ -99,6 +108,10 @@ statements! {
         WHERE data_key = $1 ORDER BY id LIMIT $2";
     AUDIT_KEYS_UNDER = "SELECT id, sealed, data_key FROM audit_keys WHERE data_key = $1 ORDER BY id LIMIT $2";
     RESEAL_AUDIT_KEY = "UPDATE audit_keys SET sealed = $1, data_key = $2 WHERE data_key = $3 AND CAST($4 AS BIGINT) = 0 AND id = $5";
+    FACTORS_UNDER = "SELECT user_id, secret_version, sealed, data_key FROM second_factors
+        WHERE data_key = $1 ORDER BY user_id LIMIT $2";
+    RESEAL_FACTOR = "UPDATE second_factors SET sealed = $1, data_key = $2
+        WHERE data_key = $3 AND secret_version = $4 AND user_id = $5";
     RESEAL_WEBHOOK = "UPDATE webhooks SET sealed = $1, data_key = $2
         WHERE data_key = $3 AND secret_version = $4 AND id = $5";
     RESEAL_VALUES = "UPDATE credential_values SET sealed = $1, data_key = $2
@@ -163,6 +176,11 @@ fn read_audit_key(row: &mut Columns<'_>) -> Result<SealedRow> {
 
 fn read_client(row: &mut Columns<'_>) -> Result<SealedRow> {
     let place = SealedPlace::OAuthClient { id: row.id()? };
+    Ok(SealedRow { place, version: row.int()?, sealed: row.bytes()?, data_key: row.id()? })
+}
+
+fn read_factor(row: &mut Columns<'_>) -> Result<SealedRow> {
+    let place = SealedPlace::SecondFactor { user_id: row.id()? };
     Ok(SealedRow { place, version: row.int()?, sealed: row.bytes()?, data_key: row.id()? })
 }
 
@@ -239,6 +257,7 @@ pub async fn sealed_under(tx: &mut impl Tx, key: &DataKeyId, limit: i64) -> Resu
     rows.extend(CLIENTS_UNDER.on(tx).bind(key).bind(limit).all(read_client).await?);
     rows.extend(WEBHOOKS_UNDER.on(tx).bind(key).bind(limit).all(read_webhook).await?);
     rows.extend(AUDIT_KEYS_UNDER.on(tx).bind(key).bind(limit).all(read_audit_key).await?);
+    rows.extend(FACTORS_UNDER.on(tx).bind(key).bind(limit).all(read_factor).await?);
     Ok(rows)
 }
 
@@ -252,6 +271,7 @@ pub async fn reseal(tx: &mut WriteTx, row: &SealedRow, sealed: &[u8], data_key: 
         SealedPlace::OAuthClient { .. } => &RESEAL_CLIENT,
         SealedPlace::Webhook { .. } => &RESEAL_WEBHOOK,
         SealedPlace::AuditKey { .. } => &RESEAL_AUDIT_KEY,
+        SealedPlace::SecondFactor { .. } => &RESEAL_FACTOR,
     };
     let run = statement.on(tx).bind(sealed).bind(data_key).bind(&row.data_key).bind(row.version);
     let run = match &row.place {
@@ -266,6 +286,7 @@ pub async fn reseal(tx: &mut WriteTx, row: &SealedRow, sealed: &[u8], data_key: 
         SealedPlace::OAuthClient { id } => run.bind(id),
         SealedPlace::Webhook { id, .. } => run.bind(id),
         SealedPlace::AuditKey { id } => run.bind(id),
+        SealedPlace::SecondFactor { user_id } => run.bind(user_id),
     };
     Ok(run.run().await? == 1)
 }

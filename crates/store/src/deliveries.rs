@@ -105,7 +105,7 @@ pub enum Next {
 macro_rules! columns {
     () => {
         "d.id, d.channel, d.target, d.state, d.attempts, d.next_at, d.tries, d.created_at, d.ended_at,
-         n.id, n.event, n.sameness, n.credential_id, n.environment, n.project_id, n.data, n.at"
+         n.id, n.event, n.sameness, n.credential_id, n.environment, n.project_id, n.data, n.at, n.recipients"
     };
 }
 

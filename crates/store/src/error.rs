@@ -13,11 +13,16 @@ pub type Result<T> = std::result::Result<T, StoreError>;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Taken {
     Email,
+    /// Somebody is linked with that account of a provider already.
+    Identity,
+    /// The person is linked with another account of that provider already.
+    IdentityOfPerson,
     ProjectSlug,
     EnvironmentName,
     Member,
     ConnectorId,
     ShareSlug,
+    KeychainSlug,
     ExternalId,
     /// The credential is shared with that project already.
     Share,
@@ -34,6 +39,8 @@ impl Taken {
     /// The unique constraints that users can run into: SQLite names the columns, PostgreSQL the constraint.
     const NAMED: &'static [(&'static str, &'static str, Taken)] = &[
         ("users.email_folded", "users_email_folded_key", Taken::Email),
+        ("identities.issuer, identities.subject", "identities_issuer_subject_key", Taken::Identity),
+        ("identities.user_id, identities.issuer", "identities_user_id_issuer_key", Taken::IdentityOfPerson),
         ("projects.slug", "projects_slug_key", Taken::ProjectSlug),
         (
             "environments.project_id, environments.name",
@@ -44,6 +51,7 @@ impl Taken {
         ("connectors.project_id, connectors.id", "connectors_project_id_id_key", Taken::ConnectorId),
         ("connectors.uid", "connectors_pkey", Taken::ConnectorId),
         ("shares.project_id, shares.slug", "shares_project_id_slug_key", Taken::ShareSlug),
+        ("keychains.project_id, keychains.slug", "keychains_project_id_slug_key", Taken::KeychainSlug),
         ("shares.project_id, shares.external_id", "shares_project_id_external_id_key", Taken::ExternalId),
         ("shares.credential_id, shares.project_id", "shares_credential_id_project_id_key", Taken::Share),
         ("grants.share_id, grants.environment_id", "grants_pkey", Taken::Grant),

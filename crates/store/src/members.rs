@@ -23,6 +23,7 @@ statements! {
     SET = "INSERT INTO members (project_id, user_id, role, created_at) VALUES ($1, $2, $3, $4)
         ON CONFLICT (project_id, user_id) DO UPDATE SET role = excluded.role";
     ROLE = "SELECT role FROM members WHERE project_id = $1 AND user_id = $2";
+    MEMBERSHIP = "SELECT role, created_at FROM members WHERE project_id = $1 AND user_id = $2";
     LIST = "SELECT m.user_id, u.email, u.name, u.active, m.role, m.created_at FROM members m
         JOIN users u ON u.id = m.user_id WHERE m.project_id = $1 AND m.user_id > $2 ORDER BY m.user_id LIMIT $3";
     OWNERS = "SELECT COUNT(*) FROM members m JOIN users u ON u.id = m.user_id
@@ -55,6 +56,16 @@ pub async fn set(
 
 pub async fn role(tx: &mut impl Tx, project: &ProjectId, user: &UserId) -> Result<Option<Role>> {
     ROLE.on(tx).bind(project).bind(user).optional(|row| row.word(Role::parse)).await
+}
+
+/// As what, and since when: somebody who was removed and added again is a member of another time.
+pub async fn membership(
+    tx: &mut impl Tx,
+    project: &ProjectId,
+    user: &UserId,
+) -> Result<Option<(Role, Timestamp)>> {
+    let run = MEMBERSHIP.on(tx).bind(project).bind(user);
+    run.optional(|row| Ok((row.word(Role::parse)?, row.time()?))).await
 }
 
 pub async fn list(tx: &mut impl Tx, project: &ProjectId, paging: &Paging) -> Result<Page<MemberRow>> {

@@ -44,6 +44,24 @@ const MIGRATIONS: &[Migration] = &[
         text: include_str!("../migrations/0004_notifications.sql"),
     },
     Migration {
+        number: 5,
+        name: "client_proofs",
+        min_compatible: 1,
+        text: include_str!("../migrations/0005_client_proofs.sql"),
+    },
+    Migration {
+        number: 6,
+        name: "people",
+        min_compatible: 1,
+        text: include_str!("../migrations/0006_people.sql"),
+    },
+    Migration {
+        number: 8,
+        name: "ownership",
+        min_compatible: 1,
+        text: include_str!("../migrations/0008_ownership.sql"),
+    },
+    Migration {
         number: 10,
         name: "audit",
         // A version that does not sign heads would leave chains behind that look as if they had been changed.

@@ -2,11 +2,11 @@
 //! found out afterwards ([`crate::deliveries`]).
 
 use latchstring_model::Timestamp;
-use latchstring_model::id::{CredentialId, NoticeId, ProjectId};
+use latchstring_model::id::{CredentialId, NoticeId, ProjectId, UserId};
 use serde_json::Value;
 
 use crate::error::Result;
-use crate::sql::{Columns, statements};
+use crate::sql::{Columns, json, statements};
 use crate::tx::{Tx, WriteTx};
 
 #[derive(Clone, Debug, PartialEq)]
@@ -22,17 +22,19 @@ pub struct NoticeRow {
     pub project_id: Option<ProjectId>,
     pub data: Value,
     pub at: Timestamp,
+    /// People to tell; `None`: it follows from the credential who they are.
+    pub recipients: Option<Vec<UserId>>,
 }
 
 macro_rules! columns {
     () => {
-        "n.id, n.event, n.sameness, n.credential_id, n.environment, n.project_id, n.data, n.at"
+        "n.id, n.event, n.sameness, n.credential_id, n.environment, n.project_id, n.data, n.at, n.recipients"
     };
 }
 
 statements! {
-    ADD = "INSERT INTO notices (id, event, sameness, credential_id, environment, project_id, data, at)
-        VALUES ($1, $2, $3, $4, $5, $6, $7, $8) ON CONFLICT (sameness) DO NOTHING";
+    ADD = "INSERT INTO notices (id, event, sameness, credential_id, environment, project_id, data, at, recipients)
+        VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9) ON CONFLICT (sameness) DO NOTHING";
     TOLD_SINCE = "SELECT COUNT(*) FROM notices
         WHERE credential_id = $1 AND environment = $2 AND event = $3 AND at > $4
         AND SUBSTR(sameness, 1, LENGTH($5)) <> $5";
@@ -40,7 +42,8 @@ statements! {
     ADDRESS = "UPDATE notices SET addressed_at = $1 WHERE id = $2 AND addressed_at IS NULL";
     BY_ID = concat!("SELECT ", columns!(), " FROM notices n WHERE n.id = $1");
     PURGE = "DELETE FROM notices WHERE at < $1 AND addressed_at IS NOT NULL
-        AND NOT EXISTS (SELECT 1 FROM deliveries d WHERE d.notice_id = notices.id)";
+        AND NOT EXISTS (SELECT 1 FROM deliveries d WHERE d.notice_id = notices.id)
+        AND NOT EXISTS (SELECT 1 FROM inbox i WHERE i.notice_id = notices.id)";
 }
 
 pub(crate) fn read(row: &mut Columns<'_>) -> Result<NoticeRow> {
@@ -53,6 +56,7 @@ pub(crate) fn read(row: &mut Columns<'_>) -> Result<NoticeRow> {
         project_id: row.id_or()?,
         data: row.json()?,
         at: row.time()?,
+        recipients: row.json_or()?,
     })
 }
 
@@ -68,6 +72,7 @@ pub async fn add(tx: &mut WriteTx, row: &NoticeRow) -> Result<bool> {
         .bind(row.project_id.as_ref())
         .bind(&row.data)
         .bind(row.at)
+        .bind(row.recipients.as_ref().map(json).transpose()?)
         .run()
         .await?;
     Ok(added == 1)

@@ -10,10 +10,10 @@ use latchstring_model::entity::Principal;
 use latchstring_model::id::{CredentialId, DataKeyId, OAuthClientId, ProjectId, UserId};
 use serde::{Deserialize, Serialize};
 
-use crate::credentials::CredentialRow;
+use crate::credentials::{self, CredentialRow};
 use crate::error::{Result, StoreError};
 use crate::page::{Page, Paging};
-use crate::sql::{Columns, fold, json, statements};
+use crate::sql::{Columns, Run, fold, json, statements};
 use crate::tx::{Tx, WriteTx};
 
 /// Where an endpoint's address comes from.
@@ -54,6 +54,12 @@ pub struct OAuthClientRow {
     pub key_id: Option<String>,
     /// A JWK.
     pub public_key: Option<serde_json::Value>,
+    /// PEM, of a client that proves itself by mutual TLS.
+    pub certificate: Option<String>,
+    /// Thumbprint of the DPoP key, where its tokens are bound to one.
+    pub dpop_jkt: Option<String>,
+    /// RFC 8707.
+    pub resource: Vec<String>,
     pub issuer: Option<String>,
     pub issuer_in_callback: bool,
     /// By name: `token_endpoint`, …
@@ -89,7 +95,8 @@ macro_rules! columns {
         "o.id, o.name, o.owner_id, o.connector, o.connector_digest, o.client_id, o.client_auth, o.sealed, o.data_key,
          o.sealed_version, o.secret_fields, o.key_algorithm, o.key_id, o.public_key, o.issuer, o.issuer_in_callback,
          o.endpoints, o.mandatory_scopes, o.optional_scopes, o.scopes_doc_url, o.authorize_params, o.hosts, o.pkce,
-         o.is_global, o.digest, o.version, o.created_by, o.created_at, o.updated_at"
+         o.is_global, o.digest, o.certificate, o.dpop_jkt, o.resource, o.version, o.created_by, o.created_at,
+         o.updated_at"
     };
 }
 
@@ -112,12 +119,12 @@ macro_rules! used {
 }
 
 statements! {
-    CREATE = "INSERT INTO oauth_clients (id, name, name_folded, owner_id, connector, connector_digest, client_id,
+    CREATE = "INSERT INTO oauth_clients (name, name_folded, owner_id, connector, connector_digest, client_id,
         client_auth, sealed, data_key, sealed_version, secret_fields, key_algorithm, key_id, public_key, issuer,
         issuer_in_callback, endpoints, mandatory_scopes, optional_scopes, scopes_doc_url, authorize_params, hosts,
-        pkce, is_global, digest, version, created_by, created_at, updated_at)
+        pkce, is_global, digest, certificate, dpop_jkt, resource, id, version, created_by, created_at, updated_at)
         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22,
-        $23, $24, $25, $26, 1, $27, $28, $28)";
+        $23, $24, $25, $26, $27, $28, $29, 1, $30, $31, $31)";
     BY_ID = concat!("SELECT ", columns!(), " FROM oauth_clients o WHERE o.id = $1");
     FOR_MEMBER = concat!("SELECT ", columns!(), " FROM oauth_clients o WHERE o.id = $1 AND ", of_member!());
     LIST = concat!("SELECT ", columns!(), " FROM oauth_clients o WHERE o.id > $1
@@ -144,7 +151,8 @@ statements! {
         secret_fields = $11, key_algorithm = $12, key_id = $13, public_key = $14, issuer = $15,
         issuer_in_callback = $16, endpoints = $17, mandatory_scopes = $18, optional_scopes = $19,
         scopes_doc_url = $20, authorize_params = $21, hosts = $22, pkce = $23, is_global = $24, digest = $25,
-        version = version + 1, updated_at = $26 WHERE id = $27 AND version = $28";
+        certificate = $26, dpop_jkt = $27, resource = $28, version = version + 1, updated_at = $29
+        WHERE id = $30 AND version = $31";
     COUNT = "SELECT COUNT(*) FROM oauth_clients";
     USED_BY = concat!(used!(), " WHERE c.oauth_client_id = $1 ORDER BY c.id LIMIT $2");
     COUNT_USES = "SELECT COUNT(*) FROM credentials WHERE oauth_client_id = $1";
@@ -200,6 +208,9 @@ fn read(row: &mut Columns<'_>) -> Result<OAuthClientRow> {
         pkce: row.flag()?,
         global: row.flag()?,
         digest: row.text()?,
+        certificate: row.text_or()?,
+        dpop_jkt: row.text_or()?,
+        resource: row.json()?,
         version: row.int()?,
         created_by: row.text()?,
         created_at: row.time()?,
@@ -219,12 +230,10 @@ fn read_used(row: &mut Columns<'_>) -> Result<UsedBy> {
     })
 }
 
-/// `version` and `updated_at` of the row are not looked at: a new one begins with 1 and `created_at`.
-pub async fn create(tx: &mut WriteTx, row: &OAuthClientRow) -> Result<()> {
+/// What a row says beside its id and its history, from `$1` on.
+fn fields<'a>(run: Run<'a>, row: &OAuthClientRow) -> Result<Run<'a>> {
     let (sealed, key) = row.sealed.as_ref().map_or((None, None), |(sealed, key)| (Some(sealed), Some(key)));
-    CREATE
-        .on(tx)
-        .bind(&row.id)
+    Ok(run
         .bind(&row.name)
         .bind(fold(&row.name))
         .bind(&row.owner_id)
@@ -250,48 +259,20 @@ pub async fn create(tx: &mut WriteTx, row: &OAuthClientRow) -> Result<()> {
         .bind(row.pkce)
         .bind(row.global)
         .bind(&row.digest)
-        .bind(&row.created_by)
-        .bind(row.created_at)
-        .run()
-        .await?;
+        .bind(row.certificate.as_ref())
+        .bind(row.dpop_jkt.as_ref())
+        .bind(json(&row.resource)?))
+}
+
+/// `version` and `updated_at` of the row are not looked at: a new one begins with 1 and `created_at`.
+pub async fn create(tx: &mut WriteTx, row: &OAuthClientRow) -> Result<()> {
+    fields(CREATE.on(tx), row)?.bind(&row.id).bind(&row.created_by).bind(row.created_at).run().await?;
     Ok(())
 }
 
 /// Writes everything of a loaded row but its id and who made it when. The new version.
 pub async fn update(tx: &mut WriteTx, row: &OAuthClientRow, now: Timestamp) -> Result<i64> {
-    let (sealed, key) = row.sealed.as_ref().map_or((None, None), |(sealed, key)| (Some(sealed), Some(key)));
-    let changed = UPDATE
-        .on(tx)
-        .bind(&row.name)
-        .bind(fold(&row.name))
-        .bind(&row.owner_id)
-        .bind(row.connector.as_ref())
-        .bind(row.connector_digest.as_ref())
-        .bind(row.client_id.as_ref())
-        .bind(&row.client_auth)
-        .bind(sealed)
-        .bind(key)
-        .bind(row.sealed_version)
-        .bind(json(&row.secret_fields)?)
-        .bind(row.key_algorithm.as_ref())
-        .bind(row.key_id.as_ref())
-        .bind(row.public_key.as_ref())
-        .bind(row.issuer.as_ref())
-        .bind(row.issuer_in_callback)
-        .bind(json(&row.endpoints)?)
-        .bind(json(&row.mandatory_scopes)?)
-        .bind(json(&row.optional_scopes)?)
-        .bind(row.scopes_doc_url.as_ref())
-        .bind(json(&row.authorize_params)?)
-        .bind(json(&row.hosts)?)
-        .bind(row.pkce)
-        .bind(row.global)
-        .bind(&row.digest)
-        .bind(now)
-        .bind(&row.id)
-        .bind(row.version)
-        .run()
-        .await?;
+    let changed = fields(UPDATE.on(tx), row)?.bind(now).bind(&row.id).bind(row.version).run().await?;
     if changed == 1 { Ok(row.version + 1) } else { Err(StoreError::Moved) }
 }
 
@@ -397,7 +378,7 @@ pub async fn granted(tx: &mut impl Tx, id: &OAuthClientId) -> Result<Vec<Credent
 pub async fn end_grants(tx: &mut WriteTx, id: &OAuthClientId, reason: &str, now: Timestamp) -> Result<()> {
     END_TOKENS.on(tx).bind(reason).bind(now).bind(id).run().await?;
     END_VALUES.on(tx).bind(reason).bind(id).run().await?;
-    Ok(())
+    credentials::restate_of_client(tx, id).await
 }
 
 /// The same for one credential, whose owner has chosen another client. Its scope is raised.
@@ -409,7 +390,7 @@ pub async fn end_grants_of(
 ) -> Result<()> {
     END_TOKENS_OF.on(tx).bind(reason).bind(now).bind(&credential.id).run().await?;
     END_VALUES_OF.on(tx).bind(reason).bind(&credential.id).run().await?;
-    Ok(())
+    credentials::restate(tx, &credential.id).await
 }
 
 /// [`StoreError::StillUsed`] while credentials name it, [`StoreError::Moved`] when it is another version.

@@ -157,6 +157,7 @@ impl Store {
     }
 
     async fn begin(&self, pool: &Pool<Any>, statement: &Statement) -> Result<Transaction<'static, Any>> {
+        crate::counting::note(statement.name);
         pool.begin_with(statement.text(self.inner.dialect)).await.map_err(|error| self.error(error))
     }
 

@@ -17,6 +17,8 @@ pub struct ProjectRow {
     pub version: i64,
     pub created_at: Timestamp,
     pub updated_at: Timestamp,
+    /// Its people need a second factor.
+    pub require_second_factor: bool,
 }
 
 /// A project as one of its members sees it.
@@ -28,7 +30,7 @@ pub struct MemberProject {
 
 macro_rules! columns {
     () => {
-        "p.id, p.slug, p.name, p.version, p.created_at, p.updated_at"
+        "p.id, p.slug, p.name, p.version, p.created_at, p.updated_at, p.require_second_factor"
     };
 }
 
@@ -43,9 +45,11 @@ statements! {
         WHERE m.user_id = $1 AND p.id > $2 ORDER BY p.id LIMIT $3");
     UPDATE = "UPDATE projects SET slug = $1, name = $2, name_folded = $3, version = version + 1, updated_at = $4
         WHERE id = $5 AND version = $6";
+    REQUIRE_SECOND_FACTOR = "UPDATE projects SET require_second_factor = $1 WHERE id = $2";
     OWNS = "SELECT COUNT(*) FROM credentials WHERE owner_type = 'project' AND owner_id = $1";
     DELETE_GRANTS = "DELETE FROM grants WHERE share_id IN (SELECT id FROM shares WHERE project_id = $1)";
     DELETE_SHARES = "DELETE FROM shares WHERE project_id = $1";
+    DELETE_KEYCHAINS = "DELETE FROM keychains WHERE project_id = $1";
     DELETE_CLAIMED = "DELETE FROM claimed_names WHERE project_id = $1";
     DELETE_SECRETS = "DELETE FROM secrets WHERE environment_id IN (SELECT id FROM environments WHERE project_id = $1)";
     DELETE_KEYS = "DELETE FROM api_keys WHERE project_id = $1";
@@ -54,6 +58,7 @@ statements! {
     DELETE_DELIVERIES = "DELETE FROM deliveries WHERE target IN (SELECT id FROM webhooks WHERE project_id = $1)";
     DELETE_WEBHOOKS = "DELETE FROM webhooks WHERE project_id = $1";
     DELETE_ENVIRONMENTS = "DELETE FROM environments WHERE project_id = $1";
+    DELETE_GROUP_ROLES = "DELETE FROM group_roles WHERE place = $1";
     DELETE_MEMBERS = "DELETE FROM members WHERE project_id = $1";
     DELETE = "DELETE FROM projects WHERE id = $1";
 }
@@ -66,6 +71,7 @@ pub(crate) fn read(row: &mut Columns<'_>) -> Result<ProjectRow> {
         version: row.int()?,
         created_at: row.time()?,
         updated_at: row.time()?,
+        require_second_factor: row.flag()?,
     })
 }
 
@@ -114,6 +120,12 @@ pub async fn update(
     if changed == 1 { Ok(expected + 1) } else { Err(StoreError::Moved) }
 }
 
+/// Whether its people need a second factor. In a transaction that changes the project's version too.
+pub async fn require_second_factor(tx: &mut WriteTx, id: &ProjectId, required: bool) -> Result<()> {
+    REQUIRE_SECOND_FACTOR.on(tx).bind(required).bind(id).run().await?;
+    Ok(())
+}
+
 /// Removes a project with all that is its own, and the shares that others gave it. Its credentials have to
 /// be purged first, for their tokens may have to be revoked: [`StoreError::StillUsed`] while it has any.
 pub async fn delete(tx: &mut WriteTx, id: &ProjectId) -> Result<bool> {
@@ -123,6 +135,7 @@ pub async fn delete(tx: &mut WriteTx, id: &ProjectId) -> Result<bool> {
     for statement in [
         &DELETE_GRANTS,
         &DELETE_SHARES,
+        &DELETE_KEYCHAINS,
         &DELETE_CLAIMED,
         &DELETE_SECRETS,
         &DELETE_KEYS,
@@ -131,6 +144,7 @@ pub async fn delete(tx: &mut WriteTx, id: &ProjectId) -> Result<bool> {
         &DELETE_DELIVERIES,
         &DELETE_WEBHOOKS,
         &DELETE_ENVIRONMENTS,
+        &DELETE_GROUP_ROLES,
         &DELETE_MEMBERS,
     ] {
         statement.on(tx).bind(id).run().await?;

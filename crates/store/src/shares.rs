@@ -1,7 +1,7 @@
 //! Shares and grants: which projects may use a credential, and which of its values where.
 
 use latchstring_model::Timestamp;
-use latchstring_model::id::{CredentialId, EnvironmentId, ProjectId, ShareId};
+use latchstring_model::id::{CredentialId, EnvironmentId, KeychainId, ProjectId, ShareId};
 
 use crate::credentials::CredentialRow;
 use crate::error::{Result, StoreError};
@@ -73,6 +73,7 @@ statements! {
     CLAIM = "INSERT INTO claimed_names (project_id, kind, name, credential_id) VALUES ($1, $2, $3, $4)
         ON CONFLICT (project_id, kind, name) DO UPDATE SET credential_id = excluded.credential_id";
     EVER_CLAIMED = "SELECT COUNT(*) FROM claimed_names WHERE project_id = $1 AND credential_id = $2";
+    CLAIMED_BY_KEYCHAIN = "SELECT credential_id FROM claimed_names WHERE project_id = $1 AND kind = 'keychain' AND name = $2";
     CLAIMED_BY = "SELECT credential_id FROM claimed_names WHERE project_id = $1 AND kind = $2 AND name = $3";
 }
 
@@ -234,6 +235,25 @@ pub async fn claimed_by(
     name: &str,
 ) -> Result<Option<CredentialId>> {
     CLAIMED_BY.on(tx).bind(project).bind(kind.as_str()).bind(name).optional(|row| row.id()).await
+}
+
+/// Which keychain had that slug here last: kept apart, because what names a keychain means another kind of thing.
+pub async fn claimed_by_keychain(
+    tx: &mut impl Tx,
+    project: &ProjectId,
+    slug: &str,
+) -> Result<Option<KeychainId>> {
+    CLAIMED_BY_KEYCHAIN.on(tx).bind(project).bind(slug).optional(|row| row.id()).await
+}
+
+pub async fn claim_for_keychain(
+    tx: &mut WriteTx,
+    project: &ProjectId,
+    slug: &str,
+    keychain: &KeychainId,
+) -> Result<()> {
+    CLAIM.on(tx).bind(project).bind("keychain").bind(slug).bind(keychain).run().await?;
+    Ok(())
 }
 
 /// Notes that a credential has that name here. Whether it may was decided before ([`claimed_by`]).

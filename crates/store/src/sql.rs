@@ -8,8 +8,9 @@ use std::str::FromStr;
 use latchstring_model::Timestamp;
 use latchstring_model::entity::{Fact, KeyKind, KeyScope, Outcome, Role, Status};
 use latchstring_model::id::{
-    AuditKeyId, CallId, ConsentId, CredentialId, DataKeyId, DeliveryId, EnvironmentId, KeyId, NoticeId, OAuthClientId,
-    ProjectId, ServerId, SessionId, ShareId, UserId, WebhookId,
+    AuditKeyId, CallId, ConsentId, CredentialId, DataKeyId, DeliveryId, EnvironmentId, IdentityId, KeyId, KeychainId,
+    NoticeId, OAuthClientId, ProjectId, ServerId, SessionId, ShareId, SignInId, TransferId, UserId,
+    WebhookId,
 };
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -56,6 +57,7 @@ impl Statement {
     }
 
     pub(crate) fn on_connection<'a>(&self, dialect: Dialect, connection: &'a mut AnyConnection) -> Run<'a> {
+        crate::counting::note(self.name);
         Run {
             dialect,
             connection,
@@ -82,26 +84,36 @@ const MODULES: &[&[&Statement]] = &[
     crate::audit_forward::ALL,
     crate::audit_keys::ALL,
     crate::checkpoints::ALL,
+    crate::checks::ALL,
     crate::connectors::ALL,
     crate::consents::ALL,
     crate::credentials::ALL,
     crate::data_keys::ALL,
     crate::deliveries::ALL,
     crate::environments::ALL,
+    crate::group_roles::ALL,
+    crate::heads::ALL,
     crate::idempotency::ALL,
+    crate::identities::ALL,
+    crate::inbox::ALL,
     crate::instance::ALL,
+    crate::keychains::ALL,
     crate::members::ALL,
     crate::migrate::ALL,
     crate::notices::ALL,
     crate::oauth_clients::ALL,
+    crate::password_resets::ALL,
     crate::projects::ALL,
     crate::resolve::ALL,
     crate::retention::ALL,
     crate::scopes::ALL,
+    crate::second_factors::ALL,
     crate::secrets::ALL,
     crate::sessions::ALL,
     crate::shares::ALL,
+    crate::sign_ins::ALL,
     crate::tokens::ALL,
+    crate::transfers::ALL,
     crate::users::ALL,
     crate::values::ALL,
     crate::webhooks::ALL,
@@ -359,6 +371,10 @@ bind! {
     &NoticeId => String, v, v.as_str().to_owned();
     &DeliveryId => String, v, v.as_str().to_owned();
     &AuditKeyId => String, v, v.as_str().to_owned();
+    &TransferId => String, v, v.as_str().to_owned();
+    &KeychainId => String, v, v.as_str().to_owned();
+    &IdentityId => String, v, v.as_str().to_owned();
+    &SignInId => String, v, v.as_str().to_owned();
 }
 
 /// A list or map, stored as JSON text.

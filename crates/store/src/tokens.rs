@@ -26,7 +26,7 @@ pub enum TokenState {
 }
 
 impl TokenState {
-    fn parse(text: &str) -> Option<Self> {
+    pub(crate) fn parse(text: &str) -> Option<Self> {
         match text {
             "empty" => Some(TokenState::Empty),
             "live" => Some(TokenState::Live),

@@ -27,11 +27,17 @@ pub struct UserRow {
     pub version: i64,
     pub created_at: Timestamp,
     pub updated_at: Timestamp,
+    /// Whether a second factor of this server is set up.
+    pub second_factor: bool,
+    /// Owner rights rest until then.
+    pub frozen_until: Option<Timestamp>,
 }
 
 macro_rules! columns {
     () => {
-        "id, email, username, name, first_name, last_name, superuser, active, version, created_at, updated_at"
+        "id, email, username, name, first_name, last_name, superuser, active, version, created_at, updated_at,
+         (SELECT COUNT(*) FROM second_factors f WHERE f.user_id = users.id AND f.confirmed_at IS NOT NULL),
+         frozen_until"
     };
 }
 
@@ -50,6 +56,7 @@ statements! {
         last_name = $6, superuser = $7, active = $8, version = version + 1, updated_at = $9
         WHERE id = $10 AND version = $11";
     PASSWORD = "SELECT password_hash FROM users WHERE id = $1";
+    FREEZE = "UPDATE users SET frozen_until = $1 WHERE id = $2 AND (frozen_until IS NULL OR frozen_until < $1)";
     SET_PASSWORD = "UPDATE users SET password_hash = $1, version = version + 1, updated_at = $2 WHERE id = $3";
 }
 
@@ -68,6 +75,8 @@ fn read(row: &mut Columns<'_>) -> Result<UserRow> {
         version: row.int()?,
         created_at: row.time()?,
         updated_at: row.time()?,
+        second_factor: row.flag()?,
+        frozen_until: row.time_or()?,
     })
 }
 
@@ -159,4 +168,10 @@ pub async fn password_hash(tx: &mut impl Tx, id: &UserId) -> Result<Option<Strin
 pub async fn set_password(tx: &mut WriteTx, id: &UserId, hash: Option<&str>, now: Timestamp) -> Result<()> {
     let changed = SET_PASSWORD.on(tx).bind(hash).bind(now).bind(id).run().await?;
     if changed == 1 { Ok(()) } else { Err(StoreError::Moved) }
+}
+
+/// Owner rights rest until then; what rests longer already does so.
+pub async fn freeze(tx: &mut WriteTx, id: &UserId, until: Timestamp) -> Result<()> {
+    FREEZE.on(tx).bind(until).bind(id).run().await?;
+    Ok(())
 }

@@ -6,7 +6,7 @@ use latchstring_model::entity::Status;
 use latchstring_model::id::{CredentialId, DataKeyId};
 use latchstring_model::{Pin, Timestamp};
 
-use crate::credentials::CredentialRow;
+use crate::credentials::{self, CredentialRow};
 use crate::error::{Result, StoreError, Taken};
 use crate::sql::{Columns, json, statements};
 use crate::tx::{Tx, WriteTx};
@@ -21,6 +21,10 @@ pub struct ValuesRow {
     pub secret_fields: Vec<String>,
     pub pins: Vec<Pin>,
     pub standing: Standing,
+    /// Names of fields that the owner may use and not read.
+    pub withheld: Vec<String>,
+    /// The earliest end of a certificate in the values; 0 when there is none, `None` when nobody looked.
+    pub certificate_ends_at: Option<Timestamp>,
     pub set_by: String,
     pub set_at: Timestamp,
 }
@@ -46,6 +50,8 @@ pub struct VersionRow {
     pub sealed: Option<(Vec<u8>, DataKeyId)>,
     pub secret_fields: Vec<String>,
     pub changed_fields: Vec<String>,
+    /// Names of fields that the owner of today may use and not read.
+    pub withheld: Vec<String>,
     pub set_by: String,
     pub set_at: Timestamp,
 }
@@ -53,7 +59,7 @@ pub struct VersionRow {
 macro_rules! values_columns {
     () => {
         "v.environment, v.version, v.sealed, v.data_key, v.secret_fields, v.pins, v.status, v.verified_at,
-         v.checked_at, v.check_error, v.account, v.scopes, v.set_by, v.set_at"
+         v.checked_at, v.check_error, v.account, v.scopes, v.withheld, v.certificate_ends_at, v.set_by, v.set_at"
     };
 }
 pub(crate) use values_columns;
@@ -64,15 +70,16 @@ statements! {
     ONE = concat!("SELECT ", values_columns!(), " FROM credential_values v
         WHERE v.credential_id = $1 AND v.environment = $2");
     INSERT = "INSERT INTO credential_values (credential_id, environment, version, sealed, data_key, secret_fields, pins,
-        status, verified_at, checked_at, check_error, account, scopes, set_by, set_at)
-        VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15)";
+        status, verified_at, checked_at, check_error, account, scopes, set_by, set_at, withheld, certificate_ends_at)
+        VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17)";
     UPDATE = "UPDATE credential_values SET version = $3, sealed = $4, data_key = $5, secret_fields = $6, pins = $7,
         status = $8, verified_at = $9, checked_at = $10, check_error = $11, account = $12, scopes = $13, set_by = $14,
-        set_at = $15 WHERE credential_id = $1 AND environment = $2 AND version = $16";
+        set_at = $15, withheld = $16, certificate_ends_at = $17, check_at = NULL
+        WHERE credential_id = $1 AND environment = $2 AND version = $18";
     LATEST = "SELECT COALESCE(MAX(version), 0) FROM credential_versions WHERE credential_id = $1 AND environment = $2";
     INSERT_VERSION = "INSERT INTO credential_versions (credential_id, environment, version, sealed, data_key,
-        secret_fields, changed_fields, set_by, set_at) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)";
-    VERSIONS = "SELECT environment, version, sealed, data_key, secret_fields, changed_fields, set_by, set_at
+        secret_fields, changed_fields, set_by, set_at, withheld) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)";
+    VERSIONS = "SELECT environment, version, sealed, data_key, secret_fields, changed_fields, withheld, set_by, set_at
         FROM credential_versions WHERE credential_id = $1 ORDER BY environment, version DESC";
     WIPE_VERSIONS = "UPDATE credential_versions SET sealed = NULL, data_key = NULL
         WHERE credential_id = $1 AND environment = $2 AND version < $3 AND sealed IS NOT NULL";
@@ -84,6 +91,10 @@ statements! {
         account = $5, scopes = $6 WHERE credential_id = $7 AND environment = $8 AND version = $9";
     GRANT_ENDED = "UPDATE credential_values SET status = 'needs_reconnect'
         WHERE credential_id = $1 AND environment = $2 AND version = $3";
+    WITHHOLD = "UPDATE credential_values SET withheld = $1
+        WHERE credential_id = $2 AND environment = $3 AND version = $4";
+    WITHHOLD_VERSION = "UPDATE credential_versions SET withheld = $1
+        WHERE credential_id = $2 AND environment = $3 AND version = $4";
     SET_PINS = "UPDATE credential_values SET pins = $1 WHERE credential_id = $2 AND environment = $3 AND version = $4";
 }
 
@@ -103,6 +114,8 @@ pub(crate) fn read(row: &mut Columns<'_>) -> Result<ValuesRow> {
             account: row.text_or()?,
             scopes: row.json_or()?,
         },
+        withheld: row.json_or()?.unwrap_or_default(),
+        certificate_ends_at: row.time_or()?,
         set_by: row.text()?,
         set_at: row.time()?,
     })
@@ -118,9 +131,15 @@ fn read_version(row: &mut Columns<'_>) -> Result<VersionRow> {
         },
         secret_fields: row.json()?,
         changed_fields: row.json()?,
+        withheld: row.json_or()?.unwrap_or_default(),
         set_by: row.text()?,
         set_at: row.time()?,
     })
+}
+
+/// Nothing is written as nothing.
+fn names(list: &[String]) -> Result<Option<String>> {
+    if list.is_empty() { Ok(None) } else { json(list).map(Some) }
 }
 
 pub async fn list(tx: &mut impl Tx, credential: &CredentialRow) -> Result<Vec<ValuesRow>> {
@@ -134,7 +153,9 @@ pub async fn grant_ended(
     environment: &str,
     version: i64,
 ) -> Result<bool> {
-    Ok(GRANT_ENDED.on(tx).bind(credential).bind(environment).bind(version).run().await? == 1)
+    let ended = GRANT_ENDED.on(tx).bind(credential).bind(environment).bind(version).run().await? == 1;
+    credentials::restate(tx, credential).await?;
+    Ok(ended)
 }
 
 pub async fn one(
@@ -179,7 +200,9 @@ pub async fn put(
         .bind(row.standing.account.as_ref())
         .bind(scopes)
         .bind(&row.set_by)
-        .bind(row.set_at);
+        .bind(row.set_at)
+        .bind(names(&row.withheld)?)
+        .bind(row.certificate_ends_at);
     if let Some(expected) = expected {
         run = run.bind(expected);
     }
@@ -199,10 +222,11 @@ pub async fn put(
         .bind(json(changed_fields)?)
         .bind(&row.set_by)
         .bind(row.set_at)
+        .bind(names(&row.withheld)?)
         .run()
         .await
         .map_err(|error| if error.is_taken(Taken::Other) { StoreError::Moved } else { error })?;
-    Ok(())
+    credentials::restate(tx, &credential.id).await
 }
 
 /// By environment, newest first.
@@ -225,7 +249,9 @@ pub async fn remove(tx: &mut WriteTx, credential: &CredentialRow, environment: &
     DELETE_TOKENS.on(tx).bind(&credential.id).bind(environment).run().await?;
     DELETE_GRANTS.on(tx).bind(&credential.id).bind(environment).run().await?;
     WIPE_VERSIONS.on(tx).bind(&credential.id).bind(environment).bind(i64::MAX).run().await?;
-    Ok(DELETE.on(tx).bind(&credential.id).bind(environment).run().await? == 1)
+    let gone = DELETE.on(tx).bind(&credential.id).bind(environment).run().await? == 1;
+    credentials::restate(tx, &credential.id).await?;
+    Ok(gone)
 }
 
 /// Writes what a check found out, if the values are still those that were checked.
@@ -249,7 +275,23 @@ pub async fn set_standing(
         .bind(values_version)
         .run()
         .await?;
+    credentials::restate(tx, &credential.id).await?;
     Ok(changed == 1)
+}
+
+/// Withholds fields of the values, and of a version, from whoever owns them now.
+pub async fn withhold(
+    tx: &mut WriteTx,
+    credential: &CredentialRow,
+    environment: &str,
+    version: i64,
+    fields: &[String],
+) -> Result<()> {
+    for statement in [&WITHHOLD, &WITHHOLD_VERSION] {
+        let run = statement.on(tx).bind(names(fields)?).bind(&credential.id);
+        run.bind(environment).bind(version).run().await?;
+    }
+    Ok(())
 }
 
 /// Moves the pins, if the values are still those that they belong to.

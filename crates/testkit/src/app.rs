@@ -143,6 +143,21 @@ impl AppSetup {
 
     /// Starts the server and waits until it answers; sets it up when it has no user yet.
     pub fn start(self) -> TestApp {
+        let mut app = self.spawn();
+        app.set_up();
+        app
+    }
+
+    /// Starts a server that nobody has set up; the path of its set-up link comes with it.
+    pub fn start_untouched(self) -> (TestApp, String) {
+        let app = self.spawn();
+        let said = app.stdout();
+        let token = said.split("/setup/").nth(1).and_then(|rest| rest.split_whitespace().next());
+        let path = format!("/setup/{}", token.expect("the server printed a set-up link"));
+        (app, path)
+    }
+
+    fn spawn(self) -> TestApp {
         static NEXT: AtomicU32 = AtomicU32::new(0);
         let run = NEXT.fetch_add(1, Ordering::Relaxed);
         let stdout = self.folder.path().join(format!("stdout-{run}"));
@@ -160,7 +175,6 @@ impl AppSetup {
         let mut app =
             TestApp { url: String::new(), child: Some(child), _watchdog: watchdog, setup: self, stdout, log };
         app.wait_until_ready();
-        app.set_up();
         app
     }
 }

@@ -1,7 +1,7 @@
 //! The smallest HTTP client that can talk with the helper servers: blocking, one request per
 //! connection, plain http to a loopback port. Not for the thing under test.
 
-use std::io::{BufRead, BufReader, Write};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
 use std::time::Duration;
 
@@ -62,6 +62,17 @@ pub fn try_request(
     let (authority, path) = rest.find('/').map_or((rest, "/"), |at| rest.split_at(at));
     let stream = TcpStream::connect(authority)?;
     stream.set_read_timeout(Some(Duration::from_secs(60)))?;
+    over(stream, method, (authority, path), headers, body)
+}
+
+/// The same over a connection that is there, such as one with TLS.
+pub fn over(
+    mut stream: impl Read + Write,
+    method: &str,
+    (authority, path): (&str, &str),
+    headers: &[(&str, &str)],
+    body: &[u8],
+) -> std::io::Result<Answer> {
     let mut text = format!("{method} {path} HTTP/1.1\r\nhost: {authority}\r\nconnection: close\r\n");
     for (name, value) in headers {
         text.push_str(&format!("{name}: {value}\r\n"));
@@ -70,7 +81,8 @@ pub fn try_request(
         text.push_str(&format!("content-length: {}\r\n", body.len()));
     }
     text.push_str("\r\n");
-    (&stream).write_all(&[text.as_bytes(), body].concat())?;
+    stream.write_all(&[text.as_bytes(), body].concat())?;
+    stream.flush()?;
     read_answer(&mut BufReader::new(stream))
 }
 

@@ -89,9 +89,14 @@ impl OidcProvider {
         self.admin("counts", &json!({}));
     }
 
-    /// Changes `access_token_ttl`, `refresh_token_ttl`, `rotate`, `pkce_required`, `dpop_nonces`, `delay_ms`,
-    /// `fail_next`, `lose_next`, `reject_scope`, `person`, `email`, `withhold_refresh` or `resource_delay_ms` while it
-    /// runs.
+    /// Another key signs ID tokens from now on; the one before is published no more.
+    pub fn rotate_keys(&self) {
+        self.admin("rotate", &json!({}));
+    }
+
+    /// Changes `access_token_ttl`, `refresh_token_ttl`, `rotate`, `pkce_required`, `dpop_nonces`, `delay_ms`, `resources`,
+    /// `fail_next`, `lose_next`, `reject_scope`, `person`, `email`, `claims`, `userinfo_sub`, `id_claims`, `id_signature`,
+    /// `withhold_refresh` or `resource_delay_ms` while it runs.
     pub fn set(&self, settings: &Value) {
         self.admin("settings", settings);
     }
@@ -130,13 +135,22 @@ impl OidcProvider {
     /// Follows an authorization URL as a browser in which `alice` signs in and consents (or refuses,
     /// with `login_hint=deny`), up to the redirect back to the client, which is returned.
     pub fn browse(&self, authorize_url: &str) -> String {
+        self.browse_with(authorize_url, |url, cookies| http::get(url, &[("cookie", cookies)]))
+    }
+
+    /// The same with another way of asking: URL and cookies → answer.
+    pub fn browse_with(
+        &self,
+        authorize_url: &str,
+        mut get: impl FnMut(&str, &str) -> http::Answer,
+    ) -> String {
         let issuer = self.issuer();
         let mut cookies: BTreeMap<String, String> = BTreeMap::new();
         let mut url = authorize_url.to_owned();
         for _ in 0..12 {
             let jar =
                 cookies.iter().map(|(name, value)| format!("{name}={value}")).collect::<Vec<_>>().join("; ");
-            let answer = http::get(&url, &[("cookie", &jar)]);
+            let answer = get(&url, &jar);
             for (_, cookie) in answer.headers.iter().filter(|(name, _)| name == "set-cookie") {
                 let pair = cookie.split(';').next().unwrap_or_default();
                 let (name, value) = pair.split_once('=').unwrap_or_default();

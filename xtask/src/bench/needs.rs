@@ -3,18 +3,20 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use super::options::Options;
+use super::options::{Options, Suite};
 use super::suites;
 use crate::Done;
+use crate::postgres;
 use crate::run::{self, cargo, locked};
 use crate::setup::{self, Need};
 
 const VENV: &str = ".cache/venv-bench";
 const PYTHON_LIST: &str = "tests/e2e/requirements-bench.txt";
 
-const NEEDS: &[Need] = &[
+const WRK: Need = Need { what: "wrk", packages: &["wrk"], there: || run::exists("wrk") };
+
+const PROXIES: &[Need] = &[
     Need { what: "nginx", packages: &["nginx-light"], there: || nginx().is_some() },
-    Need { what: "wrk", packages: &["wrk"], there: || run::exists("wrk") },
     Need {
         what: "Python 3 with venv",
         packages: &["python3", "python3-venv"],
@@ -22,8 +24,15 @@ const NEEDS: &[Need] = &[
     },
 ];
 
+const POSTGRES: Need = Need {
+    what: "PostgreSQL's server",
+    packages: &["postgresql"],
+    there: || postgres::server_binaries().is_some(),
+};
+
 const PERF: Need = Need { what: "perf", packages: &["linux-perf"], there: || run::exists("perf") };
 
+/// nginx, Envoy and the bare proxy only where a run has use for them.
 pub struct Tools {
     pub nginx: PathBuf,
     pub envoy: PathBuf,
@@ -32,23 +41,39 @@ pub struct Tools {
 }
 
 pub fn find(root: &Path, options: &Options) -> Done<Tools> {
+    let proxies = options.wants_proxies();
     setup::locked(root, || {
-        setup::system(NEEDS)?;
+        setup::system(&[WRK])?;
+        if options.wants(Suite::Lists) {
+            setup::system(&[POSTGRES])?;
+        }
         if options.profile {
             setup::system(&[PERF])?;
         }
+        if !proxies {
+            return Ok(());
+        }
+        setup::system(PROXIES)?;
         setup::python(root, PYTHON_LIST, VENV)
     })?;
     let mut build = cargo(root);
-    locked(build.args(["build", "--release", "--package", "latchstring-bare"]));
+    locked(build.args(["build", "--release"]));
+    if proxies {
+        build.args(["--package", "latchstring-bare"]);
+    }
     if suites::wants_latchstring(options) {
         build.args(["--package", "latchstring"]);
     }
     run::run(&mut build)?;
     let release = target_folder(root).join("release");
+    let (nginx, envoy) = if proxies {
+        (nginx().ok_or("nginx is not there")?, envoy(&root.join(VENV))?)
+    } else {
+        Default::default()
+    };
     Ok(Tools {
-        nginx: nginx().ok_or("nginx is not there")?,
-        envoy: envoy(&root.join(VENV))?,
+        nginx,
+        envoy,
         latchstring: release.join("latchstring"),
         bare: release.join("latchstring-bare"),
     })

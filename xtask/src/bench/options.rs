@@ -9,6 +9,7 @@ cargo xtask bench [SUITE…] [OPTIONS]
   bodies      64 KiB and 10 MiB, down and up
   stored      with 10 and with 100,000 stored credentials
   start       idle memory and time to ready
+  lists       lists and searches of 100,000 credentials in 1,000 projects, on both databases
 
   --quick              2 s for each cell instead of 5 s
   --seconds N          seconds for each cell
@@ -30,10 +31,16 @@ pub enum Suite {
     Bodies,
     Stored,
     Start,
+    Lists,
 }
 
-const SUITES: &[(&str, Suite)] =
-    &[("calls", Suite::Calls), ("bodies", Suite::Bodies), ("stored", Suite::Stored), ("start", Suite::Start)];
+const SUITES: &[(&str, Suite)] = &[
+    ("calls", Suite::Calls),
+    ("bodies", Suite::Bodies),
+    ("stored", Suite::Stored),
+    ("start", Suite::Start),
+    ("lists", Suite::Lists),
+];
 
 #[derive(Debug, PartialEq, Eq)]
 pub struct Options {
@@ -93,6 +100,11 @@ impl Options {
         self.suites.is_empty() || self.suites.contains(&suite)
     }
 
+    /// Whether anything is measured that calls go through: lists alone want no other proxies and no upstream.
+    pub fn wants_proxies(&self) -> bool {
+        self.suites.is_empty() || self.suites.iter().any(|suite| *suite != Suite::Lists)
+    }
+
     pub fn wants_subject(&self, name: &str) -> bool {
         self.only.as_ref().is_none_or(|part| name.to_lowercase().contains(&part.to_lowercase()))
     }
@@ -138,5 +150,7 @@ mod tests {
         let options = Options::read(&["bodies", "--only", "NGINX"]).unwrap();
         assert!(options.wants(Suite::Bodies) && !options.wants(Suite::Calls));
         assert!(options.wants_subject("nginx") && !options.wants_subject("Envoy"));
+        let proxies = |args: &[&str]| Options::read(args).unwrap().wants_proxies();
+        assert!(proxies(&[]) && proxies(&["lists", "start"]) && !proxies(&["lists"]));
     }
 }

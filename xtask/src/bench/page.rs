@@ -9,7 +9,7 @@ use super::needs::Tools;
 use super::options::Options;
 use super::results::{Cell, Results, Sample};
 use super::sides::nginx;
-use super::suites::{BODIES, ENVOY, NGINX, SMALL, STORED};
+use super::suites::{BODIES, ENVOY, LISTS_CONNECTIONS, LISTS_POSTGRES, LISTS_SQLITE, NGINX, SMALL, STORED};
 use super::targets::Verdict;
 use super::{commit, first_line};
 use crate::run;
@@ -96,6 +96,7 @@ fn fill(page: &mut String, facts: &Facts, results: &Results, verdicts: &[Verdict
         }
     }
     stored(page, results)?;
+    lists(page, results)?;
     starts(page, results)
 }
 
@@ -141,6 +142,24 @@ fn stored(page: &mut String, results: &Results) -> std::fmt::Result {
         let few = cells.first().unwrap_or(cell);
         let ratio = |figure: fn(&Sample) -> f64| shown(cell.ratio(few, figure), 2);
         row(page, cell, &[ratio(Sample::rate), ratio(Sample::cpu_per_10k)])?;
+    }
+    Ok(())
+}
+
+fn lists(page: &mut String, results: &Results) -> std::fmt::Result {
+    for (group, database) in [(LISTS_SQLITE, "SQLite"), (LISTS_POSTGRES, "PostgreSQL")] {
+        let cells = of(results, group, LISTS_CONNECTIONS);
+        if cells.is_empty() {
+            continue;
+        }
+        writeln!(page, "\n## Lists and searches, {database}, {LISTS_CONNECTIONS} connections\n")?;
+        writeln!(
+            page,
+            "{} credentials of one owner, spread over 1,000 projects; 50 to a page.\n",
+            results.many
+        )?;
+        head(page, &[])?;
+        cells.into_iter().try_for_each(|cell| row(page, cell, &[]))?;
     }
     Ok(())
 }
@@ -241,6 +260,17 @@ mod tests {
         assert!(text.contains("| speed | ≥ 2 | 1 | **no** |"), "{text}");
         assert!(text.contains("| Envoy | 75 | 50–100 |"), "{text}");
         assert!(text.contains("| 0.50 | 2.00 | 1.00 | 0 | 1 |"), "{text}");
-        assert!(!text.contains("Stored credentials, "), "what was not measured has no table");
+        for other in ["Stored credentials, ", "Lists and searches"] {
+            assert!(!text.contains(other), "what was not measured has no table");
+        }
+        let rounds = vec![Sample { p99: 12.5, ..round(400.0) }];
+        results.cells.push(Cell {
+            group: LISTS_SQLITE.to_owned(),
+            subject: "by name",
+            connections: 4,
+            rounds,
+        });
+        let text = write(&Facts(Vec::new()), &results, &[]);
+        assert!(text.contains("## Lists and searches, SQLite") && text.contains("| 12.50 |"), "{text}");
     }
 }

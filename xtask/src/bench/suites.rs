@@ -2,6 +2,7 @@
 
 mod bodies;
 mod calls;
+mod lists;
 mod start;
 mod stored;
 
@@ -27,13 +28,16 @@ pub const HS256: &str = "Latchstring, HS256 JWT";
 
 pub use bodies::KINDS as BODIES;
 pub use calls::{GROUP as SMALL, Sides, profiled};
+pub use lists::{
+    CONNECTIONS as LISTS_CONNECTIONS, LONGEST as LONGEST_LIST, POSTGRES as LISTS_POSTGRES,
+    SQLITE as LISTS_SQLITE,
+};
 pub use stored::{GROUP as STORED, subjects as stored_subjects};
 
 /// Whether a run has use for Latchstring at all.
 pub fn wants_latchstring(options: &Options) -> bool {
     let subjects = [BEARER, OAUTH, RS256, ES256, HS256];
-    options.wants(Suite::Start)
-        || options.wants(Suite::Stored)
+    [Suite::Start, Suite::Stored, Suite::Lists].into_iter().any(|suite| options.wants(suite))
         || subjects.iter().any(|name| options.wants_subject(name))
 }
 
@@ -64,8 +68,20 @@ impl Ends {
 }
 
 pub fn run(place: &Place<'_>, results: &mut Results) -> Done {
-    let ends = Ends::start(place)?;
     let (machine, own) = (usage::machine(), usage::own());
+    if place.options.wants_proxies() {
+        proxies(place, results)?;
+    }
+    if place.options.wants(Suite::Lists) {
+        lists::run(place, results)?;
+    }
+    let busy = usage::machine() - machine;
+    results.foreign = Some(((busy - (usage::own() - own)) / busy).max(0.0));
+    Ok(())
+}
+
+fn proxies(place: &Place<'_>, results: &mut Results) -> Done {
+    let ends = Ends::start(place)?;
     if place.options.wants(Suite::Start) {
         start::run(place, &ends, results)?;
     }
@@ -84,8 +100,6 @@ pub fn run(place: &Place<'_>, results: &mut Results) -> Done {
     if place.options.wants(Suite::Stored) {
         stored::run(place, &ends, results)?;
     }
-    let busy = usage::machine() - machine;
-    results.foreign = Some(((busy - (usage::own() - own)) / busy).max(0.0));
     Ok(())
 }
 

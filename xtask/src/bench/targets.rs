@@ -1,7 +1,10 @@
 //! What was promised, what was measured, and whether the one meets the other.
 
 use super::results::{Cell, Results, Sample, median};
-use super::suites::{BARE_RS256, BEARER, ENVOY, NGINX, RS256, SMALL, STORED, stored_subjects};
+use super::suites::{
+    BARE_RS256, BEARER, ENVOY, LISTS_POSTGRES, LISTS_SQLITE, LONGEST_LIST, NGINX, RS256, SMALL, STORED,
+    stored_subjects,
+};
 
 const MIB: f64 = 1024.0 * 1024.0;
 /// Two cells that should be alike never are quite; this much apart is no slope.
@@ -98,6 +101,12 @@ pub fn judge(results: &Results) -> Vec<Verdict> {
             ready,
         ));
     }
+    let lists = |cell: &&Cell| [LISTS_SQLITE, LISTS_POSTGRES].contains(&cell.group.as_str());
+    for cell in results.cells.iter().filter(lists) {
+        let what = format!("{} ({} credentials): {}, p99", cell.group, results.many, cell.subject);
+        let slowest = cell.median(|sample| sample.p99);
+        verdicts.push(Verdict::new(what, Bound::AtMost(LONGEST_LIST), " ms", slowest));
+    }
     verdicts
 }
 
@@ -124,5 +133,15 @@ mod tests {
         assert_eq!(met("requests/s beside nginx"), Some(false));
         assert_eq!(met("Envoy"), None);
         assert_eq!((met("idle"), met("ready")), (Some(false), Some(true)));
+        let list = |subject, p99| Cell {
+            group: LISTS_SQLITE.to_owned(),
+            subject,
+            connections: 4,
+            rounds: vec![Sample { p99, ..Sample::default() }],
+        };
+        results.cells.extend([list("slow", 50.1), list("fast", 49.9)]);
+        let met =
+            |part: &str| judge(&results).iter().find(|verdict| verdict.what.contains(part)).unwrap().met;
+        assert_eq!((met("slow"), met("fast")), (Some(false), Some(true)));
     }
 }

@@ -46,6 +46,10 @@ impl Load {
         Self { path: path.into(), key: key.to_owned(), ask: Ask::Get }
     }
 
+    pub fn spread(path: impl Into<String>, key: &str, among: u32) -> Self {
+        Self { path: path.into(), key: key.to_owned(), ask: Ask::Spread(among) }
+    }
+
     fn script(&self, port: u16) -> String {
         match self.ask {
             Ask::Get => DONE.to_owned(),

@@ -13,7 +13,8 @@ use serde_json::{Map, Value};
 
 use super::body::{self, Known};
 use crate::actor::Actor;
-use crate::credentials::read::owned;
+use crate::credentials::access::owned;
+use crate::permissions::Operation;
 use crate::projects::access;
 use crate::{Broker, refusals};
 
@@ -90,6 +91,8 @@ pub struct ItemCall {
     pub duration_ms: Option<u64>,
     /// Latchstring's own error code, when the call failed because of that.
     pub code: Option<String>,
+    /// Whom the other side takes for who did it, as the credential's owner had noted it then.
+    pub acts_as: Option<String>,
 }
 
 impl Item {
@@ -107,6 +110,7 @@ impl Item {
                     status: None,
                     duration_ms: None,
                     code: None,
+                    acts_as: intent.acts_as.map(|name| name.into_owned()),
                 });
             }
             Known::Event(event) => {
@@ -164,15 +168,17 @@ impl Broker {
         };
         let seen = match whose {
             Whose::Project(named) => {
-                let project = access::look(tx, actor, named).await?.project.id;
+                let project = access::member(tx, actor, named, Operation::AuditLook).await?.project.id;
                 if let Some(named) = &filter.credential {
                     narrowed.credential = Some(self.credential_in(tx, &project, named).await?);
                 }
                 Seen::Project(project)
             }
-            Whose::Credential(id) => Seen::Credential(Box::new(owned(tx, actor, id).await?)),
+            Whose::Credential(id) => {
+                Seen::Credential(Box::new(owned(tx, actor, id, Operation::CredentialAudit).await?))
+            },
             Whose::Instance => {
-                actor.superuser()?;
+                actor.may(Operation::InstanceAudit)?;
                 Seen::Instance
             }
         };

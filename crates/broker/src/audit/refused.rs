@@ -191,6 +191,10 @@ async fn look_up(
             };
             (who, Some(project_id), environment)
         }
+        (KeyBelongs::Account { project_id }, _) => {
+            let who = Who::Account { key: key.id, name: key.name, project: project_id.clone() };
+            (who, Some(project_id), None)
+        }
         (KeyBelongs::Personal { user_id }, _) => {
             let Some(user) = users::by_id(tx, &user_id).await? else { return Ok(None) };
             let person = Person {
@@ -201,6 +205,9 @@ async fn look_up(
                 first_name: user.fields.first_name,
                 last_name: user.fields.last_name,
                 superuser: user.fields.superuser,
+                second_factor: user.second_factor,
+                held_back: false,
+                frozen_until: user.frozen_until,
             };
             // A project that is not theirs does not get a record by being named.
             let project = match project {
@@ -261,7 +268,7 @@ impl Broker {
                 By::Nobody
             } else {
                 By::Key {
-                    secret: ask.key.clone(),
+                    secret: ask.key.expose().into(),
                     project: ask.project.map(cut),
                     environment: ask.environment.map(cut),
                 }
@@ -329,7 +336,7 @@ impl Broker {
         let unknown = IpAddr::from([0, 0, 0, 0]);
         // Whose project it is that a person names is known only on a route.
         let own = match &actor.who {
-            Who::Service { project, .. } => Some(project.clone()),
+            Who::Service { project, .. } | Who::Account { project, .. } => Some(project.clone()),
             _ => None,
         };
         self.refusals_noted.note(|| Noted {

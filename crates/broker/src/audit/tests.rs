@@ -37,7 +37,7 @@ use super::verify::{VerifyError, verify_audit};
 use crate::actor::{Actor, Person, Via, Who};
 use crate::keys::start::prepare_vault;
 use crate::road::Peer;
-use crate::road::accept::Ask;
+use crate::road::accept::{Ask, CallerKey};
 use crate::{Broker, Parts};
 
 pub(crate) const NOW: Timestamp = Timestamp(1_700_000_000_000);
@@ -172,6 +172,7 @@ async fn begin(writer: &Writer, project: Option<&ProjectId>, credential: &Creden
         host: "api.example.com".into(),
         path: "/a".into(),
         client: Some("192.0.2.1".into()),
+        acts_as: None,
     });
     writer.append(&intent).await.unwrap();
     call
@@ -316,6 +317,7 @@ both! {
                 host: "api.example.com".into(),
                 path: "/v1/customers/cus_1234567890".into(),
                 client: Some("192.0.2.1".into()),
+                acts_as: None,
             });
             writer.append_later(&intent).unwrap();
             writer.append_later(&result(&call)).unwrap();

@@ -1,12 +1,13 @@
 //! Who signed in there: the provider's userinfo endpoint (OpenID Connect Core section 5.3), asked with the new token.
 //! For display, and as a use of the token where the connector has no request of its own to check it with.
 
-use http::header::{ACCEPT, AUTHORIZATION};
+use http::header::ACCEPT;
 use http::{HeaderMap, HeaderValue, Method};
 use latchstring_journal::Purpose;
 use latchstring_model::SecretBytes;
+use latchstring_model::address::Address;
 use latchstring_schemes::token::TokenSet;
-use latchstring_schemes::wire::WireRequest;
+use latchstring_schemes::wire::{Outgoing, WireAnswer, WireRequest};
 use serde_json::Value;
 
 use super::ground::Ready;
@@ -50,21 +51,11 @@ impl Broker {
         set: &TokenSet,
     ) -> Option<Account> {
         let address = ready.consent.userinfo_url.clone()?;
-        let line = format!("{} {}", set.authorization_word(), set.access_token.expose());
-        let mut value = HeaderValue::try_from(line).ok()?;
-        value.set_sensitive(true);
-        let mut headers = HeaderMap::new();
-        headers.insert(ACCEPT, HeaderValue::from_static("application/json"));
-        headers.insert(AUTHORIZATION, value);
-        let request = WireRequest { method: Method::GET, address, headers, body: SecretBytes::default() };
-        let answer =
-            match self.ask_provider(actor, checked, ready, Purpose::Verify, "(userinfo)", request).await {
-                Ok(answer) => answer,
-                Err(failure) => {
-                    tracing::info!(problem = %failure.problem, "nobody could be asked who signed in");
-                    return None;
-                }
-            };
+        let mut answer = self.ask_who(actor, checked, ready, set, &address).await?;
+        // RFC 9449 section 9: a server that wants its nonce first has not looked at the token.
+        if ready.prepared.challenge(answer.status, &answer.headers) {
+            answer = self.ask_who(actor, checked, ready, set, &address).await?;
+        }
         if !(200..300).contains(&answer.status) {
             return Some(Account { accepted: false, name: None, subject: None });
         }
@@ -76,5 +67,37 @@ impl Broker {
         let subject =
             body.get("sub").and_then(Value::as_str).filter(|sub| !sub.is_empty()).map(str::to_owned);
         Some(Account { accepted: true, name: found, subject })
+    }
+    async fn ask_who(
+        &self,
+        actor: &Actor,
+        checked: &Checked,
+        ready: &Ready,
+        set: &TokenSet,
+        address: &Address,
+    ) -> Option<WireAnswer> {
+        let mut headers = HeaderMap::new();
+        headers.insert(ACCEPT, HeaderValue::from_static("application/json"));
+        let mut target = address.target();
+        let (method, origin) = (Method::GET, &address.origin);
+        let mut out = Outgoing { method: &method, origin, target: &mut target, headers: &mut headers };
+        let signed = ready.prepared.sign_plainly(&mut out, set, self.now(), &*self.parts.entropy);
+        if let Err(error) = signed {
+            tracing::info!(error = %error, "nobody could be asked who signed in");
+            return None;
+        }
+        let (path, query) = match target.split_once('?') {
+            Some((path, query)) => (path.to_owned(), Some(query.to_owned())),
+            None => (target, None),
+        };
+        let address = Address { origin: address.origin.clone(), path, query };
+        let request = WireRequest { method, address, headers, body: SecretBytes::default() };
+        match self.ask_provider(actor, checked, ready, Purpose::Verify, "(userinfo)", request).await {
+            Ok(answer) => Some(answer),
+            Err(failure) => {
+                tracing::info!(problem = %failure.problem, "nobody could be asked who signed in");
+                None
+            }
+        }
     }
 }

@@ -7,11 +7,11 @@ use latchstring_model::address::Address;
 use latchstring_model::id::ConsentId;
 use latchstring_model::problem::Refused;
 use latchstring_model::{Code, FieldError, Problem, Timestamp};
-use latchstring_schemes::oauth2::{Grant, OAuthError};
+use latchstring_schemes::oauth2::{DeviceCode, Grant, OAuthError};
 use latchstring_store::consents::{self, ConsentRow, Kind, State};
 use latchstring_store::scopes;
 
-use super::ground::Ready;
+use super::ground::{Ready, WITHIN, Way};
 use super::{Begun, LIFE};
 use crate::actor::Actor;
 use crate::credentials::check::Checked;
@@ -103,17 +103,59 @@ pub(super) fn refused(error: OAuthError, secrets: &[latchstring_model::SecretStr
 
 pub(super) fn unanswered(failure: OwnFailure, what: &str) -> Box<Problem> {
     let mut problem = failure.problem;
-    if matches!(problem.code, Code::UpstreamUnreachable | Code::UpstreamTimeout) {
-        problem.code = Code::TokenEndpointError;
-        problem.detail = format!("{what} {}", problem.detail).into();
-    }
+    let why = match problem.code {
+        Code::UpstreamUnreachable => problem.detail.to_string(),
+        Code::UpstreamTimeout => format!("It did not answer within {} seconds.", WITHIN.as_secs()),
+        _ => return problem,
+    };
+    problem.code = Code::TokenEndpointError;
+    problem.detail = format!("{what} {why}").into();
+    problem.hint = Some(
+        "Start the sign-in again from the credential. If it stays so, the provider's status page may say more, or a superuser looks at the endpoints of the OAuth client.".into(),
+    );
     problem
 }
 
+/// What a person can be asked to agree to.
+pub struct Offer {
+    /// Asked for every time.
+    pub mandatory: Vec<String>,
+    /// Theirs to choose.
+    pub optional: Vec<String>,
+    /// Of the grant that stands.
+    pub granted: Vec<String>,
+    /// Where people sign in: a host.
+    pub at: String,
+    /// On another device, with a code.
+    pub device: bool,
+}
+
 impl Broker {
+    /// What consent to one of a credential's environments can ask for; for the page before it.
+    pub async fn consent_offer(&self, actor: &Actor, id: &str, environment: &str) -> Refused<Offer> {
+        let checked = self.consent_ground(actor, id, environment).await?;
+        let ready = self.consent_ready(actor, &checked)?;
+        let (at, device) = match &ready.way {
+            Way::OAuth1(legs) => (legs.authorize_url.origin.host.clone(), false),
+            Way::OAuth2(grant) => match &**grant {
+                Grant::AuthorizationCode(grant) => (grant.authorize_url.origin.host.clone(), false),
+                Grant::DeviceCode(grant) => (grant.device_endpoint.url.origin.host.clone(), true),
+                _ => (String::new(), false),
+            },
+        };
+        Ok(Offer {
+            mandatory: ready.consent.mandatory.clone(),
+            optional: ready.consent.optional.clone(),
+            granted: checked.values.standing.scopes.clone().unwrap_or_default(),
+            at,
+            device,
+        })
+    }
+
     /// Asks for consent for one of a credential's environments.
     pub async fn begin_consent(self: &Arc<Self>, actor: &Actor, id: &str, asked: Asked) -> Refused<Begun> {
         let person = actor.manager()?.clone();
+        self.unfrozen(actor)?;
         let return_to = match &asked.return_to {
             None => None,
             Some(given) => match own_path(&self.settings.public_url, given) {
@@ -127,9 +169,7 @@ impl Broker {
         let checked = self.consent_ground(actor, id, &asked.environment).await?;
         let mut ready = self.consent_ready(actor, &checked)?;
         let scopes = wanted(&ready, checked.values.standing.scopes.as_deref(), asked.scopes.as_deref())?;
-        if let Some(scope) = ready.grant.consent_scope() {
-            scope.scopes.clone_from(&scopes);
-        }
+        ready.ask_for(&scopes);
         let now = self.now();
         let client = checked.client.as_deref();
         let mut row = ConsentRow {
@@ -153,8 +193,10 @@ impl Broker {
             created_at: now,
             expires_at: now.plus_millis(LIFE),
         };
-        if matches!(ready.grant, Grant::DeviceCode(_)) {
-            return self.begin_device(actor, &checked, &ready, row).await;
+        if let Way::OAuth2(grant) = &ready.way
+            && let Grant::DeviceCode(grant) = &**grant
+        {
+            return self.begin_device(actor, &checked, &ready, grant, row).await;
         }
         row.kind = Kind::Browser;
         let token = random::new_token(&*self.parts.entropy);
@@ -172,11 +214,9 @@ impl Broker {
         actor: &Actor,
         checked: &Checked,
         ready: &Ready,
+        grant: &DeviceCode,
         mut row: ConsentRow,
     ) -> Refused<Begun> {
-        let Grant::DeviceCode(grant) = &ready.grant else {
-            return Err(refusals::internal(&"a device flow without a device grant"));
-        };
         let secrets = ready.secrets();
         let now = self.now();
         let request =

@@ -7,7 +7,7 @@
 
 use std::sync::Arc;
 
-use latchstring_connectors::Values;
+use latchstring_connectors::{AuthMethod, SchemeType, Values};
 use latchstring_model::problem::Refused;
 use latchstring_model::{Code, FieldError, Pin, Problem, SecretString, Timestamp};
 use latchstring_schemes::token::{Metadata, TokenSet};
@@ -24,9 +24,13 @@ use crate::tokens::{TokenSource, one_that_renders};
 #[derive(Clone, Default)]
 pub struct BroughtGrant {
     pub access_token: Option<SecretString>,
+    /// Of OAuth 1.0a.
+    pub token_secret: Option<SecretString>,
     pub refresh_token: Option<SecretString>,
     pub token_type: Option<String>,
     pub expires_at: Option<Timestamp>,
+    /// When the grant itself ends. Nobody else knows since when it is there.
+    pub grant_expires_at: Option<Timestamp>,
     pub scopes: Option<Vec<String>>,
     /// Further fields of the provider's answer that the connector's URLs read.
     pub metadata: Map<String, Value>,
@@ -35,8 +39,12 @@ pub struct BroughtGrant {
 impl BroughtGrant {
     pub(crate) fn check(&self, environment: &str, errors: &mut Vec<FieldError>) {
         let at = |name: &str| format!("/token/{}{name}", escape(environment));
-        let given = [("/access_token", &self.access_token), ("/refresh_token", &self.refresh_token)];
-        if given.iter().all(|(_, token)| token.as_ref().is_none_or(SecretString::is_empty)) {
+        let given = [
+            ("/access_token", &self.access_token),
+            ("/refresh_token", &self.refresh_token),
+            ("/token_secret", &self.token_secret),
+        ];
+        if given.iter().take(2).all(|(_, token)| token.as_ref().is_none_or(SecretString::is_empty)) {
             errors.push(FieldError::new(at(""), "has neither an access token nor a refresh token"));
         }
         for (name, token) in given {
@@ -50,11 +58,35 @@ impl BroughtGrant {
         }
     }
 
+    /// What depends on how the method's people consent.
+    pub(crate) fn check_for(&self, method: &AuthMethod, environment: &str, errors: &mut Vec<FieldError>) {
+        let mut wrong = |name: &str, detail: &str| {
+            errors.push(FieldError::new(format!("/token/{}{name}", escape(environment)), detail));
+        };
+        if method.scheme.ty != SchemeType::Oauth1 {
+            if self.token_secret.is_some() {
+                wrong("/token_secret", "is of OAuth 1.0a; tokens of OAuth 2 have none");
+            }
+            return;
+        }
+        if self.access_token.as_ref().is_none_or(SecretString::is_empty) {
+            wrong("/access_token", "is missing: the `oauth_token` that the provider gave");
+        }
+        if self.token_secret.is_none() {
+            wrong("/token_secret", "is missing: the `oauth_token_secret` that came with the token");
+        }
+        if self.refresh_token.is_some() {
+            wrong("/refresh_token", "is of OAuth 2; a token of OAuth 1.0a is not renewed");
+        }
+    }
+
     fn set(&self, now: Timestamp) -> TokenSet {
         let mut set = TokenSet::new(self.access_token.clone().unwrap_or_default(), now);
         set.refresh_token = self.refresh_token.clone().filter(|token| !token.is_empty());
+        set.token_secret.clone_from(&self.token_secret);
         set.token_type.clone_from(&self.token_type);
         set.expires_at = self.expires_at;
+        set.grant_expires_at = self.grant_expires_at;
         set.scopes.clone_from(&self.scopes);
         set.metadata = Metadata::new(self.metadata.clone());
         set
@@ -74,8 +106,13 @@ impl Broker {
         let now = self.now();
         let materials = one_that_renders(self, contexts(attempt, values, places)?)?;
         let mut set = brought.set(now);
+        let bare = materials.resolve(None, now, &*self.parts.entropy)?;
         let lacks_base = materials.resolve(Some(&set), now, &*self.parts.entropy)?.base_url.is_none()
-            && materials.resolve(None, now, &*self.parts.entropy)?.base_url.is_none();
+            && bare.base_url.is_none();
+        // Where nobody says since when it is there: from now on at the latest.
+        if set.grant_expires_at.is_none() && (set.refresh_token.is_some() || set.token_secret.is_some()) {
+            set.grant_expires_at = bare.scheme.grant_ttl().map(|secs| now.plus_secs(secs));
+        }
         let mut renewed = false;
         if set.access_token.is_empty() || !set.is_alive(now) || lacks_base && set.refresh_token.is_some() {
             set = self.renew_brought(attempt, environment, &materials, &set).await?;

@@ -1,4 +1,4 @@
-//! The browser comes back. In this order: the flow that `state` names, the client whose redirect URI this is, the
+//! The browser comes back. In this order: the flow that `state` (or the temporary token) names, the client whose redirect URI this is, the
 //! person in whose session the browser is, the browser itself by the flow's cookie, the ten minutes. What fails
 //! one of these uses nothing up. Then the flow is taken by one of all who bring it, and only that one looks at
 //! what the provider said and exchanges the code. From there on it is a task of its own: a browser that hangs up
@@ -13,6 +13,7 @@ use latchstring_journal::Purpose;
 use latchstring_model::entity::Outcome;
 use latchstring_model::problem::Refused;
 use latchstring_model::{Code, OpenTicket, Problem, SecretString, Timestamp};
+use latchstring_schemes::oauth1::callback_token;
 use latchstring_schemes::oauth2::{
     Callback, CallbackRefused, Grant, PkceVerifier, callback_state, read_callback,
 };
@@ -20,9 +21,12 @@ use latchstring_store::consents::{self, ConsentRow, State};
 
 use super::begin::{refused, unanswered};
 use super::finish::Connected;
+use super::ground::Way;
+use super::oauth1;
 use super::start::{cookie_name, elsewhere, expired, unknown};
 use crate::actor::Actor;
 use crate::audit::Event;
+use crate::credentials::check::Checked;
 use crate::people::entry::Door;
 use crate::people::random;
 use crate::road::authorise;
@@ -75,6 +79,18 @@ fn said(refused: CallbackRefused) -> Box<Problem> {
     let mut letters = text.chars();
     let first: String = letters.next().map(|c| c.to_uppercase().collect()).unwrap_or_default();
     Problem::new(code, format!("{first}{}.", letters.as_str().trim_end_matches('.'))).hint(hint).into()
+}
+
+/// The connector may know what the provider's words mean for its user: which setting, and where.
+pub(super) fn explained(mut problem: Box<Problem>, checked: &Checked, words: &str) -> Box<Problem> {
+    if let Some(explained) = checked.definition.explain_words(Some(&checked.method), words) {
+        let again = match explained.to_lowercase().contains("connect again") {
+            true => "",
+            false => " Then start the sign-in again from the credential.",
+        };
+        problem.hint = Some(format!("{explained}{again}").into());
+    }
+    problem
 }
 
 fn cookie<'h>(headers: &'h HeaderMap, name: &str) -> Option<&'h str> {
@@ -131,7 +147,14 @@ impl Door {
         headers: &HeaderMap,
     ) -> Refused<(ConsentRow, SecretString)> {
         let broker = &self.broker;
-        let state = callback_state(query).ok_or_else(unknown)?;
+        let state = match callback_state(query) {
+            Some(state) => state,
+            // OAuth 1.0a has no `state`: the temporary credentials say whose answer it is.
+            None => {
+                let token = callback_token(query).ok_or_else(unknown)?;
+                oauth1::known_by(&client.parse().map_err(|_| unknown())?, &token)
+            }
+        };
         let mut reader = broker.parts.store.read().await.map_err(refusals::store)?;
         let row =
             consents::by_state(&mut reader, &random::hash(state.expose())).await.map_err(refusals::store)?;
@@ -188,10 +211,27 @@ impl Broker {
     ) -> Refused<Connected> {
         let checked = self.ground_of(actor, row).await?;
         let ready = self.consent_ready(actor, &checked)?;
+        let grant = match &ready.way {
+            Way::OAuth1(scheme) => {
+                let set = self.exchange_verifier(actor, row, (&checked, &ready), scheme, query).await?;
+                return self.finish(actor, row, &checked, &ready, set).await;
+            }
+            Way::OAuth2(grant) => match &**grant {
+                Grant::AuthorizationCode(grant) => grant,
+                _ => return Err(unknown()),
+            },
+        };
         let issuer = ready.consent.issuer.as_deref();
-        let Callback { code, params } =
-            read_callback(query, state, issuer, ready.consent.issuer_required).map_err(said)?;
-        let Grant::AuthorizationCode(grant) = &ready.grant else { return Err(unknown()) };
+        let Callback { code, params } = read_callback(query, state, issuer, ready.consent.issuer_required)
+            .map_err(|refused| {
+                let words = match &refused {
+                    CallbackRefused::Provider { error, description } => {
+                        format!("{error} {}", description.as_deref().unwrap_or_default())
+                    }
+                    _ => String::new(),
+                };
+                explained(said(refused), &checked, &words)
+            })?;
         let verifier = PkceVerifier::restore(self.open_consent(row).await?);
         let sent_at: Timestamp = self.now();
         let mut secrets = ready.secrets();
@@ -217,11 +257,10 @@ impl Broker {
                 problem
             })?;
         let mut set = grant.read_code_answer(&answer, sent_at).map_err(|error| {
+            let next = error.hint_of_consent();
             let mut problem = refused(error, &secrets);
-            let text = String::from_utf8_lossy(&answer.body);
-            if let Some(explained) = checked.definition.explain(Some(&checked.method), answer.status, &text) {
-                problem.hint = Some(explained.into());
-            }
+            problem.hint = Some(next.into());
+            let mut problem = explained(problem, &checked, &String::from_utf8_lossy(&answer.body));
             // A code that was refused is no grant that has died.
             if problem.code == Code::NeedsReconnect {
                 problem.code = Code::TokenEndpointError;

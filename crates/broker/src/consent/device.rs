@@ -12,6 +12,7 @@ use latchstring_store::consents::{self, ConsentRow, Kind};
 use latchstring_store::{scopes, users};
 
 use super::begin::{refused, unanswered};
+use super::ground::Way;
 use super::start::expired;
 use crate::actor::{Actor, Via, Who};
 use crate::road::authorise::person_of;
@@ -101,7 +102,8 @@ impl Broker {
         }
         let checked = self.ground_of(actor, row).await?;
         let ready = self.consent_ready(actor, &checked)?;
-        let Grant::DeviceCode(grant) = &ready.grant else { return Err(super::start::unknown()) };
+        let Way::OAuth2(way) = &ready.way else { return Err(super::start::unknown()) };
+        let Grant::DeviceCode(grant) = &**way else { return Err(super::start::unknown()) };
         let device_code = self.open_consent(row).await?;
         let mut secrets = ready.secrets();
         secrets.push(device_code.clone());
@@ -167,6 +169,7 @@ fn decided(error: OAuthError, secrets: &[latchstring_model::SecretString]) -> Bo
             .into(),
         _ => {
             let mut problem = Box::new(error.to_problem());
+            problem.hint = Some(error.hint_of_consent().into());
             if problem.code == Code::NeedsReconnect {
                 problem.code = Code::TokenEndpointError;
             }

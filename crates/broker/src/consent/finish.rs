@@ -14,7 +14,7 @@ use latchstring_store::values::{self, Standing};
 use latchstring_store::{StoreError, WriteTx};
 
 use super::ground::Ready;
-use super::outcome::{incomplete, no_refresh_token};
+use super::outcome::{incomplete, no_refresh_token, not_bound};
 use crate::actor::Actor;
 use crate::audit::Event;
 use crate::credentials::attempt::{Outcome, Place};
@@ -85,6 +85,9 @@ impl Broker {
         ready: &Ready,
         mut set: TokenSet,
     ) -> Refused<Judged> {
+        if ready.consent.bound_tokens && !set.is_dpop() {
+            return Err(not_bound());
+        }
         let missing: Vec<String> = ready
             .consent
             .missing(&row.scopes, set.scopes.as_deref())
@@ -132,11 +135,11 @@ impl Broker {
     ) -> Refused<(Outcome, Option<String>)> {
         let places: Vec<&Place> = checked.places.iter().collect();
         let (environment, version) = (checked.values.environment.as_str(), checked.values.version);
-        let attempt = checked.attempt(actor, Verify::Required, None, Some(granted));
+        let attempt = checked.attempt(actor, Verify::Required, checked.held(), Some(granted));
         match self.try_environment(&attempt, environment, &checked.read, version, &places).await {
             Ok(outcome) => Ok((outcome, None)),
             Err(problem) if problem.code == Code::VerificationInconclusive => {
-                let attempt = checked.attempt(actor, Verify::Skip, None, Some(granted));
+                let attempt = checked.attempt(actor, Verify::Skip, checked.held(), Some(granted));
                 let outcome =
                     self.try_environment(&attempt, environment, &checked.read, version, &places).await?;
                 Ok((outcome, Some(problem.detail.into_owned())))
@@ -238,7 +241,13 @@ impl Broker {
         row: &ConsentRow,
         checked: &Checked,
     ) -> Refused<()> {
-        let current = crate::credentials::read::owned(tx, actor, checked.row.id.as_str()).await?;
+        let current = crate::credentials::access::owned(
+            tx,
+            actor,
+            checked.row.id.as_str(),
+            crate::permissions::Operation::CredentialAuthorize,
+        )
+        .await?;
         let mut same = current.owner == checked.row.owner
             && current.oauth_client_id == row.oauth_client_id
             && current.deletes_at.is_none();

@@ -10,8 +10,9 @@ use latchstring_model::entity::Principal;
 use latchstring_model::id::ProjectId;
 use latchstring_model::problem::Refused;
 use latchstring_model::{Code, Pin, PinPurpose, Problem, SecretString};
-use latchstring_schemes::Scheme;
+use latchstring_schemes::oauth1::ThreeLegged;
 use latchstring_schemes::oauth2::{ANSWER_LIMIT, Grant};
+use latchstring_schemes::scheme::Prepared;
 use latchstring_schemes::wire::{WireAnswer, WireRequest};
 use latchstring_store::Tx;
 use latchstring_store::consents::ConsentRow;
@@ -21,6 +22,8 @@ use crate::credentials::attempt::{Place, contexts};
 use crate::credentials::check::Checked;
 use crate::credentials::input::Verify;
 use crate::credentials::problems::Spot;
+use crate::credentials::withheld::check_held;
+use crate::permissions::Operation;
 use crate::road::materials::Materials;
 use crate::road::own::{OwnCall, OwnFailure};
 use crate::road::plan::{self, check_host, check_place, check_restricted};
@@ -29,9 +32,17 @@ use crate::{Broker, refusals};
 /// How long a request of a consent's may take, answer included: a person sits before it.
 pub(super) const WITHIN: std::time::Duration = std::time::Duration::from_secs(20);
 
+/// What a person consents by.
+pub(crate) enum Way {
+    OAuth2(Box<Grant>),
+    OAuth1(Box<ThreeLegged>),
+}
+
 /// Everything that asking the provider takes.
 pub(crate) struct Ready {
-    pub grant: Grant,
+    pub way: Way,
+    /// Signs with the token that comes.
+    pub prepared: Prepared,
     pub consent: Consent,
     /// Where the values go with the definition and client as they are now.
     pub pins: Arc<[Pin]>,
@@ -43,23 +54,36 @@ pub(crate) struct Ready {
 impl Ready {
     /// What must not be shown of anything that the provider says.
     pub fn secrets(&self) -> Vec<SecretString> {
-        let mut all = self.grant.secrets(None);
+        let mut all = match &self.way {
+            Way::OAuth2(grant) => grant.secrets(None),
+            Way::OAuth1(scheme) => scheme.secrets(),
+        };
         all.extend(self.mask.iter().cloned());
         all
+    }
+
+    /// What the person is asked for.
+    pub fn ask_for(&mut self, scopes: &[String]) {
+        let scope = match &mut self.way {
+            Way::OAuth2(grant) => grant.consent_scope(),
+            Way::OAuth1(scheme) => Some(&mut scheme.scope),
+        };
+        if let Some(scope) = scope {
+            scope.scopes = scopes.to_vec();
+        }
     }
 }
 
 /// What of the values a grant depends on: where it is asked for and renewed, and with which parameters. Compared,
 /// never shown or stored.
 pub(crate) fn depends_on(resolved: &Resolved) -> Vec<SecretString> {
-    fn grant(scheme: &Scheme) -> Option<&Grant> {
-        match scheme {
-            Scheme::OAuth2(oauth2) => Some(&oauth2.grant),
-            Scheme::MutualTls(_, Some(inner)) => grant(inner),
-            _ => None,
-        }
+    if let Some(scheme) = resolved.scheme.three_legged() {
+        let places = [&scheme.request_token_url, &scheme.authorize_url, &scheme.token_url];
+        let mut parts: Vec<SecretString> = places.into_iter().map(|url| url.to_string().into()).collect();
+        parts.push(scheme.client.consumer_key.as_str().into());
+        return parts;
     }
-    let (authorize, endpoint, client, refresh) = match grant(&resolved.scheme) {
+    let (authorize, endpoint, client, refresh) = match resolved.scheme.grant() {
         Some(Grant::AuthorizationCode(grant)) => {
             (Some(&grant.authorize_url), &grant.endpoint, &grant.client, &grant.refresh)
         }
@@ -96,16 +120,9 @@ impl Broker {
         id: &str,
         environment: &str,
     ) -> Refused<Checked> {
-        let checked = self.load_for_check(actor, id, environment).await?;
-        if !checked.owner {
-            return Err(Problem::new(
-                Code::Forbidden,
-                "Only the credential's owner connects it to an account.",
-            )
-            .hint("Ask the owner to connect it, or make a credential of your own.")
-            .into());
-        }
-        if !checked.method.scheme.ty.needs_consent() {
+        let operation = Operation::CredentialAuthorize;
+        let checked = self.load_for_check(actor, id, environment, operation).await?;
+        if !checked.method.needs_consent() {
             return Err(no_consent(&checked.method.id));
         }
         let mut tx = self.parts.store.begin_read().await.map_err(refusals::store)?;
@@ -165,19 +182,29 @@ impl Broker {
         }
         let pins: Arc<[Pin]> = resolved.destinations.iter().map(|place| place.pin.clone()).collect();
         check_restricted(&resolved.uses, &pins).map_err(|problem| spot.destination("", *problem))?;
+        check_held(&checked.values.withheld, &checked.values.pins, &pins)?;
         let Some(consent) = resolved.consent else { return Err(no_consent(&checked.method.id)) };
         let (mask, ca) = (resolved.mask, resolved.ca_certificate);
         let prepared = resolved.scheme.prepare().map_err(|error| spot.scheme(&error))?;
         let identity = plan::identity(self, &prepared, ca.as_ref())?;
-        let grant = prepared.grant().cloned().ok_or_else(|| no_consent(&checked.method.id))?;
+        let way = match (prepared.grant(), prepared.three_legged()) {
+            (Some(grant), _) => Way::OAuth2(Box::new(grant.clone())),
+            (None, Some(scheme)) => Way::OAuth1(Box::new(scheme.clone())),
+            (None, None) => return Err(no_consent(&checked.method.id)),
+        };
+        let page = match &way {
+            Way::OAuth2(grant) => match &**grant {
+                Grant::AuthorizationCode(code) => Some(&code.authorize_url.origin),
+                _ => None,
+            },
+            Way::OAuth1(scheme) => Some(&scheme.authorize_url.origin),
+        };
         // A value that a person typed must not send others to a page that only looks like the provider's.
-        if let Grant::AuthorizationCode(code) = &grant
-            && !consent.authorize_fixed
-        {
-            check_host(self, &materials.definition, &code.authorize_url.origin)
+        if let Some(origin) = page.filter(|_| !consent.authorize_fixed) {
+            check_host(self, &materials.definition, origin)
                 .map_err(|problem| spot.destination("authorize_url", *problem))?;
         }
-        Ok(Ready { grant, consent, pins, identity, mask, materials })
+        Ok(Ready { way, prepared, consent, pins, identity, mask, materials })
     }
 
     /// One request to the provider, recorded like every other.
@@ -200,6 +227,7 @@ impl Broker {
             pin: PinPurpose::Token,
             identity: ready.identity.as_ref(),
             path: what,
+            acts_as: None,
             max_body: ANSWER_LIMIT + 1,
             within: WITHIN,
         };

@@ -1,15 +1,16 @@
-//! Consent: a person lets Latchstring use an account of theirs, in a browser (RFC 6749 section 4.1) or on another
-//! device (RFC 8628).
+//! Consent: a person lets Latchstring use an account of theirs, in a browser (RFC 6749 section 4.1, RFC 5849 section 2)
+//! or on another device (RFC 8628).
 //!
 //! * [`begin`]: somebody asks for it; a browser gets a link of our own, a device its code.
 //! * [`start`]: the link is opened in that person's session: `state`, PKCE and the flow's cookie are made, and the
 //!   browser goes to the provider.
 //! * [`callback`]: it comes back. A `state` is taken once, from that browser and person, for that client.
+//! * [`oauth1`]: what of these two is different with OAuth 1.0a.
 //! * [`device`]: the server asks until the person has decided.
 //! * [`finish`]: what came is looked at, used once, and saved in one transaction; until then the old grant stands.
 //! * [`bring_in`]: a grant that exists already, at the creation of a credential.
 //! * [`account`]: who signed in there.
-//! * [`revoke`]: purged credentials' tokens are given back.
+//! * [`revoke`]: tokens of what is purged or removed are given back.
 //!
 //! A grant belongs to the client and to what of the values decides where it is asked for ([`ground::depends_on`]):
 //! editing anything else keeps it.
@@ -21,13 +22,14 @@ mod callback;
 mod device;
 mod finish;
 pub(crate) mod ground;
+mod oauth1;
 mod outcome;
 mod revoke;
 mod start;
 
 use latchstring_model::Timestamp;
 
-pub use begin::{Asked, own_path};
+pub use begin::{Asked, Offer, own_path};
 pub use bring_in::BroughtGrant;
 pub use callback::Returned;
 pub use finish::Connected;

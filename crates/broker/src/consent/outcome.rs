@@ -27,3 +27,13 @@ pub(super) fn no_refresh_token(hint: Option<&str>) -> Box<Problem> {
     .hint(hint.unwrap_or(usual).to_owned())
     .into()
 }
+
+/// RFC 9449 section 5: a server that does not bind tokens gives out one that is good for whoever has it.
+pub(super) fn not_bound() -> Box<Problem> {
+    Problem::new(
+        Code::ConsentIncomplete,
+        "The provider gave a token that is not bound to the OAuth client's key, though the client wants that (DPoP). Nothing was saved.",
+    )
+    .hint("A superuser has DPoP switched on for the application at the provider, or switches it off in the OAuth client (`dpop: false`); then start the sign-in again.")
+    .into()
+}

@@ -1,6 +1,10 @@
-//! Tokens of a credential that is purged are given back to the provider (RFC 7009): the refresh token, which ends
-//! the grant with most, and the access token. As good as it goes: a provider that does not answer keeps nobody
-//! from deleting. What came of it is in the audit trail as `token.revoke`.
+//! Tokens of a credential that is purged, and of an environment that is removed, are given back to the provider (RFC
+//! 7009): the refresh token, which ends the grant with most, and the access token. As good as it goes: a provider that
+//! does not answer keeps nobody from deleting. What came of it is in the audit trail as `token.revoke`.
+//!
+//! A purge gives back first, so that a server that dies in between has lost nothing that still lives. Removing an
+//! environment is one part of a change that may be refused as a whole: what is needed to ask is put together before it
+//! ([`Broker::revocable`]), and asked when it is done.
 
 use std::time::Duration;
 
@@ -16,6 +20,7 @@ use crate::actor::Actor;
 use crate::audit::Event;
 use crate::road::own::OwnCall;
 use crate::sealing::token_aad;
+use crate::tokens::background::Rebuilt;
 use crate::{Broker, refusals};
 
 /// One request; and all of a credential's together.
@@ -43,41 +48,73 @@ fn not_asked(token: &TokenRow, why: &str) -> Revoked {
     Revoked { environment: token.key.environment.clone(), taken: 0, of: 1, trouble: Some(why.to_owned()) }
 }
 
+/// A token with what it is given back with, put together while that is still there.
+pub(crate) struct Revocable {
+    token: TokenRow,
+    set: TokenSet,
+    /// `None`: see [`LOST`].
+    behind: Option<Rebuilt>,
+}
+
 impl Broker {
     /// Gives back what is stored of a credential. Never fails: what went wrong is recorded.
     pub(crate) async fn revoke_grants(&self, actor: &Actor, row: &CredentialRow) {
-        let all = async {
-            let mut done = Vec::new();
-            let mut reader = self.parts.store.read().await.map_err(refusals::store)?;
-            let rows = tokens::list_of_credential(&mut reader, row).await.map_err(refusals::store)?;
-            drop(reader);
-            for token in rows.into_iter().filter(|token| token.sealed.is_some()) {
-                let environment = token.key.environment.clone();
-                match self.revoke_one(actor, token).await {
-                    Ok(Some(revoked)) => done.push(revoked),
-                    // Nowhere to give it back to.
-                    Ok(None) => {}
-                    Err(problem) => {
-                        let trouble = Some(problem.detail.into_owned());
-                        done.push(Revoked { environment, taken: 0, of: 1, trouble });
-                    }
-                }
-            }
-            Refused::Ok(done)
-        };
-        let done = match tokio::time::timeout(ALL_WITHIN, all).await {
-            Ok(Ok(done)) => done,
+        match tokio::time::timeout(ALL_WITHIN, self.revocable(row, |_| true)).await {
+            Ok(Ok(found)) => self.revoke(actor, row, found).await,
             Ok(Err(problem)) => {
                 tracing::warn!(problem = %problem, "tokens of a credential could not be revoked");
-                return;
             }
-            Err(_) => vec![Revoked {
-                environment: String::new(),
-                taken: 0,
-                of: 1,
-                trouble: Some("the provider took too long".into()),
-            }],
-        };
+            Err(_) => tracing::warn!("the database took too long to say which tokens are to be revoked"),
+        }
+    }
+
+    /// The tokens of those environments, opened.
+    pub(crate) async fn revocable(
+        &self,
+        row: &CredentialRow,
+        of: impl Fn(&str) -> bool,
+    ) -> Refused<Vec<Revocable>> {
+        let mut reader = self.parts.store.read().await.map_err(refusals::store)?;
+        let rows = tokens::list_of_credential(&mut reader, row).await.map_err(refusals::store)?;
+        drop(reader);
+        let mut found = Vec::new();
+        for token in rows.into_iter().filter(|token| of(&token.key.environment)) {
+            let Some(set) = self.opened_token(&token).await? else { continue };
+            // What cannot be put together any more is told, and keeps nobody from deleting.
+            let behind = self.rebuilt(&token).await.unwrap_or_else(|problem| {
+                tracing::info!(problem = %problem, "what a token was obtained with cannot be put together");
+                None
+            });
+            found.push(Revocable { token, set, behind });
+        }
+        Ok(found)
+    }
+
+    /// Gives them back, within bounds, and writes what came of it.
+    pub(crate) async fn revoke(&self, actor: &Actor, row: &CredentialRow, found: Vec<Revocable>) {
+        let mut done = Vec::new();
+        let mut late = Vec::new();
+        let until = tokio::time::Instant::now() + ALL_WITHIN;
+        for one in found {
+            let environment = one.token.key.environment.clone();
+            match tokio::time::timeout_at(until, self.revoke_one(actor, one)).await {
+                Ok(Ok(Some(revoked))) => done.push(revoked),
+                // Nowhere to give it back to.
+                Ok(Ok(None)) => {}
+                Ok(Err(problem)) => {
+                    let trouble = Some(problem.detail.into_owned());
+                    done.push(Revoked { environment, taken: 0, of: 1, trouble });
+                }
+                Err(_) => late.push(environment),
+            }
+        }
+        let late = late.into_iter().map(|environment| Revoked {
+            environment,
+            taken: 0,
+            of: 1,
+            trouble: Some("the provider took too long".into()),
+        });
+        done.extend(late);
         if done.is_empty() {
             return;
         }
@@ -114,8 +151,9 @@ impl Broker {
     }
 
     /// `None`: the provider has no revocation endpoint.
-    async fn revoke_one(&self, actor: &Actor, token: TokenRow) -> Refused<Option<Revoked>> {
-        let Some(behind) = self.rebuilt(&token).await? else { return Ok(Some(not_asked(&token, LOST))) };
+    async fn revoke_one(&self, actor: &Actor, one: Revocable) -> Refused<Option<Revoked>> {
+        let Revocable { token, set, behind } = one;
+        let Some(behind) = behind else { return Ok(Some(not_asked(&token, LOST))) };
         let resolved = behind.materials.resolve(None, self.now(), &*self.parts.entropy)?;
         let Some(url) = resolved.policy.revocation_url.clone() else { return Ok(None) };
         let mut secrets = resolved.mask.clone();
@@ -124,8 +162,6 @@ impl Broker {
             resolved.scheme.prepare().map_err(|error| crate::credentials::scheme_problem(&error))?;
         let identity = crate::road::plan::identity(self, &prepared, ca.as_ref())?;
         let Some(grant) = prepared.grant() else { return Ok(Some(not_asked(&token, NO_GRANT))) };
-        let set = self.opened_token(&token).await?;
-        let Some(set) = set else { return Ok(None) };
         secrets.extend(grant.secrets(Some(&set)));
         let revocation = grant.revocation(url);
         let requests = revocation
@@ -148,6 +184,7 @@ impl Broker {
                 pin: PinPurpose::Token,
                 identity: identity.as_ref(),
                 path: "(revocation)",
+                acts_as: None,
                 max_body: READ,
                 within: WITHIN,
             };

@@ -1,14 +1,16 @@
 //! The link is opened: in a session of the person who asked, the browser gets the flow's cookie and goes to the
-//! provider with a new `state` and PKCE challenge. Opened again, it does so again; what was given out before is void.
+//! provider with a new `state` and PKCE challenge, or with temporary credentials (OAuth 1.0a). Opened again, it does so
+//! again; what was given out before is void.
 
 use http::HeaderValue;
 use latchstring_model::id::ConsentId;
 use latchstring_model::problem::Refused;
-use latchstring_model::{Code, Problem};
-use latchstring_schemes::oauth2::{Grant, PkceVerifier};
+use latchstring_model::{Code, Problem, SecretString};
+use latchstring_schemes::oauth2::{AuthorizationCode, Grant, PkceVerifier};
 use latchstring_store::consents::{self, ConsentRow, State};
 
-use super::LIFE;
+use super::ground::Way;
+use super::{LIFE, oauth1};
 use crate::actor::Actor;
 use crate::people::entry::Door;
 use crate::people::random;
@@ -83,36 +85,67 @@ impl Door {
     }
 }
 
+/// How a browser leaves for the provider.
+struct Leaving {
+    page: SecretString,
+    /// By which the answer is told apart from others.
+    known_by: SecretString,
+    /// What the exchange needs.
+    kept: SecretString,
+}
+
 impl Broker {
+    fn leaving(&self, grant: &AuthorizationCode) -> Leaving {
+        let state = random::new_token(&*self.parts.entropy);
+        let verifier = PkceVerifier::new(&*self.parts.entropy);
+        let page = grant.authorize_url(&state, &verifier);
+        Leaving { page, known_by: state.expose().into(), kept: verifier.expose().into() }
+    }
+
     async fn send_to_provider(&self, actor: &Actor, row: &ConsentRow, secure: bool) -> Refused<Started> {
         let checked = self.ground_of(actor, row).await?;
         let mut ready = self.consent_ready(actor, &checked)?;
-        if let Some(scope) = ready.grant.consent_scope() {
-            scope.scopes.clone_from(&row.scopes);
-        }
-        let Grant::AuthorizationCode(grant) = &ready.grant else { return Err(unknown()) };
-        let state = random::new_token(&*self.parts.entropy);
+        ready.ask_for(&row.scopes);
+        let Some(client) = &row.oauth_client_id else { return Err(unknown()) };
         let browser = random::new_token(&*self.parts.entropy);
-        let verifier = PkceVerifier::new(&*self.parts.entropy);
-        let mut location = HeaderValue::try_from(grant.authorize_url(&state, &verifier).expose())
+        let Leaving { page, known_by, kept } = match &ready.way {
+            Way::OAuth2(grant) => match &**grant {
+                Grant::AuthorizationCode(grant) => self.leaving(grant),
+                _ => return Err(unknown()),
+            },
+            Way::OAuth1(scheme) => {
+                let asked = self.ask_for_temporary(actor, &checked, &ready, scheme).await;
+                match asked {
+                    Ok(temporary) => Leaving {
+                        page: scheme.authorize_url(&temporary),
+                        known_by: oauth1::known_by(client, &temporary.token),
+                        kept: temporary.to_text(),
+                    },
+                    Err(problem) => {
+                        self.end_consent(actor, row, &problem).await;
+                        return Err(problem);
+                    }
+                }
+            }
+        };
+        let mut location = HeaderValue::try_from(page.expose())
             .map_err(|_| refusals::internal(&"the provider's address cannot stand in a redirect"))?;
         location.set_sensitive(true);
         let aad = consent_aad(&row.id, row.sealed_version + 1);
-        let sealed = self.seal(&aad, verifier.expose().as_bytes())?;
+        let sealed = self.seal(&aad, kept.expose().as_bytes())?;
         let started = consents::Started {
-            state_hash: &random::hash(state.expose()),
+            state_hash: &random::hash(known_by.expose()),
             browser_hash: &random::hash(browser.expose()),
             sealed: &sealed.bytes,
             data_key: &sealed.data_key,
         };
         let now = self.now();
         let mut tx = self.parts.store.begin_upkeep().await.map_err(refusals::store)?;
-        let held = consents::start(&mut tx, row, &started, now).await.map_err(refusals::store)?;
+        let held = consents::start(&mut tx, row, &started, now).await.map_err(oauth1::given_before)?;
         tx.commit().await.map_err(refusals::store)?;
         if !held {
             return Err(unknown());
         }
-        let Some(client) = &row.oauth_client_id else { return Err(unknown()) };
         let left = (row.expires_at.millis() - now.millis()).max(0) / 1000;
         let cookie = format!(
             "{}={}; Path=/oauth/callback/{client}; HttpOnly; SameSite=Lax; Max-Age={left}{}",

@@ -16,7 +16,9 @@ use super::problems::Spot;
 use super::sharing::Placed;
 use super::verify::{Granted, Staged, Trial, Tried};
 use crate::Broker;
-use crate::actor::Actor;
+use crate::actor::{Actor, Person};
+use crate::permissions::Operation;
+use crate::projects::access::{least_role, role_may};
 use crate::road::authorise::{self, EnvironmentAt, ProjectAt};
 use crate::road::materials::{Materials, Names, user_context};
 
@@ -35,6 +37,8 @@ pub(crate) struct Place {
 /// What is the same for all environments of one try.
 pub(crate) struct Attempt<'a> {
     pub actor: &'a Actor,
+    /// `user` in templates; nobody where the server checks what a project owns.
+    pub person: Option<&'a Person>,
     pub id: &'a CredentialId,
     pub definition: &'a Arc<Definition>,
     pub method: &'a AuthMethod,
@@ -146,7 +150,7 @@ impl Broker {
             }
             outcome.tried = Tried { pins, ..tried };
         }
-        if attempt.method.scheme.ty.needs_consent() && attempt.grant.is_none() {
+        if attempt.method.needs_consent() && attempt.grant.is_none() {
             outcome.tried.status = Status::NeedsAuthorization;
         }
         Ok(outcome)
@@ -159,18 +163,18 @@ pub(crate) fn contexts<'p>(
     values: &Values,
     places: &[&'p Place],
 ) -> Refused<Vec<(Option<&'p ProjectAt>, Materials)>> {
-    let person = attempt.actor.person()?;
+    let person = attempt.person;
     let materials = |names: &Arc<Names>| {
         Materials::new(Arc::clone(attempt.definition), &attempt.method.id, values.clone(), Arc::clone(names))
             .with_client(attempt.client.clone())
     };
     if places.is_empty() {
         let mut alone = materials(&Arc::default());
-        alone.user = Some(user_context(person));
+        alone.user = person.map(user_context);
         return Ok(vec![(None, alone)]);
     }
     let here = |place: &&'p Place| {
-        let materials = materials(&place.names).for_caller(Some(person), &place.project, &place.environment);
+        let materials = materials(&place.names).for_caller(person, &place.project, &place.environment);
         (Some(&place.project), materials)
     };
     Ok(places.iter().map(here).collect())
@@ -189,12 +193,13 @@ fn whose_consent(spot: &Spot<'_>) -> Box<Problem> {
 /// secret it is.
 fn may_name(spot: &Spot<'_>, named: &[String], places: &[&Place]) -> Refused<()> {
     let Some(secret) = named.first() else { return Ok(()) };
-    let Some(place) = places.iter().find(|place| place.role < Role::Editor) else { return Ok(()) };
+    let lacks = |place: &&&Place| !role_may(Some(place.role), Operation::SecretSet);
+    let Some(place) = places.iter().find(lacks) else { return Ok(()) };
     let detail = format!(
         "a value names the secret `{secret}`, and your role in {} is {}; naming a project's secrets needs {}",
         place.project.slug,
         place.role,
-        Role::Editor
+        least_role(Operation::SecretSet)
     );
     Err(Problem::invalid(vec![FieldError::new(format!("/values/{}", escape(spot.environment)), detail)])
         .hint("Ask an admin of the project for the role editor, or withdraw the grant there in the same request.")

@@ -16,23 +16,26 @@ use latchstring_store::values::{self, Standing, ValuesRow};
 use latchstring_store::{StoreError, WriteTx, tokens};
 use serde_json::{Map, Value, json};
 
+use super::access::owned;
 use super::attempt::{Attempt, Outcome, Place};
 use super::input::{CredentialChange, escape};
-use super::read::owned;
 use super::save::{self, Ready, nothing_saved, told};
 use super::sharing::{self, Placed, Wanted};
 use super::verify::Granted;
 use super::view::{Sight, View};
+use super::withheld::{held_to, still_withheld};
 use crate::actor::Actor;
 use crate::audit::Event;
 use crate::catalog::Found;
 use crate::people::me::same_version;
+use crate::permissions::Operation;
+use crate::projects::access;
 use crate::road::route::connector_changed;
 use crate::{Broker, refusals};
 
 /// A change in the form that the engine takes.
-#[derive(Default)]
 pub(super) struct Edit {
+    pub operation: Operation,
     pub change: CredentialChange,
     /// One environment's values as a whole, with the secret names that they had.
     pub replace: Option<Replace>,
@@ -42,10 +45,23 @@ pub(super) struct Edit {
     pub note: Map<String, Value>,
 }
 
+impl Default for Edit {
+    fn default() -> Self {
+        Self {
+            operation: Operation::CredentialChange,
+            change: CredentialChange::default(),
+            replace: None,
+            approve: false,
+            note: Map::new(),
+        }
+    }
+}
+
 pub(super) struct Replace {
     pub environment: String,
     pub values: Map<String, Value>,
     pub secret_fields: Vec<String>,
+    pub withheld: Vec<String>,
 }
 
 /// Where values may be sent, before and after.
@@ -183,7 +199,12 @@ impl Broker {
         digest: Option<&str>,
         save: bool,
     ) -> Refused<Approval> {
-        let loaded = self.load_for_change(actor, id).await?;
+        let operation = Operation::CredentialApprove;
+        access::not_an_account(actor)?;
+        if save {
+            self.unfrozen(actor)?;
+        }
+        let loaded = self.load_for_change(actor, id, operation).await?;
         let now = loaded.found.definition.digest().to_owned();
         if digest.is_some_and(|looked_at| looked_at != now) {
             return Err(Problem::new(
@@ -213,7 +234,7 @@ impl Broker {
         let mut note = Map::new();
         note.insert("digest_before".into(), approval.before.digest.as_str().into());
         note.insert("digest".into(), approval.after.digest.as_str().into());
-        let edit = Edit { change, approve: true, note, ..Edit::default() };
+        let edit = Edit { operation, change, approve: true, note, ..Edit::default() };
         // What was compared with the digest is what is tried and saved: a connector that is changed meanwhile is
         // not what the owner looked at, and stays unapproved.
         let view = self.edit_loaded(actor, loaded, edit).await?;
@@ -237,7 +258,7 @@ impl Broker {
             read,
             std::sync::Arc::default(),
         );
-        materials.user = Some(user_context(actor.person()?));
+        materials.user = actor.as_user().map(user_context);
         materials.client.clone_from(&loaded.client);
         let resolved = materials.resolve(None, self.now(), &*self.parts.entropy);
         let pins = resolved
@@ -245,9 +266,9 @@ impl Broker {
         Ok(shown_pins(&pins.unwrap_or_default()))
     }
 
-    async fn load_for_change(&self, actor: &Actor, id: &str) -> Refused<Loaded> {
+    async fn load_for_change(&self, actor: &Actor, id: &str, operation: Operation) -> Refused<Loaded> {
         let mut tx = self.parts.store.begin_read().await.map_err(refusals::store)?;
-        let row = owned(&mut tx, actor, id).await?;
+        let row = owned(&mut tx, actor, id, operation).await?;
         if row.deletes_at.is_some() {
             return Err(scheduled());
         }
@@ -280,8 +301,9 @@ impl Broker {
         mut edit: Edit,
         if_match: Option<i64>,
     ) -> Refused<View> {
-        actor.manager()?;
-        let loaded = self.load_for_change(actor, id).await?;
+        actor.may_manage()?;
+        self.unfrozen(actor)?;
+        let loaded = self.load_for_change(actor, id, edit.operation).await?;
         same_version(if_match, loaded.row.version)?;
         // No key is made for a request that cannot be done.
         let errors = edit.change.check();
@@ -295,7 +317,7 @@ impl Broker {
 
     /// The change of what was loaded: nothing is looked up a second time but what the transaction locks.
     async fn edit_loaded(self: &Arc<Self>, actor: &Actor, loaded: Loaded, edit: Edit) -> Refused<View> {
-        let person = actor.manager()?.clone();
+        actor.may_manage()?;
         let change = &edit.change;
         let errors = change.check();
         if !errors.is_empty() {
@@ -328,7 +350,7 @@ impl Broker {
         let mut tx = self.parts.store.begin_read().await.map_err(refusals::store)?;
         let wanted_shares = change.shares.clone().unwrap_or_else(|| sharing::unchanged(&loaded.shares));
         let wanted = Wanted {
-            person: &person,
+            actor,
             owner: &loaded.row.owner,
             name: change.name.as_deref().unwrap_or(&loaded.row.name),
             slug: change.slug.as_deref(),
@@ -354,7 +376,14 @@ impl Broker {
             .iter()
             .filter(|share| !placed.iter().any(|place| place.project.id == share.share.project_id))
             .collect();
-        self.write(actor, &person, &loaded, &edit, &steps, &placed, &dropped).await
+        // What a removed environment's tokens are given back with goes with its values.
+        let revocable = match removed.is_empty() {
+            true => Vec::new(),
+            false => self.revocable(&loaded.row, |environment| removed.contains(environment)).await?,
+        };
+        let view = self.write(actor, &loaded, &edit, &steps, &placed, &dropped).await?;
+        Box::pin(self.revoke(actor, &loaded.row, revocable)).await;
+        Ok(view)
     }
 
     /// Environments whose values change, checked against the fields; all errors at once.
@@ -395,7 +424,22 @@ impl Broker {
                     continue;
                 }
             };
-            let changed = differing(&base, &checked.to_json());
+            let after = checked.to_json();
+            let mut changed = differing(&base, &after);
+            let given_now = edit.change.values.get(environment).and_then(Option::as_ref);
+            let withheld = match (replace, current) {
+                (Some(replace), _) => still_withheld(&replace.withheld, None, &after),
+                (None, Some(current)) => still_withheld(&current.withheld, given_now, &after),
+                (None, None) => Vec::new(),
+            };
+            // A field that is set anew is the owner's own from now on, also where the value is the same.
+            let before = current.map_or(&[][..], |current| current.withheld.as_slice());
+            let own = before.iter().filter(|name| after.contains_key(*name) && !withheld.contains(name));
+            for name in own {
+                if replace.is_none() && !changed.contains(name) {
+                    changed.push(name.clone());
+                }
+            }
             if changed.is_empty() && current.is_some() && !edit.approve && replace.is_none() {
                 continue;
             }
@@ -412,6 +456,7 @@ impl Broker {
                 environment: environment.to_owned(),
                 values: checked,
                 secret_fields,
+                withheld,
                 changed,
                 anew,
             });
@@ -429,6 +474,7 @@ impl Broker {
     ) -> Refused<Vec<Step>> {
         let attempt = Attempt {
             actor,
+            person: actor.as_user(),
             id: &loaded.row.id,
             definition: &loaded.found.definition,
             method: &loaded.method,
@@ -439,7 +485,7 @@ impl Broker {
         };
         let mut steps = Vec::new();
         for candidate in candidates {
-            let Candidate { environment, values, secret_fields, changed, anew } = candidate;
+            let Candidate { environment, values, secret_fields, withheld, changed, anew } = candidate;
             let here: Vec<&Place> = places.iter().filter(|place| place.ours == environment).collect();
             let current = loaded.current(&environment);
             let version = match current {
@@ -450,7 +496,13 @@ impl Broker {
                 Some(current) => self.carried_grant(&attempt, loaded, current, &values, &here).await?,
                 None => None,
             };
-            let attempt = Attempt { grant: grant.as_ref(), client: attempt.client.clone(), ..attempt };
+            let pins = current.map_or(&[][..], |current| current.pins.as_slice());
+            let attempt = Attempt {
+                grant: grant.as_ref(),
+                client: attempt.client.clone(),
+                held: held_to(&withheld, pins),
+                ..attempt
+            };
             let mut outcome = self
                 .try_environment(&attempt, &environment, &values, version, &here)
                 .await
@@ -463,7 +515,7 @@ impl Broker {
                 let pins = outcome.tried.pins.clone();
                 Step::Pin { environment, version, outcome, pins, anew: true }
             } else {
-                let ready = Ready { environment, values, version, secret_fields, outcome };
+                let ready = Ready { environment, values, version, secret_fields, withheld, outcome };
                 Step::Put { ready, expected: current.map(|current| current.version), changed }
             });
         }
@@ -482,7 +534,12 @@ impl Broker {
                 .load_values(&loaded.method, &opened)
                 .map_err(|errors| Problem::invalid(at_environment(name, errors)))?;
             let grant = self.carried_grant(&attempt, loaded, current, &values, &fresh).await?;
-            let attempt = Attempt { grant: grant.as_ref(), client: attempt.client.clone(), ..attempt };
+            let attempt = Attempt {
+                grant: grant.as_ref(),
+                client: attempt.client.clone(),
+                held: held_to(&current.withheld, &current.pins),
+                ..attempt
+            };
             let outcome = self
                 .try_environment(&attempt, name, &values, current.version, &fresh)
                 .await
@@ -508,7 +565,7 @@ impl Broker {
         after: &Values,
         places: &[&Place],
     ) -> Refused<Option<Granted>> {
-        if !loaded.method.scheme.ty.needs_consent() {
+        if !loaded.method.needs_consent() {
             return Ok(None);
         }
         let opened = self.open_values(&loaded.row, current)?;
@@ -522,7 +579,6 @@ impl Broker {
     async fn write(
         &self,
         actor: &Actor,
-        person: &crate::Person,
         loaded: &Loaded,
         edit: &Edit,
         steps: &[Step],
@@ -552,7 +608,7 @@ impl Broker {
         let mut tx = self.parts.store.begin_write(&scopes).await.map_err(refusals::store)?;
         self.client_is_for(&mut tx, &row, placed).await?;
         // Under the lock once more: it may have been edited, given away, or the role taken.
-        let current = owned(&mut tx, actor, row.id.as_str()).await?;
+        let current = owned(&mut tx, actor, row.id.as_str(), edit.operation).await?;
         if current.version != row.version || current.owner != row.owner {
             return Err(refusals::store(StoreError::Moved));
         }
@@ -567,7 +623,7 @@ impl Broker {
         for place in placed {
             let suspend = suspended.iter().any(|other| other.project.id == place.project.id);
             if place.widens() {
-                self.still_may_share(&mut tx, person, place).await?;
+                self.still_may_share(&mut tx, actor, place).await?;
             }
             if place.changes() || suspend {
                 self.put_share(&mut tx, actor, &row.id, place, suspend).await?;
@@ -668,6 +724,7 @@ struct Candidate {
     environment: String,
     values: Values,
     secret_fields: Vec<String>,
+    withheld: Vec<String>,
     /// Names.
     changed: Vec<String>,
     /// The values stay, only the connector is another.
@@ -734,10 +791,14 @@ fn not_granted(shares: &[ShareWithGrants], removed: &BTreeSet<&str>) -> Refused<
     if errors.is_empty() {
         return Ok(());
     }
-    Err(Problem::invalid(errors)
-        .hint("Withdraw those grants in the same request: send `shares` without them.")
-        .with("grants", grants.into())
-        .into())
+    Err(Problem::new(
+        Code::ValuesGranted,
+        "These values are granted to environments of projects; `grants` lists where. Nothing was removed.",
+    )
+    .errors(errors)
+    .hint("Withdraw those grants in the same request: send `shares` without them.")
+    .with("grants", grants.into())
+    .into())
 }
 
 /// Names of a share, where there is none.
@@ -785,7 +846,7 @@ fn changed_row(loaded: &Loaded, edit: &Edit) -> (CredentialRow, Vec<&'static str
 /// administers the project accepts it by doing it.
 fn leads_elsewhere(place: &Placed, loaded: &Loaded, steps: &[Step]) -> bool {
     let Some(existing) = &place.existing else { return false };
-    if place.may_administer() {
+    if place.may(Operation::ShareAccept) {
         return false;
     }
     // Without grants nothing was reachable: what is granted now is new to the project.

@@ -5,24 +5,28 @@
 use std::sync::Arc;
 
 use latchstring_connectors::{AuthMethod, Definition, OAuthClient, Values};
-use latchstring_model::entity::{Role, Status};
+use latchstring_model::entity::{Principal, Status};
+use latchstring_model::id::ProjectId;
 use latchstring_model::problem::Refused;
 use latchstring_model::{Code, FieldError, Pin, Problem, Timestamp};
 use latchstring_store::credentials::CredentialRow;
 use latchstring_store::shares::{self, ShareWithGrants};
 use latchstring_store::values::{self, Standing, ValuesRow};
-use latchstring_store::{Tx, members};
+use latchstring_store::{Tx, members, users};
 use serde_json::Value;
 
+use super::access::{Held, Stand, held};
 use super::attempt::{Attempt, Outcome, Place};
 use super::change::scheduled;
 use super::input::Verify;
-use super::read::owned;
 use super::save::told;
 use super::sharing::{self, Wanted};
 use super::verify::Granted;
-use crate::actor::Actor;
+use super::withheld::held_to;
+use crate::actor::{Actor, Person, Who};
 use crate::audit::Event;
+use crate::permissions::Operation;
+use crate::projects::access::{self, role_may};
 use crate::road::route::connector_changed;
 use crate::{Broker, refusals};
 
@@ -53,6 +57,8 @@ pub(crate) struct Checked {
     pub values: ValuesRow,
     pub shares: Vec<ShareWithGrants>,
     pub places: Vec<Place>,
+    /// As whom they are tried; nobody where the server checks what a project owns.
+    pub person: Option<Person>,
     /// The owner's check may move the pins; a member's may not.
     pub owner: bool,
     pub definition: Arc<Definition>,
@@ -63,6 +69,11 @@ pub(crate) struct Checked {
 }
 
 impl Checked {
+    /// Where the values may go, for whom that is fixed: who only uses them, and who may not read them.
+    pub(crate) fn held(&self) -> Option<&[Pin]> {
+        if self.owner { held_to(&self.values.withheld, &self.values.pins) } else { Some(&self.values.pins) }
+    }
+
     /// How these values are tried. `held`: see [`Attempt`].
     pub(crate) fn attempt<'a>(
         &'a self,
@@ -73,6 +84,7 @@ impl Checked {
     ) -> Attempt<'a> {
         Attempt {
             actor,
+            person: self.person.as_ref(),
             id: &self.row.id,
             definition: &self.definition,
             method: &self.method,
@@ -151,9 +163,9 @@ impl Broker {
         id: &str,
         environment: &str,
     ) -> Refused<Report> {
-        let checked = self.load_for_check(actor, id, environment).await?;
+        let checked = self.load_for_check(actor, id, environment, Operation::CredentialVerify).await?;
         let places: Vec<&Place> = checked.places.iter().collect();
-        let held = (!checked.owner).then_some(checked.values.pins.as_slice());
+        let held = checked.held();
         let grant = match self.grant_of(actor, &checked).await {
             Ok(grant) => grant,
             Err(problem) => return report_without_grant(&checked, problem, self.now()),
@@ -173,16 +185,12 @@ impl Broker {
         actor: &Actor,
         id: &str,
         environment: &str,
+        operation: Operation,
     ) -> Refused<Checked> {
-        let person = actor.manager()?.clone();
+        actor.may_manage()?;
         let mut tx = self.parts.store.begin_read().await.map_err(refusals::store)?;
-        let (row, owner) = match owned(&mut tx, actor, id).await {
-            Ok(row) => (row, true),
-            Err(refused) => match self.shared_with(&mut tx, &person.id, id).await? {
-                Some((row, _)) => (row, false),
-                None => return Err(refused),
-            },
-        };
+        let Held { row, stand } = held(&mut tx, actor, id, operation).await?;
+        let owner = stand == Stand::Owner;
         if row.deletes_at.is_some() {
             return Err(scheduled());
         }
@@ -202,7 +210,7 @@ impl Broker {
             return Err(Problem::invalid(vec![FieldError::new("/environment", detail)]).into());
         };
         let shares = shares::list_of_credential(&mut tx, &row).await.map_err(refusals::store)?;
-        let places = self.places_for_check(&mut tx, &person, &row, &shares, environment).await?;
+        let places = self.places_for_check(&mut tx, actor, &row, &shares, environment).await?;
         if !owner && places.is_empty() {
             return Err(Problem::new(
                 Code::Forbidden,
@@ -211,9 +219,24 @@ impl Broker {
             .hint("Its owner decides in the share's grants; in the project, calls need the role editor.")
             .into());
         }
-        let found = self.definition_by_uid(&mut tx, &row.connector).await?;
+        self.to_check(&mut tx, actor.as_user().cloned(), row, values, shares, places, owner).await
+    }
+
+    /// Puts together what a try takes; whether it may be tried was decided before.
+    #[allow(clippy::too_many_arguments, reason = "the parts of one check, each looked up before")]
+    pub(super) async fn to_check(
+        &self,
+        tx: &mut impl Tx,
+        person: Option<Person>,
+        row: CredentialRow,
+        values: ValuesRow,
+        shares: Vec<ShareWithGrants>,
+        places: Vec<Place>,
+        owner: bool,
+    ) -> Refused<Checked> {
+        let found = self.definition_by_uid(tx, &row.connector).await?;
         let ticket = crate::road::authorise::owner_opens();
-        let client = self.client_of(&mut tx, &ticket, &row, &found).await?;
+        let client = self.client_of(tx, &ticket, &row, &found).await?;
         let client = client.map(|opened| Arc::new(opened.client));
         let definition = found.definition;
         let Some(method) = definition.method(&row.auth_method).cloned() else {
@@ -222,29 +245,34 @@ impl Broker {
         if found.row.is_some() && definition.digest() != row.digest {
             return Err(connector_changed(&definition.name));
         }
+        self.ensure_data_key(&values.data_key).await?;
         let opened = self.open_values(&row, &values)?;
         let read = definition.load_values(&method, &opened).map_err(|errors| {
             Problem::new(Code::TemplateError, "Stored values do not fit the connector any more.")
                 .hint("Its owner edits the fields that are named and saves them again.")
                 .errors(if owner { errors } else { Vec::new() })
         })?;
-        Ok(Checked { row, values, shares, places, owner, definition, method, read, client })
+        Ok(Checked { row, values, shares, places, person, owner, definition, method, read, client })
     }
 
     /// The contexts of this person: environments that are granted these values, in projects where they may call.
     async fn places_for_check(
         &self,
         tx: &mut impl Tx,
-        person: &crate::Person,
+        actor: &Actor,
         row: &CredentialRow,
         shares: &[ShareWithGrants],
         environment: &str,
     ) -> Refused<Vec<Place>> {
         let mut usable = Vec::new();
+        let there = self.owner_is_there(tx, row).await?;
         for share in shares {
-            let role =
-                members::role(tx, &share.share.project_id, &person.id).await.map_err(refusals::store)?;
-            if role.is_some_and(Role::may_call) && !share.share.suspended {
+            // A share lives only while its owner is an active member: a member's check is a use like any other.
+            if !there || !self.share_lives(tx, row, &share.share.project_id).await? {
+                continue;
+            }
+            let role = access::role(tx, actor, &share.share.project_id).await?;
+            if role_may(role, Operation::Call) && !share.share.suspended {
                 let mut share = share.clone();
                 share.grants.retain(|grant| grant.credential_environment == environment);
                 usable.push(share);
@@ -253,7 +281,7 @@ impl Broker {
         let inputs = sharing::unchanged(&usable);
         let values = [environment.to_owned()].into();
         let wanted = Wanted {
-            person,
+            actor,
             owner: &row.owner,
             name: &row.name,
             slug: None,
@@ -266,7 +294,30 @@ impl Broker {
         self.places(tx, &placed).await
     }
 
-    async fn report_good(
+    /// A person's account is active; a project always is there.
+    pub(super) async fn owner_is_there(&self, tx: &mut impl Tx, row: &CredentialRow) -> Refused<bool> {
+        Ok(match &row.owner {
+            Principal::Project(_) => true,
+            Principal::User(id) => {
+                users::by_id(tx, id).await.map_err(refusals::store)?.is_some_and(|user| user.fields.active)
+            }
+        })
+    }
+
+    /// The owner is this project or a member of it.
+    pub(super) async fn share_lives(
+        &self,
+        tx: &mut impl Tx,
+        row: &CredentialRow,
+        project: &ProjectId,
+    ) -> Refused<bool> {
+        Ok(match &row.owner {
+            Principal::Project(owner) => owner == project,
+            Principal::User(id) => members::role(tx, project, id).await.map_err(refusals::store)?.is_some(),
+        })
+    }
+
+    pub(super) async fn report_good(
         &self,
         actor: &Actor,
         checked: &Checked,
@@ -276,13 +327,17 @@ impl Broker {
         let Outcome { tried, staged } = outcome;
         let asked = tried.status == Status::Verified;
         let verdict = if asked { Verdict::Good } else { Verdict::NotAsked };
+        let quiet = !asked && actor.who == Who::Operator;
         let mut standing = stands(&checked.values.standing, verdict, "", now);
         if tried.account.is_some() {
             standing.account.clone_from(&tried.account);
         }
-        let pins = checked.owner.then_some(tried.pins.as_slice());
+        let pins = checked.held().is_none().then_some(tried.pins.as_slice());
         let code = if asked { "verified" } else { "not_asked" };
-        self.keep_check(actor, checked, &standing, pins, &staged, code).await?;
+        // Where there is nothing to ask, the server's own checks leave nothing behind, day after day.
+        if !quiet {
+            self.keep_check(actor, checked, &standing, pins, &staged, code).await?;
+        }
         let (request, response) = match &tried.shown {
             Some(shown) => (Some(shown.request_json()), Some(shown.response_json())),
             None => (None, None),
@@ -320,7 +375,7 @@ impl Broker {
         })
     }
 
-    async fn report_bad(
+    pub(super) async fn report_bad(
         &self,
         actor: &Actor,
         checked: &Checked,
@@ -421,14 +476,12 @@ impl Broker {
         if checked.values.pins.is_empty() || pins.iter().all(known) {
             return Ok(Vec::new());
         }
-        let person = actor.manager()?;
         let mut suspended = Vec::new();
         for share in &checked.shares {
             let granted =
                 share.grants.iter().any(|grant| grant.credential_environment == checked.values.environment);
-            let role =
-                members::role(tx, &share.share.project_id, &person.id).await.map_err(refusals::store)?;
-            if granted && !role.is_some_and(Role::may_administer) {
+            let role = access::role(tx, actor, &share.share.project_id).await?;
+            if granted && !role_may(role, Operation::ShareAccept) {
                 let mut row = share.share.clone();
                 row.suspended = true;
                 shares::update(tx, &row).await.map_err(refusals::store)?;

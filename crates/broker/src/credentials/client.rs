@@ -7,14 +7,15 @@ use latchstring_model::{FieldError, Problem};
 use latchstring_store::credentials::{self as rows, CredentialRow};
 use latchstring_store::{StoreError, Tx, oauth_clients, shares};
 
+use super::access::owned;
 use super::input::CredentialChange;
-use super::read::owned;
 use super::save::told;
 use super::sharing::Placed;
 use super::view::{Sight, View};
 use crate::actor::Actor;
 use crate::audit::Event;
 use crate::people::me::same_version;
+use crate::permissions::Operation;
 use crate::{Broker, refusals};
 
 fn wrong(pointer: &str, detail: &str) -> Box<Problem> {
@@ -58,19 +59,18 @@ impl Broker {
         named: &str,
         if_match: Option<i64>,
     ) -> Refused<View> {
-        let person = actor.manager()?.clone();
+        actor.may_manage()?;
+        self.unfrozen(actor)?;
         if !alone(change) {
             return Err(wrong("/oauth_client", "is changed in a request of its own; send the rest after it"));
         }
         let (mut row, found, projects) = {
             let mut tx = self.parts.store.begin_read().await.map_err(refusals::store)?;
-            let row = owned(&mut tx, actor, id).await?;
+            let row = owned(&mut tx, actor, id, Operation::CredentialChange).await?;
             same_version(if_match, row.version)?;
             let found = self.definition_by_uid(&mut tx, &row.connector).await?;
-            let consents = found
-                .definition
-                .method(&row.auth_method)
-                .is_some_and(|method| method.scheme.ty.needs_consent());
+            let consents =
+                found.definition.method(&row.auth_method).is_some_and(|method| method.needs_consent());
             if !consents {
                 let detail = "this credential's method needs nobody's consent, and so no OAuth client";
                 return Err(wrong("/oauth_client", detail));
@@ -83,7 +83,7 @@ impl Broker {
             {
                 projects.push(owner.clone());
             }
-            let client = self.usable_client(&mut tx, &person, named, &found, &projects).await?;
+            let client = self.usable_client(&mut tx, actor, named, &found, &projects).await?;
             if row.oauth_client_id.as_ref() == Some(&client.id) {
                 return self.credential_view(&mut tx, row, Sight::Owner { with_fields: true }).await;
             }
@@ -94,11 +94,11 @@ impl Broker {
         scopes.extend(before.as_ref().map(OAuthClientId::as_str));
         scopes.extend(projects.iter().map(ProjectId::as_str));
         let mut tx = self.parts.store.begin_write(&scopes).await.map_err(refusals::store)?;
-        let current = owned(&mut tx, actor, row.id.as_str()).await?;
+        let current = owned(&mut tx, actor, row.id.as_str(), Operation::CredentialChange).await?;
         if current.version != row.version || current.owner != row.owner {
             return Err(refusals::store(StoreError::Moved));
         }
-        let client = self.usable_client(&mut tx, &person, named, &found, &projects).await?;
+        let client = self.usable_client(&mut tx, actor, named, &found, &projects).await?;
         let known = shares::list_of_credential(&mut tx, &row).await.map_err(refusals::store)?;
         if known.iter().any(|share| !projects.contains(&share.share.project_id)) {
             return Err(refusals::store(StoreError::Moved));

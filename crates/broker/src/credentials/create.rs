@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use latchstring_connectors::{AuthMethod, Definition, OAuthClient, SchemeType, Values};
-use latchstring_model::entity::{Principal, Role};
+use latchstring_model::entity::Principal;
 use latchstring_model::id::{CredentialId, ProjectId};
 use latchstring_model::problem::Refused;
 use latchstring_model::{Code, FieldError, Problem};
@@ -21,6 +21,7 @@ use super::view::{Sight, View};
 use crate::actor::Actor;
 use crate::audit::Event;
 use crate::catalog::Found;
+use crate::permissions::Operation;
 use crate::{Broker, refusals};
 
 fn unknown_connector(named: &str, nearest: Option<&str>) -> Box<Problem> {
@@ -49,7 +50,7 @@ impl Broker {
     }
 
     pub async fn create_credential(self: &Arc<Self>, actor: &Actor, mut new: NewCredential) -> Refused<View> {
-        let person = actor.manager()?.clone();
+        actor.may_manage()?;
         let errors = new.check();
         if !errors.is_empty() {
             return Err(Problem::invalid(errors).into());
@@ -58,7 +59,7 @@ impl Broker {
         let mut tx = self.parts.store.begin_read().await.map_err(refusals::store)?;
         let owner = self.owner_of(&mut tx, actor, new.owner_project.as_deref()).await?;
         let wanted = Wanted {
-            person: &person,
+            actor,
             owner: &owner,
             name: &new.name,
             slug: None,
@@ -79,7 +80,7 @@ impl Broker {
         let method = wanted_method(&found.definition, &new.auth_method)?.clone();
         let id = CredentialId::new(self.now(), &*self.parts.entropy);
         let places = self.places(&mut tx, &placed).await?;
-        let client = self.wanted_client(&mut tx, &person, &new, &found, &method, &project_ids).await?;
+        let client = self.wanted_client(&mut tx, actor, &new, &found, &method, &project_ids).await?;
         drop(tx);
         let mut given =
             std::mem::take(&mut new.values).into_iter().map(|(name, one)| (name, Some(one))).collect();
@@ -89,6 +90,7 @@ impl Broker {
 
         let attempt = Attempt {
             actor,
+            person: actor.as_user(),
             id: &id,
             definition: &found.definition,
             method: &method,
@@ -106,7 +108,14 @@ impl Broker {
             }
             .map_err(save::nothing_saved)?;
             let secret_fields = save::secret_fields(&method, &values, &[]);
-            ready.push(Ready { environment, values, version: 1, secret_fields, outcome });
+            ready.push(Ready {
+                environment,
+                values,
+                version: 1,
+                secret_fields,
+                withheld: Vec::new(),
+                outcome,
+            });
         }
 
         let now = self.now();
@@ -147,7 +156,7 @@ impl Broker {
         if let Some(client) = &client {
             // The client may have been taken from the project, or changed, meanwhile.
             let id = client.id.as_str();
-            let now = self.usable_client(&mut tx, &person, id, &found, &project_ids).await?;
+            let now = self.usable_client(&mut tx, actor, id, &found, &project_ids).await?;
             if now.digest != client.digest {
                 return Err(refusals::store(StoreError::Moved));
             }
@@ -158,7 +167,7 @@ impl Broker {
             self.put_values(&mut tx, actor, &row, one, None, &changed, now).await?;
         }
         for place in &placed {
-            self.still_may_share(&mut tx, &person, place).await?;
+            self.still_may_share(&mut tx, actor, place).await?;
             self.put_share(&mut tx, actor, &id, place, false).await?;
         }
         let view = self.credential_view(&mut tx, row.clone(), Sight::Owner { with_fields: true }).await?;
@@ -179,14 +188,14 @@ impl Broker {
     async fn wanted_client(
         &self,
         tx: &mut impl latchstring_store::Tx,
-        person: &crate::Person,
+        actor: &Actor,
         new: &NewCredential,
         found: &Found,
         method: &AuthMethod,
         projects: &[ProjectId],
     ) -> Refused<Option<OAuthClient>> {
         let wrong = |pointer: String, detail: &str| Problem::invalid(vec![FieldError::new(pointer, detail)]);
-        if !method.scheme.ty.needs_consent() {
+        if !method.needs_consent() {
             if new.oauth_client.is_some() {
                 let detail = "this method needs nobody's consent, and so no OAuth client; leave it out";
                 return Err(wrong("/oauth_client".into(), detail).into());
@@ -196,6 +205,13 @@ impl Broker {
                 return Err(wrong(format!("/token/{}", super::input::escape(environment)), detail).into());
             }
             return Ok(None);
+        }
+        let mut errors = Vec::new();
+        for (environment, brought) in &new.token {
+            brought.check_for(method, environment, &mut errors);
+        }
+        if !errors.is_empty() {
+            return Err(Problem::invalid(errors).into());
         }
         let Some(named) = new.oauth_client.as_deref() else {
             if method.scheme.ty == SchemeType::Oauth2DeviceCode {
@@ -207,7 +223,7 @@ impl Broker {
                 .hint("GET /api/v1/oauth-clients lists those that you may use; a superuser makes them.")
                 .into());
         };
-        let row = self.usable_client(tx, person, named, found, projects).await?;
+        let row = self.usable_client(tx, actor, named, found, projects).await?;
         let ticket = crate::road::authorise::owner_opens();
         Ok(Some(self.open_client(tx, &ticket, &row.id, found).await?.client))
     }
@@ -219,9 +235,15 @@ impl Broker {
         project: Option<&str>,
     ) -> Refused<Principal> {
         match project {
-            None => Ok(Principal::User(actor.manager()?.id.clone())),
+            None if actor.as_user().is_none() => {
+                actor.may_manage()?;
+                let detail = "a service account owns nothing itself; name its project here";
+                Err(Problem::invalid(vec![FieldError::new("/owner_project", detail)]).into())
+            }
+            None => Ok(Principal::User(actor.may(Operation::CredentialCreate)?.id.clone())),
             Some(name) => {
-                let member = crate::projects::access::member(tx, actor, name, Role::Admin).await?;
+                let member =
+                    crate::projects::access::member(tx, actor, name, Operation::TeamCredentialCreate).await?;
                 Ok(Principal::Project(member.project.id))
             }
         }

@@ -76,10 +76,11 @@ impl CredentialChange {
         if let Some(Some(id)) = &self.external_id {
             check_line(id, "/external_id", &mut errors);
         }
-        for (text, pointer) in [(&self.note, "/note"), (&self.acts_as, "/acts_as")] {
-            if let Some(text) = text {
-                check_note(text, pointer, &mut errors);
-            }
+        if let Some(note) = &self.note {
+            check_note(note, "/note", &mut errors);
+        }
+        if let Some(Some(acts_as)) = &self.acts_as {
+            check_line(acts_as, "/acts_as", &mut errors);
         }
         if let Some(slug) = &self.slug {
             check_slug(slug, "/slug", &mut errors);
@@ -180,7 +181,9 @@ impl NewCredential {
             }
         }
         check_note(&self.note, "/note", &mut errors);
-        check_note(&self.acts_as, "/acts_as", &mut errors);
+        if let Some(acts_as) = &self.acts_as {
+            check_line(acts_as, "/acts_as", &mut errors);
+        }
         check_environments(self.values.keys(), &mut errors);
         if self.values.is_empty() {
             errors.push(FieldError::new("/values", "holds no environment: write {\"production\": {…}}"));

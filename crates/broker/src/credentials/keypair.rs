@@ -13,10 +13,11 @@ use rcgen::{CertificateParams, DistinguishedName, DnType, KeyPair, KeyUsagePurpo
 use serde_json::{Map, Value};
 use time::OffsetDateTime;
 
+use super::access::owned;
 use super::input::{Verify, escape};
-use super::read::owned;
 use crate::actor::Actor;
 use crate::audit::Event;
+use crate::permissions::Operation;
 use crate::{Broker, key_making, refusals};
 
 /// How long a certificate of ours is good (days). Providers do not care who signed it, only whether it has ended.
@@ -30,7 +31,7 @@ const LONGEST_NAME: usize = 64;
 
 /// What can be made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Kind {
+pub(crate) enum Kind {
     Rsa2048,
     Rsa4096,
     Ec256,
@@ -50,7 +51,7 @@ impl Kind {
 }
 
 /// The private key (PKCS#8) and its certificate, as one PEM text.
-fn make(kind: Kind, name: &str, now: Timestamp) -> Result<SecretString, rcgen::Error> {
+pub(crate) fn make(kind: Kind, name: &str, now: Timestamp) -> Result<SecretString, rcgen::Error> {
     let key = match kind {
         Kind::Rsa2048 => KeyPair::generate_rsa_for(&rcgen::PKCS_RSA_SHA256, RsaKeySize::_2048),
         Kind::Rsa4096 => KeyPair::generate_rsa_for(&rcgen::PKCS_RSA_SHA256, RsaKeySize::_4096),
@@ -73,7 +74,7 @@ fn make(kind: Kind, name: &str, now: Timestamp) -> Result<SecretString, rcgen::E
 }
 
 /// The certificates that stand in a PEM text, and nothing else of it.
-fn certificates(text: &str) -> String {
+pub(crate) fn certificates(text: &str) -> String {
     const BEGIN: &str = "-----BEGIN CERTIFICATE-----";
     const END: &str = "-----END CERTIFICATE-----";
     let mut found = String::new();
@@ -175,8 +176,9 @@ impl Broker {
         environment: &str,
         field: Option<&str>,
     ) -> Refused<String> {
+        self.unfrozen(actor)?;
         let mut tx = self.parts.store.begin_read().await.map_err(refusals::store)?;
-        let row = owned(&mut tx, actor, id).await?;
+        let row = owned(&mut tx, actor, id, Operation::CredentialCertificate).await?;
         let rows = latchstring_store::values::list(&mut tx, &row).await.map_err(refusals::store)?;
         drop(tx);
         let values = rows
@@ -187,6 +189,7 @@ impl Broker {
         let found = opened
             .iter()
             .filter(|(name, _)| field.is_none_or(|field| field == name.as_str()))
+            .filter(|(name, _)| !values.withheld.contains(name))
             .find_map(|(_, value)| {
                 let text = value.as_str().filter(|text| text.contains("-----BEGIN"))?;
                 Some(certificates(text)).filter(|found| !found.is_empty())

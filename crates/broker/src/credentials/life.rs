@@ -1,31 +1,23 @@
 //! A credential's life: disabled and enabled, scheduled for deletion and restored, purged; and what the admins of
 //! a project decide about a share.
 
-use latchstring_model::entity::Role;
 use latchstring_model::problem::Refused;
 use latchstring_model::{Code, Problem, Timestamp};
 use latchstring_store::credentials::{self as rows, CredentialRow};
 use latchstring_store::shares::{self, ShareRow, ShareWithGrants};
 use latchstring_store::{StoreError, Tx, WriteTx};
-use serde_json::json;
 
+use super::access::{no_such_credential, owned};
 use super::change::scheduled;
-use super::read::{no_such_credential, owned};
 use super::save::{shared, told};
 use super::view::{Sight, View};
-use crate::actor::{Actor, Via, Who};
+use crate::actor::Actor;
 use crate::audit::Event;
 use crate::people::me::same_version;
-use crate::people::sessions::recent;
+use crate::people::recent::Deed;
+use crate::permissions::Operation;
 use crate::projects::access;
 use crate::{Broker, refusals};
-
-/// Something that would stop working.
-pub struct UsedBy {
-    pub project: String,
-    pub workflow: String,
-    pub step: String,
-}
 
 /// How a deletion went.
 pub enum Deleted {
@@ -35,45 +27,22 @@ pub enum Deleted {
 }
 
 impl Broker {
-    /// Active workflows that name it: a deletion is refused with the list. Workflows do not exist yet; they
-    /// answer here.
-    pub(super) async fn used_by(&self, _tx: &mut impl Tx, _row: &CredentialRow) -> Refused<Vec<UsedBy>> {
-        Ok(Vec::new())
-    }
-
-    async fn not_in_use(&self, tx: &mut impl Tx, row: &CredentialRow) -> Refused<()> {
-        let used_by = self.used_by(tx, row).await?;
-        if used_by.is_empty() {
-            return Ok(());
-        }
-        let list: Vec<_> = used_by
-            .iter()
-            .map(|use_| json!({"project": use_.project, "workflow": use_.workflow, "step": use_.step}))
-            .collect();
-        Err(Problem::new(
-            Code::CredentialInUse,
-            "Active workflows use this credential; `used_by` lists them.",
-        )
-        .hint("Deactivate them or give them another credential first.")
-        .with("used_by", list.into())
-        .into())
-    }
-
     /// A write on one's own credential: looked at before the lock, and again under it.
-    async fn write_own(
+    pub(super) async fn write_own(
         &self,
         actor: &Actor,
         id: &str,
+        operation: Operation,
         if_match: Option<i64>,
     ) -> Refused<(WriteTx, CredentialRow, Vec<ShareWithGrants>)> {
         let mut tx = self.parts.store.begin_read().await.map_err(refusals::store)?;
-        let row = owned(&mut tx, actor, id).await?;
+        let row = owned(&mut tx, actor, id, operation).await?;
         let shares = shares::list_of_credential(&mut tx, &row).await.map_err(refusals::store)?;
         drop(tx);
         let mut scopes: Vec<&str> = vec![row.id.as_str(), row.owner.id()];
         scopes.extend(shares.iter().map(|share| share.share.project_id.as_str()));
         let mut tx = self.parts.store.begin_write(&scopes).await.map_err(refusals::store)?;
-        let row = owned(&mut tx, actor, id).await?;
+        let row = owned(&mut tx, actor, id, operation).await?;
         same_version(if_match, row.version)?;
         let shares = shares::list_of_credential(&mut tx, &row).await.map_err(refusals::store)?;
         Ok((tx, row, shares))
@@ -90,7 +59,8 @@ impl Broker {
         let now = self.now();
         row.version = rows::update(&mut tx, &row, now).await.map_err(refusals::store)?;
         row.updated_at = now;
-        let view = self.credential_view(&mut tx, row.clone(), Sight::Owner { with_fields: true }).await?;
+        let sight = Sight::Owner { with_fields: !self.is_frozen(actor) };
+        let view = self.credential_view(&mut tx, row.clone(), sight).await?;
         self.record_all(&mut tx, actor, told(&row, shares, &event)).await?;
         tx.commit().await.map_err(refusals::store)?;
         Ok(view)
@@ -104,12 +74,18 @@ impl Broker {
         disabled: bool,
         if_match: Option<i64>,
     ) -> Refused<View> {
-        let (mut tx, mut row, shares) = self.write_own(actor, id, if_match).await?;
+        // Ending all use at once is never held up.
+        if !disabled {
+            self.unfrozen(actor)?;
+        }
+        let (mut tx, mut row, shares) =
+            self.write_own(actor, id, Operation::CredentialDisable, if_match).await?;
         if row.deletes_at.is_some() {
             return Err(scheduled());
         }
         if row.disabled == disabled {
-            return self.credential_view(&mut tx, row, Sight::Owner { with_fields: true }).await;
+            let sight = Sight::Owner { with_fields: !self.is_frozen(actor) };
+            return self.credential_view(&mut tx, row, sight).await;
         }
         row.disabled = disabled;
         let event = Event::new(if disabled { "credential.disable" } else { "credential.enable" });
@@ -124,20 +100,23 @@ impl Broker {
         purge: bool,
         if_match: Option<i64>,
     ) -> Refused<Deleted> {
-        if purge && let Who::Person { via: Via::Session { confirmed_at, .. }, .. } = &actor.who {
-            recent(*confirmed_at, self.now())?;
+        if purge {
+            access::not_an_account(actor)?;
+            self.recent(actor, Deed::Purge).await?;
         }
+        self.unfrozen(actor)?;
         if purge {
             // Before the lock: the provider may take its time, and what is purged cannot be given back any more.
             let mut reader = self.parts.store.begin_read().await.map_err(refusals::store)?;
-            let row = owned(&mut reader, actor, id).await?;
+            let row = owned(&mut reader, actor, id, Operation::CredentialDelete).await?;
             same_version(if_match, row.version)?;
-            self.not_in_use(&mut reader, &row).await?;
+            self.not_in_use(&mut reader, &row.id).await?;
             drop(reader);
             self.revoke_grants(actor, &row).await;
         }
-        let (mut tx, mut row, shares) = self.write_own(actor, id, if_match).await?;
-        self.not_in_use(&mut tx, &row).await?;
+        let (mut tx, mut row, shares) =
+            self.write_own(actor, id, Operation::CredentialDelete, if_match).await?;
+        self.not_in_use(&mut tx, &row.id).await?;
         if purge {
             let event = Event::new("credential.delete").detail("purged", true).detail("id", row.id.as_str());
             let events = told(&row, &shares, &event);
@@ -161,7 +140,8 @@ impl Broker {
 
     /// Takes a scheduled deletion back, with the shares and grants that were not withdrawn meanwhile.
     pub async fn restore_credential(&self, actor: &Actor, id: &str, if_match: Option<i64>) -> Refused<View> {
-        let (tx, mut row, shares) = self.write_own(actor, id, if_match).await?;
+        self.unfrozen(actor)?;
+        let (tx, mut row, shares) = self.write_own(actor, id, Operation::CredentialDelete, if_match).await?;
         // By then its tokens may have been given back to the provider already.
         if row.deletes_at.is_some_and(|at| at <= self.now()) {
             return Err(Problem::new(
@@ -188,14 +168,15 @@ impl Broker {
         actor: &Actor,
         project: &str,
         named: &str,
+        operation: Operation,
     ) -> Refused<(WriteTx, ShareRow, CredentialRow)> {
         let found = {
             let mut reader = self.parts.store.begin_read().await.map_err(refusals::store)?;
-            let member = access::member(&mut reader, actor, project, Role::Admin).await?;
+            let member = access::member(&mut reader, actor, project, operation).await?;
             share_here(&mut reader, &member.project.id, named).await?
         };
         let (mut tx, member) =
-            self.write_in_project(actor, project, Role::Admin, &[found.credential_id.as_str()]).await?;
+            self.write_in_project(actor, project, operation, &[found.credential_id.as_str()]).await?;
         let share = share_here(&mut tx, &member.project.id, found.credential_id.as_str()).await?;
         let row = rows::for_upkeep(&mut tx, &share.credential_id).await.map_err(refusals::store)?;
         Ok((tx, share, row.ok_or_else(no_such_credential)?))
@@ -203,7 +184,7 @@ impl Broker {
 
     /// A project's admin ends the project's use of a credential. The owner can share it anew.
     pub async fn withdraw_share(&self, actor: &Actor, project: &str, named: &str) -> Refused<()> {
-        let (mut tx, share, row) = self.write_share(actor, project, named).await?;
+        let (mut tx, share, row) = self.write_share(actor, project, named, Operation::ShareWithdraw).await?;
         shares::remove(&mut tx, &share).await.map_err(refusals::store)?;
         let event = shared(&row, &share.project_id).detail("withdrawn", true);
         self.record(&mut tx, actor, event.detail("slug", share.slug.as_str())).await?;
@@ -219,7 +200,11 @@ impl Broker {
         named: &str,
         if_match: Option<i64>,
     ) -> Refused<View> {
-        let (mut tx, mut share, row) = self.write_share(actor, project, named).await?;
+        // A new destination is for somebody to look at.
+        access::not_an_account(actor)?;
+        self.unfrozen(actor)?;
+        let (mut tx, mut share, row) =
+            self.write_share(actor, project, named, Operation::ShareAccept).await?;
         same_version(if_match, row.version)?;
         let sight = share.project_id.clone();
         if !share.suspended {

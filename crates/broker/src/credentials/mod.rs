@@ -8,6 +8,7 @@
 //! * [`keypair`]: keys made here, and their certificates.
 //! * [`sharing`]: which project may use which values where.
 
+pub mod access;
 pub(crate) mod attempt;
 pub mod change;
 pub mod check;
@@ -16,14 +17,19 @@ mod create;
 pub mod input;
 pub mod keypair;
 pub mod life;
+pub mod orphans;
 pub(crate) mod problems;
 pub mod read;
+pub mod recheck;
 pub(crate) mod save;
 mod sharing;
+pub mod transfer;
 pub mod usage;
+pub mod uses;
 pub mod verify;
 pub mod versions;
 pub mod view;
+pub(crate) mod withheld;
 
 use latchstring_model::{Code, Problem};
 use latchstring_schemes::SchemeError;

@@ -1,15 +1,18 @@
 //! Looking at credentials: one's own, and those that are shared with a project.
 
-use latchstring_model::entity::{Principal, Role, Status};
-use latchstring_model::id::{CredentialId, ProjectId, UserId};
+use latchstring_model::entity::{Principal, Status};
+use latchstring_model::id::{ProjectId, UserId};
 use latchstring_model::problem::Refused;
 use latchstring_store::credentials::{self as rows, CredentialFilter, CredentialRow};
-use latchstring_store::{Page, Paging, ReadTx, Tx, members, projects, shares};
+use latchstring_store::projects::MemberProject;
+use latchstring_store::{Page, Paging, Tx, fold, shares, users};
 
+use super::access::{Held, Stand, held};
 use super::view::{Sight, View};
-use crate::actor::Actor;
+use crate::actor::{Actor, Who};
 use crate::audit::Event;
-use crate::projects::access;
+use crate::permissions::Operation;
+use crate::projects::access::{self, role_may};
 use crate::{Broker, refusals};
 
 /// What a list is narrowed to.
@@ -20,39 +23,22 @@ pub struct Wanted {
     pub connector: Option<String>,
     pub status: Option<Status>,
     pub q: Option<String>,
-}
-
-pub(crate) fn no_such_credential() -> Box<latchstring_model::Problem> {
-    refusals::not_found("There is no such credential.")
-}
-
-/// The credential, if this person owns it — alone, or as an owner or admin of the project that does.
-pub(crate) async fn owned(tx: &mut impl Tx, actor: &Actor, id: &str) -> Refused<CredentialRow> {
-    let person = actor.manager()?;
-    let id: CredentialId = id.parse().map_err(|_| no_such_credential())?;
-    if let Some(row) =
-        rows::of_owner(tx, &Principal::User(person.id.clone()), &id).await.map_err(refusals::store)?
-    {
-        return Ok(row);
-    }
-    // A project's credential: its owners and admins may edit it.
-    let row = rows::for_upkeep(tx, &id).await.map_err(refusals::store)?.ok_or_else(no_such_credential)?;
-    match &row.owner {
-        Principal::Project(project) => {
-            let role = members::role(tx, project, &person.id).await.map_err(refusals::store)?;
-            if role.is_some_and(|role| role >= Role::Admin) { Ok(row) } else { Err(no_such_credential()) }
-        }
-        Principal::User(_) => Err(no_such_credential()),
-    }
+    /// An e-mail address, an id, or a project's slug.
+    pub owner: Option<String>,
 }
 
 impl Broker {
     /// Mine or shared with a project of mine. The owner's look at fields is recorded.
     pub async fn credential(&self, actor: &Actor, id: &str) -> Refused<View> {
-        let person = actor.person()?.clone();
         let mut tx = self.parts.store.begin_read().await.map_err(refusals::store)?;
-        match owned(&mut tx, actor, id).await {
-            Ok(row) => {
+        let Held { row, stand } = held(&mut tx, actor, id, Operation::CredentialLook).await?;
+        match stand {
+            // A key that only calls does not read fields either; and while owner rights rest, an owner sees what
+            // everybody sees who uses it.
+            Stand::Owner if actor.may_manage().is_err() || self.is_frozen(actor) => {
+                self.credential_view(&mut tx, row, Sight::Owner { with_fields: false }).await
+            }
+            Stand::Owner => {
                 let shared = shares::list_of_credential(&mut tx, &row).await.map_err(refusals::store)?;
                 // Those who use it see that its owner has looked at the fields, and so that nobody else has.
                 let events = super::save::told(&row, &shared, &Event::new("credential.view"));
@@ -63,83 +49,93 @@ impl Broker {
                 tx.commit().await.map_err(refusals::store)?;
                 Ok(view)
             }
-            Err(refused) => match self.shared_with(&mut tx, &person.id, id).await? {
-                Some((row, member)) => {
-                    let admin = member.1.may_administer();
-                    self.credential_view(&mut tx, row, Sight::Member { project: &member.0, admin }).await
-                }
-                None => Err(refused),
-            },
-        }
-    }
-
-    /// A project of this person's that uses the credential, and their role there: the highest.
-    pub(crate) async fn shared_with(
-        &self,
-        tx: &mut ReadTx,
-        person: &UserId,
-        id: &str,
-    ) -> Refused<Option<(CredentialRow, (ProjectId, Role))>> {
-        let Ok(id) = id.parse::<CredentialId>() else { return Ok(None) };
-        let Some(row) = rows::for_upkeep(tx, &id).await.map_err(refusals::store)? else { return Ok(None) };
-        let mut best: Option<(ProjectId, Role)> = None;
-        for share in shares::list_of_credential(tx, &row).await.map_err(refusals::store)? {
-            let role = members::role(tx, &share.share.project_id, person).await.map_err(refusals::store)?;
-            if let Some(role) = role.filter(|role| best.as_ref().is_none_or(|(_, best)| role > best)) {
-                best = Some((share.share.project_id, role));
+            Stand::Member { project, role } => {
+                let admin = role_may(Some(role), Operation::ShareAccept);
+                self.credential_view(&mut tx, row, Sight::Member { project: &project, admin }).await
             }
         }
-        Ok(best.map(|best| (row, best)))
     }
 
+    /// My own, those of a project of mine that owns some, or those that a project of mine uses.
     pub async fn credentials(&self, actor: &Actor, wanted: &Wanted, paging: &Paging) -> Refused<Page<View>> {
-        let person = actor.person()?.clone();
+        if actor.as_user().is_none() {
+            actor.may_look()?;
+        } else {
+            actor.may(Operation::CredentialsList)?;
+        }
         let mut filter = CredentialFilter {
             connector: None,
             status: wanted.status,
             q: wanted.q.clone().filter(|q| !q.is_empty()),
+            owner: None,
         };
         let mut tx = self.parts.store.begin_read().await.map_err(refusals::store)?;
-        let mut items = Vec::new();
-        let next_cursor = match &wanted.project {
+        let page = match &wanted.project {
             Some(name) => {
-                let member = access::look(&mut tx, actor, name).await?;
-                filter.connector = self
-                    .uid_of(&mut tx, std::slice::from_ref(&member.project.id), wanted.connector.as_deref())
-                    .await?;
-                let page = rows::list_of_project(&mut tx, &member.project.id, &filter, paging)
-                    .await
-                    .map_err(refusals::store)?;
-                for (row, _) in page.items {
-                    let sight = if owns(&mut tx, &person, &row, Some(&member)).await? {
-                        Sight::Owner { with_fields: false }
-                    } else {
-                        let admin = member.role.may_administer();
-                        Sight::Member { project: &member.project.id, admin }
-                    };
-                    let mut view = self.credential_view(&mut tx, row, sight).await?;
+                let member = access::member(&mut tx, actor, name, Operation::ProjectCredentialsList).await?;
+                let id = &member.project.id;
+                filter.connector =
+                    self.uid_of(&mut tx, std::slice::from_ref(id), wanted.connector.as_deref()).await?;
+                filter.owner = owner_of(&mut tx, &member, wanted.owner.as_deref()).await?;
+                let page =
+                    rows::list_of_project(&mut tx, id, &filter, paging).await.map_err(refusals::store)?;
+                let admin = role_may(Some(member.role), Operation::ShareAccept);
+                let sight = |row: &CredentialRow| match owns(actor, row, &member) {
+                    true => Sight::Owner { with_fields: false },
+                    false => Sight::Member { project: id, admin },
+                };
+                let seen = page.items.into_iter().map(|row| (sight(&row), row)).map(|(s, row)| (row, s));
+                let mut items = self.credential_views(&mut tx, seen.collect()).await?;
+                for view in &mut items {
                     if let Some(here) = view.shares.iter().find(|share| share.project == member.project.slug)
                     {
                         view.slug = Some(here.slug.clone());
                         view.external_id.clone_from(&here.external_id);
                     }
-                    items.push(view);
                 }
-                page.next_cursor
+                return Ok(Page { items, next_cursor: page.next_cursor });
             }
             None => {
+                let owner = self.whose(&mut tx, actor, wanted.owner.as_deref()).await?;
                 filter.connector = self.uid_of(&mut tx, &[], wanted.connector.as_deref()).await?;
-                let page = rows::list_of_owner(&mut tx, &Principal::User(person.id.clone()), &filter, paging)
-                    .await
-                    .map_err(refusals::store)?;
-                for row in page.items {
-                    items
-                        .push(self.credential_view(&mut tx, row, Sight::Owner { with_fields: false }).await?);
+                match owner {
+                    Some(owner) => rows::list_of_owner(&mut tx, &owner, &filter, paging)
+                        .await
+                        .map_err(refusals::store)?,
+                    None => Page { items: Vec::new(), next_cursor: None },
                 }
-                page.next_cursor
             }
         };
-        Ok(Page { items, next_cursor })
+        let seen = page.items.into_iter().map(|row| (row, Sight::Owner { with_fields: false }));
+        let items = self.credential_views(&mut tx, seen.collect()).await?;
+        Ok(Page { items, next_cursor: page.next_cursor })
+    }
+
+    /// Whose credentials are listed without a project: one's own, or those of a project whose credentials one edits.
+    async fn whose(
+        &self,
+        tx: &mut impl Tx,
+        actor: &Actor,
+        named: Option<&str>,
+    ) -> Refused<Option<Principal>> {
+        let (own, email) = match &actor.who {
+            // A service account has nothing of its own; what its project owns is what it looks after.
+            Who::Account { project, .. } => (Principal::Project(project.clone()), None),
+            _ => {
+                let person = actor.person()?;
+                (Principal::User(person.id.clone()), Some(fold(&person.email)))
+            }
+        };
+        let Some(named) = named else { return Ok(Some(own)) };
+        if named == own.id() || Some(fold(named)) == email {
+            return Ok(Some(own));
+        }
+        if named.contains('@') || named.starts_with(UserId::PREFIX) {
+            return Ok(None);
+        }
+        let member = access::member(tx, actor, named, Operation::ProjectCredentialsList).await?;
+        let edits = role_may(Some(member.role), Operation::CredentialChange);
+        Ok(edits.then_some(Principal::Project(member.project.id)))
     }
 
     /// The uid that a person means; what is no connector matches nothing.
@@ -158,20 +154,26 @@ impl Broker {
     }
 }
 
-async fn owns(
-    tx: &mut impl Tx,
-    person: &crate::Person,
-    row: &CredentialRow,
-    here: Option<&projects::MemberProject>,
-) -> Refused<bool> {
-    Ok(match &row.owner {
-        Principal::User(id) => *id == person.id,
-        Principal::Project(project) => match here.filter(|member| member.project.id == *project) {
-            Some(member) => member.role >= Role::Admin,
-            None => members::role(tx, project, &person.id)
-                .await
-                .map_err(refusals::store)?
-                .is_some_and(|role| role >= Role::Admin),
-        },
-    })
+/// The id of an owner as people name one: an e-mail address, an id, the project's own slug. Whom nobody knows owns
+/// nothing.
+async fn owner_of(tx: &mut impl Tx, here: &MemberProject, named: Option<&str>) -> Refused<Option<String>> {
+    let Some(named) = named else { return Ok(None) };
+    if named == here.project.slug {
+        return Ok(Some(here.project.id.to_string()));
+    }
+    if !named.contains('@') {
+        return Ok(Some(named.to_owned()));
+    }
+    let found = users::by_email(tx, named).await.map_err(refusals::store)?;
+    Ok(Some(found.map_or_else(|| named.to_owned(), |user| user.id.to_string())))
+}
+
+/// Whether somebody who looks at a project's list owns what they see.
+fn owns(actor: &Actor, row: &CredentialRow, here: &MemberProject) -> bool {
+    match &row.owner {
+        Principal::User(id) => actor.as_user().is_some_and(|person| *id == person.id),
+        Principal::Project(project) => {
+            here.project.id == *project && role_may(Some(here.role), Operation::CredentialChange)
+        }
+    }
 }

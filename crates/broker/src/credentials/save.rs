@@ -6,6 +6,7 @@ use latchstring_model::entity::{Principal, Status};
 use latchstring_model::id::ProjectId;
 use latchstring_model::problem::Refused;
 use latchstring_model::{Code, Problem, Timestamp};
+use latchstring_schemes::keys;
 use latchstring_store::credentials::CredentialRow;
 use latchstring_store::shares::ShareWithGrants;
 use latchstring_store::tokens::{self, TokenKey};
@@ -19,15 +20,14 @@ use crate::audit::Event;
 use crate::sealing::values_aad;
 use crate::{Broker, refusals};
 
-/// Versions whose values are kept, the current one among them; of older ones only the list stays.
-pub(crate) const KEPT_VERSIONS: i64 = 10;
-
 /// One environment's values, checked and tried.
 pub(crate) struct Ready {
     pub environment: String,
     pub values: Values,
     pub version: i64,
     pub secret_fields: Vec<String>,
+    /// What the owner may use and not read.
+    pub withheld: Vec<String>,
     pub outcome: Outcome,
 }
 
@@ -42,6 +42,14 @@ pub(crate) fn secret_fields(method: &AuthMethod, values: &Values, before: &[Stri
         .collect();
     names.sort();
     names
+}
+
+/// When the first of the certificates ends that stand in values: a client's, one behind a private key, an
+/// authority's. 0 where there is none.
+pub(crate) fn certificates_end(values: &serde_json::Map<String, serde_json::Value>) -> Timestamp {
+    let texts = values.values().filter_map(serde_json::Value::as_str);
+    let ends = texts.filter(|text| text.contains("CERTIFICATE-----")).filter_map(keys::certificates_end);
+    ends.min().unwrap_or(Timestamp(0))
 }
 
 /// For refusals of a verification that would have saved something.
@@ -120,7 +128,8 @@ impl Broker {
             return Err(refusals::store(StoreError::Moved));
         }
         let aad = values_aad(&row.id, &row.owner, environment, version);
-        let sealed = self.seal_json(&aad, &ready.values.to_json())?;
+        let plain = ready.values.to_json();
+        let sealed = self.seal_json(&aad, &plain)?;
         let tried = &ready.outcome.tried;
         let asked = tried.status == Status::Verified;
         let new = ValuesRow {
@@ -138,15 +147,17 @@ impl Broker {
                 account: tried.account.clone(),
                 scopes: tried.scopes.clone(),
             },
+            withheld: ready.withheld.clone(),
+            certificate_ends_at: Some(certificates_end(&plain)),
             set_by: actor.signature(),
             set_at: now,
         };
         values::put(tx, row, &new, expected, changed).await.map_err(refusals::store)?;
         still_there(tx, &ready.outcome.staged).await?;
         tokens::delete_superseded(tx, row, environment, version).await.map_err(refusals::store)?;
-        values::wipe_versions(tx, row, environment, version - KEPT_VERSIONS + 1)
-            .await
-            .map_err(refusals::store)?;
+        // Of older ones only the list stays.
+        let keep_from = version.saturating_sub(self.settings.keep_versions.max(1)) + 1;
+        values::wipe_versions(tx, row, environment, keep_from).await.map_err(refusals::store)?;
         self.keep_tokens(tx, row, environment, version, &ready.outcome.staged).await
     }
 

@@ -10,10 +10,12 @@ use latchstring_model::{Code, FieldError, Problem};
 use latchstring_store::environments::EnvironmentRow;
 use latchstring_store::projects::ProjectRow;
 use latchstring_store::shares::{NameKind, NewGrant, ShareRow, ShareWithGrants};
-use latchstring_store::{StoreError, Taken, Tx, WriteTx, environments, members, projects, shares};
+use latchstring_store::{StoreError, Taken, Tx, WriteTx, environments, keychains, projects, shares};
 
 use super::input::{ShareInput, escape};
-use crate::actor::{Actor, Person};
+use crate::actor::Actor;
+use crate::permissions::Operation;
+use crate::projects::access::{self, least_role, role_may};
 use crate::{Broker, refusals};
 
 /// A share as it is to be, with what it names looked up.
@@ -55,8 +57,8 @@ impl Placed {
             || self.existing.as_ref().is_some_and(|existing| existing.grants.len() != self.grants.len())
     }
 
-    pub fn may_administer(&self) -> bool {
-        self.role.is_some_and(Role::may_administer)
+    pub fn may(&self, operation: Operation) -> bool {
+        role_may(self.role, operation)
     }
 
     /// Project environment → the credential's environment.
@@ -67,7 +69,7 @@ impl Placed {
 
 /// What shares are looked up for.
 pub(super) struct Wanted<'a> {
-    pub person: &'a Person,
+    pub actor: &'a Actor,
     pub owner: &'a Principal,
     pub name: &'a str,
     /// For new shares, and for those that have no slug of their own in the request.
@@ -97,8 +99,7 @@ pub(super) async fn place(tx: &mut impl Tx, wanted: &Wanted<'_>) -> Refused<Vec<
                 known.project_slug == share.project || known.share.project_id.as_str() == share.project
             })
             .cloned();
-        let member =
-            projects::for_member(tx, &wanted.person.id, &share.project).await.map_err(refusals::store)?;
+        let member = access::known(tx, wanted.actor, &share.project).await?;
         let (project, role) = match (member, &existing) {
             (Some(member), _) => (member.project, Some(member.role)),
             (None, Some(known)) => {
@@ -167,10 +168,11 @@ pub(super) async fn place(tx: &mut impl Tx, wanted: &Wanted<'_>) -> Refused<Vec<
             None => before,
         };
         let one = Placed { project, role, slug, external_id, grants, existing };
-        if one.widens() && role.is_none_or(|role| role < Role::Editor) {
+        if one.widens() && !one.may(Operation::CredentialShare) {
+            let needed = least_role(Operation::CredentialShare);
             let detail = match role {
                 Some(role) => {
-                    format!("your role there is {role}; sharing a credential needs {}", Role::Editor)
+                    format!("your role there is {role}; sharing a credential needs {needed}")
                 }
                 None => "you are not a member of that project any more; you can only take away there".into(),
             };
@@ -206,7 +208,8 @@ async fn free_slug(tx: &mut impl Tx, project: &ProjectId, wanted: &str) -> Refus
         let slug = format!("{}{tail}", stem.trim_end_matches('-'));
         let taken = shares::in_project(tx, project, &slug).await.map_err(refusals::store)?.is_some();
         let had = shares::claimed_by(tx, project, NameKind::Slug, &slug).await.map_err(refusals::store)?;
-        if !taken && had.is_none() {
+        let keychain = keychains::in_project(tx, project, &slug).await.map_err(refusals::store)?;
+        if !taken && had.is_none() && keychain.is_none() {
             return Ok(Some(slug));
         }
     }
@@ -234,7 +237,10 @@ async fn check_claim(
 ) -> Refused<()> {
     let project = &placed.project;
     let had = shares::claimed_by(tx, &project.id, kind, name).await.map_err(refusals::store)?;
-    if had.is_none_or(|had| had == *credential) || placed.may_administer() {
+    let by_a_keychain = kind == NameKind::Slug
+        && placed.existing.as_ref().is_none_or(|existing| existing.share.slug != name)
+        && shares::claimed_by_keychain(tx, &project.id, name).await.map_err(refusals::store)?.is_some();
+    if !by_a_keychain && had.is_none_or(|had| had == *credential) || placed.may(Operation::NameTake) {
         return Ok(());
     }
     let what = match kind {
@@ -243,7 +249,7 @@ async fn check_claim(
     };
     let problem = Problem::new(
         Code::Forbidden,
-        format!("The {what} `{name}` belonged to another credential of {}.", project.slug),
+        format!("The {what} `{name}` belonged to another credential or keychain of {}.", project.slug),
     );
     match kind {
         NameKind::Slug => {
@@ -277,6 +283,15 @@ impl Broker {
             );
             return Err(suggest(Problem::new(Code::SlugTaken, detail), free));
         }
+        let keychain = keychains::in_project(tx, project, &placed.slug).await.map_err(refusals::store)?;
+        if keychain.is_some() {
+            let free = free_slug(tx, project, &placed.slug).await?;
+            let detail = format!(
+                "The project {} has a keychain with the slug `{}`.",
+                placed.project.slug, placed.slug
+            );
+            return Err(suggest(Problem::new(Code::SlugTaken, detail), free));
+        }
         check_claim(tx, placed, NameKind::Slug, &placed.slug, credential).await?;
         if let Some(id) = &placed.external_id {
             check_claim(tx, placed, NameKind::ExternalId, id, credential).await?;
@@ -295,7 +310,7 @@ impl Broker {
             }
             None => {
                 // Taken away and shared again it could lead elsewhere by now, past an admin who never accepted that.
-                let again = !placed.may_administer()
+                let again = !placed.may(Operation::ShareAccept)
                     && shares::was_shared(tx, project, credential).await.map_err(refusals::store)?;
                 let row = ShareRow {
                     id: ShareId::new(now, &*self.parts.entropy),
@@ -335,11 +350,11 @@ impl Broker {
     pub(super) async fn still_may_share(
         &self,
         tx: &mut WriteTx,
-        person: &Person,
+        actor: &Actor,
         placed: &Placed,
     ) -> Refused<()> {
-        let role = members::role(tx, &placed.project.id, &person.id).await.map_err(refusals::store)?;
-        if role.is_some_and(|role| role >= Role::Editor) {
+        let role = access::role(tx, actor, &placed.project.id).await?;
+        if role_may(role, Operation::CredentialShare) {
             return Ok(());
         }
         Err(Problem::new(

@@ -8,10 +8,11 @@ use latchstring_model::problem::Refused;
 use latchstring_store::audit::AuditItem;
 use latchstring_store::{Paging, Tx, api_keys, audit, shares};
 
-use super::life::UsedBy;
-use super::read::owned;
+use super::access::owned;
+use super::uses::UsedBy;
 use crate::actor::Actor;
 use crate::audit::list::Item;
+use crate::permissions::Operation;
 use crate::{Broker, refusals};
 
 /// Records of the trail that are looked through, newest first.
@@ -31,7 +32,8 @@ pub struct KeyUse {
 }
 
 pub struct Usage {
-    pub workflows: Vec<UsedBy>,
+    /// What would stop working without it.
+    pub used_by: Vec<UsedBy>,
     pub keys: Vec<KeyUse>,
     /// Newest first.
     pub calls: Vec<Item>,
@@ -40,7 +42,7 @@ pub struct Usage {
 impl Broker {
     pub async fn credential_usage(&self, actor: &Actor, id: &str) -> Refused<Usage> {
         let mut tx = self.parts.store.begin_read().await.map_err(refusals::store)?;
-        let row = owned(&mut tx, actor, id).await?;
+        let row = owned(&mut tx, actor, id, Operation::CredentialUsage).await?;
         let mut calls: Vec<AuditItem> = Vec::new();
         let mut used: BTreeMap<String, KeyUse> = BTreeMap::new();
         let mut looked = 0;
@@ -74,10 +76,10 @@ impl Broker {
             let project = &share.share.project_id;
             self.name_keys(&mut tx, project, &share.project_slug, row.id.as_str(), &mut used).await?;
         }
-        let workflows = self.used_by(&mut tx, &row).await?;
+        let used_by = self.used_by(&mut tx, &row.id).await?;
         let mut keys: Vec<KeyUse> = used.into_values().collect();
         keys.sort_by(|a, b| b.last_call_at.cmp(&a.last_call_at).then_with(|| a.id.cmp(&b.id)));
-        Ok(Usage { workflows, keys, calls: calls.into_iter().map(Item::of).collect() })
+        Ok(Usage { used_by, keys, calls: calls.into_iter().map(Item::of).collect() })
     }
 
     /// Names of keys that called, and keys that are made for this credential and have not called yet.

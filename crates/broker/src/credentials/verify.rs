@@ -309,7 +309,7 @@ impl Broker {
             tried.scopes.clone_from(&granted.set.scopes);
             live = Some(LiveToken::new(granted.set.clone(), 1, bare.policy.expiry_margin_ms));
             tried.staged = Some(staged(granted.set.clone(), bare.policy.clone(), granted.stored.clone()));
-        } else if !trial.ask || method.scheme.ty.needs_consent() {
+        } else if !trial.ask || method.needs_consent() {
             tried.pins = pins;
             return Ok(tried);
         } else if bare.needs_token {
@@ -354,6 +354,7 @@ impl Broker {
             environment: trial.environment,
             purpose: Purpose::Verify,
             path: "(verification)",
+            acts_as: None,
             max_body: READ,
             within: WITHIN,
         };

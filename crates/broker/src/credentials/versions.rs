@@ -6,11 +6,12 @@ use latchstring_store::credentials::CredentialRow;
 use latchstring_store::values::{self, VersionRow};
 use latchstring_store::{Tx, users};
 
+use super::access::owned;
 use super::change::Edit;
 use super::input::{CredentialChange, Verify};
-use super::read::owned;
 use super::view::View;
 use crate::actor::Actor;
+use crate::permissions::Operation;
 use crate::road::authorise;
 use crate::sealing::values_aad;
 use crate::{Broker, refusals};
@@ -35,7 +36,7 @@ impl Broker {
     /// Newest first, for the owner.
     pub async fn credential_versions(&self, actor: &Actor, id: &str) -> Refused<Vec<Version>> {
         let mut tx = self.parts.store.begin_read().await.map_err(refusals::store)?;
-        let row = owned(&mut tx, actor, id).await?;
+        let row = owned(&mut tx, actor, id, Operation::CredentialVersions).await?;
         let current = values::list(&mut tx, &row).await.map_err(refusals::store)?;
         let mut versions = Vec::new();
         for found in values::versions(&mut tx, &row).await.map_err(refusals::store)? {
@@ -74,8 +75,9 @@ impl Broker {
         verify: Verify,
         if_match: Option<i64>,
     ) -> Refused<View> {
+        self.unfrozen(actor)?;
         let mut tx = self.parts.store.begin_read().await.map_err(refusals::store)?;
-        let row = owned(&mut tx, actor, id).await?;
+        let row = owned(&mut tx, actor, id, Operation::CredentialRevert).await?;
         let all = values::versions(&mut tx, &row).await.map_err(refusals::store)?;
         let current = values::list(&mut tx, &row).await.map_err(refusals::store)?;
         drop(tx);
@@ -97,8 +99,10 @@ impl Broker {
                 environment: found.environment,
                 values: opened,
                 secret_fields: found.secret_fields,
+                withheld: found.withheld,
             }),
             note,
+            operation: Operation::CredentialRevert,
             ..Edit::default()
         };
         Box::pin(self.edit(actor, id, edit, Some(if_match.unwrap_or(row.version)))).await
@@ -114,7 +118,10 @@ impl Broker {
                 Code::Gone,
                 format!("The values of version {} of {} are wiped.", version.version, version.environment),
             )
-            .hint("The newest ten versions are kept; an environment that was removed keeps none.")
+            .hint(format!(
+                "The newest {} versions are kept (LATCHSTRING_KEEP_VERSIONS); an environment that was removed keeps none.",
+                self.settings.keep_versions
+            ))
             .into());
         };
         let aad = values_aad(&row.id, &row.owner, &version.environment, version.version);

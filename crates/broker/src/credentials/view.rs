@@ -1,18 +1,19 @@
 //! What is shown of a credential, and to whom: values that are not secret to the owner alone, to everybody else
 //! who may use it only which fields are set.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
 use latchstring_model::entity::{Principal, Status};
 use latchstring_model::id::{CredentialId, ProjectId};
 use latchstring_model::problem::Refused;
 use latchstring_model::{Code, Timestamp};
+use latchstring_store::Tx;
 use latchstring_store::consents::{ConsentRow, State};
 use latchstring_store::credentials::CredentialRow;
+use latchstring_store::heads::{self, Head, TokenHead, ValuesHead};
 use latchstring_store::shares::ShareWithGrants;
-use latchstring_store::tokens::{TokenRow, TokenState};
-use latchstring_store::values::ValuesRow;
-use latchstring_store::{Tx, consents, shares, tokens, users, values};
+use latchstring_store::tokens::TokenState;
+use latchstring_store::values::{self, ValuesRow};
 use serde_json::{Map, Value};
 
 use crate::road::authorise;
@@ -27,8 +28,16 @@ pub struct View {
     pub connector_uid: String,
     pub auth_method: String,
     pub oauth_client: Option<String>,
+    /// Of the connector as its owner approved it.
+    pub digest: String,
     pub owner: Principal,
     pub owner_email: Option<String>,
+    /// Of the project that owns it.
+    pub owner_slug: Option<String>,
+    /// The owner's account is active. Without them nobody can use it.
+    pub owner_active: bool,
+    /// Seen by its owner: alone, or as an owner or admin of the project that owns it.
+    pub owned: bool,
     pub note: Option<String>,
     pub acts_as: Option<String>,
     pub disabled: bool,
@@ -53,6 +62,10 @@ pub struct EnvironmentView {
     /// Only for the owner.
     pub fields: Option<Map<String, Value>>,
     pub secret_fields: Vec<String>,
+    /// Set before the credential was given to its owner of now, who may use them and not read them.
+    pub withheld_fields: Vec<String>,
+    /// The earliest end of a certificate in the values.
+    pub certificate_ends_at: Option<Timestamp>,
     pub token: Option<TokenView>,
     pub account: Option<String>,
     pub scopes: Option<Vec<String>>,
@@ -133,13 +146,91 @@ pub enum Sight<'a> {
     Member { project: &'a ProjectId, admin: bool },
 }
 
-fn status_of(disabled: bool, values: &ValuesRow, token: Option<&TokenRow>) -> Status {
+fn status_of(disabled: bool, values: &ValuesHead, token: Option<&TokenHead>) -> Status {
     if disabled {
         return Status::Disabled;
     }
     match token.map(|token| token.state) {
         Some(TokenState::NeedsReconnect) => Status::NeedsReconnect,
         _ => values.standing.status,
+    }
+}
+
+/// Origins that a project's calls go to.
+fn origins_of(head: &Head, share: &ShareWithGrants) -> Vec<String> {
+    let used = |values: &&ValuesHead| {
+        share.grants.iter().any(|grant| grant.credential_environment == values.environment)
+    };
+    let origins = head.values.iter().filter(used).flat_map(|values| &values.pins);
+    let mut origins: Vec<String> = origins.map(|pin| pin.origin.to_string()).collect();
+    origins.sort();
+    origins.dedup();
+    origins
+}
+
+fn share_view(head: &Head, share: &ShareWithGrants, sees_origins: bool) -> ShareView {
+    ShareView {
+        destinations: if sees_origins { origins_of(head, share) } else { Vec::new() },
+        project: share.project_slug.clone(),
+        slug: share.share.slug.clone(),
+        external_id: share.share.external_id.clone(),
+        suspended: share.share.suspended,
+        grants: share
+            .grants
+            .iter()
+            .map(|grant| (grant.environment.clone(), grant.credential_environment.clone()))
+            .collect(),
+    }
+}
+
+/// What is shown of one environment; `fields` are the owner's to see.
+fn environment_view(
+    row: &CredentialRow,
+    head: &Head,
+    values: &ValuesHead,
+    fields: Option<Map<String, Value>>,
+    sight: Sight<'_>,
+    now: Timestamp,
+) -> EnvironmentView {
+    let token = head
+        .tokens
+        .iter()
+        .filter(|token| token.environment == values.environment && token.values_version == values.version)
+        .max_by_key(|token| token.updated_at);
+    let consents = row.oauth_client_id.is_some() || values.standing.scopes.is_some();
+    let authorization = match sight {
+        Sight::Owner { .. } if consents => {
+            head.consents.iter().find(|consent| consent.environment == values.environment)
+        }
+        _ => None,
+    };
+    EnvironmentView {
+        authorization: authorization.cloned().map(|row| AuthorizationView::of(row, now)),
+        status: status_of(row.disabled || row.deletes_at.is_some(), values, token),
+        version: values.version,
+        verified_at: values.standing.verified_at,
+        checked_at: values.standing.checked_at,
+        check_error: values.standing.check_error.clone(),
+        fields,
+        secret_fields: values.secret_fields.clone(),
+        withheld_fields: values.withheld.clone(),
+        certificate_ends_at: values.certificate_ends_at,
+        token: token.filter(|token| token.state != TokenState::Empty || token.last_error.is_some()).map(
+            |token| TokenView {
+                expires_at: token.expires_at,
+                obtained_at: token.obtained_at,
+                grant_expires_at: token.grant_expires_at,
+                last_error: token.last_error.clone(),
+                failures: token.failures,
+                retry_at: token.retry_at,
+            },
+        ),
+        account: values.standing.account.clone(),
+        scopes: values.standing.scopes.clone(),
+        destinations: match sight {
+            Sight::Owner { .. } => super::change::shown_pins(&values.pins),
+            Sight::Member { .. } => Vec::new(),
+        },
     }
 }
 
@@ -150,110 +241,75 @@ impl Broker {
         row: CredentialRow,
         sight: Sight<'_>,
     ) -> Refused<View> {
-        let rows = values::list(tx, &row).await.map_err(refusals::store)?;
-        let shared = shares::list_of_credential(tx, &row).await.map_err(refusals::store)?;
-        let held = tokens::list_of_credential(tx, &row).await.map_err(refusals::store)?;
-        let owner_email = match &row.owner {
-            Principal::User(id) => {
-                users::by_id(tx, id).await.map_err(refusals::store)?.map(|user| user.fields.email)
+        let mut views = self.credential_views(tx, vec![(row, sight)]).await?;
+        views.pop().ok_or_else(|| refusals::internal(&"a credential without a view"))
+    }
+
+    /// Views of many, in their order: as many statements as for one.
+    pub(crate) async fn credential_views(
+        &self,
+        tx: &mut impl Tx,
+        seen: Vec<(CredentialRow, Sight<'_>)>,
+    ) -> Refused<Vec<View>> {
+        let rows: Vec<&CredentialRow> = seen.iter().map(|(row, _)| row).collect();
+        let own = seen.iter().any(|(_, sight)| matches!(sight, Sight::Owner { .. }));
+        let mut heads = heads::of_all(tx, &rows, own).await.map_err(refusals::store)?;
+        let mut views = Vec::with_capacity(seen.len());
+        for (row, sight) in seen {
+            let head = heads.remove(&row.id).unwrap_or_default();
+            let mut fields = HashMap::new();
+            if let Sight::Owner { with_fields: true } = sight {
+                for values in values::list(tx, &row).await.map_err(refusals::store)? {
+                    let opened = self.open_fields(&row, &values)?;
+                    fields.insert(values.environment, opened);
+                }
             }
-            Principal::Project(_) => None,
-        };
+            views.push(self.view_of(row, &head, fields, sight));
+        }
+        Ok(views)
+    }
+
+    fn view_of(
+        &self,
+        row: CredentialRow,
+        head: &Head,
+        mut fields: HashMap<String, Map<String, Value>>,
+        sight: Sight<'_>,
+    ) -> View {
         let shown: Vec<&ShareWithGrants> = match sight {
-            Sight::Owner { .. } => shared.iter().collect(),
+            Sight::Owner { .. } => head.shares.iter().collect(),
             // Others learn nothing of the projects that they are not in.
             Sight::Member { project, .. } => {
-                shared.iter().filter(|share| share.share.project_id == *project).collect()
+                head.shares.iter().filter(|share| share.share.project_id == *project).collect()
             }
         };
         let sees_origins = !matches!(sight, Sight::Member { admin: false, .. });
-        let origins_of = |share: &ShareWithGrants| -> Vec<String> {
-            let mut origins: Vec<String> = rows
-                .iter()
-                .filter(|values| {
-                    share.grants.iter().any(|grant| grant.credential_environment == values.environment)
-                })
-                .flat_map(|values| values.pins.iter().map(|pin| pin.origin.to_string()))
-                .collect();
-            origins.sort();
-            origins.dedup();
-            origins
-        };
-        let destinations: Vec<Vec<String>> =
-            shown.iter().map(|share| if sees_origins { origins_of(share) } else { Vec::new() }).collect();
-        let mut environments = Vec::with_capacity(rows.len());
-        for values in rows {
-            let token = held
-                .iter()
-                .filter(|token| {
-                    token.key.environment == values.environment && token.key.values_version == values.version
-                })
-                .max_by_key(|token| token.updated_at);
-            let fields = match sight {
-                Sight::Owner { with_fields: true } => Some(self.open_fields(&row, &values)?),
-                _ => None,
-            };
-            let authorization = match sight {
-                Sight::Owner { .. } if row.oauth_client_id.is_some() || values.standing.scopes.is_some() => {
-                    consents::latest(tx, &row, &values.environment).await.map_err(refusals::store)?
-                }
-                _ => None,
-            };
-            let view = EnvironmentView {
-                authorization: authorization.map(|row| AuthorizationView::of(row, self.now())),
-                status: status_of(row.disabled || row.deletes_at.is_some(), &values, token),
-                version: values.version,
-                verified_at: values.standing.verified_at,
-                checked_at: values.standing.checked_at,
-                check_error: values.standing.check_error.clone(),
-                fields,
-                secret_fields: values.secret_fields.clone(),
-                token: token
-                    .filter(|token| token.state != TokenState::Empty || token.last_error.is_some())
-                    .map(|token| TokenView {
-                        expires_at: token.life.and_then(|life| life.expires_at),
-                        obtained_at: token.life.map(|life| life.obtained_at),
-                        grant_expires_at: token.grant_expires_at,
-                        last_error: token.last_error.clone(),
-                        failures: token.failures,
-                        retry_at: token.retry_at,
-                    }),
-                account: values.standing.account.clone(),
-                scopes: values.standing.scopes.clone(),
-                destinations: match sight {
-                    Sight::Owner { .. } => super::change::shown_pins(&values.pins),
-                    Sight::Member { .. } => Vec::new(),
-                },
-            };
-            environments.push((values.environment, view));
-        }
+        let now = self.now();
+        let environments = head
+            .values
+            .iter()
+            .map(|values| {
+                let fields = fields.remove(&values.environment);
+                let view = environment_view(&row, head, values, fields, sight, now);
+                (values.environment.clone(), view)
+            })
+            .collect();
         let connector = row.connector.rsplit('/').next().unwrap_or(&row.connector).to_owned();
-        Ok(View {
+        View {
             oauth_client: row.oauth_client_id.as_ref().map(ToString::to_string),
             slug: shown.first().map(|share| share.share.slug.clone()),
             external_id: shown.first().and_then(|share| share.share.external_id.clone()),
-            shares: shown
-                .into_iter()
-                .zip(destinations)
-                .map(|(share, destinations)| ShareView {
-                    destinations,
-                    project: share.project_slug.clone(),
-                    slug: share.share.slug.clone(),
-                    external_id: share.share.external_id.clone(),
-                    suspended: share.share.suspended,
-                    grants: share
-                        .grants
-                        .iter()
-                        .map(|grant| (grant.environment.clone(), grant.credential_environment.clone()))
-                        .collect(),
-                })
-                .collect(),
+            shares: shown.into_iter().map(|share| share_view(head, share, sees_origins)).collect(),
             environments,
             connector,
+            digest: row.digest,
             connector_uid: row.connector,
             auth_method: row.auth_method,
             owner: row.owner,
-            owner_email,
+            owner_email: head.owner_email.clone(),
+            owner_slug: head.owner_slug.clone(),
+            owner_active: head.owner_active,
+            owned: matches!(sight, Sight::Owner { .. }),
             note: row.note,
             acts_as: row.acts_as,
             disabled: row.disabled,
@@ -264,13 +320,13 @@ impl Broker {
             updated_at: row.updated_at,
             id: row.id,
             name: row.name,
-        })
+        }
     }
 
     /// The fields that are not secret, for the owner.
     pub(crate) fn open_fields(&self, row: &CredentialRow, values: &ValuesRow) -> Refused<Map<String, Value>> {
         let mut opened = self.open_values(row, values)?;
-        opened.retain(|name, _| !values.secret_fields.contains(name));
+        opened.retain(|name, _| !values.secret_fields.contains(name) && !values.withheld.contains(name));
         Ok(opened)
     }
 

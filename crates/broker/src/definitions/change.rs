@@ -6,17 +6,17 @@
 use std::sync::Arc;
 
 use latchstring_connectors::{Definition, Diagnostic};
-use latchstring_model::entity::Role;
 use latchstring_model::problem::Refused;
 use latchstring_model::{Code, FieldError, Problem};
 use latchstring_store::connectors::{self, ConnectorRow};
-use latchstring_store::{StoreError, Taken, WriteTx, credentials};
+use latchstring_store::{StoreError, Taken, WriteTx, credentials, keychains};
 
 use super::read::no_such_connector;
 use super::{Connector, OwnConnector};
 use crate::actor::Actor;
 use crate::audit::Event;
 use crate::people::me::same_version;
+use crate::permissions::Operation;
 use crate::projects::access;
 use crate::{Broker, refusals};
 
@@ -117,11 +117,11 @@ impl Broker {
         // Whose project it is comes first: a stranger's upload is not looked at.
         {
             let mut reader = self.parts.store.read().await.map_err(refusals::store)?;
-            access::member(&mut reader, actor, project, Role::Admin).await?;
+            access::member(&mut reader, actor, project, Operation::ConnectorCreate).await?;
         }
         let definition = check(source)?;
         not_built_in(&definition.id)?;
-        let (mut tx, found) = self.write_in_project(actor, project, Role::Admin, &[]).await?;
+        let (mut tx, found) = self.write_in_project(actor, project, Operation::ConnectorCreate, &[]).await?;
         let project = found.project.id;
         let uid = connectors::uid(&project, &definition.id);
         tx.raise(&[&uid]).await.map_err(refusals::store)?;
@@ -168,7 +168,7 @@ impl Broker {
     ) -> Refused<Put> {
         {
             let mut reader = self.parts.store.read().await.map_err(refusals::store)?;
-            access::member(&mut reader, actor, project, Role::Admin).await?;
+            access::member(&mut reader, actor, project, Operation::ConnectorChange).await?;
         }
         not_built_in(id)?;
         let definition = check(source)?;
@@ -176,7 +176,7 @@ impl Broker {
             let detail = format!("the address says `{id}`; a connector's id is never changed");
             return Err(wrong(vec![FieldError::new("/id", detail)]));
         }
-        let (mut tx, found) = self.write_in_project(actor, project, Role::Admin, &[]).await?;
+        let (mut tx, found) = self.write_in_project(actor, project, Operation::ConnectorChange, &[]).await?;
         let project = found.project.id;
         let uid = connectors::uid(&project, id);
         tx.raise(&[&uid]).await.map_err(refusals::store)?;
@@ -222,7 +222,7 @@ impl Broker {
         id: &str,
         version: Option<i64>,
     ) -> Refused<()> {
-        let (mut tx, found) = self.write_in_project(actor, project, Role::Admin, &[]).await?;
+        let (mut tx, found) = self.write_in_project(actor, project, Operation::ConnectorDelete, &[]).await?;
         let project = found.project.id;
         not_built_in(id)?;
         let uid = connectors::uid(&project, id);
@@ -230,6 +230,16 @@ impl Broker {
         let before = connectors::by_id(&mut tx, &project, id).await.map_err(refusals::store)?;
         let before = before.ok_or_else(no_such_connector)?;
         same_version(version, before.version)?;
+        let keychains = keychains::count_of_connector(&mut tx, &uid).await.map_err(refusals::store)?;
+        if keychains > 0 {
+            return Err(Problem::new(
+                Code::ConnectorInUse,
+                format!("{keychains} keychains choose among this connector's credentials."),
+            )
+            .hint("Delete those keychains first: GET /api/v1/projects/{project}/keychains lists them.")
+            .with("keychains", keychains.into())
+            .into());
+        }
         match connectors::delete(&mut tx, &project, id).await {
             Ok(true) => {}
             Ok(false) => return Err(no_such_connector()),

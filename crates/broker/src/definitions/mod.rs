@@ -16,7 +16,7 @@ use latchstring_store::connectors::ConnectorRow;
 use crate::catalog::{BUILTIN, Found};
 
 pub use change::{MOST_BYTES, Put, too_large};
-pub use latchstring_connectors::{Definition, Operation};
+pub use latchstring_connectors::{AuthMethod, Definition, Field, FieldType, Operation, PemKind, SchemeType};
 
 /// What a project has of its own, beside the definition.
 #[derive(Clone, Debug)]

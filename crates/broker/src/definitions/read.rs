@@ -3,17 +3,18 @@
 use std::collections::HashMap;
 
 use latchstring_model::entity::Principal;
-use latchstring_model::id::{ProjectId, UserId};
+use latchstring_model::id::ProjectId;
 use latchstring_model::problem::Refused;
 use latchstring_model::{Code, Problem};
-use latchstring_store::credentials::{self, CredentialFilter};
+use latchstring_store::credentials;
 use latchstring_store::oauth_clients::{self, Offered};
-use latchstring_store::{Paging, Tx, connectors, users};
+use latchstring_store::{Tx, connectors, users};
 
 use super::{Connector, ConsentOffer};
-use crate::actor::Actor;
+use crate::actor::{Actor, Who};
 use crate::catalog::BUILTIN;
 use crate::oauth_clients::ANY_SERVER;
+use crate::permissions::Operation;
 use crate::projects::access;
 use crate::{Broker, refusals};
 
@@ -23,29 +24,15 @@ pub(super) fn no_such_connector() -> Box<Problem> {
         .into()
 }
 
-/// How many credentials of each connector a person owns.
-async fn counts_of_person(tx: &mut impl Tx, person: &UserId) -> Refused<HashMap<String, i64>> {
-    let owner = Principal::User(person.clone());
-    let mut counts = HashMap::new();
-    let mut cursor = None;
-    loop {
-        let paging = Paging::new(cursor, Some(Paging::MAX_LIMIT));
-        let page = credentials::list_of_owner(tx, &owner, &CredentialFilter::default(), &paging)
-            .await
-            .map_err(refusals::store)?;
-        for row in page.items {
-            *counts.entry(row.connector).or_default() += 1;
-        }
-        match page.next_cursor {
-            Some(next) => cursor = Some(next),
-            None => return Ok(counts),
-        }
-    }
+/// How many credentials of each connector somebody owns.
+async fn counts_of_owner(tx: &mut impl Tx, owner: Principal) -> Refused<HashMap<String, i64>> {
+    let counts = credentials::count_per_connector_of_owner(tx, &owner).await.map_err(refusals::store)?;
+    Ok(counts.into_iter().collect())
 }
 
 async fn counts(
     tx: &mut impl Tx,
-    person: &UserId,
+    actor: &Actor,
     project: Option<&ProjectId>,
 ) -> Refused<HashMap<String, i64>> {
     match project {
@@ -54,16 +41,23 @@ async fn counts(
             .map_err(refusals::store)?
             .into_iter()
             .collect()),
-        None => counts_of_person(tx, person).await,
+        None => match &actor.who {
+            Who::Account { project, .. } => counts_of_owner(tx, Principal::Project(project.clone())).await,
+            _ => counts_of_owner(tx, Principal::User(actor.person()?.id.clone())).await,
+        },
     }
 }
 
 async fn offers(
     tx: &mut impl Tx,
-    person: &UserId,
+    actor: &Actor,
     project: Option<&ProjectId>,
 ) -> Refused<(Vec<Offered>, Vec<String>)> {
-    let clients = oauth_clients::offered(tx, project, person).await.map_err(refusals::store)?;
+    let clients = match actor.as_user() {
+        Some(person) => oauth_clients::offered(tx, project, &person.id).await.map_err(refusals::store)?,
+        // Nobody consents in a service account's name.
+        None => Vec::new(),
+    };
     Ok((clients, users::superusers(tx, ASKED).await.map_err(refusals::store)?))
 }
 
@@ -87,10 +81,12 @@ fn offer(connector: &Connector, clients: &[Offered], superusers: &[String]) -> O
 impl Broker {
     /// The built-in ones and the project's own, by name.
     pub async fn connectors(&self, actor: &Actor, project: Option<&str>) -> Refused<Vec<Connector>> {
-        let person = actor.person()?.id.clone();
+        actor.may_look()?;
         let mut tx = self.parts.store.begin_read().await.map_err(refusals::store)?;
         let project = match project {
-            Some(named) => Some(access::look(&mut tx, actor, named).await?.project.id),
+            Some(named) => Some(
+                access::member(&mut tx, actor, named, Operation::ProjectConnectorsLook).await?.project.id,
+            ),
             None => None,
         };
         let mut all: Vec<Connector> = self.catalog.all_builtin().iter().map(Connector::builtin).collect();
@@ -106,8 +102,8 @@ impl Broker {
                 }
             }
         }
-        let counts = counts(&mut tx, &person, project.as_ref()).await?;
-        let (clients, superusers) = offers(&mut tx, &person, project.as_ref()).await?;
+        let counts = counts(&mut tx, actor, project.as_ref()).await?;
+        let (clients, superusers) = offers(&mut tx, actor, project.as_ref()).await?;
         for connector in &mut all {
             connector.credentials = counts.get(&connector.uid).copied().unwrap_or(0);
             connector.consent = offer(connector, &clients, &superusers);
@@ -120,10 +116,12 @@ impl Broker {
 
     /// One connector, by its id; a project's own only with the project.
     pub async fn connector(&self, actor: &Actor, project: Option<&str>, id: &str) -> Refused<Connector> {
-        let person = actor.person()?.id.clone();
+        actor.may_look()?;
         let mut tx = self.parts.store.begin_read().await.map_err(refusals::store)?;
         let project = match project {
-            Some(named) => Some(access::look(&mut tx, actor, named).await?.project.id),
+            Some(named) => Some(
+                access::member(&mut tx, actor, named, Operation::ProjectConnectorsLook).await?.project.id,
+            ),
             None => None,
         };
         let mut found = match (self.catalog.builtin(id), &project) {
@@ -135,9 +133,9 @@ impl Broker {
                 Connector::of(self.definition_by_uid(&mut tx, &row.uid).await?)
             }
         };
-        let counts = counts(&mut tx, &person, project.as_ref()).await?;
+        let counts = counts(&mut tx, actor, project.as_ref()).await?;
         found.credentials = counts.get(&found.uid).copied().unwrap_or(0);
-        let (clients, superusers) = offers(&mut tx, &person, project.as_ref()).await?;
+        let (clients, superusers) = offers(&mut tx, actor, project.as_ref()).await?;
         found.consent = offer(&found, &clients, &superusers);
         Ok(found)
     }

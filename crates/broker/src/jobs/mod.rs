@@ -195,6 +195,33 @@ impl Broker {
             }
         }));
 
+        let broker = Arc::clone(self);
+        start(Job::new("endings", Duration::from_secs(3600), move || {
+            let broker = Arc::clone(&broker);
+            async move { broker.tell_of_endings().await.map_err(|problem| problem.to_string()) }
+        }));
+
+        let broker = Arc::clone(self);
+        start(Job::new("statuses", Duration::from_secs(3600), move || {
+            let broker = Arc::clone(&broker);
+            async move { broker.state_unstated().await.map_err(|error| error.to_string()) }
+        }));
+
+        if self.settings.verify_every.is_some() {
+            let broker = Arc::clone(self);
+            start(Job::new("checks", Duration::from_secs(2), move || {
+                let broker = Arc::clone(&broker);
+                async move {
+                    // What was begun goes on by itself.
+                    broker
+                        .check_due_values()
+                        .await
+                        .map(|_| Again::Later)
+                        .map_err(|problem| problem.to_string())
+                }
+            }));
+        }
+
         if self.settings.background_refresh {
             let broker = Arc::clone(self);
             start(Job::new("tokens", Duration::from_secs(5), move || {

@@ -8,7 +8,8 @@ use latchstring_model::entity::Principal;
 use latchstring_store::credentials::CredentialRow;
 use latchstring_store::instance::ServerRow;
 use latchstring_store::{
-    StoreError, WriteTx, api_keys, consents, credentials, idempotency, instance, sessions, shares,
+    StoreError, WriteTx, api_keys, consents, credentials, idempotency, instance, password_resets, sessions,
+    shares, sign_ins, transfers,
 };
 use tokio::task::JoinSet;
 
@@ -26,6 +27,12 @@ pub const LIVING: i64 = 20_000;
 
 /// A server that was not heard of for so long is forgotten: a day.
 const FORGOTTEN: i64 = 86_400_000;
+
+/// Credentials that are stated anew in one turn.
+const UNSTATED: i64 = 200;
+
+/// For so long somebody is told what became of an offer that is over: thirty days.
+const OFFERS_KEPT: i64 = 30 * 86_400_000;
 
 /// Credentials that are deleted in one turn, each in its own transaction.
 const DELETIONS: i64 = 20;
@@ -66,12 +73,31 @@ impl Broker {
         let ended = sessions::purge_expired(&mut tx, now).await?;
         let repeats = idempotency::purge(&mut tx, now.plus_millis(-KEPT)).await?;
         let consents = consents::purge(&mut tx, now.plus_millis(-crate::consent::KEPT)).await?;
+        let offers = transfers::purge(&mut tx, now.plus_millis(-OFFERS_KEPT)).await?;
         let servers = instance::purge_servers(&mut tx, FORGOTTEN).await?;
+        let links = sign_ins::purge(&mut tx, now).await? + password_resets::purge(&mut tx, now).await?;
         tx.commit().await?;
-        if ended + repeats + consents + servers > 0 {
-            tracing::debug!(ended, repeats, consents, servers, "removed what had run out");
+        if ended + repeats + consents + offers + servers + links > 0 {
+            tracing::debug!(ended, repeats, consents, offers, servers, links, "removed what had run out");
         }
         Ok(Again::Later)
+    }
+
+    /// Statuses of credentials that a server of an older version stored meanwhile.
+    pub(crate) async fn state_unstated(&self) -> Result<Again, StoreError> {
+        let mut reader = self.parts.store.read().await?;
+        let found = credentials::unstated(&mut reader, UNSTATED).await?;
+        drop(reader);
+        if found.is_empty() {
+            return Ok(Again::Later);
+        }
+        let full = i64::try_from(found.len()).is_ok_and(|count| count >= UNSTATED);
+        let mut tx = self.parts.store.begin_upkeep().await?;
+        for id in &found {
+            credentials::state_again(&mut tx, id).await?;
+        }
+        tx.commit().await?;
+        Ok(if full { Again::Now } else { Again::Later })
     }
 
     /// Deletes credentials whose day has come. Values, tokens and shares go; the audit trail stays.

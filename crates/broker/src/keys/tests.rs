@@ -128,6 +128,8 @@ async fn put_values(tx: &mut latchstring_store::WriteTx, vault: &Vault, row: &Cr
             account: None,
             scopes: None,
         },
+        withheld: Vec::new(),
+        certificate_ends_at: Some(latchstring_model::Timestamp(0)),
         set_by: "usr_x".into(),
         set_at: NOW,
     };

@@ -8,13 +8,13 @@ use latchstring_model::id::{NoticeId, UserId, WebhookId};
 use latchstring_model::problem::Refused;
 use latchstring_store::deliveries::{self, Channel, DeliveryRow, Due, Next, State, Try};
 use latchstring_store::notices::{self, NoticeRow};
-use latchstring_store::{StoreError, scopes, users, webhooks};
+use latchstring_store::{StoreError, inbox, scopes, users, webhooks};
 use serde_json::json;
 use tokio::task::JoinHandle;
 
 use super::mail::smtp::MailError;
 use super::webhook::HookError;
-use super::{WEBHOOK_DISABLED, mail};
+use super::{WEBHOOK_DISABLED, account, mail};
 use crate::jobs::places::{Full, Places};
 use crate::{Broker, refusals};
 
@@ -230,6 +230,7 @@ impl Broker {
                 "failing_since": since.to_rfc3339(),
             }),
             at: now,
+            recipients: None,
         };
         notices::add(tx, &notice).await.map(|_| ())
     }
@@ -265,7 +266,16 @@ impl Broker {
             Ok(_) => return failed("the recipient has no active account".into(), Wish::Never),
             Err(error) => return failed(trouble_here(&error), Wish::Later(None)),
         };
-        let words = mail::words::of(&row.notice, &self.settings.public_url);
+        let words = match row.notice.event.as_str() {
+            account::RESET_ASKED => match Box::pin(self.reset_link(&user)).await {
+                Ok(Some(link)) => account::words(&row.notice, &self.settings.public_url, Some(&link)),
+                Ok(None) => {
+                    return failed("the link has run out, or a newer one was asked for".into(), Wish::Never);
+                }
+                Err(error) => return failed(error, Wish::Later(None)),
+            },
+            _ => mail::words::of(&row.notice, &self.settings.public_url),
+        };
         let id = format!("{}@{}", row.id, settings.hello_host());
         let message = mail::message::Message { to: &to, words: &words, id: &id, at: row.notice.at };
         let hand_over = async {
@@ -275,7 +285,12 @@ impl Broker {
             ours.then_some(())
         };
         match mail::smtp::send(&self.parts.egress, settings, &message, hand_over).await {
-            Ok(status) => Ended { status: Some(status), error: None, next: Wish::Done },
+            Ok(status) => {
+                if row.notice.event == account::RESET_ASKED {
+                    self.forget_reset_token(&user).await;
+                }
+                Ended { status: Some(status), error: None, next: Wish::Done }
+            }
             Err(error) => Ended {
                 status: error.status(),
                 next: match error {
@@ -308,6 +323,7 @@ impl Broker {
         let lost = deliveries::lost(&mut tx, now).await.map_err(refusals::store)?;
         let before = now.plus_millis(-KEPT);
         deliveries::purge(&mut tx, before).await.map_err(refusals::store)?;
+        inbox::purge(&mut tx, before).await.map_err(refusals::store)?;
         notices::purge(&mut tx, before).await.map_err(refusals::store)?;
         tx.commit().await.map_err(refusals::store)?;
         if lost > 0 {

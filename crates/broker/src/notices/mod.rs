@@ -8,37 +8,51 @@
 //!
 //! What is told names things and never holds a value of a credential.
 
+pub mod account;
 mod address;
 mod deliver;
+mod endings;
+mod inbox;
 pub mod mail;
 pub mod webhook;
 
-use latchstring_model::id::NoticeId;
+use latchstring_model::entity::Status;
+use latchstring_model::id::{CredentialId, NoticeId, UserId};
 use latchstring_model::problem::Refused;
 use latchstring_model::{Entropy, Timestamp};
 use latchstring_store::credentials::{self, CredentialRow};
 use latchstring_store::notices::{self, NoticeRow};
+use latchstring_store::oauth_clients::OAuthClientRow;
 use latchstring_store::tokens::{self, TokenKey};
-use latchstring_store::{StoreError, WriteTx};
+use latchstring_store::{StoreError, WriteTx, values};
 use serde_json::{Map, Value, json};
 
 use crate::jobs::supervisor::Again;
 use crate::{Broker, refusals};
 
 pub(crate) use deliver::Turns;
+pub use inbox::Told;
 
 pub const NEEDS_RECONNECT: &str = "credential.needs_reconnect";
 pub const GRANT_EXPIRING: &str = "credential.grant_expiring";
 pub const FAILING: &str = "credential.failing";
+/// A credential's `expires_on`, or the end of a certificate in its values, is near.
+pub const EXPIRING: &str = "credential.expiring";
+pub const TRANSFER_OFFERED: &str = "credential.transfer_offered";
+pub const TRANSFER_CANCELLED: &str = "credential.transfer_cancelled";
+/// The recipient has accepted.
+pub const TRANSFERRED: &str = "credential.transferred";
+/// A superuser gave what an owner left behind to somebody else.
+pub const GIVEN: &str = "credential.given";
 /// Told by mail alone: to whom should it be posted.
 pub const WEBHOOK_DISABLED: &str = "webhook.disabled";
 
 /// What a webhook can be told of.
-pub const EVENTS: &[&str] = &[NEEDS_RECONNECT, GRANT_EXPIRING, FAILING];
+pub const EVENTS: &[&str] = &[NEEDS_RECONNECT, GRANT_EXPIRING, FAILING, EXPIRING];
 
 /// Days before the end of a grant at which it is told.
 pub const WARNED: [i64; 2] = [14, 3];
-const DAY: i64 = 86_400_000;
+pub(super) const DAY: i64 = 86_400_000;
 
 /// Several tokens of the same values (of several people, say) that die together are told of once; in milliseconds.
 const QUIET: i64 = 3_600_000;
@@ -51,8 +65,8 @@ pub(crate) struct Telling<'a> {
     pub event: &'static str,
     pub sameness: String,
     pub credential: &'a CredentialRow,
-    /// The credential's.
-    pub environment: &'a str,
+    /// The credential's; `None`: all of them.
+    pub environment: Option<&'a str>,
     /// What it adds to the credential's name; never a value.
     pub more: Map<String, Value>,
 }
@@ -66,29 +80,68 @@ pub(crate) async fn tell(
 ) -> Result<(), StoreError> {
     let row = telling.credential;
     let mut data = Map::new();
-    data.insert(
-        "credential".into(),
-        json!({
-            "id": row.id, "name": row.name, "connector": row.connector, "auth_method": row.auth_method,
-            "owner_type": row.owner.kind(),
-        }),
-    );
-    data.insert("environment".into(), telling.environment.into());
+    data.insert("credential".into(), named(row));
+    if let Some(environment) = telling.environment {
+        data.insert("environment".into(), environment.into());
+    }
     data.extend(telling.more);
     let notice = NoticeRow {
         id: NoticeId::new(now, entropy),
         event: telling.event.to_owned(),
         sameness: telling.sameness,
         credential_id: Some(row.id.clone()),
-        environment: Some(telling.environment.to_owned()),
+        environment: telling.environment.map(str::to_owned),
         project_id: None,
         data: Value::Object(data),
         at: now,
+        recipients: None,
     };
     notices::add(tx, &notice).await.map(|_| ())
 }
 
-fn more(pairs: impl IntoIterator<Item = (&'static str, Value)>) -> Map<String, Value> {
+/// Something about a credential for certain people, whoever owns it by the time that it is told.
+pub(crate) struct ToPeople<'a> {
+    pub event: &'static str,
+    pub sameness: String,
+    pub credential: &'a CredentialRow,
+    pub people: Vec<UserId>,
+    pub more: Map<String, Value>,
+}
+
+/// Writes a notice for people in the transaction of what it tells of.
+pub(crate) async fn tell_people(
+    tx: &mut WriteTx,
+    now: Timestamp,
+    entropy: &dyn Entropy,
+    telling: ToPeople<'_>,
+) -> Result<(), StoreError> {
+    let row = telling.credential;
+    let mut data = Map::new();
+    data.insert("credential".into(), named(row));
+    data.extend(telling.more);
+    let notice = NoticeRow {
+        id: NoticeId::new(now, entropy),
+        event: telling.event.to_owned(),
+        sameness: telling.sameness,
+        credential_id: Some(row.id.clone()),
+        environment: None,
+        project_id: None,
+        data: Value::Object(data),
+        at: now,
+        recipients: Some(telling.people),
+    };
+    notices::add(tx, &notice).await.map(|_| ())
+}
+
+/// What a notice says of the credential that it is about.
+fn named(row: &CredentialRow) -> Value {
+    json!({
+        "id": row.id, "name": row.name, "connector": row.connector, "auth_method": row.auth_method,
+        "owner_type": row.owner.kind(),
+    })
+}
+
+pub(crate) fn more(pairs: impl IntoIterator<Item = (&'static str, Value)>) -> Map<String, Value> {
     pairs.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
 }
 
@@ -113,10 +166,44 @@ impl Broker {
             event: NEEDS_RECONNECT,
             sameness: format!("{own}{version}"),
             credential: &row,
-            environment: &key.environment,
+            environment: Some(&key.environment),
             more: more([("status", "needs_reconnect".into()), ("reason", reason.into())]),
         };
         tell(tx, now, &*self.parts.entropy, telling).await
+    }
+
+    /// A superuser has changed an OAuth client so that what was connected through it is over: told to each owner, in the
+    /// transaction of the change and before it marks them. `reason` is what the credential says then.
+    pub(crate) async fn tell_client_changed(
+        &self,
+        tx: &mut WriteTx,
+        client: &OAuthClientRow,
+        credential: &CredentialId,
+        reason: &str,
+    ) -> Result<(), StoreError> {
+        let Some(row) = credentials::for_upkeep(tx, credential).await? else { return Ok(()) };
+        if row.disabled || row.deletes_at.is_some() {
+            return Ok(());
+        }
+        let now = self.now();
+        for values in values::list(tx, &row).await? {
+            // What was not connected has lost nothing.
+            if matches!(values.standing.status, Status::NeedsAuthorization | Status::NeedsReconnect) {
+                continue;
+            }
+            let telling = Telling {
+                event: NEEDS_RECONNECT,
+                sameness: format!(
+                    "{NEEDS_RECONNECT}/{}/{}/{}/{}",
+                    row.id, values.environment, client.id, client.version
+                ),
+                credential: &row,
+                environment: Some(&values.environment),
+                more: more([("status", "needs_reconnect".into()), ("reason", reason.into())]),
+            };
+            tell(tx, now, &*self.parts.entropy, telling).await?;
+        }
+        Ok(())
     }
 
     /// A check found for the second time that the API refuses the credential, in the transaction that says so.
@@ -134,7 +221,7 @@ impl Broker {
             // A check that succeeds in between makes it another event.
             sameness: format!("{FAILING}/{}/{environment}/{version}/{}", row.id, now.millis()),
             credential: row,
-            environment,
+            environment: Some(environment),
             more: more([("status", "failing".into()), ("reason", reason.into())]),
         };
         tell(tx, now, &*self.parts.entropy, telling).await
@@ -177,7 +264,7 @@ impl Broker {
             event: GRANT_EXPIRING,
             sameness: format!("{GRANT_EXPIRING}/{}/{}/{days}", key.id, ends_at.millis()),
             credential: &row,
-            environment: &key.environment,
+            environment: Some(&key.environment),
             more: more([("grant_expires_at", ends_at.to_rfc3339().into()), ("days_ahead", days.into())]),
         };
         tell(&mut tx, now, &*self.parts.entropy, telling).await?;

@@ -181,6 +181,7 @@ impl Broker {
             pin: PinPurpose::Call,
             identity: None,
             path: "(webhook)",
+            acts_as: None,
             max_body: READ,
             within: WITHIN,
         };

@@ -1,5 +1,12 @@
 //! What a grant is bound to: the client's id, its issuer and the origins of its endpoints. Whoever changes one of
-//! them could have the tokens of other people sent somewhere else, so what was consented to before is over.
+//! them could have the tokens of other people sent somewhere else, so what was consented to before is over. So it is
+//! with another DPoP key, to which tokens of before are not bound, and with other APIs that tokens are asked for.
+//!
+//! What is over is not given back to the provider. Nobody has said that the accounts shall be disconnected there: a
+//! superuser has no right over other people's grants, and where an address was mistyped, or a provider has a new name,
+//! that would end what still lives elsewhere (other programs' tokens of the same client among it). And where the old
+//! server is no more whose it was, it would be sent all of our tokens at once. The audit trail tells whose they were;
+//! an owner who wants the access to end there ends it in the account's own settings.
 
 use std::collections::BTreeMap;
 
@@ -15,10 +22,22 @@ use crate::refusals;
 
 /// Hex SHA-256. Paths are not in it: a provider that moves its token endpoint from `/token` to `/v2/token` is
 /// still the same provider.
-pub fn digest(
+pub fn digest(row: &OAuthClientRow) -> String {
+    of(
+        row.client_id.as_deref(),
+        row.issuer.as_deref(),
+        &row.endpoints,
+        row.dpop_jkt.as_deref(),
+        &row.resource,
+    )
+}
+
+fn of(
     client_id: Option<&str>,
     issuer: Option<&str>,
     endpoints: &BTreeMap<String, EndpointRow>,
+    dpop_jkt: Option<&str>,
+    resource: &[String],
 ) -> String {
     let mut context = Context::new(&SHA256);
     let mut put = |text: &str| {
@@ -33,6 +52,15 @@ pub fn digest(
             Ok(address) => put(&address.origin.to_string()),
             Err(_) => put(&endpoint.url),
         }
+    }
+    // What is not there leaves the digest as it was before there was such a thing.
+    for (name, value) in dpop_jkt
+        .map(|jkt| ("dpop_jkt", jkt))
+        .into_iter()
+        .chain(resource.iter().map(|one| ("resource", one.as_str())))
+    {
+        put(name);
+        put(value);
     }
     context.finish().as_ref().iter().map(|byte| format!("{byte:02x}")).collect()
 }
@@ -84,13 +112,20 @@ mod tests {
         let elsewhere = endpoints(&[("token_endpoint", "https://b.example.com/token")]);
         let port = endpoints(&[("token_endpoint", "https://a.example.com:8443/token")]);
         let other_kind = endpoints(&[("userinfo_endpoint", "https://a.example.com/token")]);
-        let of = |endpoints| digest(Some("id"), Some("https://i"), endpoints);
+        let of = |endpoints| super::of(Some("id"), Some("https://i"), endpoints, None, &[]);
         assert_eq!(of(&one), of(&moved));
         for other in [&elsewhere, &port, &other_kind, &endpoints(&[])] {
             assert_ne!(of(&one), of(other));
         }
-        assert_ne!(digest(Some("id"), None, &one), digest(Some("id2"), None, &one));
-        assert_ne!(digest(Some("id"), None, &one), digest(Some("id"), Some("https://i"), &one));
-        assert_ne!(digest(Some("ab"), Some("c"), &one), digest(Some("a"), Some("bc"), &one));
+        let with = |id, issuer| super::of(Some(id), issuer, &one, None, &[]);
+        assert_ne!(with("id", None), with("id2", None));
+        assert_ne!(with("id", None), with("id", Some("https://i")));
+        assert_ne!(with("ab", Some("c")), with("a", Some("bc")));
+        let api = ["https://api.example.com".to_owned()];
+        let bound = |jkt, resource| super::of(Some("id"), None, &one, jkt, resource);
+        for other in [bound(Some("k"), &[]), bound(None, &api), bound(Some("l"), &[])] {
+            assert_ne!(other, bound(None, &[]));
+        }
+        assert_ne!(bound(Some("k"), &[]), bound(Some("l"), &[]));
     }
 }

@@ -12,6 +12,7 @@ use super::{ClientInput, Secrets, bound};
 use crate::actor::Actor;
 use crate::audit::Event;
 use crate::people::me::same_version;
+use crate::permissions::Operation;
 use crate::road::authorise;
 use crate::sealing::oauth_client_aad;
 use crate::{Broker, refusals};
@@ -39,6 +40,9 @@ fn changed(input: &ClientInput) -> Vec<&'static str> {
         ("client_secret", input.client_secret.is_some()),
         ("client_auth", input.client_auth.is_some()),
         ("private_key", input.private_key.is_some() || input.generate_key.is_some()),
+        ("certificate", input.certificate.is_some()),
+        ("dpop", input.dpop.is_some()),
+        ("resource", input.resource.is_some()),
         ("key_algorithm", input.key_algorithm.is_some()),
         ("key_id", input.key_id.is_some()),
         ("issuer", input.issuer.is_some()),
@@ -103,7 +107,7 @@ impl Broker {
     }
 
     pub async fn create_oauth_client(&self, actor: &Actor, input: ClientInput) -> Refused<ClientView> {
-        let person = actor.superuser()?.clone();
+        let person = actor.may(Operation::ClientCreate)?.clone();
         {
             let mut reader = self.parts.store.read().await.map_err(refusals::store)?;
             if rows::count(&mut reader).await.map_err(refusals::store)? >= MOST as i64 {
@@ -173,8 +177,13 @@ impl Broker {
         rows::replace_projects(&mut tx, &row.id, &project_ids).await.map_err(refusals::store)?;
         self.still_serves(&mut tx, &old_row, &row).await?;
         let ended = if ends {
-            let reason = "The OAuth client was changed: its provider is asked at another place, or under another \
-                          client id. Connect again.";
+            let reason = "The OAuth client was changed: its provider is asked at another place, under another client \
+                          id, or for tokens of another kind. Connect again.";
+            for credential in rows::granted(&mut tx, &row.id).await.map_err(refusals::store)? {
+                self.tell_client_changed(&mut tx, &row, &credential, reason)
+                    .await
+                    .map_err(refusals::store)?;
+            }
             bound::end_grants(&mut tx, &row, reason, now).await?
         } else {
             Vec::new()
@@ -244,7 +253,7 @@ impl Broker {
         let id = {
             let mut reader = self.parts.store.read().await.map_err(refusals::store)?;
             let row = self.seen_client(&mut reader, &person, id).await?;
-            actor.superuser()?;
+            actor.may(Operation::ClientChange)?;
             row.id
         };
         let mut tx = self.parts.store.begin_write(&[id.as_str()]).await.map_err(refusals::store)?;

@@ -15,7 +15,7 @@ use latchstring_model::id::ProjectId;
 use latchstring_model::problem::Refused;
 use serde_json::{Map, Value};
 
-use super::ENDPOINTS;
+use super::{ENDPOINTS, REQUEST_TOKEN};
 use crate::actor::Actor;
 use crate::audit::Event;
 use crate::road::record;
@@ -30,11 +30,15 @@ const WITHIN: Duration = Duration::from_secs(10);
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Document {
     pub endpoints: BTreeMap<&'static str, String>,
+    /// RFC 8705 section 5: where the same are for clients that show a certificate.
+    pub mtls_endpoints: BTreeMap<&'static str, String>,
     /// RFC 9207 section 3: callbacks carry `iss`.
     pub issuer_in_callback: bool,
     /// Words of RFC 8414; `None` where the document does not say.
     pub auth_methods: Option<Vec<String>>,
     pub pkce_methods: Option<Vec<String>>,
+    /// RFC 9449 section 5.1.
+    pub dpop_algorithms: Option<Vec<String>>,
 }
 
 /// Where a document may be: OpenID Connect appends, RFC 8414 section 3.1 inserts before the path.
@@ -91,13 +95,24 @@ fn read(issuer: &str, status: u16, body: &[u8], truncated: bool) -> Result<Docum
             == Some(&Value::Bool(true)),
         auth_methods: texts(&document, "token_endpoint_auth_methods_supported"),
         pkce_methods: texts(&document, "code_challenge_methods_supported"),
+        dpop_algorithms: texts(&document, "dpop_signing_alg_values_supported"),
         ..Document::default()
     };
-    for name in ENDPOINTS {
-        if let Some(url) = document.get(name).and_then(Value::as_str) {
-            Address::parse(url).map_err(|error| format!("names `{}` as its {name}: {error}", short(url)))?;
-            found.endpoints.insert(name, url.to_owned());
+    let endpoints = |of: &Map<String, Value>| -> Result<BTreeMap<&'static str, String>, String> {
+        let mut found = BTreeMap::new();
+        // Discovery is of OAuth 2.
+        for name in ENDPOINTS.into_iter().filter(|name| *name != REQUEST_TOKEN) {
+            if let Some(url) = of.get(name).and_then(Value::as_str) {
+                Address::parse(url)
+                    .map_err(|error| format!("names `{}` as its {name}: {error}", short(url)))?;
+                found.insert(name, url.to_owned());
+            }
         }
+        Ok(found)
+    };
+    found.endpoints = endpoints(&document)?;
+    if let Some(aliases) = document.get("mtls_endpoint_aliases").and_then(Value::as_object) {
+        found.mtls_endpoints = endpoints(aliases)?;
     }
     Ok(found)
 }
@@ -189,6 +204,13 @@ mod tests {
         assert!(found.issuer_in_callback);
         assert_eq!(found.pkce_methods.as_deref(), Some(&["S256".to_owned()][..]));
         assert_eq!(found.auth_methods, None);
+        let text = document(
+            ", \"mtls_endpoint_aliases\": {\"token_endpoint\": \"https://mtls.example.com/token\"},
+             \"request_token_endpoint\": \"https://id.example.com/1\", \"dpop_signing_alg_values_supported\": [\"ES256\"]",
+        );
+        let found = read(ISSUER, 200, text.as_bytes(), false).unwrap();
+        assert_eq!(found.mtls_endpoints["token_endpoint"], "https://mtls.example.com/token");
+        assert_eq!((found.endpoints.len(), found.dpop_algorithms), (1, Some(vec!["ES256".to_owned()])));
     }
 
     #[test]

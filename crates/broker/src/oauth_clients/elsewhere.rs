@@ -64,7 +64,17 @@ pub(super) fn check(
     if secrets.client_secret.is_some() && !given(&input.client_secret) {
         kept("/client_secret".into());
     }
-    if secrets.private_key.is_some() && !given(&input.private_key) && input.generate_key.is_none() {
+    // Of a draft that names no place: its key was made so that its public half can be registered first. It is never sent
+    // itself, and until now there was nobody to whom anything was signed.
+    let unplaced = before.client_id.is_none()
+        && before.issuer.is_none()
+        && before.endpoints.is_empty()
+        && before.connector == row.connector;
+    if secrets.private_key.is_some()
+        && !given(&input.private_key)
+        && input.generate_key.is_none()
+        && !unplaced
+    {
         kept("/private_key".into());
     }
     for name in secrets.token_params.keys().filter(|name| !input.token_params.contains_key(*name)) {

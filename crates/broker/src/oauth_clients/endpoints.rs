@@ -9,7 +9,7 @@ use latchstring_model::id::ProjectId;
 use latchstring_model::{FieldError, Origin};
 use latchstring_store::oauth_clients::{EndpointFrom, EndpointRow};
 
-use super::{AUTHORIZATION, DEVICE, ENDPOINTS, TOKEN};
+use super::{AUTHORIZATION, DEVICE, ENDPOINTS, REQUEST_TOKEN, TOKEN};
 use crate::Broker;
 use crate::catalog::Found;
 
@@ -89,7 +89,7 @@ impl Broker {
                 Err(error) => Some(error.to_string()),
             };
             let Some(why) = refused else { return true };
-            let needed = [AUTHORIZATION, TOKEN].contains(&name.as_str());
+            let needed = [REQUEST_TOKEN, AUTHORIZATION, TOKEN].contains(&name.as_str());
             match endpoint.from {
                 EndpointFrom::Request => errors.push(FieldError::new(format!("/{name}"), why)),
                 EndpointFrom::Issuer if needed => {
@@ -119,8 +119,9 @@ pub(super) fn missing(
     };
     let lacks = |name: &str| FieldError::new(format!("/{name}"), format!("is needed: {hint}"));
     let wanted = |ty: SchemeType| match ty {
-        SchemeType::Oauth2DeviceCode => [DEVICE, TOKEN],
-        _ => [AUTHORIZATION, TOKEN],
+        SchemeType::Oauth2DeviceCode => [DEVICE, TOKEN].as_slice(),
+        SchemeType::Oauth1 => [REQUEST_TOKEN, AUTHORIZATION, TOKEN].as_slice(),
+        _ => [AUTHORIZATION, TOKEN].as_slice(),
     };
     let Some(found) = found else {
         let mut errors = Vec::new();
@@ -136,7 +137,8 @@ pub(super) fn missing(
     let mut least: Option<Vec<FieldError>> = None;
     for method in methods(found) {
         let lacking: Vec<FieldError> = wanted(method.scheme.ty)
-            .into_iter()
+            .iter()
+            .copied()
             .filter(|name| !has(name) && method.endpoint(name) == NamedEndpoint::Missing)
             .map(lacks)
             .collect();

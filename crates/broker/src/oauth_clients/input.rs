@@ -27,6 +27,12 @@ pub struct ClientInput {
     pub passphrase: Option<SecretString>,
     /// An algorithm: a new key pair is made for it.
     pub generate_key: Option<String>,
+    /// PEM: by which it proves itself in mutual TLS, and its issuers.
+    pub certificate: Option<Option<String>>,
+    /// Tokens are bound to a key that is made here.
+    pub dpop: Option<bool>,
+    /// The APIs that tokens are for; the whole list.
+    pub resource: Option<Vec<String>>,
     pub key_algorithm: Option<String>,
     pub key_id: Option<Option<String>>,
     /// Its discovery document is read anew whenever this is sent.
@@ -54,10 +60,12 @@ const LONGEST_SCOPE: usize = 500;
 const MOST_SCOPES: usize = 500;
 const MOST_PARAMS: usize = 50;
 const MOST_HOSTS: usize = 50;
+const MOST_RESOURCES: usize = 20;
+const LONGEST_CERTIFICATE: usize = 64 * 1024;
 pub(super) const MOST_PROJECTS: usize = 200;
 
 /// What the answer is checked by, and what consent itself decides.
-const OWN_AUTHORIZE: [&str; 10] = [
+const OWN_AUTHORIZE: [&str; 12] = [
     "client_id",
     "client_secret",
     "redirect_uri",
@@ -68,6 +76,8 @@ const OWN_AUTHORIZE: [&str; 10] = [
     "nonce",
     "code_challenge",
     "code_challenge_method",
+    "dpop_jkt",
+    "oauth_token",
 ];
 const OWN_TOKEN: [&str; 11] = [
     "client_id",
@@ -153,6 +163,23 @@ fn params<'p>(
     }
 }
 
+/// RFC 8707 section 2: absolute URIs without a fragment.
+fn resources(list: &[String], errors: &mut Vec<FieldError>) {
+    if list.len() > MOST_RESOURCES {
+        errors.push(FieldError::new("/resource", format!("has at most {MOST_RESOURCES} items")));
+    }
+    for (i, one) in list.iter().enumerate() {
+        let at = format!("/resource/{i}");
+        if one.len() > LONGEST_URL || url::Url::parse(one).is_err() || one.contains(char::is_whitespace) {
+            errors.push(FieldError::new(at, "is an absolute URI, such as https://api.example.com/"));
+        } else if one.contains('#') {
+            errors.push(FieldError::new(at, "has no fragment (the part after #)"));
+        } else if list.iter().take(i).any(|other| other == one) {
+            errors.push(FieldError::new(at, "is there twice"));
+        }
+    }
+}
+
 impl ClientInput {
     /// Everything that is wrong with it by itself.
     pub(super) fn check(&self) -> Vec<FieldError> {
@@ -185,6 +212,13 @@ impl ClientInput {
             errors_of.push(FieldError::new("/client_auth", format!("is one of {}", known.join(", "))));
         }
         self.check_key(errors_of);
+        if word(self.certificate.as_ref()).is_some_and(|pem| pem.len() > LONGEST_CERTIFICATE) {
+            let many = format!("has at most {} KiB", LONGEST_CERTIFICATE / 1024);
+            errors_of.push(FieldError::new("/certificate", many));
+        }
+        if let Some(list) = &self.resource {
+            resources(list, errors_of);
+        }
         if let Some(issuer) = word(self.issuer.as_ref()) {
             check_issuer(issuer, errors_of);
         }
@@ -243,6 +277,12 @@ impl ClientInput {
             }
             if self.key_algorithm.is_some() {
                 errors.push(FieldError::new("/key_algorithm", "is what `generate_key` says; leave it out"));
+            }
+            if word(self.certificate.as_ref()).is_some() {
+                errors.push(FieldError::new(
+                    "/certificate",
+                    "comes with the key that `generate_key` makes; send one of the two",
+                ));
             }
         }
     }

@@ -1,7 +1,8 @@
 //! OAuth clients: our registrations with providers, made by superusers for all projects or for named ones.
 //!
 //! * [`change`]: made, changed and deleted by superusers; [`settle`] brings together what they sent, what the
-//!   connector says and what the issuer's [`discovery`] document says. [`read`]: looked at.
+//!   connector says and what the issuer's [`discovery`] document says, [`proof`] how it proves itself. [`read`]: looked
+//!   at.
 //! * [`open`]: a client opened for a scheme, for consent and for token requests.
 //! * [`elsewhere`]: a change that leads its secrets to another place comes with them.
 //! * [`usable`]: may this person's credential of this connector, shared with these projects, name it?
@@ -15,6 +16,7 @@ mod endpoints;
 mod input;
 mod keys;
 mod open;
+mod proof;
 mod read;
 mod secrets;
 mod settle;
@@ -31,13 +33,16 @@ pub(crate) use secrets::Secrets;
 pub(crate) use usable::ANY_SERVER;
 
 /// Names of the endpoints, as requests, answers and discovery documents (RFC 8414 section 2) have them.
+/// Of OAuth 1.0a (RFC 5849 section 2.1), which has no discovery.
+pub const REQUEST_TOKEN: &str = "request_token_endpoint";
 pub const AUTHORIZATION: &str = "authorization_endpoint";
 pub const TOKEN: &str = "token_endpoint";
 pub const REVOCATION: &str = "revocation_endpoint";
 pub const USERINFO: &str = "userinfo_endpoint";
 pub const INTROSPECTION: &str = "introspection_endpoint";
 pub const DEVICE: &str = "device_authorization_endpoint";
-pub const ENDPOINTS: [&str; 6] = [AUTHORIZATION, TOKEN, REVOCATION, USERINFO, INTROSPECTION, DEVICE];
+pub const ENDPOINTS: [&str; 7] =
+    [REQUEST_TOKEN, AUTHORIZATION, TOKEN, REVOCATION, USERINFO, INTROSPECTION, DEVICE];
 
 impl Broker {
     /// The client that a credential names, opened; `None` for credentials without one.

@@ -3,16 +3,21 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use latchstring_connectors::{ClientAuthMethod, ClientKey, HostPattern, OAuthClient, OAuthEndpoints};
+use latchstring_connectors::{
+    ClientAuthMethod, ClientCertificate, ClientKey, HostPattern, OAuthClient, OAuthEndpoints,
+};
 use latchstring_model::address::Address;
 use latchstring_model::id::OAuthClientId;
 use latchstring_model::problem::Refused;
 use latchstring_model::{Code, OpenTicket, Problem};
+use latchstring_schemes::dpop::DpopKey;
 use latchstring_schemes::jws::{Algorithm, SigningKey};
 use latchstring_store::oauth_clients::{self as rows, EndpointRow, OAuthClientRow};
 use latchstring_store::{Tx, scopes};
 
-use super::{AUTHORIZATION, DEVICE, INTROSPECTION, REVOCATION, Secrets, TOKEN, USERINFO, usable};
+use super::{
+    AUTHORIZATION, DEVICE, INTROSPECTION, REQUEST_TOKEN, REVOCATION, Secrets, TOKEN, USERINFO, usable,
+};
 use crate::catalog::Found;
 use crate::sealing::oauth_client_aad;
 use crate::{Broker, refusals};
@@ -82,10 +87,25 @@ impl Broker {
             }
             _ => None,
         };
-        let incomplete = match auth {
-            ClientAuthMethod::PrivateKeyJwt => private_key.is_none(),
-            _ => auth.needs_secret() && secrets.client_secret.is_none(),
+        let certificate = match (&row.certificate, &secrets.private_key) {
+            (Some(chain), Some(key)) if auth.by_certificate() => {
+                Some(ClientCertificate { chain: chain.clone(), key: key.clone() })
+            }
+            _ => None,
         };
+        let dpop = match &secrets.dpop_key {
+            Some(key) if row.dpop_jkt.is_some() => {
+                Some(DpopKey::parse(key, None).map(Arc::new).map_err(|error| {
+                    refusals::internal(&format!("the DPoP key of an OAuth client: {error}"))
+                })?)
+            }
+            _ => None,
+        };
+        let incomplete = auth.needs_secret() && secrets.client_secret.is_none()
+            || auth == ClientAuthMethod::PrivateKeyJwt && private_key.is_none()
+            || auth.by_certificate() && certificate.is_none()
+            // Tokens that shall be bound to a key are not asked for without it.
+            || row.dpop_jkt.is_some() && dpop.is_none();
         if incomplete {
             return Err(draft().into());
         }
@@ -96,6 +116,9 @@ impl Broker {
             auth,
             secret: secrets.client_secret,
             private_key,
+            certificate,
+            dpop,
+            resource: row.resource,
             endpoints: endpoints(&row.endpoints)?,
             hosts: hosts.map_err(|error| refusals::internal(&error))?,
             token_params: secrets.token_params.into_iter().collect(),
@@ -118,6 +141,7 @@ fn endpoints(stored: &BTreeMap<String, EndpointRow>) -> Refused<OAuthEndpoints> 
         Address::parse(&endpoint.url).map(Some).map_err(|error| refusals::internal(&error))
     };
     Ok(OAuthEndpoints {
+        request_token: one(REQUEST_TOKEN)?,
         authorization: one(AUTHORIZATION)?,
         token: one(TOKEN)?,
         revocation: one(REVOCATION)?,

@@ -11,9 +11,10 @@ use latchstring_store::{Tx, projects, users};
 use serde_json::{Value, json};
 
 use super::{endpoints, secrets};
-use crate::actor::{Actor, Person};
+use crate::actor::{Actor, Person, Who};
 use crate::catalog::Found;
 use crate::people::{Page, Paging};
+use crate::permissions::Operation;
 use crate::projects::access;
 use crate::{Broker, refusals};
 
@@ -49,11 +50,16 @@ pub struct ClientView {
 pub struct Whole {
     pub client_id: Option<String>,
     pub client_auth: String,
-    /// `client_secret`, `private_key`, where they are set.
+    /// `client_secret`, `private_key`, `dpop_key`, where they are set.
     pub secret_fields: Vec<String>,
     pub key_algorithm: Option<String>,
     pub key_id: Option<String>,
     pub public_key: Option<Value>,
+    /// PEM.
+    pub certificate: Option<String>,
+    /// Thumbprint of the key that tokens are bound to.
+    pub dpop_jkt: Option<String>,
+    pub resource: Vec<String>,
     pub issuer: Option<String>,
     /// The provider announces that callbacks carry `iss`.
     pub issuer_in_callback: bool,
@@ -147,6 +153,9 @@ impl Broker {
             key_algorithm: row.key_algorithm.clone(),
             key_id: row.key_id.clone(),
             public_key: row.public_key.clone(),
+            certificate: row.certificate.clone(),
+            dpop_jkt: row.dpop_jkt.clone(),
+            resource: row.resource.clone(),
             issuer: row.issuer.clone(),
             issuer_in_callback: row.issuer_in_callback,
             endpoints: endpoints::shown(found, &row.endpoints),
@@ -179,9 +188,16 @@ impl Broker {
 
     /// One, for superusers and members of its projects.
     pub async fn oauth_client(&self, actor: &Actor, id: &str) -> Refused<ClientView> {
-        let person = actor.person()?;
         let mut tx = self.parts.store.begin_read().await.map_err(refusals::store)?;
-        let row = self.seen_client(&mut tx, person, id).await?;
+        let row = match &actor.who {
+            Who::Account { project, .. } => {
+                let id: OAuthClientId = id.parse().map_err(|_| unknown())?;
+                let own = rows::available(&mut tx, &id, project).await.map_err(refusals::store)?;
+                let row = rows::by_id(&mut tx, &id).await.map_err(refusals::store)?;
+                row.filter(|_| own).ok_or_else(unknown)?
+            }
+            _ => self.seen_client(&mut tx, actor.person()?, id).await?,
+        };
         self.view_for(&mut tx, actor, &row).await
     }
 
@@ -192,20 +208,24 @@ impl Broker {
         project: Option<&str>,
         paging: &Paging,
     ) -> Refused<Page<ClientView>> {
-        let person = actor.person()?;
+        actor.may_look()?;
+        let superuser = actor.as_user().is_some_and(|person| person.superuser);
         let mut tx = self.parts.store.begin_read().await.map_err(refusals::store)?;
-        let project: Option<ProjectId> = match project {
-            None => None,
-            Some(named) if person.superuser => {
+        let project: Option<ProjectId> = match (project, &actor.who) {
+            (None, Who::Account { project, .. }) => Some(project.clone()),
+            (None, _) => None,
+            (Some(named), _) if superuser => {
                 let found = projects::by_slug_or_id(&mut tx, named).await.map_err(refusals::store)?;
                 Some(found.ok_or_else(access::unknown)?.id)
             }
-            Some(named) => Some(access::look(&mut tx, actor, named).await?.project.id),
+            (Some(named), _) => {
+                Some(access::member(&mut tx, actor, named, Operation::ProjectClientsLook).await?.project.id)
+            }
         };
         let page = match &project {
             Some(project) => rows::list(&mut tx, Some(project), paging).await,
-            None if person.superuser => rows::list(&mut tx, None, paging).await,
-            None => rows::list_of_member(&mut tx, &person.id, paging).await,
+            None if superuser => rows::list(&mut tx, None, paging).await,
+            None => rows::list_of_member(&mut tx, &actor.person()?.id, paging).await,
         };
         let page = page.map_err(refusals::store)?;
         let mut items = Vec::with_capacity(page.items.len());

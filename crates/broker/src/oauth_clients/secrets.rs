@@ -11,6 +11,7 @@ use crate::refusals;
 
 const CLIENT_SECRET: &str = "client_secret";
 const PRIVATE_KEY: &str = "private_key";
+const DPOP_KEY: &str = "dpop_key";
 const TOKEN_PARAMS: &str = "token_params.";
 
 /// Of the names of what is sealed, those of fields.
@@ -28,6 +29,8 @@ pub(crate) struct Secrets {
     pub client_secret: Option<SecretString>,
     /// PEM; an encrypted one was decrypted before.
     pub private_key: Option<SecretString>,
+    /// PEM, made here: tokens are bound to it (RFC 9449).
+    pub dpop_key: Option<SecretString>,
     pub token_params: BTreeMap<String, SecretString>,
 }
 
@@ -37,6 +40,8 @@ struct Written<'s> {
     client_secret: Option<&'s str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     private_key: Option<&'s str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    dpop_key: Option<&'s str>,
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     token_params: BTreeMap<&'s str, &'s str>,
 }
@@ -48,14 +53,19 @@ struct Read {
     #[serde(default)]
     private_key: Option<String>,
     #[serde(default)]
+    dpop_key: Option<String>,
+    #[serde(default)]
     token_params: BTreeMap<String, String>,
 }
 
 impl Secrets {
-    /// Names of what is there: `client_secret`, `private_key`, `token_params.<name>`.
+    /// Names of what is there: `client_secret`, `private_key`, `dpop_key`, `token_params.<name>`.
     pub fn names(&self) -> Vec<String> {
-        let fields =
-            [(CLIENT_SECRET, self.client_secret.is_some()), (PRIVATE_KEY, self.private_key.is_some())];
+        let fields = [
+            (CLIENT_SECRET, self.client_secret.is_some()),
+            (PRIVATE_KEY, self.private_key.is_some()),
+            (DPOP_KEY, self.dpop_key.is_some()),
+        ];
         let fields = fields.into_iter().filter(|(_, there)| *there).map(|(name, _)| name.to_owned());
         fields.chain(self.token_params.keys().map(|name| format!("{TOKEN_PARAMS}{name}"))).collect()
     }
@@ -64,6 +74,7 @@ impl Secrets {
         let written = Written {
             client_secret: self.client_secret.as_ref().map(SecretString::expose),
             private_key: self.private_key.as_ref().map(SecretString::expose),
+            dpop_key: self.dpop_key.as_ref().map(SecretString::expose),
             token_params: self
                 .token_params
                 .iter()
@@ -79,6 +90,7 @@ impl Secrets {
         Ok(Self {
             client_secret: read.client_secret.map(SecretString::new),
             private_key: read.private_key.map(SecretString::new),
+            dpop_key: read.dpop_key.map(SecretString::new),
             token_params: read
                 .token_params
                 .into_iter()

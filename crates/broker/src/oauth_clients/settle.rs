@@ -7,14 +7,12 @@ use latchstring_connectors::{AuthMethod, ClientAuthMethod, HostPattern, NamedEnd
 use latchstring_model::id::{ProjectId, UserId};
 use latchstring_model::problem::Refused;
 use latchstring_model::{Code, FieldError, Problem};
-use latchstring_schemes::jws::Algorithm;
 use latchstring_store::oauth_clients::{EndpointFrom, EndpointRow, OAuthClientRow};
 use latchstring_store::{Tx, projects, users};
 
 use super::elsewhere;
 use super::endpoints::{self, Limits};
 use super::input::ClientInput;
-use super::keys::{self, Kept};
 use super::usable::ANY_SERVER;
 use super::{ENDPOINTS, Secrets, TOKEN, bound};
 use crate::actor::Actor;
@@ -76,6 +74,7 @@ impl Broker {
         }
         plain_fields(&mut row, &mut secrets, &input, found.as_ref(), new);
         self.proof(&mut row, &mut secrets, &input, new, &mut errors).await?;
+        self.dpop(&mut row, &mut secrets, &input);
         check_scopes(&row, &mut errors);
         let hosts: Vec<HostPattern> =
             row.hosts.iter().filter_map(|host| HostPattern::parse(host).ok()).collect();
@@ -118,7 +117,7 @@ impl Broker {
             return Err(Problem::invalid(errors).into());
         }
         row.secret_fields = secrets.names();
-        row.digest = bound::digest(row.client_id.as_deref(), row.issuer.as_deref(), &row.endpoints);
+        row.digest = bound::digest(&row);
         Ok(Settled { row, secrets, projects: looked_up.projects, found, warnings })
     }
 
@@ -211,106 +210,6 @@ impl Broker {
         Ok(Some(found))
     }
 
-    /// How it proves itself, and whether it has what that takes.
-    async fn proof(
-        &self,
-        row: &mut OAuthClientRow,
-        secrets: &mut Secrets,
-        input: &ClientInput,
-        new: bool,
-        errors: &mut Vec<FieldError>,
-    ) -> Refused<()> {
-        let given_key = matches!(input.private_key, Some(Some(_))) || input.generate_key.is_some();
-        if new && input.client_auth.is_none() && given_key {
-            row.client_auth = ClientAuthMethod::PrivateKeyJwt.as_str().to_owned();
-        }
-        let Some(auth) = ClientAuthMethod::parse(&row.client_auth) else { return Ok(()) };
-        let word = auth.as_str();
-        if given_key && auth != ClientAuthMethod::PrivateKeyJwt {
-            let pointer = if input.generate_key.is_some() { "/generate_key" } else { "/private_key" };
-            let detail = format!("client_auth `{word}` signs nothing; a key belongs to `private_key_jwt`");
-            errors.push(FieldError::new(pointer, detail));
-        }
-        if matches!(input.client_secret, Some(Some(_))) && !auth.needs_secret() {
-            let detail =
-                format!("client_auth `{word}` sends no secret; leave it out, or use `basic` or `post`");
-            errors.push(FieldError::new("/client_secret", detail));
-        }
-        // What another way of proving leaves behind is not kept.
-        if !auth.needs_secret() {
-            secrets.client_secret = None;
-        }
-        if auth != ClientAuthMethod::PrivateKeyJwt || matches!(input.private_key, Some(None)) {
-            secrets.private_key = None;
-            (row.key_algorithm, row.key_id, row.public_key) = (None, None, None);
-        }
-        if auth == ClientAuthMethod::PrivateKeyJwt && errors.is_empty() {
-            self.key(row, secrets, input, errors).await?;
-        }
-        if row.client_id.is_some() {
-            if auth.needs_secret() && secrets.client_secret.is_none() {
-                let detail =
-                    format!("is needed with client_auth `{word}`; for a client without a secret send `none`");
-                errors.push(FieldError::new("/client_secret", detail));
-            }
-            if auth == ClientAuthMethod::PrivateKeyJwt && secrets.private_key.is_none() && errors.is_empty() {
-                let detail = "is needed with client_auth `private_key_jwt`; `generate_key` makes one";
-                errors.push(FieldError::new("/private_key", detail));
-            }
-        }
-        Ok(())
-    }
-
-    async fn key(
-        &self,
-        row: &mut OAuthClientRow,
-        secrets: &mut Secrets,
-        input: &ClientInput,
-        errors: &mut Vec<FieldError>,
-    ) -> Refused<()> {
-        let key_id = match &input.key_id {
-            Some(given) => given.clone(),
-            // Of another key: not this one's name.
-            None if matches!(input.private_key, Some(Some(_))) => None,
-            None => row.key_id.clone(),
-        };
-        let kept: Option<Kept> = if let Some(algorithm) =
-            input.generate_key.as_deref().and_then(Algorithm::parse)
-        {
-            let wished = input.key_id.clone().flatten();
-            Some(keys::generated(algorithm, wished).await?)
-        } else if let Some(Some(pem)) = &input.private_key {
-            let algorithm = input.key_algorithm.as_deref();
-            match keys::pasted(pem, input.passphrase.as_ref(), algorithm, key_id) {
-                Ok(kept) => Some(kept),
-                Err(error) => {
-                    errors.push(error);
-                    None
-                }
-            }
-        } else if let Some(pem) =
-            secrets.private_key.as_ref().filter(|_| input.key_algorithm.is_some() || input.key_id.is_some())
-        {
-            let algorithm = input.key_algorithm.as_deref().or(row.key_algorithm.as_deref());
-            match keys::pasted(pem, None, algorithm, key_id) {
-                Ok(kept) => Some(kept),
-                Err(error) => {
-                    errors.push(error);
-                    None
-                }
-            }
-        } else {
-            None
-        };
-        if let Some(kept) = kept {
-            secrets.private_key = Some(kept.pem);
-            row.key_algorithm = Some(kept.algorithm.as_str().to_owned());
-            row.key_id = kept.key_id;
-            row.public_key = Some(kept.public_jwk);
-        }
-        Ok(())
-    }
-
     async fn read_issuer(
         &self,
         actor: &Actor,
@@ -352,7 +251,12 @@ impl Broker {
             }
         };
         row.issuer_in_callback = document.issuer_in_callback;
-        for (name, url) in document.endpoints {
+        let mut found = document.endpoints;
+        // RFC 8705 section 5: a client with a certificate uses the aliases where there are some.
+        if ClientAuthMethod::parse(&row.client_auth).is_some_and(ClientAuthMethod::by_certificate) {
+            found.extend(document.mtls_endpoints);
+        }
+        for (name, url) in found {
             if row.endpoints.contains_key(name) || endpoints::named_by_connector(limits.found, name) {
                 continue;
             }
@@ -372,6 +276,16 @@ impl Broker {
                 known.join(", "),
                 row.client_auth
             ));
+        }
+        if row.dpop_jkt.is_some()
+            && !document
+                .dpop_algorithms
+                .is_some_and(|known| known.iter().any(|algorithm| algorithm == "ES256"))
+        {
+            warnings.push(
+                "The issuer does not announce DPoP with ES256; if its tokens are not bound to the key, nobody can connect: then send `dpop: false`."
+                    .into(),
+            );
         }
         if row.pkce && document.pkce_methods.is_some_and(|known| !known.iter().any(|method| method == "S256"))
         {
@@ -428,6 +342,9 @@ fn plain_fields(
         Some(url) => row.scopes_doc_url.clone_from(url),
         None if new => row.scopes_doc_url = usual_docs,
         None => {}
+    }
+    if let Some(resource) = &input.resource {
+        row.resource.clone_from(resource);
     }
     if let Some(params) = &input.authorize_params {
         row.authorize_params.clone_from(params);
@@ -515,6 +432,9 @@ pub(super) fn blank(
         key_algorithm: None,
         key_id: None,
         public_key: None,
+        certificate: None,
+        dpop_jkt: None,
+        resource: Vec::new(),
         issuer: None,
         issuer_in_callback: false,
         endpoints: BTreeMap::new(),

@@ -8,7 +8,7 @@ use latchstring_model::{Code, FieldError, Problem};
 use latchstring_store::Tx;
 use latchstring_store::oauth_clients::{self as rows, OAuthClientRow};
 
-use crate::actor::Person;
+use crate::actor::{Actor, Person, Who};
 use crate::catalog::{BUILTIN, Found};
 use crate::{Broker, refusals};
 
@@ -49,24 +49,30 @@ pub(super) fn serves(row: &OAuthClientRow, found: &Found) -> Result<(), String> 
 }
 
 impl Broker {
-    /// The client that a credential names, by its id: it exists, `person` may see it, it serves the credential's
+    /// The client that a credential names, by its id: it exists, `actor` may see it, it serves the credential's
     /// connector, and it is for every one of `projects` (those that the credential is shared with, and the one
     /// that owns it). Ask again in the transaction that writes the credential.
     pub async fn usable_client(
         &self,
         tx: &mut impl Tx,
-        person: &Person,
+        actor: &Actor,
         named: &str,
         found: &Found,
         projects: &[ProjectId],
     ) -> Refused<OAuthClientRow> {
         let id: OAuthClientId = named.parse().map_err(|_| unknown())?;
-        let row = if person.superuser {
-            rows::by_id(tx, &id).await
-        } else {
-            rows::for_member(tx, &person.id, &id).await
+        let row = match actor.as_user() {
+            Some(person) if !person.superuser => rows::for_member(tx, &person.id, &id).await,
+            // A service account works for its project alone, and `projects` says whether the client is for it.
+            _ => rows::by_id(tx, &id).await,
         };
-        let row = row.map_err(refusals::store)?.ok_or_else(unknown)?;
+        let mut row = row.map_err(refusals::store)?;
+        if let Who::Account { project, .. } = &actor.who
+            && !rows::available(tx, &id, project).await.map_err(refusals::store)?
+        {
+            row = None;
+        }
+        let row = row.ok_or_else(unknown)?;
         if row.client_id.is_none() {
             return Err(wrong(format!("the OAuth client {} is a draft: it has no client id yet", row.name))
                 .hint(

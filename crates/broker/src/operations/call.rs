@@ -15,6 +15,7 @@ use super::reply::{Reply, reply};
 use super::{Kind, MOST_BYTES, Wish};
 use crate::actor::Actor;
 use crate::freshness::Basis;
+use crate::keychains::choose::Data;
 use crate::road::authorise;
 use crate::road::described::{Behalf, Described};
 use crate::road::limits::KeyLimits;
@@ -168,6 +169,7 @@ impl Broker {
                 Kind::Metadata => Purpose::Metadata,
             },
             path: &shown,
+            acts_as: route.acts_as.as_deref(),
             max_body: MOST_BYTES,
             within: WITHIN,
         };
@@ -191,11 +193,13 @@ impl Broker {
 
     /// Steps 1 to 3 of the road, for what the door let in. Nothing of it is kept.
     async fn operation_route(self: &Arc<Self>, actor: &Actor, wish: &Wish<'_>) -> Refused<Arc<Route>> {
+        let input = serde_json::Value::Object(wish.input.values.clone());
+        let data = Data { external_id: wish.external_id, input: Some(&input) };
         for _ in 0..TRIES {
             let mut tx = self.parts.store.begin_read().await.map_err(refusals::store)?;
             let mut basis = Basis::default();
             let caller = caller(&mut tx, actor, wish, self.now(), &mut basis).await?;
-            let authorised = authorise::credential(&mut tx, caller, wish.credential, basis).await?;
+            let authorised = authorise::credential(&mut tx, caller, wish.credential, data, basis).await?;
             if let Some(route) = self.build_route(&mut tx, authorised).await? {
                 return Ok(route);
             }

@@ -78,6 +78,12 @@ pub(super) async fn caller(
                 user,
             })
         }
+        Who::Account { .. } => Err(Problem::new(
+            Code::NotAllowed,
+            "This key is a service account's: it manages its project, and calls nothing.",
+        )
+        .hint("Calls take a service key, which is bound to one environment; a project admin makes one.")
+        .into()),
         Who::Anonymous | Who::Operator => Err(unauthenticated()),
     }
 }

@@ -30,13 +30,15 @@ pub struct Wish<'a> {
     /// Slug or id.
     pub project: &'a str,
     pub environment: &'a str,
-    /// Slug or id.
+    /// Slug or id, of a credential or of a keychain.
     pub credential: &'a str,
     pub kind: Kind,
     pub name: &'a str,
     pub input: Input,
     /// `Latchstring-User`: the member that a service key acts for.
     pub user: Option<&'a str>,
+    /// `Latchstring-External-Id`: which credential of a keychain.
+    pub external_id: Option<&'a str>,
 }
 
 impl Input {

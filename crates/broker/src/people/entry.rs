@@ -18,6 +18,7 @@ use latchstring_store::{credentials, sessions, users};
 
 use crate::actor::{Actor, Person, Via, Who};
 use crate::audit::Event;
+use crate::people::instance::SecondFactorFor;
 use crate::people::limits::Limits;
 use crate::people::random;
 use crate::people::sessions::{COOKIE_LIFE, IDLE_LIFE, NOTED_EVERY, WHOLE_LIFE};
@@ -54,6 +55,9 @@ pub(crate) fn person(row: &UserRow) -> Person {
         first_name: row.fields.first_name.clone(),
         last_name: row.fields.last_name.clone(),
         superuser: row.fields.superuser,
+        second_factor: row.second_factor,
+        held_back: false,
+        frozen_until: row.frozen_until,
     }
 }
 
@@ -97,7 +101,7 @@ impl Door {
     pub async fn enter(&self, headers: &HeaderMap, address: Option<IpAddr>) -> Refused<Actor> {
         if headers.contains_key(header::AUTHORIZATION) || headers.contains_key(KEY) {
             let known = match accept::caller_key(headers).filter(|key| random::is_key(key.expose())) {
-                Some(key) => self.caller(&key).await?,
+                Some(key) => self.caller(key.expose()).await?,
                 None => None,
             };
             return match known {
@@ -111,9 +115,9 @@ impl Door {
         }
     }
 
-    async fn caller(&self, key: &SecretString) -> Refused<Option<KeyCaller>> {
+    async fn caller(&self, key: &str) -> Refused<Option<KeyCaller>> {
         let mut reader = self.broker.parts.store.read().await.map_err(refusals::store)?;
-        api_keys::by_secret_hash(&mut reader, &random::hash(key.expose()), self.broker.now())
+        api_keys::by_secret_hash(&mut reader, &random::hash(key), self.broker.now())
             .await
             .map_err(refusals::store)
     }
@@ -128,12 +132,33 @@ impl Door {
         let key = caller.key;
         let who = match (caller.owner, key.belongs) {
             (
-                KeyOwner::User { email, username, name, first_name, last_name, superuser },
+                KeyOwner::User {
+                    email,
+                    username,
+                    name,
+                    first_name,
+                    last_name,
+                    superuser,
+                    second_factor,
+                    frozen_until,
+                },
                 KeyBelongs::Personal { user_id },
-            ) => Who::Person {
-                person: Person { id: user_id, email, username, name, first_name, last_name, superuser },
-                via: Via::Key { id: key.id.clone(), scope: key.scope },
-            },
+            ) => {
+                let person = Person {
+                    id: user_id,
+                    email,
+                    username,
+                    name,
+                    first_name,
+                    last_name,
+                    superuser,
+                    second_factor,
+                    held_back: false,
+                    frozen_until,
+                };
+                let person = self.held_back(person).await?;
+                Who::Person { person, via: Via::Key { id: key.id.clone(), scope: key.scope } }
+            }
             (KeyOwner::Project { .. }, KeyBelongs::Service { project_id, environment_id }) => {
                 let who = Who::Service {
                     key: key.id.clone(),
@@ -141,24 +166,48 @@ impl Door {
                     project: project_id.clone(),
                     environment: environment_id,
                 };
-                let limits = read_limits(&key.limits)?;
-                if let Some(address) = address
-                    && let Err(problem) = limits.check_network(address)
-                {
-                    let actor = Actor { who, address: Some(address) };
-                    self.note_refusal(
-                        &actor,
-                        Event::new("key.refuse").project(&project_id).detail("reason", "network"),
-                    )
-                    .await;
-                    return Err(problem);
-                }
-                who
+                self.check_network(who, &key.limits, &project_id, address).await?
+            }
+            (KeyOwner::Project { .. }, KeyBelongs::Account { project_id }) => {
+                let who = Who::Account { key: key.id.clone(), name: key.name, project: project_id.clone() };
+                self.check_network(who, &key.limits, &project_id, address).await?
             }
             _ => return Err(refusals::internal(&"a key whose owner is of another kind")),
         };
         self.note_used(&key.id).await;
         Ok(Actor { who, address })
+    }
+
+    /// A project's key, if it comes from where it may.
+    async fn check_network(
+        &self,
+        who: Who,
+        limits: &serde_json::Value,
+        project: &ProjectId,
+        address: Option<IpAddr>,
+    ) -> Refused<Who> {
+        let limits = read_limits(limits)?;
+        if let Some(address) = address
+            && let Err(problem) = limits.check_network(address)
+        {
+            let actor = Actor { who, address: Some(address) };
+            let event = Event::new("key.refuse").project(project).detail("reason", "network");
+            self.note_refusal(&actor, event).await;
+            return Err(problem);
+        }
+        Ok(who)
+    }
+
+    /// A superuser acts as one only with a second factor, where this server wants that.
+    async fn held_back(&self, mut person: Person) -> Refused<Person> {
+        if person.superuser
+            && !person.second_factor
+            && self.broker.instance().await?.second_factor_for == SecondFactorFor::Superusers
+        {
+            person.superuser = false;
+            person.held_back = true;
+        }
+        Ok(person)
     }
 
     /// The session's token, if the cookie is there and looks like one.
@@ -192,7 +241,10 @@ impl Door {
             tx.commit().await.map_err(refusals::store)?;
         }
         let via = Via::Session { id: session.id, confirmed_at: session.confirmed_at };
-        Ok(Actor { who: Who::Person { person: person(&user), via }, address })
+        // What was shown in this session counts, not what the person has.
+        let person = Person { second_factor: session.second_factor, ..person(&user) };
+        let person = self.held_back(person).await?;
+        Ok(Actor { who: Who::Person { person, via }, address })
     }
 
     async fn note_used(&self, key: &KeyId) {
@@ -261,7 +313,7 @@ impl Door {
         let named = problem.extra.get("project").and_then(|id| id.as_str());
         event.project = match (named.and_then(|id| id.parse::<ProjectId>().ok()), &actor.who) {
             (Some(project), _) => Some(project),
-            (None, Who::Service { project, .. }) => Some(project.clone()),
+            (None, Who::Service { project, .. } | Who::Account { project, .. }) => Some(project.clone()),
             _ => None,
         };
         if let Some(id) = credential

@@ -1,6 +1,6 @@
 //! Invitations: an account without a password, and a link through which its person gives it one.
 //!
-//! Only for accounts that never had a password: a new password for somebody else's account would be a way to
+//! Only for accounts that have no way to sign in yet: a new password for somebody else's account would be a way to
 //! their credentials, which superusers have no right over.
 
 use std::net::IpAddr;
@@ -9,15 +9,18 @@ use latchstring_model::id::UserId;
 use latchstring_model::problem::Refused;
 use latchstring_model::{Code, Problem, SecretString, Timestamp};
 use latchstring_store::users::UserRow;
-use latchstring_store::{Tx, instance, users};
+use latchstring_store::{Tx, identities, instance, users};
 use serde::{Deserialize, Serialize};
 
 use crate::actor::{Actor, Who};
 use crate::audit::Event;
 use crate::people::entry::Door;
+use crate::people::identities::takes_password;
+use crate::people::oidc::Begun;
 use crate::people::sessions::Entered;
 use crate::people::users::NewUser;
 use crate::people::{ShownOnce, User, random};
+use crate::permissions::Operation;
 use crate::{Broker, passwords, refusals};
 
 /// Milliseconds that an invitation lives.
@@ -43,14 +46,28 @@ pub struct Accept {
     pub agent: String,
 }
 
-fn name_of(user: &UserId) -> String {
+pub(crate) fn name_of(user: &UserId) -> String {
     format!("invite:{user}")
 }
 
-fn void() -> Box<Problem> {
+pub(crate) fn void() -> Box<Problem> {
     Problem::new(Code::Gone, "The invitation is not valid: it was used, has expired, was replaced by a newer one, or was mistyped.")
         .hint("If you have a password already, sign in; otherwise ask for a new invitation.")
         .into()
+}
+
+/// Whether the invitation that was looked at at that time still stands: not used, not replaced by a newer one.
+pub(crate) async fn is_open(
+    tx: &mut impl Tx,
+    user: &UserId,
+    looked_at: Timestamp,
+    now: Timestamp,
+) -> Refused<bool> {
+    let Some(stored) = instance::get(tx, &name_of(user)).await.map_err(refusals::store)? else {
+        return Ok(false);
+    };
+    let stored: Stored = serde_json::from_str(&stored).map_err(|error| refusals::internal(&error))?;
+    Ok(stored.expires_at > now && stored.expires_at.millis() - LIFE <= looked_at.millis())
 }
 
 /// The invited person, if the token is the valid one.
@@ -69,7 +86,7 @@ async fn invited(tx: &mut impl Tx, token: &SecretString, now: Timestamp) -> Refu
 impl Broker {
     /// Makes the account if there is none yet, and a link for its person. An earlier link is void.
     pub async fn invite(&self, actor: &Actor, new: NewUser) -> Refused<Invited> {
-        actor.superuser()?;
+        actor.may(Operation::UserCreate)?;
         let new = NewUser { password: None, ..new };
         let errors = new.check();
         if !errors.is_empty() {
@@ -94,8 +111,9 @@ impl Broker {
             Some(user) => {
                 let has_password =
                     users::password_hash(&mut tx, &user.id).await.map_err(refusals::store)?.is_some();
-                if has_password || !user.fields.active {
-                    return Err(Problem::new(Code::Conflict, "This person has an account and a password, or the account is not active.")
+                let linked = !identities::list(&mut tx, &user.id).await.map_err(refusals::store)?.is_empty();
+                if has_password || linked || !user.fields.active {
+                    return Err(Problem::new(Code::Conflict, "This person has an account and a way to sign in, or the account is not active.")
                         .hint("They can sign in as they are; an account that is not active has to be activated first.")
                         .into());
                 }
@@ -128,6 +146,16 @@ impl Door {
         invited(&mut reader, token, self.broker.now()).await.map(User::from)
     }
 
+    /// The way to the provider, for somebody who takes the invitation by signing in there.
+    pub async fn take_invite_to_provider(
+        &self,
+        token: &SecretString,
+        address: Option<IpAddr>,
+    ) -> Refused<Begun> {
+        let user = self.look_at_invite(token, address).await?;
+        self.begin_invited(&user.id, address).await
+    }
+
     /// Sets the password, uses the link up and signs the person in.
     pub async fn accept_invite(&self, accept: Accept, address: Option<IpAddr>) -> Refused<Entered> {
         let broker = &self.broker;
@@ -141,6 +169,14 @@ impl Door {
                 return Err(problem);
             }
         };
+        if !takes_password(&*broker.instance().await?, user.superuser) {
+            return Err(Problem::new(
+                Code::PasswordSignInOff,
+                "This server takes no passwords; take the invitation by signing in at the provider.",
+            )
+            .hint("Open the invitation in a browser and choose the provider there.")
+            .into());
+        }
         passwords::check(&accept.password, "/password")?;
         let hash = passwords::hash(accept.password, broker.parts.entropy.as_ref()).await?;
         let mut tx = broker.parts.store.begin_write(&[user.id.as_str()]).await.map_err(refusals::store)?;
@@ -150,7 +186,7 @@ impl Door {
         }
         users::set_password(&mut tx, &row.id, Some(&hash), broker.now()).await.map_err(refusals::store)?;
         row.version += 1;
-        let (actor, token) = broker.open_session(&mut tx, &row, address, &accept.agent).await?;
+        let (actor, token) = broker.open_session(&mut tx, &row, address, &accept.agent, false).await?;
         broker.record(&mut tx, &actor, Event::new("invite.accept").target(row.id.as_str())).await?;
         tx.commit().await.map_err(refusals::store)?;
         Ok(Entered { user: row.into(), cookie: self.cookie(&token) })

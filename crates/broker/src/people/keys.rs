@@ -10,8 +10,9 @@ use serde_json::json;
 
 use crate::actor::{Actor, Via, Who};
 use crate::audit::Event;
-use crate::people::sessions::recent;
+use crate::people::recent::Deed;
 use crate::people::{Page, Paging, ShownOnce, check_name, random};
+use crate::permissions::Operation;
 use crate::{Broker, refusals};
 
 pub struct NewKey {
@@ -91,9 +92,10 @@ impl Broker {
 
     /// In a session with a recent sign-in: a stolen cookie alone does not become a key.
     pub async fn create_my_key(&self, actor: &Actor, new: NewKey) -> Refused<MadeKey> {
-        let (person, _, confirmed_at) = actor.in_session()?;
+        let (person, _, _) = actor.in_session_for(Operation::OwnKeyCreate)?;
         let now = self.now();
-        recent(confirmed_at, now)?;
+        self.recent(actor, Deed::MakeKey).await?;
+        self.unfrozen(actor)?;
         let mut errors = Vec::new();
         check_name(&new.name, "/name", &mut errors);
         check_expiry(new.expires_at, now, &mut errors);
@@ -107,7 +109,7 @@ impl Broker {
     }
 
     pub async fn my_keys(&self, actor: &Actor, paging: &Paging) -> Refused<Page<Key>> {
-        let (person, _, _) = actor.in_session()?;
+        let (person, _, _) = actor.in_session_for(Operation::OwnKeysLook)?;
         let mut reader = self.parts.store.read().await.map_err(refusals::store)?;
         let page = api_keys::list_of_user(&mut reader, &person.id, paging).await.map_err(refusals::store)?;
         Ok(Page { items: page.items.into_iter().map(Key::from).collect(), next_cursor: page.next_cursor })
@@ -118,7 +120,7 @@ impl Broker {
         let unknown = || refusals::not_found("You have no such key.");
         let person = match &actor.who {
             Who::Person { person, via: Via::Key { id: own, .. } } if own.as_str() == id => person,
-            _ => actor.in_session()?.0,
+            _ => actor.in_session_for(Operation::OwnKeyEnd)?.0,
         };
         let id: KeyId = id.parse().map_err(|_| unknown())?;
         let mut tx = self.parts.store.begin_write(&[person.id.as_str()]).await.map_err(refusals::store)?;

@@ -5,14 +5,18 @@
 //! | passwords for one account from one address | 10 | one per 30 s |
 //! | passwords from one address | 60 | one per 2 s |
 //! | passwords for one account from anywhere | 100 | one per 10 s |
+//! | codes of a second factor for one account, from anywhere | 5 | one per 5 min |
 //! | links and invitations from one address | 20 | one per 10 s |
+//! | sign-ins at the provider begun from one address | 30 | one per 2 s |
+//! | password resets asked for from one address | 10 | one per min |
+//! | password resets asked for one account | 3 | one per 10 min |
 //! | recorded refusals from one address | 20 | one per 30 s |
 //! | recorded refusals in all | 1000 | one per s |
 //!
 //! An IPv6 address stands for its /64 network: that is what one customer has. With several servers each
 //! counts for itself.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::hash::Hash;
 use std::net::{IpAddr, Ipv6Addr};
 use std::num::NonZeroU32;
@@ -25,6 +29,7 @@ use governor::middleware::NoOpMiddleware;
 use governor::nanos::Nanos;
 use governor::state::keyed::DashMapStateStore;
 use governor::{Quota, RateLimiter};
+use latchstring_model::id::UserId;
 use latchstring_model::problem::Refused;
 use latchstring_model::{Clock, Code, FieldError, Problem};
 
@@ -85,11 +90,24 @@ pub struct Limits {
     address: Counter<IpAddr>,
     account: Counter<String>,
     links: Counter<IpAddr>,
+    codes: Counter<String>,
+    began: Counter<IpAddr>,
+    resets: Counter<IpAddr>,
+    resets_of: Counter<String>,
     refusals: Counter<IpAddr>,
     all_refusals: Counter<()>,
     unrecorded: AtomicU64,
     /// Who came in last time: their next try is not counted. It is wrong passwords that are bounded.
     came_in: Mutex<HashSet<(IpAddr, String)>>,
+    /// Whose code was right last time: the same.
+    code_fitted: Mutex<HashSet<String>>,
+    /// Who was told that somebody tries codes, and when.
+    warned: Mutex<HashMap<String, i64>>,
+    clock: ByOurClock,
+}
+
+fn lock<T>(held: &Mutex<T>) -> MutexGuard<'_, T> {
+    held.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn too_many(secs: u32, what: &'static str) -> Box<Problem> {
@@ -107,15 +125,22 @@ impl Limits {
             address: Counter::new(clock, 60, secs(2)),
             account: Counter::new(clock, 100, secs(10)),
             links: Counter::new(clock, 20, secs(10)),
+            codes: Counter::new(clock, 5, secs(300)),
+            began: Counter::new(clock, 30, secs(2)),
+            resets: Counter::new(clock, 10, secs(60)),
+            resets_of: Counter::new(clock, 3, secs(600)),
             refusals: Counter::new(clock, 200, secs(3)),
             all_refusals: Counter::new(clock, 1000, secs(1)),
             unrecorded: AtomicU64::new(0),
             came_in: Mutex::default(),
+            code_fitted: Mutex::default(),
+            warned: Mutex::default(),
+            clock: ByOurClock(Arc::clone(clock)),
         }
     }
 
     fn came_in(&self) -> MutexGuard<'_, HashSet<(IpAddr, String)>> {
-        self.came_in.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.came_in)
     }
 
     /// The password was right.
@@ -151,6 +176,60 @@ impl Limits {
             .map_err(|secs| {
                 too_many(secs, "Too many passwords were tried for this account or from this address.")
             })
+    }
+
+    /// Before a code is looked at. A code has six digits: how often one may guess is what makes it worth something.
+    pub fn code(&self, person: &UserId) -> Refused<()> {
+        let person = person.to_string();
+        if lock(&self.code_fitted).remove(&person) {
+            return Ok(());
+        }
+        self.codes
+            .count(&person)
+            .map_err(|secs| too_many(secs, "Too many codes were tried for this account."))
+    }
+
+    pub fn code_fitted(&self, person: &UserId) {
+        let mut fitted = lock(&self.code_fitted);
+        if fitted.len() >= MANY {
+            fitted.clear();
+        }
+        fitted.insert(person.to_string());
+    }
+
+    /// Whether the person is to be told that somebody tries codes: once a day.
+    pub fn warn(&self, person: &UserId) -> bool {
+        const DAY: i64 = 86_400_000;
+        let now = self.clock.0.now().millis();
+        let mut warned = lock(&self.warned);
+        if warned.len() >= MANY {
+            warned.retain(|_, at| now - *at < DAY);
+        }
+        let before = warned.get(person.as_str()).copied();
+        if before.is_some_and(|at| now - at < DAY) {
+            return false;
+        }
+        warned.insert(person.to_string(), now);
+        true
+    }
+
+    /// A sign-in at the provider begins: it leaves a row.
+    pub fn begin(&self, address: Option<IpAddr>) -> Refused<()> {
+        self.began
+            .count(&network(address))
+            .map_err(|secs| too_many(secs, "Too many sign-ins were begun from this address."))
+    }
+
+    /// Whether or not the account exists. It has passed [`Limits::check_account`].
+    pub fn reset(&self, address: Option<IpAddr>, account: &str) -> Refused<()> {
+        self.resets.count(&network(address)).and_then(|()| self.resets_of.count(&account.to_owned())).map_err(
+            |secs| {
+                too_many(
+                    secs,
+                    "Too many new passwords were asked for, for this account or from this address.",
+                )
+            },
+        )
     }
 
     pub fn link(&self, address: Option<IpAddr>) -> Refused<()> {
@@ -246,6 +325,37 @@ mod tests {
         let tries =
             (0..200).filter(|n| limits.password(from(&format!("192.0.2.{n}")), "ada").is_ok()).count();
         assert_eq!(tries, 100);
+    }
+
+    #[test]
+    fn codes_are_few_and_the_right_one_is_not_counted() {
+        let (limits, clock) = limits();
+        let ada: UserId = "usr_0000000001zzzzzzzzzzzzzzzz".parse().unwrap();
+        for _ in 0..20 {
+            assert!(limits.code(&ada).is_ok());
+            limits.code_fitted(&ada);
+        }
+        let wrong = (0..20).filter(|_| limits.code(&ada).is_ok()).count();
+        assert_eq!(wrong, 5, "one for the last success, and four of the five that are left after the first");
+        assert_eq!(limits.code(&ada).unwrap_err().retry_after_secs, Some(300));
+        assert!(limits.warn(&ada) && !limits.warn(&ada), "told once");
+        // A day of guessing: three of a million codes are good at a time.
+        let mut tries = 0;
+        for _ in 0..24 * 60 {
+            clock.0.fetch_add(60_000, Ordering::Relaxed);
+            tries += usize::from(limits.code(&ada).is_ok());
+        }
+        assert!((280..=300).contains(&tries), "{tries}");
+        assert!(limits.warn(&ada));
+    }
+
+    #[test]
+    fn resets_are_few_for_one_account_and_from_one_address() {
+        let (limits, _) = limits();
+        let same = (0..20).filter(|n| limits.reset(from(&format!("192.0.2.{n}")), "ada").is_ok()).count();
+        assert_eq!(same, 3);
+        let many = (0..20).filter(|n| limits.reset(from("198.51.100.1"), &n.to_string()).is_ok()).count();
+        assert_eq!(many, 10);
     }
 
     #[test]

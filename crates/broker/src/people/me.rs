@@ -2,12 +2,15 @@
 
 use latchstring_model::problem::Refused;
 use latchstring_model::{Code, FieldError, Problem, SecretString};
-use latchstring_store::{StoreError, fold, sessions, users};
+use latchstring_store::{StoreError, fold, password_resets, sessions, sign_ins, users};
 
 use crate::actor::Actor;
 use crate::audit::Event;
+use crate::notices::account;
 use crate::people::entry::Door;
+use crate::people::recent::Deed;
 use crate::people::{Names, User};
+use crate::permissions::Operation;
 use crate::{Broker, passwords, refusals};
 
 /// `If-Match`: what is edited has to be at this version.
@@ -19,14 +22,15 @@ pub(crate) fn same_version(wanted: Option<i64>, found: i64) -> Refused<()> {
 }
 
 pub struct ChangePassword {
-    pub current: SecretString,
+    /// Not for an account without a password, which is given its first one.
+    pub current: Option<SecretString>,
     pub new: SecretString,
 }
 
 impl Broker {
     /// Whatever the key's scope.
     pub async fn me(&self, actor: &Actor) -> Refused<User> {
-        let person = actor.person()?;
+        let person = actor.may(Operation::MeLook)?;
         let mut reader = self.parts.store.read().await.map_err(refusals::store)?;
         let row = users::by_id(&mut reader, &person.id).await.map_err(refusals::store)?;
         row.map(User::from).ok_or_else(|| refusals::not_found("There is no such person."))
@@ -34,7 +38,7 @@ impl Broker {
 
     /// Only names: an address is what others know a person by, and a superuser's to change.
     pub async fn change_me(&self, actor: &Actor, names: Names, version: Option<i64>) -> Refused<User> {
-        let person = actor.manager()?;
+        let person = actor.may(Operation::MeChange)?;
         let mut errors = Vec::new();
         names.check(&mut errors);
         if names.name.as_deref().is_some_and(|name| name.trim().is_empty()) {
@@ -79,16 +83,24 @@ impl Broker {
 }
 
 impl Door {
-    /// In a session, with the current password. All other sessions end.
+    /// In a session with a recent sign-in, and with the current password. All other sessions end; a second factor
+    /// stays.
     pub async fn change_password(&self, actor: &Actor, change: ChangePassword) -> Refused<()> {
-        let (person, session, _) = actor.in_session()?;
+        let (person, session, _) = actor.in_session_for(Operation::PasswordChange)?;
         let broker = &self.broker;
+        broker.check_takes_password(person).await?;
+        broker.recent(actor, Deed::Password).await?;
         passwords::check(&change.new, "/new_password")?;
         self.limits.password(actor.address, &fold(&person.email))?;
         let mut reader = broker.parts.store.read().await.map_err(refusals::store)?;
         let stored = users::password_hash(&mut reader, &person.id).await.map_err(refusals::store)?;
         drop(reader);
-        if !passwords::fits(change.current, stored.clone()).await? {
+        let fits = match (&stored, change.current) {
+            // Whoever signs in at the provider has shown there who they are, and recently.
+            (None, None) => true,
+            (stored, current) => passwords::fits(current.unwrap_or_default(), stored.clone()).await?,
+        };
+        if !fits {
             self.note_refusal(
                 actor,
                 Event::new("password.set").target(person.id.as_str()).detail("reason", "wrong_password"),
@@ -101,6 +113,7 @@ impl Door {
             .hint("Type the password that you signed in with.")
             .into());
         }
+        self.limits.fitted(actor.address, &fold(&person.email));
         let hash = passwords::hash(change.new, broker.parts.entropy.as_ref()).await?;
         let mut tx = broker.parts.store.begin_write(&[person.id.as_str()]).await.map_err(refusals::store)?;
         if users::password_hash(&mut tx, &person.id).await.map_err(refusals::store)? != stored {
@@ -111,14 +124,14 @@ impl Door {
         let now = broker.now();
         users::set_password(&mut tx, &person.id, Some(&hash), now).await.map_err(refusals::store)?;
         let ended = sessions::end_all(&mut tx, &person.id, Some(session)).await.map_err(refusals::store)?;
-        sessions::confirm(&mut tx, &person.id, session, now).await.map_err(refusals::store)?;
-        broker
-            .record(
-                &mut tx,
-                actor,
-                Event::new("password.set").target(person.id.as_str()).detail("ended_sessions", ended),
-            )
-            .await?;
+        sessions::confirm(&mut tx, &person.id, session, false, now).await.map_err(refusals::store)?;
+        sign_ins::end_of_user(&mut tx, &person.id).await.map_err(refusals::store)?;
+        password_resets::remove(&mut tx, &person.id).await.map_err(refusals::store)?;
+        let address = actor.address.map(|address| address.to_string()).unwrap_or_default();
+        let more = [("address", address.as_str())];
+        account::tell(broker, &mut tx, account::PASSWORD_CHANGED, &person.id, more).await?;
+        let event = Event::new("password.set").target(person.id.as_str());
+        broker.record(&mut tx, actor, event.detail("ended_sessions", ended)).await?;
         tx.commit().await.map_err(refusals::store)?;
         Ok(())
     }

@@ -6,19 +6,30 @@
 //! | session | 43 base64url characters in a cookie | SHA-256 | 12 hours after its last use, 30 days at most |
 //! | set-up link | 43 base64url characters | SHA-256 | one hour, while there is no user |
 //! | invitation | 43 base64url characters | SHA-256 | seven days, once |
+//! | reset link | 43 base64url characters | SHA-256 | one hour, once; a newer one makes it void |
+//! | recovery code | 16 letters and digits (80 random bits) | SHA-256 with its person | once |
 //!
 //! None of them needs a salt or a slow hash: there is nothing to guess in 256 random bits.
 
+pub mod code_page;
+pub mod confirm;
 pub mod entry;
+pub mod identities;
+pub mod instance;
 pub mod invites;
 pub mod keys;
 pub mod limits;
 pub mod me;
+pub mod oidc;
 pub mod operator;
 pub mod random;
+pub mod recent;
 pub mod repeats;
+pub mod reset;
+pub mod second_factor;
 pub mod sessions;
 pub mod setup;
+pub mod totp;
 pub mod users;
 
 use latchstring_model::id::UserId;
@@ -42,6 +53,10 @@ pub struct User {
     pub version: i64,
     pub created_at: Timestamp,
     pub updated_at: Timestamp,
+    /// Whether a second factor of this server is set up.
+    pub second_factor: bool,
+    /// Owner rights rest until then.
+    pub frozen_until: Option<Timestamp>,
 }
 
 impl From<UserRow> for User {
@@ -59,6 +74,8 @@ impl From<UserRow> for User {
             version: row.version,
             created_at: row.created_at,
             updated_at: row.updated_at,
+            second_factor: row.second_factor,
+            frozen_until: row.frozen_until,
         }
     }
 }

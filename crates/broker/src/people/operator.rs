@@ -9,6 +9,8 @@ use crate::actor::{Actor, Who};
 use crate::people::keys::{MadeKey, NewKey};
 use crate::people::users::NewUser;
 use crate::people::{ShownOnce, User, check_name};
+use crate::permissions::Operation;
+use crate::projects::access;
 use crate::projects::service_keys::{NewServiceKey, WantedLimits};
 use crate::{Broker, refusals};
 
@@ -16,11 +18,12 @@ use crate::{Broker, refusals};
 pub struct OperatorKey {
     pub email: String,
     pub name: String,
-    /// A service key of this project and environment; without it a personal key of scope manage.
-    pub service: Option<(String, String)>,
+    /// A service key of this project and environment, or without an environment a service account; without a
+    /// project a personal key of scope manage.
+    pub service: Option<(String, Option<String>)>,
 }
 
-fn only_operator(actor: &Actor) -> Refused<()> {
+pub(crate) fn only_operator(actor: &Actor) -> Refused<()> {
     match actor.who {
         Who::Operator => Ok(()),
         _ => {
@@ -66,14 +69,19 @@ impl Broker {
         let found = projects::by_slug_or_id(&mut reader, &project).await.map_err(refusals::store)?;
         let found = found.ok_or_else(|| refusals::not_found("There is no such project."))?;
         let role = members::role(&mut reader, &found.id, &user.id).await.map_err(refusals::store)?;
-        if !role.is_some_and(|role| role.may_administer()) {
+        if !access::role_may(role, Operation::ServiceKeyCreate) {
             return Err(Problem::new(Code::Forbidden, "That person is no admin or owner of the project.")
                 .hint("Name a person who is; service keys are theirs to make.")
                 .into());
         }
         drop(reader);
-        let key =
-            NewServiceKey { name: new.name, environment, limits: WantedLimits::default(), expires_at: None };
+        let key = NewServiceKey {
+            name: new.name,
+            scope: if environment.is_some() { KeyScope::Call } else { KeyScope::Manage },
+            environment,
+            limits: WantedLimits::default(),
+            expires_at: None,
+        };
         let mut tx = self.parts.store.begin_write(&[found.id.as_str()]).await.map_err(refusals::store)?;
         let made = self.insert_service_key(&mut tx, actor, &found.id, key).await?;
         tx.commit().await.map_err(refusals::store)?;

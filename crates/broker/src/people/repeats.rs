@@ -76,7 +76,7 @@ fn no_longer_yours() -> Box<Problem> {
 
 pub enum Repeat {
     /// Do it, then tell [`Broker::end_attempt`].
-    New(Attempt),
+    New(Box<Attempt>),
     /// Status and body of the first answer.
     Answered(u16, String),
 }
@@ -102,6 +102,11 @@ impl Broker {
     async fn rights(&self, tx: &mut impl Tx, actor: &Actor) -> Refused<Rights> {
         let mut rights =
             Rights { manages: actor.manager().is_ok(), superuser: false, roles: BTreeMap::new() };
+        if let Who::Account { project, .. } = &actor.who {
+            rights.manages = true;
+            rights.roles.insert(project.to_string(), Role::Admin.to_string());
+            return Ok(rights);
+        }
         let Who::Person { person, .. } = &actor.who else { return Ok(rights) };
         rights.superuser = person.superuser;
         let mut cursor = None;
@@ -148,7 +153,7 @@ impl Broker {
         }
         let owner = match &actor.who {
             Who::Anonymous | Who::Operator => return Err(refusals::internal(&"an attempt of nobody")),
-            Who::Person { .. } | Who::Service { .. } => actor.signature(),
+            Who::Person { .. } | Who::Service { .. } | Who::Account { .. } => actor.signature(),
         };
         // Made as large as it gets, so that no copy of it is left behind by growing.
         let mut joined = Zeroizing::new(Vec::with_capacity(
@@ -176,7 +181,7 @@ impl Broker {
                 return match idempotency::put(&mut tx, &owner, &opening, &row).await {
                     Ok(()) => {
                         tx.commit().await.map_err(refusals::store)?;
-                        Ok(Repeat::New(Attempt { actor: actor.clone(), name }))
+                        Ok(Repeat::New(Box::new(Attempt { actor: actor.clone(), name })))
                     }
                     Err(StoreError::Taken(Taken::IdempotencyKey)) => Err(busy()),
                     Err(error) => Err(refusals::store(error)),

@@ -13,11 +13,15 @@ use latchstring_store::sessions::{self as store_sessions, SessionRow};
 use latchstring_store::users::UserRow;
 use latchstring_store::{WriteTx, fold, users};
 
-use crate::actor::{Actor, Via, Who};
+use crate::actor::{Actor, Person, Via, Who};
 use crate::audit::Event;
+use crate::people::code_page::CodePage;
 use crate::people::entry::{Door, person};
+use crate::people::identities::{password_sign_in_off, takes_password};
+use crate::people::instance::PasswordSignIn;
 use crate::people::limits::Limits;
-use crate::people::{User, random};
+use crate::people::{User, random, second_factor};
+use crate::permissions::Operation;
 use crate::{Broker, passwords, refusals};
 
 const HOUR: i64 = 3_600_000;
@@ -29,13 +33,13 @@ pub const WHOLE_LIFE: i64 = 30 * 24 * HOUR;
 pub const NOTED_EVERY: i64 = 300_000;
 /// `Max-Age` of the cookie in seconds.
 pub const COOKIE_LIFE: i64 = WHOLE_LIFE / 1000;
-/// How long a sign-in counts as recent, in milliseconds.
-pub const RECENT: i64 = 900_000;
 const LONGEST_AGENT: usize = 200;
 
 pub struct SignIn {
     pub email: String,
     pub password: SecretString,
+    /// The code of a second factor, or a recovery code.
+    pub totp: Option<SecretString>,
     /// The browser's `User-Agent`, to recognise a session by.
     pub agent: String,
 }
@@ -55,6 +59,8 @@ pub struct Session {
     pub agent: String,
     /// Whether it is the one that asks.
     pub current: bool,
+    /// Whether a second factor was shown in it.
+    pub second_factor: bool,
 }
 
 impl Broker {
@@ -65,6 +71,7 @@ impl Broker {
         user: &UserRow,
         address: Option<IpAddr>,
         agent: &str,
+        second_factor: bool,
     ) -> Refused<(Actor, SecretString)> {
         let now = self.now();
         let token = random::new_token(self.parts.entropy.as_ref());
@@ -77,17 +84,20 @@ impl Broker {
             confirmed_at: now,
             address: address.map(|address| address.to_string()).unwrap_or_default(),
             agent: agent.chars().filter(|c| !c.is_control()).take(LONGEST_AGENT).collect(),
+            second_factor,
         };
         store_sessions::create(tx, &row, &random::hash(token.expose())).await.map_err(refusals::store)?;
         let via = Via::Session { id: row.id.clone(), confirmed_at: now };
-        let actor = Actor { who: Who::Person { person: person(user), via }, address };
-        self.record(tx, &actor, Event::new("session.create").target(row.id.as_str())).await?;
+        let person = Person { second_factor, ..person(user) };
+        let actor = Actor { who: Who::Person { person, via }, address };
+        let event = Event::new("session.create").target(row.id.as_str());
+        self.record(tx, &actor, event.detail("second_factor", second_factor)).await?;
         Ok((actor, token))
     }
 
     /// Ends the session that asks; with a key there is none.
     pub async fn sign_out(&self, actor: &Actor) -> Refused<()> {
-        let (person, session, _) = actor.in_session()?;
+        let (person, session, _) = actor.in_session_for(Operation::SessionsEnd)?;
         let mut tx = self.parts.store.begin_upkeep().await.map_err(refusals::store)?;
         if store_sessions::end(&mut tx, &person.id, session).await.map_err(refusals::store)? {
             self.record(&mut tx, actor, Event::new("session.delete").target(session.as_str())).await?;
@@ -98,7 +108,7 @@ impl Broker {
 
     /// One's own living sessions, newest first, at most 200.
     pub async fn sessions(&self, actor: &Actor) -> Refused<Vec<Session>> {
-        let (person, current, _) = actor.in_session()?;
+        let (person, current, _) = actor.in_session_for(Operation::SessionsLook)?;
         let mut reader = self.parts.store.read().await.map_err(refusals::store)?;
         let rows =
             store_sessions::list(&mut reader, &person.id, self.now()).await.map_err(refusals::store)?;
@@ -112,12 +122,13 @@ impl Broker {
                 expires_at: row.expires_at,
                 address: row.address,
                 agent: row.agent,
+                second_factor: row.second_factor,
             })
             .collect())
     }
 
     pub async fn end_session(&self, actor: &Actor, id: &str) -> Refused<()> {
-        let (person, _, _) = actor.in_session()?;
+        let (person, _, _) = actor.in_session_for(Operation::SessionsEnd)?;
         let unknown = || refusals::not_found("You have no such session.");
         let id: SessionId = id.parse().map_err(|_| unknown())?;
         let mut tx = self.parts.store.begin_upkeep().await.map_err(refusals::store)?;
@@ -131,7 +142,7 @@ impl Broker {
 
     /// All but the one that asks; how many.
     pub async fn end_other_sessions(&self, actor: &Actor) -> Refused<u64> {
-        let (person, current, _) = actor.in_session()?;
+        let (person, current, _) = actor.in_session_for(Operation::SessionsEnd)?;
         let mut tx = self.parts.store.begin_upkeep().await.map_err(refusals::store)?;
         let ended =
             store_sessions::end_all(&mut tx, &person.id, Some(current)).await.map_err(refusals::store)?;
@@ -142,56 +153,139 @@ impl Broker {
     }
 }
 
-/// What wants a sign-in of the last fifteen minutes.
-pub(crate) fn recent(confirmed_at: Timestamp, now: Timestamp) -> Refused<()> {
-    if now.millis() - confirmed_at.millis() <= RECENT {
-        return Ok(());
-    }
-    Err(Problem::new(Code::Forbidden, "This wants a sign-in of the last fifteen minutes; yours is older.")
-        .hint("Sign in again and repeat it.")
-        .into())
+/// Somebody whose password is right.
+pub(crate) struct FirstFactor {
+    pub user: UserRow,
+    /// The hash that it fitted.
+    hash: String,
+    account: String,
+}
+
+/// How a sign-in on a page goes on.
+pub enum SignedIn {
+    Entered(Entered),
+    /// The code is asked for on a page of its own, which this browser alone gets further with.
+    CodeWanted(CodePage),
 }
 
 impl Door {
     /// E-mail address and password. An unknown account, one that is not active, one without a password and a
     /// wrong password look the same and take the same work.
-    pub async fn sign_in(&self, ask: SignIn, address: Option<IpAddr>) -> Refused<Entered> {
+    async fn first_factor(
+        &self,
+        email: &str,
+        password: SecretString,
+        anonymous: &Actor,
+    ) -> Refused<FirstFactor> {
         let broker = &self.broker;
-        let anonymous = Actor { who: Who::Anonymous, address };
-        let account = fold(&ask.email);
+        let address = anonymous.address;
+        let account = fold(email);
         Limits::check_account(&account)?;
-        passwords::check_length(&ask.password, "/password")?;
+        passwords::check_length(&password, "/password")?;
+        let settings = broker.instance().await?;
+        if settings.password_sign_in == PasswordSignIn::Nobody {
+            return Err(password_sign_in_off());
+        }
         if let Err(problem) = self.limits.password(address, &account) {
-            self.note_refusal(&anonymous, Event::new("session.refuse").detail("reason", "too_many_requests"))
+            self.note_refusal(anonymous, Event::new("session.refuse").detail("reason", "too_many_requests"))
                 .await;
             return Err(problem);
         }
         let mut reader = broker.parts.store.read().await.map_err(refusals::store)?;
-        let user = users::by_email(&mut reader, &ask.email).await.map_err(refusals::store)?;
+        let user = users::by_email(&mut reader, email).await.map_err(refusals::store)?;
         let user = user.filter(|user| user.fields.active);
         let stored = match &user {
             Some(user) => users::password_hash(&mut reader, &user.id).await.map_err(refusals::store)?,
             None => None,
         };
         drop(reader);
-        let fits = passwords::fits(ask.password, stored.clone()).await?;
+        let fits = passwords::fits(password, stored.clone()).await?;
         // What was typed as an address is not recorded: now and then it is a password.
-        let Some(user) = user.filter(|_| fits) else {
-            return Err(self.turned_away(&anonymous, &account).await);
+        let (Some(user), Some(hash), true) = (user, stored, fits) else {
+            return Err(self.turned_away(anonymous, &account).await);
         };
-        let mut tx = broker.parts.store.begin_write(&[user.id.as_str()]).await.map_err(refusals::store)?;
-        // Between the look and the lock the password may have been changed, or the person deactivated.
-        let again =
-            users::by_id(&mut tx, &user.id).await.map_err(refusals::store)?.filter(|user| user.fields.active);
-        let hash = users::password_hash(&mut tx, &user.id).await.map_err(refusals::store)?;
-        let Some(user) = again.filter(|_| hash == stored) else {
-            tx.rollback().await.map_err(refusals::store)?;
-            return Err(self.turned_away(&anonymous, &account).await);
-        };
-        let (_, token) = broker.open_session(&mut tx, &user, address, &ask.agent).await?;
-        tx.commit().await.map_err(refusals::store)?;
         self.limits.fitted(address, &account);
+        // Only whoever knows the password learns that it is not taken.
+        if !takes_password(&settings, user.fields.superuser) {
+            let event = Event::new("session.refuse").target(user.id.as_str());
+            self.note_refusal(anonymous, event.detail("reason", "password_sign_in_off")).await;
+            return Err(password_sign_in_off());
+        }
+        Ok(FirstFactor { user, hash, account })
+    }
+
+    /// The person behind a first factor, under the lock: between the look and the lock the password may have been
+    /// changed, or the person deactivated.
+    async fn still(&self, tx: &mut WriteTx, first: &FirstFactor) -> Refused<Option<UserRow>> {
+        let again = users::by_id(tx, &first.user.id).await.map_err(refusals::store)?;
+        let hash = users::password_hash(tx, &first.user.id).await.map_err(refusals::store)?;
+        Ok(again.filter(|user| user.fields.active && hash.as_ref() == Some(&first.hash)))
+    }
+
+    /// In one request: password, and the code where a second factor is set up.
+    pub async fn sign_in(&self, ask: SignIn, address: Option<IpAddr>) -> Refused<Entered> {
+        let broker = &self.broker;
+        let anonymous = Actor { who: Who::Anonymous, address };
+        let first = self.first_factor(&ask.email, ask.password, &anonymous).await?;
+        let factor = broker.factor(&first.user.id).await?;
+        if factor.is_some() {
+            if ask.totp.is_none() {
+                return Err(second_factor::needed());
+            }
+            self.count_code(&anonymous, &first.user.id).await?;
+        }
+        let mut tx =
+            broker.parts.store.begin_write(&[first.user.id.as_str()]).await.map_err(refusals::store)?;
+        let Some(user) = self.still(&mut tx, &first).await? else {
+            tx.rollback().await.map_err(refusals::store)?;
+            return Err(self.turned_away(&anonymous, &first.account).await);
+        };
+        let shown = match (&factor, &ask.totp) {
+            (Some(factor), Some(typed)) => broker.show_code(&mut tx, &user.id, factor, typed).await?,
+            _ => None,
+        };
+        if shown.is_none() && (factor.is_some() || user.second_factor) {
+            tx.rollback().await.map_err(refusals::store)?;
+            // One that was set up a moment ago was not asked for yet.
+            return match factor {
+                Some(_) => Err(self.wrong_code(&anonymous, &user.id).await),
+                None => Err(second_factor::needed()),
+            };
+        }
+        let (actor, token) =
+            broker.open_session(&mut tx, &user, address, &ask.agent, shown.is_some()).await?;
+        broker.tell_of_recovery(&mut tx, &actor, &user.id, shown).await?;
+        tx.commit().await.map_err(refusals::store)?;
+        if shown.is_some() {
+            self.limits.code_fitted(&user.id);
+        }
         Ok(Entered { user: user.into(), cookie: self.cookie(&token) })
+    }
+
+    /// On a page: the code is asked for on the next one, so that no page has to hold a password.
+    pub async fn sign_in_on_page(
+        &self,
+        ask: SignIn,
+        return_to: Option<String>,
+        address: Option<IpAddr>,
+    ) -> Refused<SignedIn> {
+        let broker = &self.broker;
+        let anonymous = Actor { who: Who::Anonymous, address };
+        let first = self.first_factor(&ask.email, ask.password, &anonymous).await?;
+        let mut tx =
+            broker.parts.store.begin_write(&[first.user.id.as_str()]).await.map_err(refusals::store)?;
+        let Some(user) = self.still(&mut tx, &first).await? else {
+            tx.rollback().await.map_err(refusals::store)?;
+            return Err(self.turned_away(&anonymous, &first.account).await);
+        };
+        if user.second_factor {
+            let page = self.want_code(&mut tx, &user.id, return_to).await?;
+            tx.commit().await.map_err(refusals::store)?;
+            return Ok(SignedIn::CodeWanted(page));
+        }
+        let (_, token) = broker.open_session(&mut tx, &user, address, &ask.agent, false).await?;
+        tx.commit().await.map_err(refusals::store)?;
+        Ok(SignedIn::Entered(Entered { user: user.into(), cookie: self.cookie(&token) }))
     }
 
     async fn turned_away(&self, anonymous: &Actor, account: &str) -> Box<Problem> {

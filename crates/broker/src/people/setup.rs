@@ -131,7 +131,7 @@ impl Door {
         }
         let first = NewUser { superuser: true, ..setup.user };
         let user = broker.insert_user(&mut tx, &first, Some(&hash)).await?;
-        let (actor, token) = broker.open_session(&mut tx, &user, address, &setup.agent).await?;
+        let (actor, token) = broker.open_session(&mut tx, &user, address, &setup.agent, false).await?;
         let event =
             Event::new("user.create").target(user.id.as_str()).detail("email", user.fields.email.as_str());
         broker.record(&mut tx, &actor, event.detail("superuser", true)).await?;

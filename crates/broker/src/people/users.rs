@@ -4,12 +4,16 @@ use latchstring_model::id::UserId;
 use latchstring_model::problem::Refused;
 use latchstring_model::{Code, FieldError, Problem, SecretString};
 use latchstring_store::users::{self as store_users, UserFields, UserRow};
-use latchstring_store::{StoreError, Taken, WriteTx, api_keys, scopes, sessions};
+use latchstring_store::{
+    StoreError, Taken, WriteTx, api_keys, group_roles, password_resets, scopes, sessions, sign_ins,
+};
 
 use crate::actor::Actor;
 use crate::audit::Event;
 use crate::people::me::same_version;
+use crate::people::oidc::given_by_hand;
 use crate::people::{Names, Page, Paging, User, check_email};
+use crate::permissions::Operation;
 use crate::{Broker, passwords, refusals};
 
 pub struct NewUser {
@@ -82,7 +86,15 @@ impl Broker {
             active: true,
         };
         store_users::create(tx, &id, &fields, password_hash, now).await.map_err(email_taken)?;
-        Ok(UserRow { id, fields, version: 1, created_at: now, updated_at: now })
+        Ok(UserRow {
+            id,
+            fields,
+            version: 1,
+            created_at: now,
+            updated_at: now,
+            second_factor: false,
+            frozen_until: None,
+        })
     }
 
     pub(crate) async fn hash_password(&self, password: &Option<SecretString>) -> Refused<Option<String>> {
@@ -94,14 +106,14 @@ impl Broker {
 
     /// Oldest first; `q` is looked for in e-mail addresses.
     pub async fn users(&self, actor: &Actor, q: Option<&str>, paging: &Paging) -> Refused<Page<User>> {
-        actor.superuser()?;
+        actor.may(Operation::UsersLook)?;
         let mut reader = self.parts.store.read().await.map_err(refusals::store)?;
         let page = store_users::list(&mut reader, q, paging).await.map_err(refusals::store)?;
         Ok(Page { items: page.items.into_iter().map(User::from).collect(), next_cursor: page.next_cursor })
     }
 
     pub async fn user(&self, actor: &Actor, id: &str) -> Refused<User> {
-        actor.superuser()?;
+        actor.may(Operation::UsersLook)?;
         let id: UserId = id.parse().map_err(|_| unknown())?;
         let mut reader = self.parts.store.read().await.map_err(refusals::store)?;
         store_users::by_id(&mut reader, &id)
@@ -112,7 +124,7 @@ impl Broker {
     }
 
     pub async fn create_user(&self, actor: &Actor, new: NewUser) -> Refused<User> {
-        actor.superuser()?;
+        actor.may(Operation::UserCreate)?;
         self.create_user_unasked(actor, new).await
     }
 
@@ -140,7 +152,7 @@ impl Broker {
         change: UserChange,
         version: Option<i64>,
     ) -> Refused<User> {
-        actor.superuser()?;
+        actor.may(Operation::UserChange)?;
         let id: UserId = id.parse().map_err(|_| unknown())?;
         // The instance is the lock under which superusers are counted.
         let mut tx =
@@ -178,8 +190,14 @@ impl Broker {
         }
         if before.active && !row.fields.active {
             let sessions = sessions::end_all(&mut tx, &id, None).await.map_err(refusals::store)?;
+            sign_ins::end_of_user(&mut tx, &id).await.map_err(refusals::store)?;
+            password_resets::remove(&mut tx, &id).await.map_err(refusals::store)?;
             let keys = api_keys::end_all_of_user(&mut tx, &id, now).await.map_err(refusals::store)?;
             event = event.detail("ended_sessions", sessions).detail("ended_keys", keys);
+        }
+        if row.fields.superuser != before.superuser {
+            let by_hand = row.fields.superuser.then_some(group_roles::SUPERUSER);
+            given_by_hand(&mut tx, &id, group_roles::INSTANCE, by_hand).await?;
         }
         self.record(&mut tx, actor, event).await?;
         tx.commit().await.map_err(refusals::store)?;

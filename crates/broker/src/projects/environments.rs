@@ -5,10 +5,9 @@ use latchstring_model::entity::valid_environment;
 use latchstring_model::id::ProjectId;
 use latchstring_model::problem::Refused;
 use latchstring_store::api_keys::{self, KeyBelongs};
-use latchstring_store::credentials::{self, CredentialFilter};
 use latchstring_store::environments::EnvironmentRow;
 use latchstring_store::secrets::{self, SecretKind};
-use latchstring_store::{Tx, shares};
+use latchstring_store::{Tx, credentials, shares};
 
 use crate::people::Paging;
 use crate::projects::life::RemovedEnvironment;
@@ -69,9 +68,7 @@ pub(crate) async fn what_goes_with(
     let (mut cursor, mut seen) = (None, 0);
     while seen < MOST_LISTED {
         let paging = Paging::new(cursor, Some(Paging::MAX_LIMIT));
-        let page = credentials::list_of_project(tx, project, &CredentialFilter::default(), &paging)
-            .await
-            .map_err(refusals::store)?;
+        let page = credentials::list_shared(tx, project, &paging).await.map_err(refusals::store)?;
         seen += page.items.len();
         for (_, share) in page.items {
             let grants = shares::grants(tx, &share).await.map_err(refusals::store)?;

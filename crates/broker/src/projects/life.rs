@@ -8,10 +8,13 @@ use latchstring_store::environments::EnvironmentRow;
 use latchstring_store::projects::{self as store, MemberProject, ProjectRow};
 use latchstring_store::{StoreError, Taken, Tx, WriteTx, environments as store_environments, members};
 
-use crate::actor::Actor;
+use crate::actor::{Actor, Who};
 use crate::audit::Event;
+use crate::people::instance::ProjectMakers;
 use crate::people::me::same_version;
+use crate::people::recent::Deed;
 use crate::people::{Page, Paging, check_name};
+use crate::permissions::Operation;
 use crate::projects::{Environment, Project, access, environments};
 use crate::{Broker, refusals};
 
@@ -32,6 +35,8 @@ pub struct ProjectChange {
     pub name: Option<String>,
     /// The whole list; what is left out is removed.
     pub environments: Option<Vec<String>>,
+    /// For owners: whether its people need a second factor.
+    pub require_second_factor: Option<bool>,
 }
 
 /// What went with an environment that was removed.
@@ -62,6 +67,8 @@ fn view(found: MemberProject, environments: Vec<EnvironmentRow>) -> Project {
             .map(|row| Environment { id: row.id, name: row.name })
             .collect(),
         role,
+        require_second_factor: project.require_second_factor,
+        locked: false,
         version: project.version,
         created_at: project.created_at,
         updated_at: project.updated_at,
@@ -168,14 +175,26 @@ impl Broker {
         let event =
             Event::new("project.create").project(&id).target(id.as_str()).detail("slug", slug.as_str());
         self.record(tx, actor, event.detail("environments", names)).await?;
-        let project =
-            ProjectRow { id, slug, name: name.to_owned(), version: 1, created_at: now, updated_at: now };
+        let project = ProjectRow {
+            id,
+            slug,
+            name: name.to_owned(),
+            version: 1,
+            created_at: now,
+            updated_at: now,
+            require_second_factor: false,
+        };
         Ok(view(MemberProject { project, role: Role::Owner }, rows))
     }
 
-    /// Any person may make one, and is its owner.
+    /// Any person may make one, and is its owner; where the instance keeps that to superusers, they.
     pub async fn create_project(&self, actor: &Actor, new: NewProject) -> Refused<Project> {
-        let person = actor.manager()?;
+        let person = actor.may(Operation::ProjectCreate)?;
+        if self.instance().await?.projects_by == ProjectMakers::Superusers && actor.superuser().is_err() {
+            return Err(Problem::new(Code::Forbidden, "On this server superusers make the projects.")
+                .hint("Ask one of them to make it and to add you (the instance setting `projects_by`).")
+                .into());
+        }
         let errors = new.check("");
         if !errors.is_empty() {
             return Err(Problem::invalid(errors).into());
@@ -186,13 +205,22 @@ impl Broker {
         Ok(project)
     }
 
-    /// The projects that one is a member of, oldest first.
+    /// The projects that one is a member of, oldest first. One that wants a second factor of somebody who has none
+    /// is named, and nothing in it is shown.
     pub async fn projects(&self, actor: &Actor, paging: &Paging) -> Refused<Page<Project>> {
-        let person = actor.person()?;
+        if let Who::Account { project, .. } = &actor.who {
+            let own = self.project(actor, project.as_str()).await?;
+            return Ok(Page { items: vec![own], next_cursor: None });
+        }
+        let person = actor.may(Operation::ProjectsList)?;
         let mut tx = self.parts.store.begin_read().await.map_err(refusals::store)?;
         let page = store::list_of_member(&mut tx, &person.id, paging).await.map_err(refusals::store)?;
         let mut items = Vec::with_capacity(page.items.len());
         for found in page.items {
+            if access::second_factor(person, &found.project).is_err() {
+                items.push(Project { locked: true, ..view(found, Vec::new()) });
+                continue;
+            }
             let rows = store_environments::list(&mut tx, &found.project.id).await.map_err(refusals::store)?;
             items.push(view(found, rows));
         }
@@ -201,7 +229,7 @@ impl Broker {
 
     pub async fn project(&self, actor: &Actor, name: &str) -> Refused<Project> {
         let mut tx = self.parts.store.begin_read().await.map_err(refusals::store)?;
-        let found = access::look(&mut tx, actor, name).await?;
+        let found = access::member(&mut tx, actor, name, Operation::ProjectLook).await?;
         let rows = store_environments::list(&mut tx, &found.project.id).await.map_err(refusals::store)?;
         Ok(view(found, rows))
     }
@@ -225,7 +253,12 @@ impl Broker {
         if let Some(names) = &change.environments {
             environments::check(names, "/environments", &mut errors);
         }
-        let (mut tx, mut found) = self.write_in_project(actor, name, Role::Admin, &[]).await?;
+        // Who may loosen it decides who comes in.
+        let operation = match change.require_second_factor {
+            Some(_) => Operation::SecondFactorRequire,
+            None => Operation::ProjectChange,
+        };
+        let (mut tx, mut found) = self.write_in_project(actor, name, operation, &[]).await?;
         if !errors.is_empty() {
             return Err(Problem::invalid(errors).into());
         }
@@ -242,6 +275,22 @@ impl Broker {
         if let Some(name) = change.name {
             project.name = name.trim().to_owned();
             event = event.detail("name", project.name.as_str());
+        }
+        if let Some(required) =
+            change.require_second_factor.filter(|wanted| *wanted != project.require_second_factor)
+        {
+            if required && !actor.person()?.second_factor {
+                return Err(Problem::new(
+                    Code::SecondFactorRequired,
+                    "Who wants a second factor of a project's people has one: you would shut yourself out.",
+                )
+                .hint("Set one up first (POST /api/v1/me/totp), then change this.")
+                .with("project", project.id.as_str().into())
+                .into());
+            }
+            store::require_second_factor(&mut tx, &project.id, required).await.map_err(refusals::store)?;
+            project.require_second_factor = required;
+            event = event.detail("require_second_factor", required);
         }
         let mut removed = Vec::new();
         if let Some(names) = change.environments {
@@ -288,7 +337,9 @@ impl Broker {
     /// With everything that is its own, and the shares that others gave it. Credentials that the project owns
     /// have to be purged first: their tokens may have to be revoked.
     pub async fn delete_project(&self, actor: &Actor, name: &str) -> Refused<()> {
-        let (mut tx, found) = self.write_in_project(actor, name, Role::Owner, &[]).await?;
+        self.recent(actor, Deed::Purge).await?;
+        self.unfrozen(actor)?;
+        let (mut tx, found) = self.write_in_project(actor, name, Operation::ProjectDelete, &[]).await?;
         let project = found.project;
         store::delete(&mut tx, &project.id).await.map_err(|error| match error {
             StoreError::StillUsed => Problem::new(Code::CredentialInUse, "The project owns credentials.")

@@ -7,18 +7,22 @@ use latchstring_model::entity::{Principal, Role};
 use latchstring_model::id::{CredentialId, ProjectId, UserId};
 use latchstring_model::problem::Refused;
 use latchstring_model::{Code, Problem, Timestamp};
-use latchstring_store::credentials::{self, CredentialFilter};
+use latchstring_store::credentials::{self, CredentialRow};
 use latchstring_store::members::{self as store, MemberRow};
 use latchstring_store::projects::MemberProject;
 use latchstring_store::shares::{self, ShareRow};
 use latchstring_store::users::{self, UserRow};
-use latchstring_store::{Tx, WriteTx};
+use latchstring_store::{Tx, WriteTx, api_keys, group_roles, projects};
 use serde_json::json;
 
 use crate::actor::Actor;
 use crate::audit::Event;
+use crate::credentials::uses::By;
+use crate::people::oidc::given_by_hand;
 use crate::people::{Page, Paging};
-use crate::projects::access;
+use crate::permissions::Operation;
+use crate::projects::access::{self, role_may};
+use crate::projects::service_keys::read_limits;
 use crate::{Broker, refusals};
 
 #[derive(Debug)]
@@ -45,11 +49,27 @@ impl From<MemberRow> for Member {
     }
 }
 
-/// A credential of a member that the project uses.
-struct SharedHere {
-    id: CredentialId,
-    name: String,
-    share: ShareRow,
+/// A credential that the project can no longer use when its owner goes, and what stops with it.
+#[derive(Debug)]
+pub struct Stops {
+    pub id: CredentialId,
+    pub name: String,
+    pub slug: String,
+    /// The project's environments that were granted values of it.
+    pub environments: Vec<String>,
+    /// Slugs of keychains that fall back to it.
+    pub keychains: Vec<String>,
+    /// Names of service keys that are made for it.
+    pub api_keys: Vec<String>,
+}
+
+impl Stops {
+    fn to_json(&self) -> serde_json::Value {
+        json!({
+            "id": self.id, "name": self.name, "slug": self.slug, "environments": self.environments,
+            "keychains": self.keychains, "api_keys": self.api_keys,
+        })
+    }
 }
 
 fn owners_only(found: &MemberProject) -> Box<Problem> {
@@ -60,31 +80,37 @@ fn owners_only(found: &MemberProject) -> Box<Problem> {
         .into()
 }
 
+fn removal(leaves: bool) -> Operation {
+    if leaves { Operation::MemberLeave } else { Operation::MemberRemove }
+}
+
 fn not_a_member() -> Box<Problem> {
     refusals::not_found("Nobody with that e-mail address is a member of the project.")
 }
 
-async fn shared_here(tx: &mut impl Tx, user: &UserId, project: &ProjectId) -> Refused<Vec<SharedHere>> {
+async fn shared_here(
+    tx: &mut impl Tx,
+    user: &UserId,
+    project: &ProjectId,
+) -> Refused<Vec<(CredentialRow, ShareRow)>> {
     let owner = Principal::User(user.clone());
-    if !credentials::owner_shares_with(tx, &owner, project).await.map_err(refusals::store)? {
-        return Ok(Vec::new());
-    }
+    credentials::shared_of_owner(tx, &owner, project).await.map_err(refusals::store)
+}
+
+/// Names of the project's service keys by the credentials that they are limited to.
+async fn keys_made_for(tx: &mut impl Tx, project: &ProjectId) -> Refused<Vec<(CredentialId, String)>> {
     let mut found = Vec::new();
     let mut cursor = None;
     loop {
         let paging = Paging::new(cursor, Some(Paging::MAX_LIMIT));
-        let page = credentials::list_of_owner(tx, &owner, &CredentialFilter::default(), &paging)
-            .await
-            .map_err(refusals::store)?;
-        for row in page.items {
-            let share = shares::in_project(tx, project, row.id.as_str()).await.map_err(refusals::store)?;
-            if let Some(share) = share.filter(|share| share.credential_id == row.id) {
-                found.push(SharedHere { id: row.id, name: row.name, share });
-            }
+        let page = api_keys::list_of_project(tx, project, &paging).await.map_err(refusals::store)?;
+        for key in page.items {
+            let limits = read_limits(&key.limits)?;
+            found.extend(limits.credentials.into_iter().flatten().map(|id| (id, key.name.clone())));
         }
-        match page.next_cursor {
-            Some(next) => cursor = Some(next),
-            None => return Ok(found),
+        cursor = page.next_cursor;
+        if cursor.is_none() {
+            return Ok(found);
         }
     }
 }
@@ -96,7 +122,7 @@ impl Broker {
 
     pub async fn members(&self, actor: &Actor, project: &str, paging: &Paging) -> Refused<Page<Member>> {
         let mut tx = self.parts.store.begin_read().await.map_err(refusals::store)?;
-        let found = access::look(&mut tx, actor, project).await?;
+        let found = access::member(&mut tx, actor, project, Operation::MembersList).await?;
         let page = store::list(&mut tx, &found.project.id, paging).await.map_err(refusals::store)?;
         Ok(Page { items: page.items.into_iter().map(Member::from).collect(), next_cursor: page.next_cursor })
     }
@@ -106,20 +132,26 @@ impl Broker {
         // Who may not manage members learns nothing about who has an account.
         let user = {
             let mut reader = self.parts.store.read().await.map_err(refusals::store)?;
-            access::member(&mut reader, actor, project, Role::Admin).await?;
+            access::member(&mut reader, actor, project, Operation::MemberSet).await?;
             self.account(&mut reader, email).await?
         };
+        // Who comes in by a reset mailbox gives nobody else a way in.
+        self.unfrozen(actor)?;
         let user = user.filter(|user| user.fields.active).ok_or_else(|| {
             Problem::new(Code::NotFound, "Nobody with that e-mail address has an active account here.")
                 .hint("A superuser can make the account or send an invitation (POST /api/v1/invites); then add the person.")
         })?;
-        let (mut tx, found) = self.write_in_project(actor, project, Role::Admin, &[user.id.as_str()]).await?;
+        let (mut tx, found) =
+            self.write_in_project(actor, project, Operation::MemberSet, &[user.id.as_str()]).await?;
         let id = &found.project.id;
         let now = self.now();
         let before = store::role(&mut tx, id, &user.id).await.map_err(refusals::store)?;
+        if role >= Role::Admin || before >= Some(Role::Admin) {
+            access::not_an_account(actor)?;
+        }
         if (role == Role::Owner || before == Some(Role::Owner))
             && before != Some(role)
-            && found.role != Role::Owner
+            && !role_may(Some(found.role), Operation::OwnersManage)
         {
             return Err(owners_only(&found));
         }
@@ -127,6 +159,7 @@ impl Broker {
             self.not_the_last_owner(&mut tx, id).await?;
         }
         store::set(&mut tx, id, &user.id, role, now).await.map_err(refusals::store)?;
+        given_by_hand(&mut tx, &user.id, id.as_str(), Some(role.as_str())).await?;
         let event = Event::new("member.set")
             .project(id)
             .target(user.id.as_str())
@@ -159,35 +192,72 @@ impl Broker {
         .into())
     }
 
-    /// Removes a member; anybody may leave. `withdraw`: their credentials' shares with this project go too.
+    /// What stops in a project without these credentials.
+    async fn what_stops(
+        &self,
+        tx: &mut impl Tx,
+        project: &ProjectId,
+        shared: &[(CredentialRow, ShareRow)],
+    ) -> Refused<Vec<Stops>> {
+        if shared.is_empty() {
+            return Ok(Vec::new());
+        }
+        let keys = keys_made_for(tx, project).await?;
+        let slug = projects::by_id(tx, project).await.map_err(refusals::store)?.map(|found| found.slug);
+        let mut stops = Vec::with_capacity(shared.len());
+        for (row, share) in shared {
+            let grants = shares::grants(tx, share).await.map_err(refusals::store)?;
+            let uses = self.used_by(tx, &row.id).await?;
+            let here = uses.into_iter().filter(|used| Some(&used.project) == slug.as_ref());
+            stops.push(Stops {
+                id: row.id.clone(),
+                name: row.name.clone(),
+                slug: share.slug.clone(),
+                environments: grants.into_iter().map(|grant| grant.environment).collect(),
+                keychains: here
+                    .filter_map(|used| match used.by {
+                        By::Keychain { keychain } => Some(keychain),
+                        By::Workflow { .. } => None,
+                    })
+                    .collect(),
+                api_keys: keys.iter().filter(|(id, _)| *id == row.id).map(|(_, name)| name.clone()).collect(),
+            });
+        }
+        Ok(stops)
+    }
+
+    /// Removes a member; anybody may leave. `withdraw`: their credentials' shares with this project go too, and the
+    /// answer says what stops.
     pub async fn remove_member(
         &self,
         actor: &Actor,
         project: &str,
         email: &str,
         withdraw: bool,
-    ) -> Refused<()> {
-        let person = actor.manager()?;
+    ) -> Refused<Vec<Stops>> {
+        actor.may_manage()?;
         let (user, leaves, shared) = {
             let mut tx = self.parts.store.begin_read().await.map_err(refusals::store)?;
             let user = self.account(&mut tx, email).await?;
-            let leaves = user.as_ref().is_some_and(|user| user.id == person.id);
-            let least = if leaves { Role::Viewer } else { Role::Admin };
-            let found = access::member(&mut tx, actor, project, least).await?;
+            let leaves =
+                user.as_ref().is_some_and(|user| actor.as_user().is_some_and(|person| user.id == person.id));
+            let found = access::member(&mut tx, actor, project, removal(leaves)).await?;
             let user = user.ok_or_else(not_a_member)?;
             let shared = shared_here(&mut tx, &user.id, &found.project.id).await?;
             (user, leaves, shared)
         };
         // What is withdrawn ends the routes of those credentials.
         let mut scopes = vec![user.id.as_str()];
-        scopes.extend(shared.iter().map(|shared| shared.id.as_str()));
-        let least = if leaves { Role::Viewer } else { Role::Admin };
-        let (mut tx, found) = self.write_in_project(actor, project, least, &scopes).await?;
+        scopes.extend(shared.iter().map(|(row, _)| row.id.as_str()));
+        let (mut tx, found) = self.write_in_project(actor, project, removal(leaves), &scopes).await?;
         let id = &found.project.id;
         let role =
             store::role(&mut tx, id, &user.id).await.map_err(refusals::store)?.ok_or_else(not_a_member)?;
+        if role >= Role::Admin {
+            access::not_an_account(actor)?;
+        }
         if role == Role::Owner {
-            if found.role != Role::Owner {
+            if !leaves && !role_may(Some(found.role), Operation::OwnersManage) {
                 return Err(owners_only(&found));
             }
             // An owner whose account is not active does not count, and may always go.
@@ -197,36 +267,31 @@ impl Broker {
         }
         // Under the lock once more: something may have been shared meanwhile.
         let shared = shared_here(&mut tx, &user.id, id).await?;
-        if !shared.is_empty() && !withdraw {
-            let list: Vec<_> = shared
-                .iter()
-                .map(|shared| json!({"id": shared.id, "name": shared.name, "slug": shared.share.slug}))
-                .collect();
-            return Err(Problem::new(Code::MemberOwnsCredentials, format!("They own {} of the credentials that this project uses; `credentials` lists them.", list.len()))
-                .hint("Have them handed to another owner first, or repeat with ?withdraw=true: then the project can no longer use them.")
+        let stops = self.what_stops(&mut tx, id, &shared).await?;
+        if !stops.is_empty() && !withdraw {
+            let list: Vec<_> = stops.iter().map(Stops::to_json).collect();
+            return Err(Problem::new(Code::MemberOwnsCredentials, format!("They own {} of the credentials that this project uses; `credentials` lists them, with what would stop.", list.len()))
+                .hint("Have them offered to another member first (POST /api/v1/credentials/{id}/transfer), or repeat with ?withdraw=true: then the project can no longer use them.")
                 .with("credentials", list.into())
                 .with("project", id.as_str().into())
                 .into());
         }
-        for gone in &shared {
-            tx.raise(&[gone.id.as_str()]).await.map_err(refusals::store)?;
-            shares::remove(&mut tx, &gone.share).await.map_err(refusals::store)?;
+        for (row, share) in &shared {
+            tx.raise(&[row.id.as_str()]).await.map_err(refusals::store)?;
+            shares::remove(&mut tx, share).await.map_err(refusals::store)?;
             let event =
-                Event::new("credential.share").project(id).credential(&gone.id).target(gone.id.as_str());
-            self.record(
-                &mut tx,
-                actor,
-                event.detail("withdrawn", true).detail("slug", gone.share.slug.as_str()),
-            )
-            .await?;
+                Event::new("credential.share").project(id).credential(&row.id).target(row.id.as_str());
+            self.record(&mut tx, actor, event.detail("withdrawn", true).detail("slug", share.slug.as_str()))
+                .await?;
         }
         store::remove(&mut tx, id, &user.id).await.map_err(refusals::store)?;
+        group_roles::remove(&mut tx, &user.id, id.as_str()).await.map_err(refusals::store)?;
         let event = Event::new("member.delete")
             .project(id)
             .target(user.id.as_str())
             .detail("email", user.fields.email.as_str());
         self.record(&mut tx, actor, event.detail("role", role.as_str())).await?;
         tx.commit().await.map_err(refusals::store)?;
-        Ok(())
+        Ok(stops)
     }
 }

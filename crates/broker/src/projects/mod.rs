@@ -6,7 +6,7 @@
 //! | see the project, its members, keys, secrets' names and variables | ✓ | ✓ | ✓ | ✓ |
 //! | call; set secrets and variables | | ✓ | ✓ | ✓ |
 //! | members, service keys, name, slug, environments | | | ✓ | ✓ |
-//! | make and unmake owners, delete the project | | | | ✓ |
+//! | make and unmake owners, require a second factor, delete the project | | | | ✓ |
 //!
 //! Every change of what somebody may do raises the project's epoch (and the person's), so that no server goes
 //! on with a decision that was cached before.
@@ -39,6 +39,10 @@ pub struct Project {
     pub environments: Vec<Environment>,
     /// Of the person who asks.
     pub role: Role,
+    /// Its people need a second factor.
+    pub require_second_factor: bool,
+    /// The person who asks has none, so this is all they see.
+    pub locked: bool,
     pub version: i64,
     pub created_at: Timestamp,
     pub updated_at: Timestamp,

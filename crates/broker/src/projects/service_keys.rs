@@ -1,20 +1,23 @@
 //! Service keys: bound to one project and one environment, made by its admins, able to call and nothing else.
-//! Their limits only ever narrow.
+//! Their limits only ever narrow. And service accounts: keys of a project, without an environment, with which CI
+//! manages it ([`access::not_an_account`] keeps what matters to people), and which call nothing.
 
 use std::net::IpAddr;
 
 use ipnet::IpNet;
-use latchstring_model::entity::{KeyScope, Role};
+use latchstring_model::entity::KeyScope;
 use latchstring_model::id::{KeyId, ProjectId};
 use latchstring_model::problem::Refused;
 use latchstring_model::{FieldError, Problem, Timestamp};
 use latchstring_store::api_keys::{self, ApiKeyRow, KeyBelongs};
 use latchstring_store::{WriteTx, environments, members, shares, users};
 
-use crate::actor::Actor;
+use crate::actor::{Actor, Who};
 use crate::audit::Event;
 use crate::people::keys::check_expiry;
+use crate::people::recent::Deed;
 use crate::people::{Page, Paging, ShownOnce, check_email, check_name, random};
+use crate::permissions::Operation;
 use crate::projects::access;
 use crate::road::limits::KeyLimits;
 use crate::{Broker, refusals};
@@ -127,10 +130,28 @@ impl WantedLimits {
     }
 }
 
+/// What limits calls limits nothing for who calls nothing: somebody would believe in it.
+fn limits_of_an_account(limits: &KeyLimits, errors: &mut Vec<FieldError>) {
+    for (name, set) in [
+        ("credentials", limits.credentials.is_some()),
+        ("operations_only", limits.operations_only),
+        ("methods", limits.methods.is_some()),
+        ("path_prefixes", limits.path_prefixes.is_some()),
+        ("may_act_for", limits.may_act_for.is_some()),
+    ] {
+        if set {
+            let detail = "limits calls, and a key of scope manage makes none: leave it out";
+            errors.push(FieldError::new(format!("/{name}"), detail));
+        }
+    }
+}
+
 pub struct NewServiceKey {
     pub name: String,
-    /// By name.
-    pub environment: String,
+    /// `Manage`: a service account.
+    pub scope: KeyScope,
+    /// By name; a service account has none.
+    pub environment: Option<String>,
     pub limits: WantedLimits,
     pub expires_at: Option<Timestamp>,
 }
@@ -138,7 +159,9 @@ pub struct NewServiceKey {
 pub struct ServiceKey {
     pub id: KeyId,
     pub name: String,
-    pub environment: String,
+    pub scope: KeyScope,
+    /// `None`: a service account.
+    pub environment: Option<String>,
     /// Its last four characters.
     pub hint: String,
     pub limits: KeyLimits,
@@ -153,10 +176,11 @@ pub struct MadeServiceKey {
     pub secret: ShownOnce,
 }
 
-fn view(row: ApiKeyRow, environment: String) -> Refused<ServiceKey> {
+fn view(row: ApiKeyRow, environment: Option<String>) -> Refused<ServiceKey> {
     Ok(ServiceKey {
         id: row.id,
         name: row.name,
+        scope: row.scope,
         environment,
         hint: row.hint,
         limits: read_limits(&row.limits)?,
@@ -181,10 +205,30 @@ impl Broker {
         check_name(&new.name, "/name", &mut errors);
         let limits = new.limits.read(&mut errors);
         check_expiry(new.expires_at, now, &mut errors);
-        let environment =
-            environments::by_name(tx, project, &new.environment).await.map_err(refusals::store)?;
-        if environment.is_none() {
-            errors.push(FieldError::new("/environment", "the project has no environment of that name"));
+        let environment = match (new.scope, &new.environment) {
+            (KeyScope::Call, Some(name)) => {
+                let found = environments::by_name(tx, project, name).await.map_err(refusals::store)?;
+                if found.is_none() {
+                    errors
+                        .push(FieldError::new("/environment", "the project has no environment of that name"));
+                }
+                found
+            }
+            (KeyScope::Call, None) => {
+                let detail =
+                    "which of the project's environments the key is for; a key of scope manage has none";
+                errors.push(FieldError::new("/environment", detail));
+                None
+            }
+            (KeyScope::Manage, Some(_)) => {
+                let detail = "a key of scope manage is for the whole project: leave it out";
+                errors.push(FieldError::new("/environment", detail));
+                None
+            }
+            (KeyScope::Manage, None) => None,
+        };
+        if new.scope == KeyScope::Manage {
+            limits_of_an_account(&limits, &mut errors);
         }
         for id in limits.credentials.iter().flatten() {
             let share = shares::in_project(tx, project, id.as_str()).await.map_err(refusals::store)?;
@@ -202,15 +246,22 @@ impl Broker {
                 errors.push(FieldError::new("/may_act_for", format!("{email} is no member of the project")));
             }
         }
-        let (Some(environment), []) = (environment, errors.as_slice()) else {
+        if !errors.is_empty() {
             return Err(Problem::invalid(errors).into());
+        }
+        let belongs = match &environment {
+            Some(environment) => {
+                KeyBelongs::Service { project_id: project.clone(), environment_id: environment.id.clone() }
+            }
+            None => KeyBelongs::Account { project_id: project.clone() },
         };
+        let environment = environment.map(|found| found.name);
         let secret = random::new_key(self.parts.entropy.as_ref());
         let row = ApiKeyRow {
             id: KeyId::new(now, self.parts.entropy.as_ref()),
-            belongs: KeyBelongs::Service { project_id: project.clone(), environment_id: environment.id },
+            belongs,
             name: new.name.trim().to_owned(),
-            scope: KeyScope::Call,
+            scope: new.scope,
             hint: random::hint(&secret),
             limits: serde_json::to_value(&limits).map_err(|error| refusals::internal(&error))?,
             created_by: actor.signature(),
@@ -220,13 +271,11 @@ impl Broker {
             ended_at: None,
         };
         api_keys::create(tx, &row, &random::hash(secret.expose())).await.map_err(refusals::store)?;
-        let event = Event::new("key.create")
-            .project(project)
-            .environment(environment.name.as_str())
-            .target(row.id.as_str());
-        self.record(tx, actor, event.detail("name", row.name.as_str()).detail("limits", row.limits.clone()))
-            .await?;
-        Ok(MadeServiceKey { key: view(row, environment.name)?, secret: ShownOnce(secret) })
+        let mut event = Event::new("key.create").project(project).target(row.id.as_str());
+        event.environment.clone_from(&environment);
+        let event = event.detail("name", row.name.as_str()).detail("scope", row.scope.as_str());
+        self.record(tx, actor, event.detail("limits", row.limits.clone())).await?;
+        Ok(MadeServiceKey { key: view(row, environment)?, secret: ShownOnce(secret) })
     }
 
     pub async fn create_service_key(
@@ -235,7 +284,15 @@ impl Broker {
         project: &str,
         new: NewServiceKey,
     ) -> Refused<MadeServiceKey> {
-        let (mut tx, found) = self.write_in_project(actor, project, Role::Admin, &[]).await?;
+        access::not_an_account(actor)?;
+        // The right before the sign-in: who may not is told that.
+        {
+            let mut reader = self.parts.store.read().await.map_err(refusals::store)?;
+            access::member(&mut reader, actor, project, Operation::ServiceKeyCreate).await?;
+        }
+        self.recent(actor, Deed::MakeKey).await?;
+        self.unfrozen(actor)?;
+        let (mut tx, found) = self.write_in_project(actor, project, Operation::ServiceKeyCreate, &[]).await?;
         let made = self.insert_service_key(&mut tx, actor, &found.project.id, new).await?;
         tx.commit().await.map_err(refusals::store)?;
         Ok(made)
@@ -248,22 +305,32 @@ impl Broker {
         paging: &Paging,
     ) -> Refused<Page<ServiceKey>> {
         let mut tx = self.parts.store.begin_read().await.map_err(refusals::store)?;
-        let found = access::look(&mut tx, actor, project).await?;
+        let found = access::member(&mut tx, actor, project, Operation::ServiceKeysList).await?;
         let names = environments::list(&mut tx, &found.project.id).await.map_err(refusals::store)?;
         let page =
             api_keys::list_of_project(&mut tx, &found.project.id, paging).await.map_err(refusals::store)?;
         let mut items = Vec::with_capacity(page.items.len());
         for row in page.items {
-            let KeyBelongs::Service { environment_id, .. } = &row.belongs else { continue };
-            let name = names.iter().find(|known| &known.id == environment_id).map(|known| known.name.clone());
-            items.push(view(row, name.unwrap_or_default())?);
+            let name = match &row.belongs {
+                KeyBelongs::Personal { .. } => continue,
+                KeyBelongs::Account { .. } => None,
+                KeyBelongs::Service { environment_id, .. } => {
+                    let found = names.iter().find(|known| &known.id == environment_id);
+                    Some(found.map(|known| known.name.clone()).unwrap_or_default())
+                }
+            };
+            items.push(view(row, name)?);
         }
         Ok(Page { items, next_cursor: page.next_cursor })
     }
 
     pub async fn end_service_key(&self, actor: &Actor, project: &str, id: &str) -> Refused<()> {
         let unknown = || refusals::not_found("The project has no such key.");
-        let (mut tx, found) = self.write_in_project(actor, project, Role::Admin, &[]).await?;
+        // A service account ends no key but itself.
+        if !matches!(&actor.who, Who::Account { key, .. } if key.as_str() == id) {
+            access::not_an_account(actor)?;
+        }
+        let (mut tx, found) = self.write_in_project(actor, project, Operation::ServiceKeyEnd, &[]).await?;
         let id: KeyId = id.parse().map_err(|_| unknown())?;
         if !api_keys::end_of_project(&mut tx, &found.project.id, &id, self.now())
             .await

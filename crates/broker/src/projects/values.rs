@@ -1,7 +1,7 @@
 //! Secrets and variables of a project's environment, for templates. Both are sealed; a variable's value is
 //! shown to the project's members, a secret's to nobody.
 
-use latchstring_model::entity::{Role, valid_secret_name};
+use latchstring_model::entity::valid_secret_name;
 use latchstring_model::id::ProjectId;
 use latchstring_model::problem::Refused;
 use latchstring_model::{FieldError, Problem, SecretString, Timestamp};
@@ -11,6 +11,7 @@ use latchstring_store::secrets::{self, SecretRow};
 use crate::actor::Actor;
 use crate::audit::Event;
 use crate::people::{Page, Paging};
+use crate::permissions::Operation;
 use crate::projects::access;
 use crate::road::authorise;
 use crate::sealing::secret_aad;
@@ -104,6 +105,27 @@ fn delete_action(kind: SecretKind) -> &'static str {
     }
 }
 
+fn look_operation(kind: SecretKind) -> Operation {
+    match kind {
+        SecretKind::Secret => Operation::SecretsList,
+        SecretKind::Variable => Operation::VariablesList,
+    }
+}
+
+fn set_operation(kind: SecretKind) -> Operation {
+    match kind {
+        SecretKind::Secret => Operation::SecretSet,
+        SecretKind::Variable => Operation::VariableSet,
+    }
+}
+
+fn delete_operation(kind: SecretKind) -> Operation {
+    match kind {
+        SecretKind::Secret => Operation::SecretDelete,
+        SecretKind::Variable => Operation::VariableDelete,
+    }
+}
+
 impl Broker {
     pub async fn set_value(
         &self,
@@ -115,7 +137,7 @@ impl Broker {
         new: NewValue,
     ) -> Refused<()> {
         let errors = check(&new, name);
-        let (mut tx, found) = self.write_in_project(actor, project, Role::Editor, &[]).await?;
+        let (mut tx, found) = self.write_in_project(actor, project, set_operation(kind), &[]).await?;
         let project = &found.project.id;
         let environment = access::environment(&mut tx, project, environment).await?;
         if !errors.is_empty() {
@@ -172,7 +194,7 @@ impl Broker {
         limit: u32,
     ) -> Refused<Page<Value>> {
         let mut tx = self.parts.store.begin_read().await.map_err(refusals::store)?;
-        let found = access::look(&mut tx, actor, project).await?;
+        let found = access::member(&mut tx, actor, project, look_operation(kind)).await?;
         let project = found.project.id;
         let environment = access::environment(&mut tx, &project, environment).await?;
         let rows = secrets::list(&mut tx, &project, &environment.id, kind).await.map_err(refusals::store)?;
@@ -197,7 +219,7 @@ impl Broker {
         name: &str,
     ) -> Refused<Value> {
         let mut tx = self.parts.store.begin_read().await.map_err(refusals::store)?;
-        let found = access::look(&mut tx, actor, project).await?;
+        let found = access::member(&mut tx, actor, project, look_operation(kind)).await?;
         let project = found.project.id;
         let environment = access::environment(&mut tx, &project, environment).await?;
         let row =
@@ -230,7 +252,7 @@ impl Broker {
         kind: SecretKind,
         name: &str,
     ) -> Refused<()> {
-        let (mut tx, found) = self.write_in_project(actor, project, Role::Editor, &[]).await?;
+        let (mut tx, found) = self.write_in_project(actor, project, delete_operation(kind), &[]).await?;
         let project = &found.project.id;
         let environment = access::environment(&mut tx, project, environment).await?;
         if !secrets::delete(&mut tx, project, &environment.id, kind, name).await.map_err(refusals::store)? {

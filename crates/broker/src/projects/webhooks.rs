@@ -2,7 +2,6 @@
 //! may hold a secret of the receiver.
 
 use latchstring_model::address::Address;
-use latchstring_model::entity::Role;
 use latchstring_model::id::{DeliveryId, ProjectId, WebhookId};
 use latchstring_model::problem::Refused;
 use latchstring_model::{Code, FieldError, Problem, Timestamp};
@@ -16,6 +15,7 @@ use crate::audit::Event;
 use crate::notices::{EVENTS, webhook};
 use crate::people::me::same_version;
 use crate::people::{Page, Paging, ShownOnce};
+use crate::permissions::Operation;
 use crate::projects::access;
 use crate::{Broker, refusals};
 
@@ -126,7 +126,7 @@ impl Broker {
         project: &str,
         new: NewWebhook,
     ) -> Refused<MadeWebhook> {
-        let (mut tx, found) = self.write_in_project(actor, project, Role::Admin, &[]).await?;
+        let (mut tx, found) = self.write_in_project(actor, project, Operation::WebhookCreate, &[]).await?;
         let project = found.project.id;
         let (now, entropy) = (self.now(), self.parts.entropy.as_ref());
         if store::count(&mut tx, &project).await.map_err(refusals::store)? >= MOST {
@@ -171,7 +171,7 @@ impl Broker {
 
     pub async fn webhooks(&self, actor: &Actor, project: &str, paging: &Paging) -> Refused<Page<Webhook>> {
         let mut tx = self.parts.store.begin_read().await.map_err(refusals::store)?;
-        let found = access::member(&mut tx, actor, project, Role::Admin).await?;
+        let found = access::member(&mut tx, actor, project, Operation::WebhooksList).await?;
         let page = store::list(&mut tx, &found.project.id, paging).await.map_err(refusals::store)?;
         let now = self.now();
         let items = page.items.into_iter().map(|row| view(row, now)).collect();
@@ -180,7 +180,7 @@ impl Broker {
 
     pub async fn webhook(&self, actor: &Actor, project: &str, id: &str) -> Refused<Webhook> {
         let mut tx = self.parts.store.begin_read().await.map_err(refusals::store)?;
-        let found = access::member(&mut tx, actor, project, Role::Admin).await?;
+        let found = access::member(&mut tx, actor, project, Operation::WebhooksList).await?;
         Ok(view(find(&mut tx, &found.project.id, id).await?, self.now()))
     }
 
@@ -193,7 +193,7 @@ impl Broker {
         change: WebhookChange,
         if_match: Option<i64>,
     ) -> Refused<Webhook> {
-        let (mut tx, found) = self.write_in_project(actor, project, Role::Admin, &[]).await?;
+        let (mut tx, found) = self.write_in_project(actor, project, Operation::WebhookChange, &[]).await?;
         let mut row = find(&mut tx, &found.project.id, id).await?;
         same_version(if_match, row.version)?;
         if let Some(url) = change.url {
@@ -237,7 +237,7 @@ impl Broker {
         project: &str,
         id: &str,
     ) -> Refused<MadeWebhook> {
-        let (mut tx, found) = self.write_in_project(actor, project, Role::Admin, &[]).await?;
+        let (mut tx, found) = self.write_in_project(actor, project, Operation::WebhookChange, &[]).await?;
         let mut row = find(&mut tx, &found.project.id, id).await?;
         let (now, secret) = (self.now(), webhook::new_secret(self.parts.entropy.as_ref()));
         let (old, _) = self.open_webhook(&row).await?;
@@ -252,7 +252,7 @@ impl Broker {
     }
 
     pub async fn delete_webhook(&self, actor: &Actor, project: &str, id: &str) -> Refused<()> {
-        let (mut tx, found) = self.write_in_project(actor, project, Role::Admin, &[]).await?;
+        let (mut tx, found) = self.write_in_project(actor, project, Operation::WebhookDelete, &[]).await?;
         let row = find(&mut tx, &found.project.id, id).await?;
         if !store::delete(&mut tx, &found.project.id, &row.id).await.map_err(refusals::store)? {
             return Err(refusals::store(StoreError::Moved));
@@ -271,7 +271,7 @@ impl Broker {
         paging: &Paging,
     ) -> Refused<Page<DeliveryRow>> {
         let mut tx = self.parts.store.begin_read().await.map_err(refusals::store)?;
-        let found = access::member(&mut tx, actor, project, Role::Admin).await?;
+        let found = access::member(&mut tx, actor, project, Operation::WebhooksList).await?;
         let row = find(&mut tx, &found.project.id, id).await?;
         deliveries::of_webhook(&mut tx, &row.id, paging).await.map_err(refusals::store)
     }
@@ -285,7 +285,7 @@ impl Broker {
         delivery: &str,
     ) -> Refused<DeliveryRow> {
         let gone = || refusals::not_found("The webhook has no such delivery.");
-        let (mut tx, found) = self.write_in_project(actor, project, Role::Admin, &[]).await?;
+        let (mut tx, found) = self.write_in_project(actor, project, Operation::WebhookChange, &[]).await?;
         let row = find(&mut tx, &found.project.id, id).await?;
         if row.disabled {
             return Err(Problem::new(Code::Conflict, "The webhook is disabled, so nothing is sent to it.")

@@ -1,26 +1,45 @@
 //! Step 1, accept: what a caller says about itself, read from the request without looking anything up.
 
+use std::hash::{BuildHasher as _, Hasher as _, RandomState};
+
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use http::{HeaderMap, HeaderName, header};
+use http::{HeaderMap, HeaderValue};
 use latchstring_model::problem::Refused;
 use latchstring_model::{Code, Problem, SecretString};
+
+use crate::keychains::choose::Data;
 
 /// Every key of ours begins so; what does not is somebody else's and is not looked up.
 pub const KEY_PREFIX: &str = "lst_";
 
-const KEY: HeaderName = HeaderName::from_static("latchstring-key");
-const PROJECT: HeaderName = HeaderName::from_static("latchstring-project");
-const ENVIRONMENT: HeaderName = HeaderName::from_static("latchstring-environment");
-const USER: HeaderName = HeaderName::from_static("latchstring-user");
+/// What all names of headers that are for us begin with.
+const OURS: &str = "latchstring-";
+
+/// A caller's key: as it stands in a header, or taken out of one.
+pub enum CallerKey<'a> {
+    Sent(&'a str),
+    Decoded(SecretString),
+}
+
+impl CallerKey<'_> {
+    pub fn expose(&self) -> &str {
+        match self {
+            Self::Sent(key) => key,
+            Self::Decoded(key) => key.expose(),
+        }
+    }
+}
 
 /// What decides which route a call takes, borrowed from the request.
 pub struct Ask<'a> {
-    pub key: SecretString,
+    pub key: CallerKey<'a>,
     pub project: Option<&'a str>,
     pub environment: Option<&'a str>,
     /// For a key that may act for a member.
     pub user: Option<&'a str>,
+    /// Which credential of a keychain.
+    pub external_id: Option<&'a str>,
     pub credential: &'a str,
 }
 
@@ -31,33 +50,79 @@ pub struct RouteAsk {
     pub project: Option<String>,
     pub environment: Option<String>,
     pub user: Option<String>,
+    pub external_id: Option<String>,
     pub credential: String,
 }
 
-/// SHA-256 over everything in an [`Ask`]: what a data core finds its route by. The key itself is kept nowhere.
+impl RouteAsk {
+    /// What a keychain chooses by.
+    pub fn data(&self) -> Data<'_> {
+        Data { external_id: self.external_id.as_deref(), input: None }
+    }
+}
+
+/// SHA-256 over everything in an [`Ask`]: by it the cores find what one of them has looked up.
 pub type RouteId = [u8; 32];
 
-/// The key, from `Latchstring-Key`, `Authorization: Bearer lst_…`, or Basic with the key as password.
-/// `Latchstring-Key` wins: with it, `Authorization` is free for what an SDK insists on sending.
-pub fn caller_key(headers: &HeaderMap) -> Option<SecretString> {
-    if let Some(value) = headers.get(KEY).and_then(|value| value.to_str().ok()) {
-        return Some(SecretString::new(value.trim()));
+/// The headers that say who asks and for what. A name that comes twice counts once: the first is read.
+#[derive(Default)]
+struct Said<'a> {
+    authorization: Option<&'a HeaderValue>,
+    key: Option<&'a HeaderValue>,
+    project: Option<&'a HeaderValue>,
+    environment: Option<&'a HeaderValue>,
+    user: Option<&'a HeaderValue>,
+    external_id: Option<&'a HeaderValue>,
+}
+
+impl<'a> Said<'a> {
+    /// One pass over the few headers that are there, which costs less than a search for each of five names.
+    fn read(headers: &'a HeaderMap) -> Self {
+        let mut said = Self::default();
+        for (name, value) in headers {
+            let place = match name.as_str() {
+                "authorization" => &mut said.authorization,
+                name => match name.strip_prefix(OURS) {
+                    Some("key") => &mut said.key,
+                    Some("project") => &mut said.project,
+                    Some("environment") => &mut said.environment,
+                    Some("user") => &mut said.user,
+                    Some("external-id") => &mut said.external_id,
+                    _ => continue,
+                },
+            };
+            place.get_or_insert(value);
+        }
+        said
     }
-    let value = headers.get(header::AUTHORIZATION)?.to_str().ok()?;
-    let (scheme, rest) = value.split_once(' ')?;
-    let rest = rest.trim();
-    if scheme.eq_ignore_ascii_case("bearer") {
-        return Some(SecretString::new(rest));
+
+    /// The key, from `Latchstring-Key`, `Authorization: Bearer lst_…`, or Basic with the key as password.
+    /// `Latchstring-Key` wins: with it, `Authorization` is free for what an SDK insists on sending.
+    fn caller_key(&self) -> Option<CallerKey<'a>> {
+        if let Some(value) = self.key.and_then(|value| value.to_str().ok()) {
+            return Some(CallerKey::Sent(value.trim()));
+        }
+        let value = self.authorization?.to_str().ok()?;
+        let (scheme, rest) = value.split_once(' ')?;
+        let rest = rest.trim();
+        if scheme.eq_ignore_ascii_case("bearer") {
+            return Some(CallerKey::Sent(rest));
+        }
+        if scheme.eq_ignore_ascii_case("basic") {
+            let decoded = zeroize::Zeroizing::new(STANDARD.decode(rest).ok()?);
+            let text = std::str::from_utf8(&decoded).ok()?;
+            let (user, password) = text.split_once(':')?;
+            // `curl -u lst_…:` puts the key where the user name goes; it is as good there.
+            let key = if password.is_empty() { user } else { password };
+            return Some(CallerKey::Decoded(SecretString::new(key)));
+        }
+        None
     }
-    if scheme.eq_ignore_ascii_case("basic") {
-        let decoded = zeroize::Zeroizing::new(STANDARD.decode(rest).ok()?);
-        let text = std::str::from_utf8(&decoded).ok()?;
-        let (user, password) = text.split_once(':')?;
-        // `curl -u lst_…:` puts the key where the user name goes; it is as good there.
-        let key = if password.is_empty() { user } else { password };
-        return Some(SecretString::new(key));
-    }
-    None
+}
+
+/// The key that a request brings, whether or not it is one of ours.
+pub fn caller_key(headers: &HeaderMap) -> Option<CallerKey<'_>> {
+    Said::read(headers).caller_key()
 }
 
 /// The 401 of a missing, malformed, unknown, ended or expired key: always the same.
@@ -67,40 +132,91 @@ pub fn unauthenticated() -> Box<Problem> {
         .into()
 }
 
-fn text(headers: &HeaderMap, name: HeaderName) -> Refused<Option<&str>> {
-    match headers.get(&name).map(|value| value.to_str()) {
+fn text<'a>(name: &str, value: Option<&'a HeaderValue>) -> Refused<Option<&'a str>> {
+    match value.map(|value| value.to_str()) {
         None => Ok(None),
         Some(Ok(text)) if !text.trim().is_empty() => Ok(Some(text.trim())),
-        Some(_) => {
-            Err(Problem::new(Code::BadRequest, format!("The header {name} is empty or not plain text."))
-                .hint("Send a slug or an id, as shown in the project's settings.")
-                .into())
-        }
+        Some(_) => Err(Problem::new(
+            Code::BadRequest,
+            format!("The header {OURS}{name} is empty or not plain text."),
+        )
+        .hint("Send a slug or an id, as shown in the project's settings.")
+        .into()),
     }
 }
 
 /// Reads a request's headers; `credential` comes from the path.
 pub fn ask<'a>(headers: &'a HeaderMap, credential: &'a str) -> Refused<Ask<'a>> {
+    let said = Said::read(headers);
     let key =
-        caller_key(headers).filter(|key| key.expose().starts_with(KEY_PREFIX)).ok_or_else(unauthenticated)?;
+        said.caller_key().filter(|key| key.expose().starts_with(KEY_PREFIX)).ok_or_else(unauthenticated)?;
     Ok(Ask {
         key,
-        project: text(headers, PROJECT)?,
-        environment: text(headers, ENVIRONMENT)?,
-        user: text(headers, USER)?,
+        project: text("project", said.project)?,
+        environment: text("environment", said.environment)?,
+        user: text("user", said.user)?,
+        external_id: text("external-id", said.external_id)?,
         credential,
     })
 }
 
 impl Ask<'_> {
+    /// Addresses are compared in any case: spellings of one must not multiply routes.
+    fn folded_user(&self) -> Option<String> {
+        self.user.map(str::to_lowercase)
+    }
+
+    fn parts<'b>(&'b self, folded_user: Option<&'b str>) -> [Option<&'b str>; 6] {
+        [
+            Some(self.key.expose()),
+            self.project,
+            self.environment,
+            folded_user,
+            Some(self.credential),
+            self.external_id,
+        ]
+    }
+
+    /// A number that only says where to look: what lies there is compared in full ([`Ask::is`]). So it is made of
+    /// what nearly always tells asks apart.
+    pub fn place(&self, hashing: &RandomState) -> u64 {
+        let mut hasher = hashing.build_hasher();
+        hasher.write(self.key.expose().as_bytes());
+        hasher.write(self.credential.as_bytes());
+        for named in [self.project, self.environment, self.external_id].into_iter().flatten() {
+            hasher.write(named.as_bytes());
+        }
+        if self.user.is_some() {
+            hasher.write(self.folded_user().unwrap_or_default().as_bytes());
+        }
+        hasher.finish()
+    }
+
+    /// Whether it is the same ask as one that was kept.
+    pub fn is(&self, kept: &RouteAsk) -> bool {
+        let same_user = match (self.user, &kept.user) {
+            (None, None) => true,
+            (Some(user), Some(kept)) => user == kept || user.to_lowercase() == kept.to_lowercase(),
+            _ => false,
+        };
+        same_user
+            && self.project == kept.project.as_deref()
+            && self.environment == kept.environment.as_deref()
+            && self.credential == kept.credential
+            && self.external_id == kept.external_id.as_deref()
+            // Last, and without a hint of how much of it fits.
+            && aws_lc_rs::constant_time::verify_slices_are_equal(
+                self.key.expose().as_bytes(),
+                kept.key.expose().as_bytes(),
+            )
+            .is_ok()
+    }
+
     pub fn id(&self) -> RouteId {
         use aws_lc_rs::digest::{Context, SHA256};
         let mut context = Context::new(&SHA256);
-        // Addresses are compared in any case: spellings of one must not multiply routes.
-        let user = self.user.map(str::to_lowercase);
-        let parts =
-            [Some(self.key.expose()), self.project, self.environment, user.as_deref(), Some(self.credential)];
-        for part in parts {
+        let user = self.folded_user();
+        for part in self.parts(user.as_deref()) {
             // Lengths keep the parts apart; an absent part differs from an empty one.
             context.update(
                 &part
@@ -116,10 +232,11 @@ impl Ask<'_> {
 
     pub fn to_owned(&self) -> RouteAsk {
         RouteAsk {
-            key: self.key.clone(),
+            key: SecretString::new(self.key.expose()),
             project: self.project.map(str::to_owned),
             environment: self.environment.map(str::to_owned),
             user: self.user.map(str::to_owned),
+            external_id: self.external_id.map(str::to_owned),
             credential: self.credential.to_owned(),
         }
     }
@@ -137,7 +254,7 @@ pub fn split_path(path: &str) -> Option<(&str, &str)> {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
-    use http::HeaderValue;
+    use http::HeaderName;
 
     fn key_of(pairs: &[(&'static str, &str)]) -> Option<String> {
         let headers = pairs
@@ -165,7 +282,15 @@ mod tests {
     #[test]
     fn another_ask_has_another_id() {
         let ask = |project, credential| {
-            Ask { key: "lst_a".into(), project, environment: None, user: None, credential }.id()
+            Ask {
+                key: CallerKey::Sent("lst_a"),
+                project,
+                environment: None,
+                user: None,
+                external_id: None,
+                credential,
+            }
+            .id()
         };
         assert_eq!(ask(Some("p"), "c"), ask(Some("p"), "c"));
         let all = [
@@ -182,11 +307,64 @@ mod tests {
 
     #[test]
     fn an_address_is_one_in_any_case() {
-        let ask =
-            |user| Ask { key: "lst_a".into(), project: None, environment: None, user, credential: "c" }.id();
-        assert_eq!(ask(Some("Ada@Example.org")), ask(Some("ada@example.ORG")));
-        assert_ne!(ask(Some("ada@example.org")), ask(Some("bob@example.org")));
-        assert_ne!(ask(Some("ada@example.org")), ask(None));
+        let ask = |user| Ask {
+            key: CallerKey::Sent("lst_a"),
+            project: None,
+            environment: None,
+            user,
+            external_id: None,
+            credential: "c",
+        };
+        let users = [Some("Ada@Example.org"), Some("ada@example.ORG"), Some("bob@example.org"), None];
+        let hashing = RandomState::new();
+        for (i, one) in users.into_iter().enumerate() {
+            for (j, other) in users.into_iter().enumerate() {
+                let (one, other) = (ask(one), ask(other));
+                let same = i == j || i + j == 1;
+                assert_eq!(one.id() == other.id(), same, "{i} {j}");
+                assert_eq!(one.place(&hashing) == other.place(&hashing), same, "{i} {j}");
+                assert_eq!(one.is(&other.to_owned()), same, "{i} {j}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_kept_ask_is_only_the_same_one() {
+        let ask = || Ask {
+            key: CallerKey::Sent("lst_a"),
+            project: Some("p"),
+            environment: Some("e"),
+            user: Some("u"),
+            external_id: Some("x"),
+            credential: "c",
+        };
+        let kept = ask().to_owned();
+        assert!(ask().is(&kept));
+        for other in [
+            Ask { key: CallerKey::Sent("lst_b"), ..ask() },
+            Ask { key: CallerKey::Sent("lst_ab"), ..ask() },
+            Ask { project: None, ..ask() },
+            Ask { project: Some("q"), ..ask() },
+            Ask { environment: None, ..ask() },
+            Ask { environment: Some("f"), ..ask() },
+            Ask { user: None, ..ask() },
+            Ask { user: Some("v"), ..ask() },
+            Ask { external_id: None, ..ask() },
+            Ask { external_id: Some("y"), ..ask() },
+            Ask { credential: "d", ..ask() },
+        ] {
+            assert!(!other.is(&kept));
+        }
+    }
+
+    #[test]
+    fn of_a_header_that_comes_twice_the_first_is_read() {
+        let pairs = [("latchstring-key", "lst_a"), ("latchstring-key", "lst_b")];
+        let mut headers = HeaderMap::new();
+        for (name, value) in pairs {
+            headers.append(name, HeaderValue::from_static(value));
+        }
+        assert_eq!(caller_key(&headers).map(|key| key.expose().to_owned()).as_deref(), Some("lst_a"));
     }
 
     #[test]

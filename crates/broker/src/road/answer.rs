@@ -17,7 +17,7 @@ pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
 enum Kind {
     Own(Option<Bytes>),
     Upstream {
-        body: Box<ResponseBody>,
+        body: ResponseBody,
         mask: Option<Box<StreamMask>>,
         ended: bool,
         trailers: Option<Frame<Bytes>>,
@@ -41,7 +41,7 @@ impl AnswerBody {
     pub fn upstream(body: ResponseBody, mask: Option<StreamMask>, noted: Noted) -> Self {
         let ended = body.is_end_stream();
         let mut answer = Self {
-            kind: Kind::Upstream { body: Box::new(body), mask: mask.map(Box::new), ended, trailers: None },
+            kind: Kind::Upstream { body, mask: mask.map(Box::new), ended, trailers: None },
             noted: Some(noted),
         };
         if ended {
@@ -133,7 +133,7 @@ impl Body for AnswerBody {
                 this.end();
                 return Poll::Ready(rest.map(Ok));
             }
-            let frame = match std::task::ready!(Pin::new(&mut **body).poll_frame(cx)) {
+            let frame = match std::task::ready!(Pin::new(&mut *body).poll_frame(cx)) {
                 Some(Ok(frame)) => frame,
                 Some(Err(error)) => {
                     if let Some(noted) = this.noted.take() {

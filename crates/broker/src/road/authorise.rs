@@ -2,7 +2,7 @@
 //!
 //! A credential that does not exist, one of another project, and one whose owner has left answer the same 404.
 
-use latchstring_model::entity::{KeyScope, Role};
+use latchstring_model::entity::KeyScope;
 use latchstring_model::id::{EnvironmentId, ProjectId, UserId};
 use latchstring_model::problem::Refused;
 use latchstring_model::{Code, OpenTicket, Problem, Timestamp};
@@ -15,6 +15,9 @@ use super::accept::{RouteAsk, unauthenticated};
 use super::limits::KeyLimits;
 use crate::actor::{Actor, Person, Via, Who};
 use crate::freshness::Basis;
+use crate::keychains::choose::{Data, choose, not_a_keychain};
+use crate::permissions::Operation;
+use crate::projects::access;
 use crate::refusals;
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -68,7 +71,16 @@ fn context_missing(what: &'static str, header: &'static str) -> Box<Problem> {
 
 fn person(id: UserId, owner: &KeyOwner) -> Option<Person> {
     match owner {
-        KeyOwner::User { email, username, name, first_name, last_name, superuser } => Some(Person {
+        KeyOwner::User {
+            email,
+            username,
+            name,
+            first_name,
+            last_name,
+            superuser,
+            second_factor,
+            frozen_until,
+        } => Some(Person {
             id,
             email: email.clone(),
             username: username.clone(),
@@ -76,6 +88,9 @@ fn person(id: UserId, owner: &KeyOwner) -> Option<Person> {
             first_name: first_name.clone(),
             last_name: last_name.clone(),
             superuser: *superuser,
+            second_factor: *second_factor,
+            held_back: false,
+            frozen_until: *frozen_until,
         }),
         KeyOwner::Project { .. } => None,
     }
@@ -90,6 +105,9 @@ pub(crate) fn person_of(row: users::UserRow) -> Person {
         first_name: row.fields.first_name,
         last_name: row.fields.last_name,
         superuser: row.fields.superuser,
+        second_factor: row.second_factor,
+        held_back: false,
+        frozen_until: row.frozen_until,
     }
 }
 
@@ -138,6 +156,12 @@ pub async fn caller(tx: &mut ReadTx, ask: &RouteAsk, now: Timestamp, basis: &mut
                 user,
             })
         }
+        KeyBelongs::Account { .. } => Err(Problem::new(
+            Code::NotAllowed,
+            "This key is a service account's: it manages its project, and calls nothing.",
+        )
+        .hint("Calls take a service key, which is bound to one environment; a project admin makes one.")
+        .into()),
         KeyBelongs::Personal { user_id } => {
             basis.add(user_id.as_str(), epoch);
             let person = person(user_id, &owner)
@@ -180,10 +204,12 @@ pub async fn place(
     let epoch =
         latchstring_store::scopes::epoch(tx, member.project.id.as_str()).await.map_err(refusals::store)?;
     basis.add(member.project.id.as_str(), epoch);
-    if !member.role.may_call() {
+    access::second_factor(person, &member.project)?;
+    if !access::role_may(Some(member.role), Operation::Call) {
+        let needed = access::least_role(Operation::Call);
         return Err(Problem::new(
             Code::Forbidden,
-            format!("Your role in this project is {}; calls need {}.", member.role, Role::Editor),
+            format!("Your role in this project is {}; calls need {needed}.", member.role),
         )
         .hint("Ask an admin of the project for the role editor.")
         .into());
@@ -232,11 +258,22 @@ pub async fn credential(
     tx: &mut ReadTx,
     caller: Caller,
     named: &str,
+    data: Data<'_>,
     mut basis: Basis,
 ) -> Refused<Authorised> {
-    let found = resolve::route(tx, &caller.project.id, &caller.environment.name, named)
-        .await
-        .map_err(refusals::store)?;
+    let (project, environment) = (caller.project.id.clone(), caller.environment.name.clone());
+    let mut found = resolve::route(tx, &project, &environment, named).await.map_err(refusals::store)?;
+    match &found {
+        Some(_) if data.external_id.is_some() => return Err(not_a_keychain()),
+        Some(_) => {}
+        None => {
+            if let Some(chosen) = choose(tx, &project, named, data).await? {
+                found = resolve::route(tx, &project, &environment, chosen.as_str())
+                    .await
+                    .map_err(refusals::store)?;
+            }
+        }
+    }
     let route = found.filter(|route| route.owner_living).ok_or_else(credential_not_found)?;
     basis.add(caller.project.id.as_str(), route.epochs.project);
     basis.add(route.credential.id.as_str(), route.epochs.credential);
@@ -296,8 +333,19 @@ pub fn webhook_opens() -> OpenTicket {
 
 /// For a superuser who looks at or changes an OAuth client: who it is was asked before.
 pub fn superuser_opens(actor: &Actor) -> Refused<OpenTicket> {
-    actor.superuser()?;
+    actor.may(Operation::ClientChange)?;
     Ok(OpenTicket::mint())
+}
+
+/// For the code of a person who is signing in, or works on their own second factor.
+pub(crate) fn second_factor_opens() -> OpenTicket {
+    OpenTicket::mint()
+}
+
+/// For a sign-in under way: what the browser that began it has to bring back, and a reset's link on its way into a
+/// mail to its own person.
+pub(crate) fn sign_in_opens() -> OpenTicket {
+    OpenTicket::mint()
 }
 
 /// For the refresh of a token whose credential some authorised call needs, or that is kept alive in the background.

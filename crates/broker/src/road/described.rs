@@ -31,6 +31,8 @@ pub struct Behalf<'a> {
     pub purpose: Purpose,
     /// What the record shows as the path.
     pub path: &'a str,
+    /// Of calls for somebody: whom the other side takes for who did it.
+    pub acts_as: Option<&'a str>,
     pub max_body: usize,
     pub within: Duration,
 }
@@ -126,6 +128,7 @@ impl Broker {
                 pin: PinPurpose::Call,
                 identity: plan.identity.as_ref(),
                 path: behalf.path,
+                acts_as: behalf.acts_as,
                 max_body: behalf.max_body,
                 within: behalf.within,
             };

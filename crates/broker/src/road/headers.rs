@@ -108,17 +108,18 @@ fn remove_those(headers: &mut HeaderMap, out: impl Fn(&str) -> bool) {
 
 /// Drops the headers that `Connection` names; they are the connection's own as well.
 fn strip_named_by_connection(headers: &mut HeaderMap) {
-    if !headers.contains_key(header::CONNECTION) {
+    // What nearly every `Connection` says; neither is a header that would be passed on.
+    let usual = |name: &str| name.eq_ignore_ascii_case("keep-alive") || name.eq_ignore_ascii_case("close");
+    let values = headers.get_all(header::CONNECTION);
+    if values.iter().all(|value| value.to_str().is_ok_and(usual)) {
         return;
     }
-    let named: Vec<HeaderName> = headers
-        .get_all(header::CONNECTION)
+    let named: Vec<HeaderName> = values
         .iter()
         .filter_map(|value| value.to_str().ok())
         .flat_map(|value| value.split(','))
         .map(str::trim)
-        // What nearly every `Connection` says; neither is a header that would be passed on.
-        .filter(|name| !name.eq_ignore_ascii_case("keep-alive") && !name.eq_ignore_ascii_case("close"))
+        .filter(|name| !usual(name))
         .filter_map(|name| HeaderName::try_from(name).ok())
         .collect();
     for name in named {
@@ -148,10 +149,14 @@ pub fn strip_request(headers: &mut HeaderMap) {
 const SANDBOX: HeaderValue = HeaderValue::from_static("sandbox");
 const NOSNIFF: HeaderValue = HeaderValue::from_static("nosniff");
 
-/// Step 8: an answer that a browser can show but that can do nothing here.
+/// Step 8: what is left is what the API meant for the caller.
 pub fn strip_response(headers: &mut HeaderMap) {
     strip_named_by_connection(headers);
     remove_those(headers, |name| is_hop_by_hop(name) || is_not_returned(name));
+}
+
+/// Then it becomes an answer that a browser can show but that can do nothing here.
+pub fn confine_response(headers: &mut HeaderMap) {
     headers.insert(header::CONTENT_SECURITY_POLICY, SANDBOX);
     headers.insert(header::X_CONTENT_TYPE_OPTIONS, NOSNIFF);
 }
@@ -243,6 +248,7 @@ mod tests {
             ("content-encoding", "gzip"),
         ]);
         strip_response(&mut headers);
+        confine_response(&mut headers);
         assert_eq!(
             names(&headers),
             ["content-encoding", "content-security-policy", "etag", "x-content-type-options"]

@@ -4,7 +4,7 @@
 //! as one [`Route`]) → limits of the key → bind → record → sign → forward → return.
 
 use std::collections::HashMap;
-use std::hash::{BuildHasherDefault, Hasher};
+use std::hash::{BuildHasherDefault, Hasher, RandomState};
 use std::net::IpAddr;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -23,16 +23,15 @@ use latchstring_model::{CallTicket, Code, PinPurpose, Problem, SecretString, Tim
 use latchstring_schemes::scheme::BodyNeed;
 use latchstring_schemes::wire::Outgoing;
 
-use super::accept::{self, Ask, RouteId};
+use super::accept::{self, Ask};
 use super::answer::AnswerBody;
 use super::kept::{self, Kept, Memory};
 use super::mask::{self, Masker, StreamMask};
 use super::plan::Plan;
-use super::record::{self, About, Noted};
-use super::route::Route;
+use super::record::{self, About, Keeper, Noted};
+use super::route::{Held, Route};
 use super::{bind, coded, headers};
 use crate::Broker;
-use crate::metrics::CallCounts;
 use crate::refusals;
 use crate::tokens::LiveToken;
 
@@ -49,19 +48,20 @@ pub struct Peer {
     pub tls: bool,
 }
 
-/// A bounded cache that forgets what was not used since it last filled up.
+/// A bounded cache that forgets what was not used since it last filled up. Where two asks fall on one place, the
+/// newer one has it.
 #[derive(Default)]
 struct Routes {
-    young: HashMap<RouteId, Arc<Route>, BuildHasherDefault<FirstBytes>>,
-    old: HashMap<RouteId, Arc<Route>, BuildHasherDefault<FirstBytes>>,
+    hashing: RandomState,
+    young: HashMap<u64, Arc<Held>, BuildHasherDefault<Place>>,
+    old: HashMap<u64, Arc<Held>, BuildHasherDefault<Place>>,
 }
 
-/// A route's id is a SHA-256 already: its first bytes are as good as any hash of it, and callers who could
-/// choose them would have to break SHA-256.
+/// A place is a keyed hash already.
 #[derive(Default)]
-struct FirstBytes(u64);
+struct Place(u64);
 
-impl Hasher for FirstBytes {
+impl Hasher for Place {
     fn finish(&self) -> u64 {
         self.0
     }
@@ -72,46 +72,60 @@ impl Hasher for FirstBytes {
         }
     }
 
-    /// The length of the array, which is the same for all.
-    fn write_usize(&mut self, _: usize) {}
+    fn write_u64(&mut self, place: u64) {
+        self.0 ^= place;
+    }
 }
 
 impl Routes {
-    fn get(&mut self, id: &RouteId) -> Option<Arc<Route>> {
-        if let Some(route) = self.young.get(id) {
-            return Some(Arc::clone(route));
+    fn get(&mut self, ask: &Ask<'_>) -> Option<Arc<Held>> {
+        let place = ask.place(&self.hashing);
+        if let Some(held) = self.young.get(&place) {
+            return ask.is(&held.ask).then(|| Arc::clone(held));
         }
-        let route = self.old.remove(id)?;
-        self.put(*id, Arc::clone(&route));
-        Some(route)
+        let held = self.old.remove(&place).filter(|held| ask.is(&held.ask))?;
+        self.put_at(place, Arc::clone(&held));
+        Some(held)
     }
 
-    fn put(&mut self, id: RouteId, route: Arc<Route>) {
+    fn put(&mut self, ask: &Ask<'_>, held: Arc<Held>) {
+        self.put_at(ask.place(&self.hashing), held);
+    }
+
+    fn put_at(&mut self, place: u64, held: Arc<Held>) {
         if self.young.len() >= ROUTES {
             self.old = std::mem::take(&mut self.young);
         }
-        self.young.insert(id, route);
+        self.young.insert(place, held);
     }
 
-    fn remove(&mut self, id: &RouteId) {
-        self.young.remove(id);
-        self.old.remove(id);
+    fn remove(&mut self, ask: &Ask<'_>) {
+        let place = ask.place(&self.hashing);
+        self.young.remove(&place);
+        self.old.remove(&place);
     }
 }
 
 pub struct Lane {
     broker: Arc<Broker>,
     pool: Pool,
-    journal: Writer,
+    keeper: Arc<Keeper>,
     routes: Mutex<Routes>,
-    counts: Arc<CallCounts>,
+    /// The address of the caller before, written out: mostly it is the next one's too.
+    shown: Mutex<(Option<IpAddr>, String)>,
 }
 
 /// What one call is made of once its route is known.
 struct Ready {
-    route: Arc<Route>,
+    held: Arc<Held>,
     plan: Arc<Plan>,
     token: Option<Arc<LiveToken>>,
+}
+
+impl Ready {
+    fn route(&self) -> &Arc<Route> {
+        &self.held.route
+    }
 }
 
 /// The caller's request, taken apart.
@@ -127,13 +141,10 @@ impl Lane {
     /// Opens a core's part; runs on that core's runtime.
     pub fn open(broker: &Arc<Broker>, core: usize) -> Result<Self, std::io::Error> {
         let pool = Pool::new(Arc::clone(&broker.parts.egress));
-        Ok(Self {
-            counts: broker.metrics.core(core, &pool),
-            broker: Arc::clone(broker),
-            pool,
-            journal: broker.parts.journal.writer(),
-            routes: Mutex::default(),
-        })
+        let counts = broker.metrics.core(core, &pool);
+        let keeper = Keeper::new(broker.parts.journal.writer(), Arc::clone(&broker.parts.clock), counts);
+        let (broker, keeper) = (Arc::clone(broker), Arc::new(keeper));
+        Ok(Self { broker, pool, keeper, routes: Mutex::default(), shown: Mutex::default() })
     }
 
     pub fn pool(&self) -> &Pool {
@@ -141,7 +152,7 @@ impl Lane {
     }
 
     pub fn journal(&self) -> &Writer {
-        &self.journal
+        self.keeper.journal()
     }
 
     /// The name of another call.
@@ -164,7 +175,7 @@ impl Lane {
             let mut answer = match self.carry(&call, now, &mut head, body, peer).await {
                 Ok(answer) => answer,
                 Err(problem) => {
-                    self.counts.refused(problem.code);
+                    self.keeper.counts().refused(problem.code);
                     refusal(&problem)
                 }
             };
@@ -203,30 +214,31 @@ impl Lane {
                 return Err(problem);
             }
         };
-        let route = match self.route(&ask, now).await {
-            Ok(route) => route,
+        let held = match self.route(&ask, now).await {
+            Ok(held) => held,
             Err(problem) => {
                 self.broker.refused_call(&ask, peer, &head.method, shown, &problem);
                 return Err(problem);
             }
         };
+        let route = &held.route;
         let limits = &route.caller.limits;
         let allowed = limits
             .check_network(peer.address)
             .and_then(|()| bind::check_path(rest))
             .and_then(|()| limits.check_proxy(&head.method, rest));
         if let Err(problem) = allowed {
-            self.broker.refused_route(&route, peer, &head.method, shown, &problem);
+            self.broker.refused_route(route, peer, &head.method, shown, &problem);
             return Err(problem);
         }
-        let planned = match self.token(&route, now).await {
-            Ok(token) => route.plan(&self.broker, token.as_deref(), now).map(|plan| (token, plan)),
+        let planned = match self.token(route, now).await {
+            Ok(token) => held.plan(&self.broker, token.as_deref(), now).map(|plan| (token, plan)),
             Err(problem) => Err(problem),
         };
         let (token, plan) = match planned {
             Ok(planned) => planned,
             Err(problem) => {
-                self.broker.refused_route(&route, peer, &head.method, shown, &problem);
+                self.broker.refused_route(route, peer, &head.method, shown, &problem);
                 return Err(problem);
             }
         };
@@ -238,31 +250,31 @@ impl Lane {
             target,
             headers: std::mem::take(&mut head.headers),
         };
-        let mut ready = Ready { route, plan, token };
+        let mut ready = Ready { held, plan, token };
         self.forward(call, now, &mut ready, asked, shown, body, peer).await
     }
 
     /// Steps 1 to 3: from this core's memory, or from the control runtime.
-    async fn route(&self, ask: &Ask<'_>, now: Timestamp) -> Refused<Arc<Route>> {
-        let id = ask.id();
-        let known = self.lock().get(&id);
-        if let Some(route) = known {
-            if route.is_valid(now) && self.broker.freshness.is_fresh(now) {
-                route.touch(now);
-                return Ok(route);
+    async fn route(&self, ask: &Ask<'_>, now: Timestamp) -> Refused<Arc<Held>> {
+        let known = self.lock().get(ask);
+        if let Some(held) = known {
+            if held.route.is_valid(now) && self.broker.freshness.is_fresh(now) {
+                held.route.touch(now);
+                return Ok(held);
             }
-            self.lock().remove(&id);
+            self.lock().remove(ask);
         }
-        let route = Box::pin(self.look_up(id, ask)).await?;
-        route.touch(now);
-        self.lock().put(id, Arc::clone(&route));
-        Ok(route)
+        Box::pin(self.look_up(ask, now)).await
     }
 
-    async fn look_up(&self, id: RouteId, ask: &Ask<'_>) -> Refused<Arc<Route>> {
-        let broker = Arc::clone(&self.broker);
-        let owned = ask.to_owned();
-        self.on_control(async move { broker.route(id, &owned).await }).await
+    async fn look_up(&self, ask: &Ask<'_>, now: Timestamp) -> Refused<Arc<Held>> {
+        let (broker, id, owned) = (Arc::clone(&self.broker), ask.id(), ask.to_owned());
+        let asked = owned.clone();
+        let route = self.on_control(async move { broker.route(id, &asked).await }).await?;
+        route.touch(now);
+        let held = Arc::new(Held::new(owned, route));
+        self.lock().put(ask, Arc::clone(&held));
+        Ok(held)
     }
 
     async fn on_control<T: Send + 'static>(
@@ -301,16 +313,14 @@ impl Lane {
         if let Err(problem) =
             bind::check_pins(&ready.plan.pins, PinPurpose::Call, &ready.plan.base.origin, within)
         {
-            self.broker.refused_route(&ready.route, peer, &asked.method, path, &problem);
+            self.broker.refused_route(ready.route(), peer, &asked.method, path, &problem);
             return Err(problem);
         }
         let written = self.intent(call, now, ready, &asked.method, path, peer);
         let ticket = written.await?;
-        let mut noted =
-            Noted::new(self.journal.clone(), call.clone(), Arc::clone(&self.broker.parts.clock), now)
-                .counted(&self.counts, Purpose::Call);
+        let mut noted = Noted::new(&self.keeper, call.clone(), Purpose::Call, now);
         headers::strip_request(&mut asked.headers);
-        let limits = &ready.route.caller.limits;
+        let limits = &ready.route().caller.limits;
         if limits.methods.is_some() || limits.path_prefixes.is_some() {
             headers::strip_overrides(&mut asked.headers);
         }
@@ -374,8 +384,11 @@ impl Lane {
         path: &str,
         peer: Peer,
     ) -> impl Future<Output = Refused<CallTicket>> + Send + use<> {
-        let route = &ready.route;
-        let client = peer.address.to_string();
+        let route = ready.route();
+        let mut shown = self.shown.lock().unwrap_or_else(PoisonError::into_inner);
+        if shown.0 != Some(peer.address) {
+            *shown = (Some(peer.address), peer.address.to_string());
+        }
         let about = About {
             call,
             at: now,
@@ -387,9 +400,10 @@ impl Lane {
             method: method.as_str(),
             host: &ready.plan.authority,
             path,
-            client: Some(&client),
+            client: Some(&shown.1),
+            acts_as: route.acts_as.as_deref(),
         };
-        record::intent(&self.journal, &about, Arc::clone(&ready.plan.pins))
+        record::intent(self.keeper.journal(), &about, Arc::clone(&ready.plan.pins))
     }
 
     /// The body as it will be sent: streamed, streamed and remembered, or held for a signature.
@@ -464,7 +478,7 @@ impl Lane {
         body: RequestBody,
         held: Option<&[u8]>,
         now: Timestamp,
-    ) -> Refused<(Request<RequestBody>, Masker)> {
+    ) -> Refused<(Box<Request<RequestBody>>, Masker)> {
         let plan = &ready.plan;
         plan.place_headers(&mut asked.headers);
         let mut out = Outgoing {
@@ -483,7 +497,7 @@ impl Lane {
             Problem::new(Code::BadPath, "The path or query holds bytes that cannot stand in a request line.")
                 .hint("Percent-encode them.")
         })?;
-        let mut request = Request::new(body);
+        let mut request = Box::new(Request::new(body));
         *request.method_mut() = asked.method;
         *request.uri_mut() = uri;
         *request.headers_mut() = asked.headers;
@@ -494,7 +508,7 @@ impl Lane {
     /// caller that only ever sends large bodies would be refused until it expires.
     fn renew_for_the_next(&self, ready: &Ready, began: Timestamp) {
         let Some(refused) = ready.token.clone() else { return };
-        let (broker, route) = (Arc::clone(&self.broker), Arc::clone(&ready.route));
+        let (broker, route) = (Arc::clone(&self.broker), Arc::clone(ready.route()));
         let renewal = async move { broker.renew_token(&route, &refused, began).await.map(drop) };
         // It tells its own errors; nobody waits for it.
         drop(self.broker.parts.control.spawn(renewal));
@@ -506,10 +520,10 @@ impl Lane {
             return true;
         }
         let Some(refused) = ready.token.clone() else { return false };
-        let (broker, route) = (Arc::clone(&self.broker), Arc::clone(&ready.route));
+        let (broker, route) = (Arc::clone(&self.broker), Arc::clone(ready.route()));
         let live = self.on_control(async move { broker.renew_token(&route, &refused, began).await }).await;
         let Ok(Some(live)) = live else { return false };
-        let Ok(plan) = ready.route.plan(&self.broker, Some(&live), self.broker.now()) else { return false };
+        let Ok(plan) = ready.held.plan(&self.broker, Some(&live), self.broker.now()) else { return false };
         if plan.base != ready.plan.base {
             // The account has moved: the caller's next call goes there, within its own pins.
             return false;
@@ -574,11 +588,13 @@ fn returned(answer: Response<ResponseBody>, masker: Masker, noted: Noted) -> Ret
         }
         if mask::is_text(head.headers.get(header::CONTENT_TYPE)) && !body.is_end_stream() {
             if let Some(coding) = coded::coding_of(&head.headers, head.status) {
+                headers::confine_response(&mut head.headers);
                 return Returned::Coded(Box::pin(coded::returned(head, body, masker, coding, noted)));
             }
             stream = Some(StreamMask::new(masker));
         }
     }
+    headers::confine_response(&mut head.headers);
     Returned::Ready(Response::from_parts(head, AnswerBody::upstream(body, stream, noted)))
 }
 
@@ -615,6 +631,6 @@ mod tests {
     fn a_calls_future_is_small() {
         type Given = (&'static Lane, Request<Incoming>, Peer);
         let size = size_of_answer(|(lane, request, peer): Given| lane.proxy(request, peer));
-        assert!(size <= 4_608, "{size} bytes");
+        assert!(size <= 3_072, "{size} bytes");
     }
 }

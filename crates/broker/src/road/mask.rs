@@ -5,8 +5,10 @@
 //! that lengths stay true. A stream is passed on as it comes: held back is only a tail that could be the
 //! beginning of a secret.
 
+use std::ops::Range;
 use std::sync::Arc;
 
+use aho_corasick::packed::{self, Searcher};
 use aho_corasick::{AhoCorasick, MatchKind};
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD, URL_SAFE, URL_SAFE_NO_PAD};
@@ -23,9 +25,70 @@ pub const SHORTEST: usize = 8;
 /// What stands for a short secret: its length is nobody's business.
 const HIDDEN: &str = "***";
 
+/// Looks for many patterns at once.
+enum Finder {
+    /// By vector instructions, 16 or 32 bytes at a step.
+    Packed(Searcher),
+    /// A byte at a step, whatever the patterns and the text are.
+    Automaton(AhoCorasick),
+}
+
+impl Finder {
+    fn new(patterns: &[Vec<u8>]) -> Option<Self> {
+        if patterns.is_empty() {
+            return None;
+        }
+        if patterns.iter().all(|pattern| is_quickly_refuted(pattern)) {
+            let config = packed::Config::new().match_kind(packed::MatchKind::LeftmostLongest).clone();
+            if let Some(searcher) = config.builder().extend(patterns).build() {
+                return Some(Self::Packed(searcher));
+            }
+        }
+        AhoCorasick::builder()
+            .match_kind(MatchKind::LeftmostLongest)
+            .build(patterns)
+            .ok()
+            .map(Self::Automaton)
+    }
+
+    fn find(&self, bytes: &[u8], from: usize) -> Option<Range<usize>> {
+        match self {
+            Self::Packed(searcher) => {
+                let span = aho_corasick::Span { start: from, end: bytes.len() };
+                searcher.find_in(bytes, span).map(|hit| hit.span().range())
+            }
+            Self::Automaton(automaton) => {
+                automaton.find(aho_corasick::Input::new(bytes).range(from..)).map(|hit| hit.range())
+            }
+        }
+    }
+}
+
+/// A vectored search compares a pattern wherever its first bytes stand. Where a long beginning of the pattern
+/// repeats within itself, a text can be made in which that is so at nearly every byte, and each comparison is long:
+/// such patterns are left to the automaton, whose time follows the text's length alone.
+fn is_quickly_refuted(pattern: &[u8]) -> bool {
+    /// Comparisons up to here are one or two steps.
+    const SHORT: usize = 64;
+    // The lengths of the borders of all beginnings (Knuth, Morris and Pratt's failure function).
+    let mut borders = vec![0; pattern.len()];
+    let mut border = 0;
+    for at in 1..pattern.len() {
+        while border > 0 && pattern[border] != pattern[at] {
+            border = borders[border - 1];
+        }
+        border += usize::from(pattern[border] == pattern[at]);
+        borders[at] = border;
+        if at >= SHORT && border > (at + 1) / 4 * 3 {
+            return false;
+        }
+    }
+    true
+}
+
 /// The forms of a set of secrets, compiled once per route or token.
 pub struct MaskSet {
-    finder: Option<AhoCorasick>,
+    finder: Option<Finder>,
     patterns: Vec<Zeroizing<Vec<u8>>>,
     longest: usize,
     /// Too short to be looked for in answers, but not to be shown where they were put.
@@ -76,11 +139,7 @@ impl MaskSet {
             .collect();
         patterns.sort();
         patterns.dedup();
-        let finder = if patterns.is_empty() {
-            None
-        } else {
-            AhoCorasick::builder().match_kind(MatchKind::LeftmostLongest).build(&patterns).ok()
-        };
+        let finder = Finder::new(&patterns);
         let longest = patterns.iter().map(Vec::len).max().unwrap_or(0);
         let short = secrets.iter().filter(|secret| (1..SHORTEST).contains(&secret.expose().len()));
         let short = short.cloned().collect();
@@ -91,13 +150,13 @@ impl MaskSet {
         Arc::new(Self { finder: None, patterns: Vec::new(), longest: 0, short: Vec::new() })
     }
 
-    fn blot(&self, bytes: &mut [u8]) -> bool {
-        let Some(finder) = &self.finder else { return false };
-        let spans: Vec<_> = finder.find_iter(&*bytes).map(|hit| hit.range()).collect();
-        for span in &spans {
-            bytes[span.clone()].fill(b'*');
+    fn blot(&self, bytes: &mut [u8]) {
+        let Some(finder) = &self.finder else { return };
+        let mut from = 0;
+        while let Some(span) = finder.find(bytes, from) {
+            from = span.end;
+            bytes[span].fill(b'*');
         }
-        !spans.is_empty()
     }
 }
 
@@ -105,29 +164,27 @@ impl MaskSet {
 #[derive(Clone)]
 pub struct Masker {
     sets: [Option<Arc<MaskSet>>; 3],
-    /// Those of them that have short values.
-    short: [Option<Arc<MaskSet>>; 3],
     /// Values that only this call has: a fresh JWT, a signature. They are already URL-safe text.
     fresh: Vec<Zeroizing<Vec<u8>>>,
 }
 
 impl Masker {
     pub fn new(route: Option<Arc<MaskSet>>, token: Option<Arc<MaskSet>>) -> Self {
-        let used = |set: &Option<Arc<MaskSet>>| set.clone().filter(|set| set.finder.is_some());
-        let short = |set: &Option<Arc<MaskSet>>| set.clone().filter(|set| !set.short.is_empty());
-        Self {
-            sets: [used(&route), used(&token), None],
-            short: [short(&route), short(&token), None],
-            fresh: Vec::new(),
-        }
+        Self { sets: [route, token, None], fresh: Vec::new() }
     }
 
     /// What a request of our own is made of beside its scheme.
     pub fn also(&mut self, own: Arc<MaskSet>) {
-        let [_, _, short] = &mut self.short;
-        *short = Some(Arc::clone(&own)).filter(|own| !own.short.is_empty());
         let [_, _, set] = &mut self.sets;
-        *set = Some(own).filter(|own| own.finder.is_some());
+        *set = Some(own);
+    }
+
+    fn finders(&self) -> impl Iterator<Item = &Finder> {
+        self.sets.iter().flatten().filter_map(|set| set.finder.as_ref())
+    }
+
+    fn short(&self) -> impl Iterator<Item = &SecretString> {
+        self.sets.iter().flatten().flat_map(|set| &set.short)
     }
 
     pub fn add_fresh(&mut self, secret: &[u8]) {
@@ -137,7 +194,7 @@ impl Masker {
     }
 
     pub fn is_empty(&self) -> bool {
-        self.fresh.is_empty() && self.sets.iter().all(Option::is_none)
+        self.fresh.is_empty() && self.finders().next().is_none()
     }
 
     fn longest(&self) -> usize {
@@ -147,7 +204,7 @@ impl Masker {
     }
 
     pub(super) fn found_in(&self, bytes: &[u8]) -> bool {
-        self.sets.iter().flatten().any(|set| set.finder.as_ref().is_some_and(|finder| finder.is_match(bytes)))
+        bytes.len() >= SHORTEST && self.finders().any(|finder| finder.find(bytes, 0).is_some())
             || self.fresh.iter().any(|secret| memmem::find(bytes, secret).is_some())
     }
 
@@ -181,7 +238,7 @@ impl Masker {
     fn is_short(&self, part: &str) -> bool {
         let decoded = percent_encoding::percent_decode_str(part).decode_utf8_lossy();
         let spaced = decoded.replace('+', " ");
-        self.short.iter().flatten().flat_map(|set| &set.short).any(|secret| {
+        self.short().any(|secret| {
             let secret = secret.expose();
             // Of four bytes and more also beside other text, as in `key-1234`.
             let is_in = |text: &str| text == secret || (secret.len() >= 4 && text.contains(secret));
@@ -192,7 +249,7 @@ impl Masker {
     /// The URL of a request of our own, as people may see it: in its path and query also short secrets are hidden.
     pub fn mask_url(&self, url: &str) -> String {
         let masked = self.mask_text(url);
-        if self.short.iter().all(Option::is_none) {
+        if self.short().next().is_none() {
             return masked;
         }
         let (place, query) = masked.split_once('?').map_or((masked.as_str(), None), |(a, b)| (a, Some(b)));
@@ -280,6 +337,10 @@ impl StreamMask {
 /// Whether a body of this type is text that could repeat a secret in a form we look for.
 pub fn is_text(content_type: Option<&HeaderValue>) -> bool {
     let Some(value) = content_type.and_then(|value| value.to_str().ok()) else { return true };
+    // Nearly every API's answer.
+    if value.eq_ignore_ascii_case("application/json") {
+        return true;
+    }
     let kind = value.split(';').next().unwrap_or("").trim().to_ascii_lowercase();
     match kind.split_once('/') {
         Some(("text" | "multipart" | "message", _)) => true,
@@ -330,6 +391,30 @@ mod tests {
             assert!(masked.starts_with(b"{\"echo\": \"*"));
         }
         assert_eq!(masker.mask_text("a short text"), "a short text", "short values are not masked");
+    }
+
+    #[test]
+    fn patterns_that_repeat_within_themselves_are_left_to_the_automaton() {
+        let packed = |secret: &str| match Finder::new(&[secret.as_bytes().to_vec()]) {
+            Some(Finder::Packed(_)) => true,
+            Some(Finder::Automaton(_)) => false,
+            None => panic!("no finder"),
+        };
+        assert!(!packed(&"a".repeat(4096)));
+        assert!(!packed(&format!("{}b", "ab".repeat(100))), "only its beginning does");
+        assert!(is_quickly_refuted(b"aaaaaaaaaaaaaaaa"), "short ones are compared at once");
+        assert!(is_quickly_refuted(
+            format!("{0}{0}", "0123456789abcdefghijklmnopqrstuvwxyz-0123456789").as_bytes()
+        ));
+        let mut masker = Masker::new(Some(Arc::new(MaskSet::new(&["ab".repeat(100).as_str().into()]))), None);
+        assert_eq!(masker.mask_text(&"ab".repeat(101)), format!("{}ab", "*".repeat(200)));
+        masker =
+            Masker::new(Some(Arc::new(MaskSet::new(&["x-12345678".into(), "x-1234567890".into()]))), None);
+        assert_eq!(
+            masker.mask_text("x-1234567890 x-12345678"),
+            format!("{} {}", "*".repeat(12), "*".repeat(10)),
+            "the longest that fits"
+        );
     }
 
     #[test]

@@ -20,3 +20,4 @@ pub mod route;
 
 pub use answer::{AnswerBody, BoxError};
 pub use lane::{Lane, Peer, refusal};
+pub use latchstring_egress::PatientTimer;

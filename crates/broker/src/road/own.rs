@@ -6,20 +6,20 @@ use std::time::Duration;
 
 use http::{Request, Uri};
 use latchstring_egress::{EgressError, Identity, Pool};
-use latchstring_journal::{Purpose, Writer};
+use latchstring_journal::Purpose;
 use latchstring_model::id::{CallId, CredentialId, ProjectId};
 use latchstring_model::{Code, Pin, PinPurpose, Problem};
 use latchstring_schemes::wire::{WireAnswer, WireRequest};
 
 use super::bind;
-use super::record::{self, About, Noted};
+use super::record::{self, About, Keeper, Noted};
 use crate::actor::Actor;
 use crate::{Broker, refusals};
 
 /// The control runtime's own way out.
 pub struct OwnWay {
     pub pool: Pool,
-    pub journal: Writer,
+    pub keeper: Arc<Keeper>,
 }
 
 /// On whose behalf, and for what.
@@ -35,6 +35,8 @@ pub struct OwnCall<'a> {
     pub identity: Option<&'a Identity>,
     /// What the record shows as the path: never a rendered one, which may hold a secret.
     pub path: &'a str,
+    /// Of calls for somebody: whom the other side takes for who did it.
+    pub acts_as: Option<&'a str>,
     /// Bytes of the answer that are read; what is longer is cut.
     pub max_body: usize,
     pub within: Duration,
@@ -99,14 +101,14 @@ impl Broker {
             host: &request.address.origin.authority(),
             path: own.path,
             client: client.as_deref(),
+            acts_as: own.acts_as,
         };
         let way = self
             .own_way
             .get()
             .ok_or_else(|| refusals::internal(&"the control runtime's way out is not open"))?;
-        let ticket = record::intent(&way.journal, &about, Arc::clone(own.pins)).await?;
-        let mut noted = Noted::new(way.journal.clone(), call.clone(), Arc::clone(&self.parts.clock), now)
-            .counted(self.metrics.own(), own.purpose);
+        let ticket = record::intent(way.keeper.journal(), &about, Arc::clone(own.pins)).await?;
+        let mut noted = Noted::new(&way.keeper, call.clone(), own.purpose, now);
         let mut sent = Request::new(bytes::Bytes::copy_from_slice(request.body.expose()));
         *sent.method_mut() = request.method.clone();
         *sent.uri_mut() = uri;
@@ -137,8 +139,9 @@ impl Broker {
 
     /// Opens the control runtime's way out; once, on that runtime, before anything is served.
     pub fn open_own_way(&self) -> Result<(), Box<Problem>> {
-        let way =
-            OwnWay { pool: Pool::new(Arc::clone(&self.parts.egress)), journal: self.parts.journal.writer() };
+        let (clock, counts) = (Arc::clone(&self.parts.clock), Arc::clone(self.metrics.own()));
+        let keeper = Arc::new(Keeper::new(self.parts.journal.writer(), clock, counts));
+        let way = OwnWay { pool: Pool::new(Arc::clone(&self.parts.egress)), keeper };
         self.own_way
             .set(way)
             .map_err(|_| refusals::internal(&"the control runtime's way out was opened twice"))

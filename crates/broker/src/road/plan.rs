@@ -163,7 +163,8 @@ impl Plan {
             pins.into()
         } else {
             bind::check_pins(stored, PinPurpose::Call, &base.origin, &base.path)?;
-            Arc::clone(stored)
+            // Its own copy: a plan is one core's, and every call takes its pins along.
+            Arc::from(&**stored)
         };
         check_restricted(&resolved.uses, &pins)?;
         let mut headers = Vec::with_capacity(resolved.headers.len());

@@ -33,6 +33,8 @@ pub struct About<'a> {
     /// As the caller wrote it, without the query.
     pub path: &'a str,
     pub client: Option<&'a str>,
+    /// As the credential's owner noted it.
+    pub acts_as: Option<&'a str>,
 }
 
 fn who(actor: &Actor) -> JournalActor<'_> {
@@ -40,7 +42,7 @@ fn who(actor: &Actor) -> JournalActor<'_> {
         Who::Person { person, .. } => {
             (ActorKind::User, Some(person.id.as_str()), Some(person.email.as_str()))
         }
-        Who::Service { key, .. } => (ActorKind::Key, Some(key.as_str()), None),
+        Who::Service { key, .. } | Who::Account { key, .. } => (ActorKind::Key, Some(key.as_str()), None),
         Who::Operator => (ActorKind::Server, None, None),
         Who::Anonymous => (ActorKind::Anonymous, None, None),
     };
@@ -74,6 +76,7 @@ pub fn intent(
         host: about.host.into(),
         path: about.path.into(),
         client: about.client.map(Cow::Borrowed),
+        acts_as: about.acts_as.map(Cow::Borrowed),
     });
     let written = journal.append(&record);
     let (call, project) = (about.call.clone(), about.project.cloned());
@@ -100,30 +103,44 @@ pub async fn document(
     Ok(CallTicket::mint(call, project.cloned(), pins))
 }
 
-/// The outcome of a call that has an intent. Written when it ends, however it ends: dropped early means
-/// that the caller went away.
-pub struct Noted {
+/// What the outcomes of calls are written with. One for each core: that is why it is shared as one thing.
+pub struct Keeper {
     journal: Writer,
-    call: CallId,
     clock: Arc<dyn Clock>,
+    counts: Arc<CallCounts>,
+}
+
+impl Keeper {
+    pub fn new(journal: Writer, clock: Arc<dyn Clock>, counts: Arc<CallCounts>) -> Self {
+        Self { journal, clock, counts }
+    }
+
+    pub fn journal(&self) -> &Writer {
+        &self.journal
+    }
+
+    pub fn counts(&self) -> &CallCounts {
+        &self.counts
+    }
+}
+
+/// The outcome of a call that has an intent. Written, and counted among its core's metrics, when it ends, however
+/// it ends: dropped early means that the caller went away.
+pub struct Noted {
+    keeper: Arc<Keeper>,
+    call: CallId,
+    purpose: Purpose,
     began: Timestamp,
     status: Option<u16>,
     bytes: u64,
     code: Option<&'static str>,
     open: bool,
-    counts: Option<(Arc<CallCounts>, Purpose)>,
 }
 
 impl Noted {
-    pub fn new(journal: Writer, call: CallId, clock: Arc<dyn Clock>, began: Timestamp) -> Self {
-        Self { journal, call, clock, began, status: None, bytes: 0, code: None, open: true, counts: None }
-    }
-
-    /// Counted among the metrics of its core when it ends.
-    #[must_use]
-    pub fn counted(mut self, counts: &Arc<CallCounts>, purpose: Purpose) -> Self {
-        self.counts = Some((Arc::clone(counts), purpose));
-        self
+    pub fn new(keeper: &Arc<Keeper>, call: CallId, purpose: Purpose, began: Timestamp) -> Self {
+        let keeper = Arc::clone(keeper);
+        Self { keeper, call, purpose, began, status: None, bytes: 0, code: None, open: true }
     }
 
     pub fn status(&mut self, status: u16) {
@@ -155,20 +172,19 @@ impl Noted {
         if !std::mem::take(&mut self.open) {
             return;
         }
-        let at = self.clock.now();
-        if let Some((counts, purpose)) = &self.counts {
-            counts.ended(*purpose, self.status, self.code, at.millis() - self.began.millis());
-        }
+        let at = self.keeper.clock.now();
+        let took = at.millis() - self.began.millis();
+        self.keeper.counts.ended(self.purpose, self.status, self.code, took);
         let record = Record::Result(CallResult {
             call_id: Cow::Borrowed(&self.call),
             at,
             outcome,
             status: self.status,
-            duration_ms: u64::try_from(at.millis() - self.began.millis()).unwrap_or(0),
+            duration_ms: u64::try_from(took).unwrap_or(0),
             bytes: Some(self.bytes),
             code: self.code.map(Cow::Borrowed),
         });
-        if let Err(error) = self.journal.append_later(&record) {
+        if let Err(error) = self.keeper.journal.append_later(&record) {
             tracing::error!(call = %self.call, error = %error, "the outcome of a call could not be recorded; its intent is");
         }
     }

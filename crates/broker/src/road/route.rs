@@ -28,6 +28,8 @@ pub struct Route {
     /// The credential's environment whose values are used.
     pub credential_environment: String,
     pub values_version: i64,
+    /// One line: what records say about whom the other side takes for the caller.
+    pub acts_as: Option<Box<str>>,
     pub materials: Materials,
     /// As fixed when the values were verified.
     pub pins: Arc<[Pin]>,
@@ -48,32 +50,74 @@ impl Route {
         self.valid.holds() && self.caller.expires_at.is_none_or(|end| now < end)
     }
 
-    /// Notes that the key was used; written to the database now and then.
+    /// Notes that the key was used; written to the database now and then, so the second is enough. (A store for
+    /// every call would have all cores fight for one cache line.)
     pub fn touch(&self, now: Timestamp) {
-        self.used.store(now.millis(), Ordering::Relaxed);
+        if now.millis() - self.used.load(Ordering::Relaxed) >= 1_000 {
+            self.used.store(now.millis(), Ordering::Relaxed);
+        }
+    }
+
+    /// The version of the token that a plan for it depends on, if it depends on one.
+    fn token_read(&self, token: Option<&LiveToken>) -> Option<i64> {
+        token.filter(|_| self.reads_token).map(|token| token.version)
     }
 
     /// The plan for this token. Warm: one load.
     pub fn plan(&self, broker: &Broker, token: Option<&LiveToken>, now: Timestamp) -> Refused<Arc<Plan>> {
-        let wanted = token.filter(|_| self.reads_token).map(|token| token.version);
         if !self.per_call
             && let Some(plan) = self.plan.load_full()
-            && plan.token_version == wanted
+            && plan.token_version == self.token_read(token)
         {
             return Ok(plan);
         }
+        let plan = self.new_plan(broker, token, now)?;
+        if !self.per_call {
+            self.plan.store(Some(Arc::clone(&plan)));
+        }
+        Ok(plan)
+    }
+
+    fn new_plan(&self, broker: &Broker, token: Option<&LiveToken>, now: Timestamp) -> Refused<Arc<Plan>> {
         let resolved = self.materials.resolve(token.map(|token| &token.set), now, &*broker.parts.entropy)?;
-        let plan = Arc::new(Plan::build(
+        let plan = Plan::build(
             broker,
             &self.materials.definition,
             resolved,
             &self.pins,
-            wanted,
+            self.token_read(token),
             self.base_from_token,
-        )?);
-        if !self.per_call {
-            self.plan.store(Some(Arc::clone(&plan)));
+        )?;
+        Ok(Arc::new(plan))
+    }
+}
+
+/// A core's own hold on a route. Every call counts what it uses up and down, and counters that all cores share
+/// cost more than the rest of the look-up: so each core has its own, and its own plan with all that hangs on it.
+pub struct Held {
+    pub ask: RouteAsk,
+    pub route: Arc<Route>,
+    plan: Mutex<Option<Arc<Plan>>>,
+}
+
+impl Held {
+    pub fn new(ask: RouteAsk, route: Arc<Route>) -> Self {
+        Self { ask, route, plan: Mutex::default() }
+    }
+
+    /// The plan for this token, as [`Route::plan`] makes it, once for this core.
+    pub fn plan(&self, broker: &Broker, token: Option<&LiveToken>, now: Timestamp) -> Refused<Arc<Plan>> {
+        if self.route.per_call {
+            return self.route.new_plan(broker, token, now);
         }
+        let mut kept = self.plan.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(plan) = &*kept
+            && plan.token_version == self.route.token_read(token)
+        {
+            return Ok(Arc::clone(plan));
+        }
+        let plan = self.route.new_plan(broker, token, now)?;
+        *kept = Some(Arc::clone(&plan));
         Ok(plan)
     }
 }
@@ -162,7 +206,8 @@ impl Broker {
             let mut tx = self.parts.store.begin_read().await.map_err(refusals::store)?;
             let mut basis = Basis::default();
             let caller = authorise::caller(&mut tx, ask, self.now(), &mut basis).await?;
-            let authorised = authorise::credential(&mut tx, caller, &ask.credential, basis).await?;
+            let authorised =
+                authorise::credential(&mut tx, caller, &ask.credential, ask.data(), basis).await?;
             if let Some(route) = self.build_route(&mut tx, authorised).await? {
                 self.routes.put(id, &route);
                 return Ok(route);
@@ -236,9 +281,10 @@ impl Broker {
             reads_token: bare.needs_token && (bare.uses.token || !bare.complete),
             per_call: bare.uses.time,
             caller,
-            credential: credential.id,
+            credential: credential.id.clone(),
             credential_environment: values.environment,
             values_version: values.version,
+            acts_as: credential.acts_as.as_deref().map(recorded),
             pins: values.pins.into(),
             token,
             materials,
@@ -251,6 +297,12 @@ impl Broker {
         }
         Ok(Some(route))
     }
+}
+
+/// As much of a note as goes into every record.
+fn recorded(acts_as: &str) -> Box<str> {
+    let line: String = acts_as.chars().filter(|c| !c.is_control()).take(200).collect();
+    line.into()
 }
 
 pub(crate) fn connector_changed(name: &str) -> Box<Problem> {

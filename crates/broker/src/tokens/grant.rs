@@ -33,7 +33,7 @@ impl Broker {
         actor: &Actor,
         checked: &Checked,
     ) -> Refused<Option<Granted>> {
-        if !checked.method.scheme.ty.needs_consent() {
+        if !checked.method.needs_consent() {
             return Ok(None);
         }
         let places: Vec<&Place> = checked.places.iter().collect();

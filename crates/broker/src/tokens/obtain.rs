@@ -149,6 +149,11 @@ impl Broker {
         began: Timestamp,
     ) -> Refused<Option<Arc<LiveToken>>> {
         let Some(slot) = &route.token else { return Ok(None) };
+        // Of OAuth 1.0a there is no other. Its 401 may mean anything (the clock, the signature), so that it ends no
+        // grant either: a verification says how it stands.
+        if !route.plan(self, Some(refused), self.now())?.prepared.renews() {
+            return Ok(None);
+        }
         // Somebody renewed it while this call was under way.
         if let Some(live) = slot.fresh(self.now())
             && live.version > refused.version

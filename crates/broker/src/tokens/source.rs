@@ -75,6 +75,10 @@ pub struct Obtained {
 /// How often a token request may be repeated after its answer was lost.
 pub fn reuse(prepared: Option<&Prepared>, policy: &TokenPolicy) -> Reuse {
     use latchstring_connectors::RefreshReuse;
+    // Nobody but a person can bring another one.
+    if prepared.is_some_and(|prepared| !prepared.renews()) {
+        return Reuse::SingleUse;
+    }
     match prepared.and_then(Prepared::grant) {
         Some(grant) if grant.spends_refresh_token() => match policy.reuse {
             RefreshReuse::SingleUse => Reuse::SingleUse,
@@ -106,6 +110,12 @@ impl Broker {
             .scheme
             .prepare()
             .map_err(|error| not_sent(crate::credentials::scheme_problem(&error)))?;
+        if !prepared.renews() {
+            let problem = Problem::new(Code::NeedsReconnect, "A token of OAuth 1.0a is not renewed.").hint(
+                "If the API does not accept it any more, the credential's owner connects it once more.",
+            );
+            return Err(not_sent(problem.into()));
+        }
         let identity = plan::identity(self, &prepared, ca.as_ref()).map_err(not_sent)?;
         let set = match prepared.grant() {
             Some(_) => self.ask_grant(source, &prepared, identity.as_ref(), &mask, now).await?,
@@ -223,6 +233,7 @@ fn own<'a>(
         pin,
         identity,
         path,
+        acts_as: None,
         max_body: ANSWER_LIMIT + 1,
         within: ASK_LIMIT,
     }

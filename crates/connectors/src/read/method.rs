@@ -74,9 +74,14 @@ fn method(r: &mut Reader, id: &str, node: &Node, path: &str) -> Option<AuthMetho
     if let (Some(node), None) = (scheme_node, ty_node) {
         r.say(node.at, &format!("{path}/scheme"), "`type` is missing");
     }
+    let says_consent = scheme_node.is_some_and(|node| {
+        node.get(table::CONSENT_KEY)
+            .is_some_and(|node| matches!(&node.data, Data::Scalar { text, .. } if text == "true"))
+    });
+    let has_token = ty.is_some_and(SchemeType::has_token) || says_consent;
     let fields = obj
         .take("fields")
-        .map(|node| fields::fields(r, node, &format!("{path}/fields"), ty.is_some_and(SchemeType::has_token)))
+        .map(|node| fields::fields(r, node, &format!("{path}/fields"), has_token))
         .unwrap_or_default();
     let mut own = Names {
         method: id.to_owned(),
@@ -169,14 +174,12 @@ fn scheme(r: &mut Reader, node: &Node, path: &str, ty: SchemeType, names: &[Name
     let spec = table::spec(ty);
     let known = std::iter::once("type").chain(spec.keys().map(|key| key.name)).collect::<Vec<_>>();
     if let Data::Scalar { .. } = node.data {
-        for key in spec.keys().filter(|key| key.required) {
+        let needed = spec.keys().filter(|key| key.required).map(|key| key.name);
+        for name in needed.chain((ty == SchemeType::Oauth1).then_some("consumer_key")) {
             r.say(
                 node.at,
                 path,
-                format!(
-                    "`{}` is missing: write `scheme: {{type: {}, {}: …}}`",
-                    key.name, spec.name, key.name
-                ),
+                format!("`{name}` is missing: write `scheme: {{type: {}, {name}: …}}`", spec.name),
             );
         }
         return Some(SchemeDef { ty, config: Config::new() });
@@ -185,7 +188,43 @@ fn scheme(r: &mut Reader, node: &Node, path: &str, ty: SchemeType, names: &[Name
     obj.take("type");
     let config = config(r, &mut obj, spec.keys(), names, Scope::AUTH);
     r.finish(&obj, &known);
-    Some(SchemeDef { ty, config })
+    let scheme = SchemeDef { ty, config };
+    if ty == SchemeType::Oauth1 {
+        oauth1(r, node, path, &scheme);
+    }
+    Some(scheme)
+}
+
+/// Who we are at an OAuth 1.0a provider stands in the values, or comes from an OAuth client: never from both.
+fn oauth1(r: &mut Reader, node: &Node, path: &str, scheme: &SchemeDef) {
+    let has = |name: &str| scheme.config.iter().any(|(key, _)| key.name == name);
+    if let Some(Conf::Text(template)) = crate::resolve::find(&scheme.config, table::CONSENT_KEY)
+        && template.as_literal().is_none()
+    {
+        let path = tree::pointer(path, table::CONSENT_KEY);
+        r.say(node.at, &path, "`consent` is true or false; no value decides it");
+        return;
+    }
+    if scheme.needs_consent() {
+        for name in table::OAUTH1_OWN.iter().filter(|name| has(name)) {
+            r.say(
+                node.at,
+                &tree::pointer(path, name),
+                format!("with `consent` the OAuth client is the application and the token comes of the consent; leave `{name}` out"),
+            );
+        }
+        return;
+    }
+    if !has("consumer_key") {
+        r.say(node.at, path, "`consumer_key` is missing, or `consent: true` for an OAuth client's");
+    }
+    for key in table::OAUTH1_CONSENT.iter().filter(|key| key.name != table::CONSENT_KEY && has(key.name)) {
+        r.say(
+            node.at,
+            &tree::pointer(path, key.name),
+            format!("`{}` belongs to a method with `consent: true`", key.name),
+        );
+    }
 }
 
 pub(crate) fn config<'k>(

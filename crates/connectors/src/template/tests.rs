@@ -432,3 +432,53 @@ fn parsing_never_panics_on_odd_bytes() {
         let _ = Template::parse(&whole[end..]);
     }
 }
+
+/// What docs/templates.md says of itself.
+struct Guide(World);
+
+impl Env for Guide {
+    fn root(&self, name: &str) -> Result<Val<'_>, Stop> {
+        self.0.root(name)
+    }
+
+    fn object(&self, object: Object, attribute: &str) -> Result<Val<'_>, Stop> {
+        self.0.object(object, attribute)
+    }
+
+    fn secret(&self, _: &str) -> Result<Val<'_>, Stop> {
+        Ok(Val::own("s3cret".to_owned()))
+    }
+
+    fn variable(&self, _: &str) -> Result<Val<'_>, Stop> {
+        Ok(Val::own("t-17".to_owned()))
+    }
+
+    fn now(&self) -> Result<Timestamp, Stop> {
+        Ok(Timestamp::parse_rfc3339("2026-01-31T12:00:00Z").unwrap())
+    }
+
+    fn entropy(&self) -> Result<&dyn Entropy, Stop> {
+        Ok(&Zero)
+    }
+}
+
+#[test]
+fn the_examples_of_the_guide_are_true() {
+    let world = Guide(World::new(json!({"name": "Ada", "region": "eu", "tags": ["a", "b"], "empty": null})));
+    let mut tried = 0;
+    for line in include_str!("../../../../docs/templates.md").lines().filter(|line| line.starts_with("| `")) {
+        let line = line.replace("\\|", "\u{1}");
+        let cells: Vec<String> =
+            line.split('|').map(|cell| cell.trim().trim_matches('`').replace('\u{1}', "|")).collect();
+        let (source, wanted) = (&cells[1], &cells[2]);
+        let template = Template::parse(source).unwrap_or_else(|error| panic!("{source}: {error}"));
+        let value = template.value(&world).unwrap_or_else(|error| panic!("{source}: {error}"));
+        let given = match value.to_json().expect("a value") {
+            Value::String(text) => text,
+            other => other.to_string(),
+        };
+        assert_eq!(given, *wanted, "{source}");
+        tried += 1;
+    }
+    assert!(tried > 25, "{tried} examples");
+}

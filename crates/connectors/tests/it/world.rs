@@ -55,9 +55,13 @@ pub fn oauth_client() -> OAuthClient {
         auth: ClientAuthMethod::Basic,
         secret: Some("our secret".into()),
         private_key: None,
+        certificate: None,
+        dpop: None,
+        resource: Vec::new(),
         issuer: Some("https://auth.example.net".into()),
         issuer_in_callback: false,
         endpoints: OAuthEndpoints {
+            request_token: at("temporary"),
             authorization: at("authorize"),
             token: at("token"),
             revocation: at("revoke"),

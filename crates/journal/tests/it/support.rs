@@ -55,6 +55,7 @@ pub fn intent_to(call: &CallId, path: &str) -> Record<'static> {
         host: "api.example.com".into(),
         path: path.to_owned().into(),
         client: Some("192.0.2.7".into()),
+        acts_as: None,
     })
 }
 

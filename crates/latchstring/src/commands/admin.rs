@@ -8,7 +8,7 @@ use latchstring_broker::people::operator::OperatorKey;
 use latchstring_broker::people::users::NewUser;
 use latchstring_model::SecretString;
 
-use super::{on_runtime, print, refused, stopped};
+use super::{on_runtime, print, refused, say, stopped};
 use crate::settings::{Raw, Settings};
 use crate::{Config, Ending, start};
 
@@ -19,11 +19,40 @@ pub enum Admin {
         after_help = "Example:\n  echo -n 'a long pass phrase' | latchstring admin create-user --email ada@example.com --superuser --password-stdin"
     )]
     CreateUser(Box<CreateUser>),
-    /// Make a personal key with scope manage, or with --project a service key; prints the key alone
+    /// Make a personal key with scope manage, or with --project a service key or account; prints the key alone
     #[command(
         after_help = "Example:\n  export LATCHSTRING_API_KEY=$(latchstring admin create-key --email ada@example.com --name laptop)"
     )]
     CreateKey(Box<CreateKey>),
+    /// Print a link with which a person who forgot their password chooses a new one (once, for an hour)
+    #[command(
+        after_help = "Example:\n  latchstring admin reset-password --email ada@example.com\n\nGive the link to the person. Their sessions end when it is used, a second factor stays, and owner rights rest for a day."
+    )]
+    ResetPassword(Box<OfPerson>),
+    /// Remove the second factor of a person who has lost app and recovery codes
+    #[command(after_help = "Example:\n  latchstring admin remove-second-factor --email ada@example.com")]
+    RemoveSecondFactor(Box<OfPerson>),
+    /// Take passwords again, when the sign-in provider is gone
+    #[command(after_help = "Example:\n  latchstring admin allow-passwords")]
+    AllowPasswords(Box<AllowPasswords>),
+}
+
+#[derive(clap::Args)]
+pub struct OfPerson {
+    #[arg(long, value_name = "ADDRESS")]
+    email: String,
+    #[command(flatten)]
+    config: Config,
+    #[command(flatten)]
+    raw: Raw,
+}
+
+#[derive(clap::Args)]
+pub struct AllowPasswords {
+    #[command(flatten)]
+    config: Config,
+    #[command(flatten)]
+    raw: Raw,
 }
 
 #[derive(clap::Args)]
@@ -50,12 +79,15 @@ pub struct CreateKey {
     /// What the key is for
     #[arg(long)]
     name: String,
-    /// Slug or id: a service key of this project
-    #[arg(long, requires = "environment")]
+    /// Slug or id: a service key of this project (with --environment), or a service account (with --manage)
+    #[arg(long, requires = "kind")]
     project: Option<String>,
     /// The one environment that the service key is for
-    #[arg(long, requires = "project")]
+    #[arg(long, requires = "project", group = "kind")]
     environment: Option<String>,
+    /// A service account: it manages the project and calls nothing
+    #[arg(long, requires = "project", group = "kind")]
+    manage: bool,
     #[command(flatten)]
     config: Config,
     #[command(flatten)]
@@ -66,6 +98,9 @@ pub fn run(admin: Admin) -> Ending {
     match admin {
         Admin::CreateUser(command) => on_runtime(create_user(*command)),
         Admin::CreateKey(command) => on_runtime(create_key(*command)),
+        Admin::ResetPassword(command) => on_runtime(reset_password(*command)),
+        Admin::RemoveSecondFactor(command) => on_runtime(remove_second_factor(*command)),
+        Admin::AllowPasswords(command) => on_runtime(allow_passwords(*command)),
     }
 }
 
@@ -100,10 +135,42 @@ async fn create_key(command: CreateKey) -> Result<Ending, Ending> {
     let new = OperatorKey {
         email: command.email,
         name: command.name,
-        service: command.project.zip(command.environment),
+        service: command.project.map(|project| (project, command.environment)),
     };
     let key =
         broker.operator_create_key(&Actor::operator(), new).await.map_err(|problem| refused(&problem))?;
     print(key.reveal());
+    Ok(Ending::Good)
+}
+
+async fn reset_password(command: OfPerson) -> Result<Ending, Ending> {
+    let broker = broker(command.raw, &command.config).await?;
+    let link = broker
+        .operator_reset_password(&Actor::operator(), &command.email)
+        .await
+        .map_err(|problem| refused(&problem))?;
+    print(link.reveal());
+    Ok(Ending::Good)
+}
+
+async fn remove_second_factor(command: OfPerson) -> Result<Ending, Ending> {
+    let broker = broker(command.raw, &command.config).await?;
+    broker
+        .operator_remove_second_factor(&Actor::operator(), &command.email)
+        .await
+        .map_err(|problem| refused(&problem))?;
+    say("The second factor is gone; the person is told, where this server sends mail.");
+    Ok(Ending::Good)
+}
+
+async fn allow_passwords(command: AllowPasswords) -> Result<Ending, Ending> {
+    let broker = broker(command.raw, &command.config).await?;
+    let changed =
+        broker.operator_allow_passwords(&Actor::operator()).await.map_err(|problem| refused(&problem))?;
+    say(if changed {
+        "Passwords are taken again."
+    } else {
+        "Passwords were taken already; nothing was changed."
+    });
     Ok(Ending::Good)
 }

@@ -5,10 +5,8 @@ use std::io::{Read, Write};
 
 use http::{HeaderName, HeaderValue, Method, Request};
 use http_body_util::{BodyExt, Full};
-use hyper_util::rt::TokioIo;
-use latchstring_egress::{Configured, Egress, Wire};
-use latchstring_model::address::Address;
 
+use super::client::{Server, usage};
 use super::{on_runtime, say};
 use crate::Ending;
 
@@ -35,19 +33,11 @@ pub struct Call {
     /// Environment, for a personal key
     #[arg(long, env = "LATCHSTRING_ENVIRONMENT")]
     environment: Option<String>,
-    /// The server
-    #[arg(long, env = "LATCHSTRING_URL", default_value = "http://127.0.0.1:5282")]
-    url: String,
-    /// The key; better in the environment than in the shell's history
-    #[arg(long, env = "LATCHSTRING_API_KEY", hide_env_values = true)]
-    api_key: Option<String>,
+    #[command(flatten)]
+    server: Server,
     /// Print status and headers to standard error
     #[arg(long, short = 'i')]
     include: bool,
-}
-
-fn usage(text: impl Into<String>) -> Ending {
-    Ending::Stopped(text.into())
 }
 
 pub fn run(call: Call) -> Ending {
@@ -74,10 +64,8 @@ fn body(data: Option<&str>) -> Result<Vec<u8>, Ending> {
 }
 
 async fn make(call: Call) -> Result<Ending, Ending> {
-    let key = call.api_key.clone().ok_or_else(|| {
-        usage("there is no key: set LATCHSTRING_API_KEY (a project admin makes a service key)")
-    })?;
-    let server = Address::parse(&call.url).map_err(|error| usage(format!("LATCHSTRING_URL: {error}")))?;
+    let key = call.server.key("a project admin makes a service key")?;
+    let server = call.server.address()?;
     let method = Method::from_bytes(call.method.to_ascii_uppercase().as_bytes())
         .map_err(|_| usage(format!("{} is no HTTP method", call.method)))?;
     let path = format!(
@@ -112,29 +100,7 @@ async fn make(call: Call) -> Result<Ending, Ending> {
     let request = request
         .body(Full::new(bytes::Bytes::from(body(call.data.as_deref())?)))
         .map_err(|error| usage(format!("the path {path} cannot be asked for: {error}")))?;
-    // Loopback and private servers are what this command is for: the operator names the host.
-    let egress = Egress::new(latchstring_egress::Settings {
-        allow: everywhere(),
-        ..latchstring_egress::Settings::default()
-    })
-    .map_err(|error| usage(error.to_string()))?;
-    let permit = Configured::new(server.origin.clone());
-    let wire = if server.origin.https { Wire::Tls } else { Wire::Clear };
-    let stream = egress.connect(&permit, None, &server.origin, wire).await.map_err(|error| {
-        usage(format!(
-            "the server at {} cannot be reached: {}; is it running, and is LATCHSTRING_URL right?",
-            server.origin,
-            error.operator_reason()
-        ))
-    })?;
-    let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream))
-        .await
-        .map_err(|error| usage(format!("the server does not speak HTTP: {error}")))?;
-    tokio::spawn(connection);
-    let answer = sender
-        .send_request(request)
-        .await
-        .map_err(|error| usage(format!("the server did not answer: {error}")))?;
+    let answer = call.server.open().await?.send(request).await?;
     if call.include {
         say(&format!("HTTP {}", answer.status()));
         for (name, value) in answer.headers() {
@@ -154,8 +120,4 @@ async fn make(call: Call) -> Result<Ending, Ending> {
         }
     }
     Ok(if status.is_success() || status.is_redirection() { Ending::Good } else { Ending::No })
-}
-
-fn everywhere() -> Vec<latchstring_egress::AllowRule> {
-    ["0.0.0.0/0", "::/0"].iter().filter_map(|text| text.parse().ok()).collect()
 }

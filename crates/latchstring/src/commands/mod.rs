@@ -3,8 +3,10 @@
 pub mod admin;
 pub mod audit;
 pub mod call;
+pub mod client;
 pub mod connector;
 pub mod keys;
+pub mod oauth_clients;
 pub mod serve;
 
 use std::future::Future;

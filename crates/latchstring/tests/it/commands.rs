@@ -25,6 +25,7 @@ fn every_command_has_help_with_an_example() {
         &["keys", "rotate", "--help"],
         &["keys", "retire", "--help"],
         &["call", "--help"],
+        &["oauth-clients", "--help"],
     ] {
         let (code, out, _) = text(&setup.run(command));
         assert_eq!(code, Some(0), "{command:?}");
@@ -174,5 +175,49 @@ fn keys_are_rotated_while_calls_go_on() {
     assert_ne!(fs::read(app.setup().data().join("root.key")).unwrap(), before);
     let app = app.stop().start();
     assert_eq!(app.get("up/x").status, 200);
+    app.stop();
+}
+
+/// What a provider's form wants is there to be copied, before the provider has given anything.
+#[test]
+fn the_redirect_uri_of_an_oauth_client_is_printed_alone() {
+    let app = app();
+    let run = |key: &str, more: &[&str]| {
+        let mut arguments = vec!["oauth-clients", "--url", &app.url];
+        arguments.extend(more);
+        let mut command = app.setup().command(&arguments);
+        text(&command.env("LATCHSTRING_API_KEY", key).output().unwrap())
+    };
+    let (code, out, said) = run(app.manage_key(), &[]);
+    assert_eq!((code, out.as_str()), (Some(0), ""));
+    assert!(said.contains("A superuser makes them"), "{said}");
+    let draft = |name: &str| {
+        app.done(
+            "POST",
+            "/oauth-clients",
+            &json!({"name": name, "connector": "zoom", "projects": ["acme"]}),
+            201,
+        )
+    };
+    let (zoom, other) = (draft("Zoom of the sales team"), draft("Twice"));
+    draft("Twice");
+    let uri = zoom["redirect_uri"].as_str().unwrap();
+    for named in ["Zoom of the sales team", zoom["id"].as_str().unwrap()] {
+        assert_eq!(run(app.manage_key(), &[named]), (Some(0), format!("{uri}\n"), String::new()), "{named}");
+    }
+    let (code, out, _) = run(app.manage_key(), &["--project", "acme"]);
+    assert_eq!(code, Some(0));
+    assert!(
+        out.contains("Zoom of the sales team  (zoom, a draft)")
+            && out.contains(&format!("redirect URI  {uri}\n")),
+        "{out}"
+    );
+    let (code, out, said) = run(app.manage_key(), &["Twice"]);
+    assert_eq!((code, out.as_str()), (Some(2), ""), "{said}");
+    assert!(said.contains(other["id"].as_str().unwrap()), "{said}");
+    let (code, _, said) = run(app.manage_key(), &["Nobody's"]);
+    assert!(code == Some(2) && said.contains("no OAuth client `Nobody's`"), "{said}");
+    let (code, _, said) = run("lst_nonsense", &[]);
+    assert!(code == Some(2) && said.contains("key"), "{said}");
     app.stop();
 }

@@ -37,7 +37,7 @@ impl Browser {
         }
     }
 
-    pub fn get(&mut self, url: &str) -> http::Answer {
+    fn fits(&self, url: &str) -> String {
         let path = url.splitn(4, '/').nth(3).map(|rest| format!("/{rest}")).unwrap();
         let fits: Vec<String> = self
             .cookies
@@ -45,17 +45,49 @@ impl Browser {
             .filter(|(_, (_, own))| path.starts_with(own))
             .map(|(name, (value, _))| format!("{name}={value}"))
             .collect();
-        let answer = http::get(url, &[("cookie", &fits.join("; "))]);
+        fits.join("; ")
+    }
+
+    pub fn get(&mut self, url: &str) -> http::Answer {
+        let answer = http::get(url, &[("cookie", &self.fits(url))]);
         self.keep(&answer);
         answer
+    }
+
+    /// A request that changes something, from our own page.
+    pub fn send(&mut self, method: &str, url: &str, body: &Value) -> http::Answer {
+        let headers = [
+            ("cookie", self.fits(url)),
+            ("content-type", "application/json".to_owned()),
+            ("sec-fetch-site", "same-origin".to_owned()),
+        ];
+        let headers: Vec<(&str, &str)> =
+            headers.iter().map(|(name, value)| (*name, value.as_str())).collect();
+        let text = if body.is_null() { String::new() } else { body.to_string() };
+        let answer = http::request(method, url, &headers, text.as_bytes());
+        self.keep(&answer);
+        answer
+    }
+
+    /// A form of our own page.
+    pub fn submit(&mut self, url: &str, form: &str) -> http::Answer {
+        let cookies = self.fits(url);
+        let answer = http::post_form(url, &[("cookie", &cookies), ("sec-fetch-site", "same-origin")], form);
+        self.keep(&answer);
+        answer
+    }
+
+    /// Whether it has a cookie whose name begins so.
+    pub fn has(&self, name: &str) -> bool {
+        self.cookies.keys().any(|known| known.starts_with(name))
     }
 }
 
 /// A server, a provider, and the client that joins them.
-struct World {
-    app: TestApp,
-    oidc: OidcProvider,
-    client: String,
+pub struct World {
+    pub app: TestApp,
+    pub oidc: OidcProvider,
+    pub client: String,
 }
 
 impl World {
@@ -63,7 +95,7 @@ impl World {
         Self::with(app(), &json!({}))
     }
 
-    fn with(app: TestApp, settings: &Value) -> Self {
+    pub fn with(app: TestApp, settings: &Value) -> Self {
         let oidc = OidcProvider::with(&json!({"settings": settings}));
         let client = app.done(
             "POST",
@@ -82,7 +114,7 @@ impl World {
         Self { app, oidc, client }
     }
 
-    fn body(&self, slug: &str, method: &str) -> Value {
+    pub fn body(&self, slug: &str, method: &str) -> Value {
         json!({
             "name": slug, "connector": "http", "auth_method": method, "oauth_client": self.client,
             "values": {"production": {"base_url": self.oidc.issuer(), "test_path": "/resource"}},
@@ -90,13 +122,13 @@ impl World {
         })
     }
 
-    fn credential(&self, slug: &str) -> String {
+    pub fn credential(&self, slug: &str) -> String {
         let made = self.app.done("POST", "/credentials", &self.body(slug, "oauth2_authorization_code"), 201);
         assert_eq!(made["environments"]["production"]["status"], "needs_authorization", "{made}");
         made["id"].as_str().unwrap().to_owned()
     }
 
-    fn authorize(&self, id: &str, more: Value) -> String {
+    pub fn authorize(&self, id: &str, more: Value) -> String {
         let mut body = json!({"environment": "production"});
         body.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
         let begun = self.app.done("POST", &format!("/credentials/{id}/authorize"), &body, 200);
@@ -104,18 +136,18 @@ impl World {
     }
 
     /// Up to the address at which the provider sends the browser back.
-    fn to_callback(&self, browser: &mut Browser, authorize_url: &str) -> String {
+    pub fn to_callback(&self, browser: &mut Browser, authorize_url: &str) -> String {
         let start = browser.get(authorize_url);
         assert_eq!(start.status, 303, "{}", start.text());
         self.oidc.browse(start.header("location").unwrap())
     }
 
-    fn connect(&self, browser: &mut Browser, id: &str, more: Value) -> http::Answer {
+    pub fn connect(&self, browser: &mut Browser, id: &str, more: Value) -> http::Answer {
         let back = self.to_callback(browser, &self.authorize(id, more));
         browser.get(&back)
     }
 
-    fn environment(&self, id: &str) -> Value {
+    pub fn environment(&self, id: &str) -> Value {
         self.app.done("GET", &format!("/credentials/{id}"), &Value::Null, 200)["environments"]["production"]
             .clone()
     }
@@ -200,5 +232,32 @@ fn a_token_that_ends_is_renewed_and_a_grant_that_dies_wants_reconnecting() {
     assert_eq!(world.connect(&mut browser, &id, json!({})).status, 200);
     assert_eq!(world.app.get("drive/resource").status, 200);
     assert_eq!(world.environment(&id)["status"], "verified");
+    world.app.stop();
+}
+
+/// A person sits before it: after twenty seconds there is a page that says so, and the API says the same.
+#[test]
+fn a_provider_that_does_not_answer_is_told_in_words() {
+    let world = World::new();
+    let id = world.credential("drive");
+    world.oidc.set(&json!({"delay_ms": 30_000}));
+    let began = std::time::Instant::now();
+    let page = world.connect(&mut Browser::signed_in(&world.app), &id, json!({}));
+    assert!((15..28).contains(&began.elapsed().as_secs()), "{:?}", began.elapsed());
+    assert_eq!(page.status, 502, "{}", page.text());
+    assert!(
+        page.text().contains("did not answer within 20 seconds")
+            && page.text().contains("Start the sign-in again"),
+        "{}",
+        page.text()
+    );
+    let told = world.environment(&id)["authorization"].clone();
+    assert_eq!((&told["state"], &told["code"]), (&json!("failed"), &json!("token_endpoint_error")), "{told}");
+    assert!(
+        told["detail"].as_str().unwrap().contains("within 20 seconds") && told["hint"].is_string(),
+        "{told}"
+    );
+    world.oidc.set(&json!({"delay_ms": 0}));
+    assert_eq!(world.connect(&mut Browser::signed_in(&world.app), &id, json!({})).status, 200);
     world.app.stop();
 }

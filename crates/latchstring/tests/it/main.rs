@@ -4,9 +4,11 @@
 
 mod bound;
 mod bounds;
+mod client_proofs;
 mod coded;
 mod commands;
 mod consent;
+mod consent_life;
 mod disks;
 mod egress;
 mod freshness;
@@ -16,12 +18,16 @@ mod kills;
 mod logs;
 mod masking;
 mod notices;
+mod oauth1;
 mod operations;
+mod people;
+mod people_mail;
 mod process;
 mod readme;
 mod records;
 mod rotation;
 mod schemes;
+mod sign_in_provider;
 mod soak;
 mod streaming;
 mod support;

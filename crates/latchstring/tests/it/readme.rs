@@ -1,5 +1,6 @@
 //! The README's tour, run as it stands: the blocks behind `<!-- tour -->`, in one shell, against a fresh server
-//! with a sandbox. A block can say what its output has to hold: `<!-- tour: text -->`.
+//! with a sandbox. A block can say what its output has to hold: `<!-- tour: text -->`. Guides in `docs/` go on from the
+//! README's first block.
 
 use std::io::{BufRead, BufReader};
 use std::path::Path;
@@ -24,14 +25,30 @@ fn blocks(text: &str) -> Vec<Block> {
     blocks
 }
 
+fn page(name: &str) -> Vec<Block> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+    blocks(&std::fs::read_to_string(root.join(name)).unwrap())
+}
+
 #[test]
 fn the_tour_of_the_readme_works_as_it_stands() {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
-    let text = std::fs::read_to_string(root.join("README.md")).unwrap();
-    let blocks = blocks(&text);
+    let blocks = page("README.md");
     assert!(blocks.len() >= 6, "the tour is there");
+    run("readme", &blocks);
+}
 
-    let folder = std::env::temp_dir().join(format!("latchstring-tour-{}", std::process::id()));
+#[test]
+fn the_guides_that_go_on_from_it_work_as_they_stand() {
+    for (name, least) in [("ownership", 5), ("keychains", 4), ("integration-users", 2)] {
+        let mut all: Vec<Block> = page("README.md").into_iter().take(1).collect();
+        all.extend(page(&format!("docs/{name}.md")));
+        assert!(all.len() > least, "docs/{name}.md has its blocks");
+        run(name, &all);
+    }
+}
+
+fn run(what: &str, blocks: &[Block]) {
+    let folder = std::env::temp_dir().join(format!("latchstring-tour-{what}-{}", std::process::id()));
     std::fs::create_dir_all(&folder).unwrap();
     let binary = Path::new(env!("CARGO_BIN_EXE_latchstring"));
     let mut server = Command::new(binary)
@@ -58,7 +75,7 @@ fn the_tour_of_the_readme_works_as_it_stands() {
     // A line between the blocks' outputs, so that each can be looked at alone.
     const CUT: &str = "-----the next block-----";
     let mut script = String::from("set -e\n");
-    for block in &blocks {
+    for block in blocks {
         let here = block
             .script
             .replace("http://127.0.0.1:5282", &listen)

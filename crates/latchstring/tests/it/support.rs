@@ -12,6 +12,7 @@ use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo};
+use latchstring_testkit::http::Answer;
 use latchstring_testkit::{AppSetup, TestApp};
 use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair, KeyUsagePurpose};
 use rustls::ServerConfig;
@@ -291,6 +292,30 @@ impl Authority {
             certificate.der().clone(),
             PrivateKeyDer::Pkcs8(key.serialize_der().into()),
         )
+    }
+
+    /// A request to a server that this authority has signed, without a certificate of one's own.
+    pub fn get(&self, url: &str, headers: &[(&str, &str)]) -> Answer {
+        self.request("GET", url, headers, b"")
+    }
+
+    pub fn request(&self, method: &str, url: &str, headers: &[(&str, &str)], body: &[u8]) -> Answer {
+        let rest = url.strip_prefix("https://").unwrap();
+        let (authority, path) = rest.find('/').map_or((rest, "/"), |at| rest.split_at(at));
+        let mut roots = rustls::RootCertStore::empty();
+        roots.add(self.der.clone()).unwrap();
+        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+        let config = rustls::ClientConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_root_certificates(roots)
+            .with_no_client_auth();
+        let name = authority.split(':').next().unwrap().to_owned().try_into().unwrap();
+        let session = rustls::ClientConnection::new(Arc::new(config), name).unwrap();
+        let tcp = TcpStream::connect(authority.replace("localhost", "127.0.0.1")).unwrap();
+        tcp.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
+        let stream = rustls::StreamOwned::new(session, tcp);
+        latchstring_testkit::http::over(stream, method, (authority, path), headers, body).unwrap()
     }
 
     /// A TLS server for `localhost` and 127.0.0.1; with `clients`, one that wants a certificate of this authority.

@@ -1,9 +1,11 @@
-//! JSON Web Signature, compact serialisation (RFC 7515 section 7.1), for JWTs (RFC 7519) that we sign.
+//! JSON Web Signature, compact serialisation (RFC 7515 section 7.1), for JWTs (RFC 7519): those that we sign, and
+//! ([`verify`]) those that a sign-in provider signed.
 //!
-//! We only ever sign. Times are NumericDates: seconds since the epoch (RFC 7519 section 2).
+//! Times are NumericDates: seconds since the epoch (RFC 7519 section 2).
 
 mod algorithm;
 mod key;
+pub mod verify;
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;

@@ -1,5 +1,6 @@
 //! Just enough DER (X.690) to tell what a blob is before a cryptographic parser sees it.
 
+use latchstring_model::Timestamp;
 use pkcs8::der::asn1::AnyRef;
 use pkcs8::der::{Decode, Reader, SliceReader, Tag, Tagged};
 
@@ -65,17 +66,43 @@ pub(crate) fn rsa_bits(pkcs1: &[u8]) -> Option<usize> {
     (significant.len() * 8).checked_sub(usize::try_from(head).ok()?)
 }
 
-/// The bytes of a certificate's `subjectPublicKey` BIT STRING (RFC 5280 section 4.1).
-pub(crate) fn certificate_public_key(der: &[u8]) -> Option<Vec<u8>> {
+/// The fields of a certificate's `tbsCertificate` from `serialNumber` on (RFC 5280 section 4.1).
+fn certificate_fields(der: &[u8]) -> Option<Vec<AnyRef<'_>>> {
     if classify(der) != Shape::Certificate {
         return None;
     }
-    let tbs = children(der)?;
-    let fields = elements(tbs.first()?.value())?;
+    let mut fields = elements(children(der)?.first()?.value())?;
     // version is there in every certificate but those of 1988.
-    let has_version = !matches!(fields.first()?.tag(), Tag::Integer);
-    let spki = fields.get(if has_version { 6 } else { 5 })?;
-    let bits = elements(spki.value())?;
+    if !matches!(fields.first()?.tag(), Tag::Integer) {
+        fields.remove(0);
+    }
+    Some(fields)
+}
+
+/// `notAfter` of a certificate. Years of two digits are those from 1950 to 2049.
+pub(crate) fn certificate_end(der: &[u8]) -> Option<Timestamp> {
+    let fields = certificate_fields(der)?;
+    let end = elements(fields.get(3)?.value())?.get(1).copied()?;
+    let text = std::str::from_utf8(end.value()).ok()?.strip_suffix('Z')?;
+    let whole = match end.tag() {
+        Tag::UtcTime if text.len() == 12 => {
+            let century = if text.get(..2)? < "50" { "20" } else { "19" };
+            format!("{century}{text}")
+        }
+        Tag::GeneralizedTime if text.len() == 14 => text.to_owned(),
+        _ => return None,
+    };
+    let part =
+        |from: usize, to: usize| whole.get(from..to).filter(|part| part.bytes().all(|b| b.is_ascii_digit()));
+    let (year, month, day) = (part(0, 4)?, part(4, 6)?, part(6, 8)?);
+    let (hour, minute, second) = (part(8, 10)?, part(10, 12)?, part(12, 14)?);
+    Timestamp::parse_rfc3339(&format!("{year}-{month}-{day}T{hour}:{minute}:{second}Z"))
+}
+
+/// The bytes of a certificate's `subjectPublicKey` BIT STRING (RFC 5280 section 4.1).
+pub(crate) fn certificate_public_key(der: &[u8]) -> Option<Vec<u8>> {
+    let fields = certificate_fields(der)?;
+    let bits = elements(fields.get(5)?.value())?;
     let bits = bits.get(1).filter(|part| part.tag() == Tag::BitString)?.value();
     // The first byte counts unused bits: none, for whole bytes.
     bits.strip_prefix(&[0]).map(<[u8]>::to_vec)

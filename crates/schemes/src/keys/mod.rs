@@ -14,7 +14,7 @@ use aws_lc_rs::signature::{
     ECDSA_P256_SHA256_FIXED_SIGNING, ECDSA_P256K1_SHA256_ASN1_SIGNING, ECDSA_P384_SHA384_FIXED_SIGNING,
     ECDSA_P521_SHA512_FIXED_SIGNING, EcdsaKeyPair, EcdsaSigningAlgorithm, Ed25519KeyPair, KeyPair,
 };
-use latchstring_model::{SecretBytes, SecretString};
+use latchstring_model::{SecretBytes, SecretString, Timestamp};
 use zeroize::Zeroizing;
 
 pub(crate) use self::der::certificate_public_key;
@@ -22,6 +22,13 @@ pub use self::error::{KeyError, KeyKind};
 pub use self::facts::{KeyFacts, facts};
 use self::text::Found;
 pub(crate) use self::text::blocks;
+
+/// When the first of the certificates ends that stand in a text; what cannot be read as one is passed over.
+pub fn certificates_end(text: &str) -> Option<Timestamp> {
+    let blocks = blocks(text).ok()?;
+    let certificates = blocks.iter().filter(|block| block.label.ends_with("CERTIFICATE"));
+    certificates.filter_map(|block| der::certificate_end(&block.der)).min()
+}
 
 /// A parsed private key, not yet tied to an algorithm.
 pub(crate) enum PrivateKey {

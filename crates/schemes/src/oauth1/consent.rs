@@ -1,29 +1,30 @@
-//! How a person's token is obtained (RFC 5849 section 2): temporary credentials, the person's consent in the
-//! browser, and the exchange of both for the token. An OAuth 1.0a token does not expire by itself.
+//! The messages by which a person's token is obtained (RFC 5849 section 2): what is asked, what the answers and the
+//! callback say. [`super::ThreeLegged`] puts them in order.
 
 use aws_lc_rs::constant_time::verify_slices_are_equal;
+use http::header::WWW_AUTHENTICATE;
 use http::{HeaderMap, Method};
 use latchstring_model::address::Address;
 use latchstring_model::{Entropy, SecretBytes, SecretString, Timestamp};
 
+use zeroize::Zeroizing;
+
 use super::OAuth1;
-use crate::apply::{append_query, decode_query, encode};
+use crate::apply::{decode_query, encode};
 use crate::error::SchemeError;
 use crate::wire::{Outgoing, WireAnswer, WireRequest};
 
 /// Answers are read up to this many bytes; real ones have some hundred.
 pub const ANSWER_LIMIT: usize = 64 * 1024;
 
-/// Why there are no credentials. Never holds what the other side sent but its status.
+/// Why there are no credentials. Never holds what the other side sent but its status and, where there is one, the
+/// problem's word (`signature_invalid`): it comes from a short alphabet, so that no secret can stand in it.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum OAuth1Error {
     #[error(transparent)]
     NotSent(#[from] SchemeError),
-    #[error(
-        "The provider refused the request (HTTP {status}). Usually the consumer key or secret is wrong, the callback \
-         is not the registered one, or the clock is off. Compare them with the application's page at the provider."
-    )]
-    Refused { status: u16 },
+    #[error("The provider refused the request (HTTP {status}{}).", said(word))]
+    Refused { status: u16, word: Option<String> },
     #[error("The provider had trouble (HTTP {status}). Try again in a few minutes.")]
     Trouble { status: u16 },
     #[error(
@@ -44,13 +45,40 @@ pub enum OAuth1Error {
     Denied,
 }
 
-/// Section 2.1.
-pub struct TemporaryCredentialsRequest<'a> {
-    pub url: &'a Address,
-    /// Without a token.
-    pub client: &'a OAuth1,
-    /// Where the person comes back to, or `oob` to be told a code.
-    pub callback: &'a str,
+fn said(word: &Option<String>) -> String {
+    word.as_ref().map(|word| format!(", {word}")).unwrap_or_default()
+}
+
+impl OAuth1Error {
+    /// What to do about it.
+    pub fn hint(&self) -> &'static str {
+        match self {
+            OAuth1Error::NotSent(_) => "Nothing was sent. A superuser looks at the OAuth client.",
+            OAuth1Error::Refused { word, .. } => match word.as_deref() {
+                Some("timestamp_refused") => {
+                    "This server's clock is off, as the provider sees it. An operator sets it right; then start again."
+                }
+                Some("consumer_key_unknown" | "consumer_key_rejected" | "consumer_key_refused") => {
+                    "The provider does not know the consumer key (any more). A superuser compares the OAuth client with its page at the provider."
+                }
+                Some("signature_invalid" | "signature_method_rejected") => {
+                    "Usually the consumer secret is wrong, or the provider wants another signature method. A superuser compares the OAuth client with its page at the provider."
+                }
+                Some("token_expired" | "token_used" | "token_rejected" | "verifier_invalid") => {
+                    "The sign-in took too long, or was finished elsewhere. Start it again from the credential."
+                }
+                _ => {
+                    "Usually the consumer key or secret is wrong, the redirect URI is not the registered one, or the clock is off. A superuser compares the OAuth client with its page at the provider."
+                }
+            },
+            OAuth1Error::Trouble { .. } => "Wait a few minutes and start again from the credential.",
+            OAuth1Error::NoCredentials { .. } | OAuth1Error::NotConfirmed => {
+                "A superuser looks at the endpoints of the OAuth client."
+            }
+            OAuth1Error::WrongToken => "Start the sign-in again from the credential.",
+            OAuth1Error::Denied => "Start the sign-in again from the credential, and agree at the provider.",
+        }
+    }
 }
 
 /// A token with its secret.
@@ -65,15 +93,22 @@ pub struct Credentials {
 /// Good until the person has decided.
 pub type TemporaryCredentials = Credentials;
 
-/// Section 2.3.
-pub struct TokenRequest<'a> {
-    pub url: &'a Address,
-    pub client: &'a OAuth1,
-    pub temporary: &'a TemporaryCredentials,
-    pub verifier: &'a SecretString,
+impl Credentials {
+    /// As one text, to be sealed while the person is away.
+    pub fn to_text(&self) -> SecretString {
+        let (token, secret) = (encode(self.token.expose()), encode(self.secret.expose()));
+        let (token, secret) = (Zeroizing::new(token), Zeroizing::new(secret));
+        SecretString::new(format!("oauth_token={}&oauth_token_secret={}", *token, *secret))
+    }
+
+    /// Reads what [`Credentials::to_text`] wrote.
+    pub fn from_text(text: &SecretString) -> Option<Self> {
+        of_pairs(pairs(text.expose())).ok()
+    }
 }
 
-fn request(
+/// One of the two requests of section 2: without a body, everything stands in the header.
+pub(super) fn request(
     url: &Address,
     signer: &OAuth1,
     more: &[(&str, &str)],
@@ -93,41 +128,21 @@ fn request(
     Ok(WireRequest { method: Method::POST, address, headers, body: SecretBytes::default() })
 }
 
-impl TemporaryCredentialsRequest<'_> {
-    pub fn request(&self, now: Timestamp, entropy: &dyn Entropy) -> Result<WireRequest, OAuth1Error> {
-        request(self.url, self.client, &[("oauth_callback", self.callback)], now, entropy)
-    }
-
-    pub fn read(&self, answer: &WireAnswer) -> Result<TemporaryCredentials, OAuth1Error> {
-        let mut found = credentials(answer)?;
-        let at = found.more.iter().position(|(name, _)| name == "oauth_callback_confirmed");
-        match at.map(|at| found.more.swap_remove(at).1) {
-            Some(word) if word == "true" => Ok(found),
-            _ => Err(OAuth1Error::NotConfirmed),
-        }
+/// Section 2.1: a provider that does not confirm the callback would let a stranger finish the consent.
+pub(super) fn temporary(answer: &WireAnswer) -> Result<TemporaryCredentials, OAuth1Error> {
+    let mut found = credentials(answer)?;
+    let at = found.more.iter().position(|(name, _)| name == "oauth_callback_confirmed");
+    match at.map(|at| found.more.swap_remove(at).1) {
+        Some(word) if word == "true" => Ok(found),
+        _ => Err(OAuth1Error::NotConfirmed),
     }
 }
 
-impl TokenRequest<'_> {
-    pub fn request(&self, now: Timestamp, entropy: &dyn Entropy) -> Result<WireRequest, OAuth1Error> {
-        let signer = OAuth1 {
-            token: Some(self.temporary.token.clone()),
-            token_secret: self.temporary.secret.clone(),
-            ..self.client.clone()
-        };
-        request(self.url, &signer, &[("oauth_verifier", self.verifier.expose())], now, entropy)
-    }
-
-    pub fn read(&self, answer: &WireAnswer) -> Result<Credentials, OAuth1Error> {
-        credentials(answer)
-    }
-}
-
-/// Section 2.2: where to send the person.
-pub fn authorize_url(authorize: &Address, temporary: &TemporaryCredentials) -> SecretString {
-    let mut url = authorize.to_string();
-    append_query(&mut url, &format!("oauth_token={}", encode(temporary.token.expose())));
-    SecretString::new(url)
+/// The token of a callback, to find out whose answer it is. `None` when there is none, or more than one.
+pub fn callback_token(query: &str) -> Option<SecretString> {
+    let mut found = pairs(query).into_iter().filter(|(name, _)| name == "oauth_token" || name == "denied");
+    let (_, token) = found.next().filter(|(_, token)| !token.is_empty())?;
+    found.next().is_none().then(|| token.into())
 }
 
 /// What came to the callback: the verifier, if it is the answer to the question that was asked.
@@ -149,17 +164,19 @@ pub fn read_callback(query: &str, temporary: &TemporaryCredentials) -> Result<Se
     find("oauth_verifier").map(SecretString::from).ok_or(OAuth1Error::Denied)
 }
 
-fn credentials(answer: &WireAnswer) -> Result<Credentials, OAuth1Error> {
+pub(super) fn credentials(answer: &WireAnswer) -> Result<Credentials, OAuth1Error> {
     match answer.status {
         200..300 => {}
         500.. | 429 => return Err(OAuth1Error::Trouble { status: answer.status }),
-        status => return Err(OAuth1Error::Refused { status }),
+        status => return Err(OAuth1Error::Refused { status, word: problem(answer) }),
     }
-    let text = match std::str::from_utf8(&answer.body) {
-        Ok(text) if !answer.truncated && text.len() <= ANSWER_LIMIT => text.trim(),
-        _ => return Err(OAuth1Error::NoCredentials { missing: "oauth_token" }),
-    };
-    let mut more = pairs(text);
+    match std::str::from_utf8(&answer.body) {
+        Ok(text) if !answer.truncated && text.len() <= ANSWER_LIMIT => of_pairs(pairs(text.trim())),
+        _ => Err(OAuth1Error::NoCredentials { missing: "oauth_token" }),
+    }
+}
+
+fn of_pairs(mut more: Vec<(String, String)>) -> Result<Credentials, OAuth1Error> {
     let mut take = |wanted: &'static str| {
         let at = more.iter().position(|(name, _)| name == wanted);
         at.map(|at| more.swap_remove(at).1).ok_or(OAuth1Error::NoCredentials { missing: wanted })
@@ -171,6 +188,18 @@ fn credentials(answer: &WireAnswer) -> Result<Credentials, OAuth1Error> {
     // An empty secret is one (section 2.1 asks for the parameter, not for a length).
     let secret = take("oauth_token_secret")?;
     Ok(Credentials { token: token.into(), secret: secret.into(), more })
+}
+
+/// The word by which most providers say what was wrong (the OAuth Problem Reporting extension), in the body or the
+/// header; `oauthlib` calls it `error`.
+fn problem(answer: &WireAnswer) -> Option<String> {
+    let header = answer.headers.get(WWW_AUTHENTICATE).map(|value| String::from_utf8_lossy(value.as_bytes()));
+    let header = header.unwrap_or_default().replace([',', ' '], "&").replace('"', "");
+    let body = String::from_utf8_lossy(answer.body.get(..answer.body.len().min(ANSWER_LIMIT))?).into_owned();
+    let wanted = |(name, _): &(String, String)| name == "oauth_problem" || name == "error";
+    let (_, word) = pairs(&header).into_iter().chain(pairs(body.trim())).find(wanted)?;
+    let plain = (1..=40).contains(&word.len()) && word.bytes().all(|b| b.is_ascii_lowercase() || b == b'_');
+    plain.then_some(word)
 }
 
 fn pairs(text: &str) -> Vec<(String, String)> {

@@ -10,11 +10,12 @@
 //! The protocol's parameters go into the `Authorization` header (section 3.5.1). A form-encoded body is covered by
 //! the signature (section 3.4.1.3.1), so it is held; any other body is not covered and is streamed.
 //!
-//! [`TemporaryCredentialsRequest`] and [`TokenRequest`] are the messages with which a person's token is obtained
+//! [`ThreeLegged`] is an application that people consent to, with the messages by which a person's token is obtained
 //! (section 2). Times are seconds since 1970.
 
 mod base_string;
 mod consent;
+mod three_legged;
 
 use std::sync::Arc;
 
@@ -33,9 +34,9 @@ use crate::jws::{Algorithm, SigningKey};
 use crate::wire::Outgoing;
 
 pub use consent::{
-    ANSWER_LIMIT, Credentials, OAuth1Error, TemporaryCredentials, TemporaryCredentialsRequest, TokenRequest,
-    authorize_url, read_callback,
+    ANSWER_LIMIT, Credentials, OAuth1Error, TemporaryCredentials, callback_token, read_callback,
 };
+pub use three_legged::ThreeLegged;
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum SignatureMethod {
@@ -79,6 +80,8 @@ pub struct OAuth1 {
     pub method: SignatureMethod,
     /// PEM, for `RSA-SHA256`.
     pub private_key: Option<SecretString>,
+    /// The same, parsed already; it wins.
+    pub signing_key: Option<Arc<SigningKey>>,
     pub realm: Option<String>,
 }
 
@@ -92,6 +95,7 @@ impl OAuth1 {
             token_secret: SecretString::default(),
             method: SignatureMethod::default(),
             private_key: None,
+            signing_key: None,
             realm: None,
         }
     }
@@ -107,44 +111,38 @@ impl OAuth1 {
             Some(realm) => Some(realm.replace('\\', "\\\\").replace('"', "\\\"")),
             None => None,
         };
-        // Section 3.4.2: the encoded secrets with an ampersand between, also when one is empty.
-        let pair = || {
-            Zeroizing::new(format!(
-                "{}&{}",
-                encode(self.consumer_secret.expose()),
-                encode(self.token_secret.expose())
-            ))
-        };
-        let signer = match self.method {
-            SignatureMethod::Plaintext => Signer::Plain(SecretString::new(pair().as_str())),
-            SignatureMethod::HmacSha1 => {
-                let key = hmac::Key::new(hmac::HMAC_SHA1_FOR_LEGACY_USE_ONLY, pair().as_bytes());
-                Signer::Hmac(Box::new(key))
-            }
-            SignatureMethod::HmacSha256 => {
-                Signer::Hmac(Box::new(hmac::Key::new(hmac::HMAC_SHA256, pair().as_bytes())))
-            }
-            SignatureMethod::RsaSha256 => {
-                let Some(key) = self.private_key.as_ref().filter(|key| !key.is_empty()) else {
-                    return Err(SchemeError::Missing { field: "private_key" });
-                };
-                let key = SigningKey::parse(Algorithm::Rs256, key, None)
-                    .map_err(|source| SchemeError::Key { field: "private_key", source })?;
-                Signer::Rsa(Arc::new(key))
-            }
+        let key = match self.method {
+            SignatureMethod::RsaSha256 => Some(self.rsa_key()?),
+            _ => None,
         };
         Ok(PreparedOAuth1 {
             consumer_key: self.consumer_key.clone(),
+            consumer_secret: self.consumer_secret.clone(),
             token: self.token.clone().filter(|token| !token.is_empty()),
+            token_secret: self.token_secret.clone(),
             method: self.method,
-            signer,
+            signer: Signer::new(self.method, &self.consumer_secret, &self.token_secret, key)?,
             realm,
-            secrets: [&self.consumer_secret, &self.token_secret]
-                .into_iter()
-                .chain(&self.token)
-                .cloned()
-                .collect(),
         })
+    }
+
+    fn rsa_key(&self) -> Result<Arc<SigningKey>, SchemeError> {
+        if let Some(key) = &self.signing_key {
+            // Its own algorithm is what it signs with, whatever the header would say.
+            if key.algorithm() == Algorithm::Rs256 {
+                return Ok(Arc::clone(key));
+            }
+            return Err(SchemeError::OAuth(format!(
+                "the application's key is for {}, and OAuth 1.0a signs with RS256 here (RSA-SHA256); give it an RSA key",
+                key.algorithm().as_str()
+            )));
+        }
+        let Some(key) = self.private_key.as_ref().filter(|key| !key.is_empty()) else {
+            return Err(SchemeError::Missing { field: "private_key" });
+        };
+        SigningKey::parse(Algorithm::Rs256, key, None)
+            .map(Arc::new)
+            .map_err(|source| SchemeError::Key { field: "private_key", source })
     }
 }
 
@@ -154,13 +152,42 @@ enum Signer {
     Rsa(Arc<SigningKey>),
 }
 
+impl Signer {
+    fn new(
+        method: SignatureMethod,
+        consumer_secret: &SecretString,
+        token_secret: &SecretString,
+        key: Option<Arc<SigningKey>>,
+    ) -> Result<Self, SchemeError> {
+        // Section 3.4.2: the encoded secrets with an ampersand between, also when one is empty.
+        let pair = || {
+            Zeroizing::new(format!("{}&{}", encode(consumer_secret.expose()), encode(token_secret.expose())))
+        };
+        Ok(match method {
+            SignatureMethod::Plaintext => Signer::Plain(SecretString::new(pair().as_str())),
+            SignatureMethod::HmacSha1 => {
+                let key = hmac::Key::new(hmac::HMAC_SHA1_FOR_LEGACY_USE_ONLY, pair().as_bytes());
+                Signer::Hmac(Box::new(key))
+            }
+            SignatureMethod::HmacSha256 => {
+                Signer::Hmac(Box::new(hmac::Key::new(hmac::HMAC_SHA256, pair().as_bytes())))
+            }
+            SignatureMethod::RsaSha256 => match key {
+                Some(key) => Signer::Rsa(key),
+                None => return Err(SchemeError::Missing { field: "private_key" }),
+            },
+        })
+    }
+}
+
 pub struct PreparedOAuth1 {
     consumer_key: String,
+    consumer_secret: SecretString,
     token: Option<SecretString>,
+    token_secret: SecretString,
     method: SignatureMethod,
     signer: Signer,
     realm: Option<String>,
-    secrets: Vec<SecretString>,
 }
 
 /// What the header may hold beside `realm` and the signature; a caller's of these names in the query would be read
@@ -189,8 +216,30 @@ impl PreparedOAuth1 {
         self.method != SignatureMethod::Plaintext && is_form(headers)
     }
 
+    /// The same application with a person's token.
+    pub(crate) fn with_token(
+        &self,
+        token: &SecretString,
+        secret: &SecretString,
+    ) -> Result<Self, SchemeError> {
+        let key = match &self.signer {
+            Signer::Rsa(key) => Some(Arc::clone(key)),
+            _ => None,
+        };
+        Ok(Self {
+            consumer_key: self.consumer_key.clone(),
+            consumer_secret: self.consumer_secret.clone(),
+            token: Some(token.clone()).filter(|token| !token.is_empty()),
+            token_secret: secret.clone(),
+            method: self.method,
+            signer: Signer::new(self.method, &self.consumer_secret, secret, key)?,
+            realm: self.realm.clone(),
+        })
+    }
+
     pub(crate) fn secrets(&self) -> Vec<SecretString> {
-        let mut all = self.secrets.clone();
+        let mut all = vec![self.consumer_secret.clone(), self.token_secret.clone()];
+        all.extend(self.token.clone());
         if let Signer::Plain(text) = &self.signer {
             all.push(text.clone());
         }

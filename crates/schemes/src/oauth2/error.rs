@@ -197,6 +197,28 @@ impl OAuthError {
         }
     }
 
+    /// What to do next where a person has just consented: nothing is tried again by itself then, and it is the OAuth
+    /// client that may be wrong, not a field of the credential.
+    pub fn hint_of_consent(&self) -> &'static str {
+        match (self.class, self.error_word()) {
+            (ErrorClass::Transient | ErrorClass::Ambiguous, _) => {
+                "Wait a few minutes and start the sign-in again from the credential. A code is good once, so it is not sent again."
+            }
+            (ErrorClass::NotAToken, _) => {
+                "A superuser looks at the client's token endpoint: a sign-in page or the API's own address is the usual \
+                 cause. Then start the sign-in again from the credential."
+            }
+            (ErrorClass::Rejected, "invalid_scope" | "redirect_uri_mismatch" | "unsupported_grant_type") => {
+                self.hint()
+            }
+            (ErrorClass::Rejected, _) => {
+                "A superuser compares the OAuth client (endpoints, client id, client_auth, PKCE, parameters) with its \
+                 registration at the provider; then start the sign-in again from the credential."
+            }
+            _ => self.hint(),
+        }
+    }
+
     /// As the API shows it. Call [`OAuthError::mask`] first, or the provider's words are left out.
     pub fn to_problem(&self) -> Problem {
         let code = match self.class {

@@ -381,6 +381,11 @@ impl Grant {
         }
     }
 
+    /// Seconds that the grant itself lives, counted from consent, where the connector knows.
+    pub fn grant_ttl(&self) -> Option<i64> {
+        self.endpoint().rules.grant_ttl
+    }
+
     /// The key that its tokens are bound to, if any (RFC 9449).
     pub fn dpop(&self) -> Option<&DpopKey> {
         self.endpoint().dpop.as_deref()

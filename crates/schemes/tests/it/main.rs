@@ -5,6 +5,7 @@ mod aws_sigv4;
 mod digest;
 mod dpop;
 mod hmac;
+mod id_token;
 mod jws;
 mod jwt;
 mod keys;

@@ -4,10 +4,12 @@ use http::Method;
 use http::header::{AUTHORIZATION, CONTENT_TYPE};
 use latchstring_model::SecretString;
 use latchstring_model::address::Address;
+use latchstring_schemes::jws::{Algorithm, SigningKey};
 use latchstring_schemes::oauth1::{
-    Credentials, OAuth1, OAuth1Error, SignatureMethod, TemporaryCredentialsRequest, TokenRequest,
-    authorize_url, read_callback,
+    Credentials, OAuth1, OAuth1Error, SignatureMethod, ThreeLegged, callback_token, read_callback,
 };
+use latchstring_schemes::oauth2::Scope;
+use latchstring_schemes::token::TokenSet;
 use latchstring_schemes::wire::{WireAnswer, WireRequest};
 use latchstring_schemes::{BodyNeed, Scheme, SchemeError};
 use latchstring_testkit::oauth1::oauthlib;
@@ -160,56 +162,124 @@ fn answer(status: u16, body: &str) -> WireAnswer {
     WireAnswer { status, headers: http::HeaderMap::new(), body: body.to_owned().into(), truncated: false }
 }
 
+fn three_legged(client: OAuth1, callback: &str) -> ThreeLegged {
+    let url = |path: &str| Address::parse(&format!("https://provider.example{path}")).unwrap();
+    ThreeLegged {
+        client: OAuth1 { token: None, token_secret: SecretString::default(), ..client },
+        request_token_url: url("/initiate?x=1"),
+        authorize_url: url("/authorize?lang=en"),
+        token_url: url("/token"),
+        authorize_params: vec![("perms".into(), "a b".into()), ("oauth_token".into(), "mine".into())],
+        scope: Scope { scopes: vec!["read".into(), "write".into()], separator: Some(",".into()) },
+        callback: callback.to_owned(),
+        grant_ttl: Some(60),
+    }
+}
+
 /// The whole way of section 2 with a provider made of `oauthlib`.
 #[test]
 fn a_person_consents() {
-    let url = |path: &str| Address::parse(&format!("https://provider.example{path}")).unwrap();
-    let (initiate, token_url) = (url("/initiate?x=1"), url("/token"));
-    let client =
-        OAuth1 { token: None, token_secret: SecretString::default(), ..person(SignatureMethod::HmacSha1) };
     let callback = "https://latchstring.example/oauth/callback/oac_1?a=b&c";
-    let first = TemporaryCredentialsRequest { url: &initiate, client: &client, callback };
-    let request = first.request(NOW, &Counting::new()).unwrap();
+    let scheme = three_legged(person(SignatureMethod::HmacSha1), callback);
+    let request = scheme.temporary_request(NOW, &Counting::new()).unwrap();
     let said = asked("temporary", &request, json!({"callback": callback}));
     assert_eq!(said["ok"], true, "{said}");
     assert_eq!(asked("temporary", &request, json!({"callback": "https://elsewhere.example"}))["ok"], false);
-    let temporary = first.read(&answer(200, said["body"].as_str().unwrap())).unwrap();
+    let temporary = scheme.read_temporary(&answer(200, said["body"].as_str().unwrap())).unwrap();
+    let temporary = Credentials::from_text(&temporary.to_text()).unwrap();
 
-    let go = authorize_url(&url("/authorize?lang=en"), &temporary);
     let token = temporary.token.expose();
-    assert_eq!(go.expose(), format!("https://provider.example/authorize?lang=en&oauth_token={token}"));
-    let verifier = read_callback(&format!("oauth_token={token}&oauth_verifier=v%2B1"), &temporary).unwrap();
+    let go = scheme.authorize_url(&temporary);
+    assert_eq!(
+        go.expose(),
+        format!(
+            "https://provider.example/authorize?lang=en&scope=read%2Cwrite&perms=a%20b&oauth_token={token}"
+        )
+    );
+    let back = format!("oauth_token={token}&oauth_verifier=v%2B1");
+    assert_eq!(callback_token(&back).unwrap().expose(), token);
+    let verifier = read_callback(&back, &temporary).unwrap();
     assert_eq!(verifier.expose(), "v+1");
     let wrong = read_callback("oauth_token=another&oauth_verifier=v", &temporary).err();
     assert_eq!(wrong, Some(OAuth1Error::WrongToken));
     let twice = format!("oauth_token={token}&oauth_token={token}&oauth_verifier=v");
     assert_eq!(read_callback(&twice, &temporary).err(), Some(OAuth1Error::WrongToken));
-    assert_eq!(read_callback(&format!("denied={token}"), &temporary).err(), Some(OAuth1Error::Denied));
+    for doubled in [twice.as_str(), "oauth_token=&oauth_verifier=v", "oauth_verifier=v", ""] {
+        assert!(callback_token(doubled).is_none(), "{doubled}");
+    }
+    for denied in [format!("denied={token}"), format!("oauth_token={token}&oauth_problem=permission_denied")]
+    {
+        assert_eq!(callback_token(&denied).unwrap().expose(), token);
+        assert_eq!(read_callback(&denied, &temporary).err(), Some(OAuth1Error::Denied));
+    }
 
-    let last = TokenRequest { url: &token_url, client: &client, temporary: &temporary, verifier: &verifier };
-    let request = last.request(NOW, &Counting::new()).unwrap();
+    let request = scheme.token_request(&temporary, &verifier, NOW, &Counting::new()).unwrap();
     let secret = temporary.secret.expose();
     let said = asked("token", &request, json!({"token_secret": secret, "verifier": "v+1"}));
     assert_eq!(said["ok"], true, "{said}");
     assert_eq!(asked("token", &request, json!({"token_secret": "another", "verifier": "v+1"}))["ok"], false);
-    let credentials = last.read(&answer(200, said["body"].as_str().unwrap())).unwrap();
-    assert!(!credentials.token.is_empty() && !credentials.secret.is_empty());
+    let set = scheme.read_token(&answer(200, said["body"].as_str().unwrap()), NOW).unwrap();
+    assert!(
+        !set.access_token.is_empty() && set.token_secret.as_ref().is_some_and(|secret| !secret.is_empty())
+    );
+    assert_eq!((set.expires_at, set.grant_expires_at), (None, Some(NOW.plus_secs(60))));
+
+    // What was sealed signs calls, in each of the ways.
+    let set = TokenSet::from_bytes(&set.to_bytes()).unwrap();
+    for method in SignatureMethod::ALL.iter().copied() {
+        let scheme = prepared(Scheme::ThreeLegged(Box::new(three_legged(person(method), callback))));
+        assert!(scheme.needs_token() && !scheme.renews());
+        let mut request = Request::new(Method::GET, "https://api.example.com/photos?size=original");
+        assert_eq!(request.sign(&scheme, None).err(), Some(SchemeError::TokenMissing));
+        request.sign_with(&scheme, None, Some(&set)).unwrap();
+        let mut question = question(&request, "");
+        question["token_secret"] = set.token_secret.as_ref().unwrap().expose().into();
+        let said = oauthlib(&[question.clone()]).remove(0);
+        assert_eq!(said["ok"], true, "{}: {question} {said}", method.as_str());
+        if method != SignatureMethod::RsaSha256 {
+            question["token_secret"] = "another".into();
+            assert_eq!(oauthlib(&[question]).remove(0)["ok"], false, "{}", method.as_str());
+        }
+    }
 }
 
 #[test]
 fn answers_without_credentials_are_told_apart() {
-    let url = Address::parse("https://provider.example/initiate").unwrap();
-    let client = OAuth1::new("k", "s");
-    let first = TemporaryCredentialsRequest { url: &url, client: &client, callback: "oob" };
-    let read = |status, body: &str| first.read(&answer(status, body)).err().unwrap();
-    assert_eq!(read(401, "oauth_problem=consumer_key_unknown"), OAuth1Error::Refused { status: 401 });
+    let scheme = three_legged(OAuth1::new("k", "s"), "oob");
+    let read = |status, body: &str| scheme.read_temporary(&answer(status, body)).err().unwrap();
+    let refused = |word: Option<&str>| OAuth1Error::Refused { status: 401, word: word.map(str::to_owned) };
+    assert_eq!(read(401, "oauth_problem=consumer_key_unknown"), refused(Some("consumer_key_unknown")));
+    assert_eq!(read(401, "error=invalid_client&x=y"), refused(Some("invalid_client")));
+    assert_eq!(read(401, "oauth_problem=s3cret%20Text"), refused(None), "only a plain word is shown");
+    assert_eq!(read(401, "no"), refused(None));
+    let mut headed = answer(401, "<html>");
+    let line = "OAuth realm=\"x\", oauth_problem=\"timestamp_refused\", oauth_acceptable=\"1-2\"";
+    headed.headers.insert("www-authenticate", line.parse().unwrap());
+    let error = scheme.read_temporary(&headed).err().unwrap();
+    assert_eq!(error, refused(Some("timestamp_refused")));
+    assert!(error.hint().contains("clock"), "{}", error.hint());
     assert_eq!(read(503, ""), OAuth1Error::Trouble { status: 503 });
     assert_eq!(read(200, "<html>"), OAuth1Error::NoCredentials { missing: "oauth_token" });
     assert_eq!(read(200, "oauth_token=t"), OAuth1Error::NoCredentials { missing: "oauth_token_secret" });
     assert_eq!(read(200, "oauth_token=t&oauth_token_secret=s"), OAuth1Error::NotConfirmed);
-    let temporary = Credentials { token: "t".into(), secret: "s".into(), more: Vec::new() };
-    let verifier = "v".into();
-    let last = TokenRequest { url: &url, client: &client, temporary: &temporary, verifier: &verifier };
-    let more = last.read(&answer(200, "oauth_token=t&oauth_token_secret=&user_id=7")).unwrap().more;
-    assert_eq!(more, [("user_id".to_owned(), "7".to_owned())]);
+    let set = scheme.read_token(&answer(200, "oauth_token=t&oauth_token_secret=&user_id=7"), NOW).unwrap();
+    assert_eq!(set.metadata.expose()["user_id"], "7");
+}
+
+/// A key that the OAuth client brings along, instead of one in the values.
+#[test]
+fn the_applications_own_key_signs() {
+    let with = |algorithm: Algorithm, file: &str| {
+        let mut client = person(SignatureMethod::RsaSha256);
+        client.private_key = None;
+        let key = SigningKey::parse(algorithm, &key_file(file).into(), None).unwrap();
+        client.signing_key = Some(std::sync::Arc::new(key));
+        Scheme::OAuth1(Box::new(client))
+    };
+    let mut request = Request::new(Method::GET, "https://api.example.com/x");
+    request.sign(&prepared(with(Algorithm::Rs256, "rsa2048.pkcs8.pem")), None).unwrap();
+    assert_eq!(oauthlib(&[question(&request, "")]).remove(0)["ok"], true);
+    assert!(
+        matches!(refused(with(Algorithm::Ps256, "rsa2048.pkcs8.pem")), SchemeError::OAuth(text) if text.contains("PS256"))
+    );
 }

@@ -156,6 +156,49 @@ fn every_golden_case_is_read_as_decided() {
     assert!(wrong.is_empty(), "{} of {} cases:\n{}", wrong.len(), cases.len(), wrong.join("\n"));
 }
 
+/// What decides a case is a connector's key, which the case then sets, or a documented default: never which provider
+/// it is.
+#[test]
+fn each_case_is_decided_by_a_key_or_a_default() {
+    let raw: Vec<Value> = serde_json::from_str(include_str!("../data/token_answers.json")).unwrap();
+    for case in &raw {
+        let (name, decided_by) = (&case["name"], case["decided_by"].as_str().unwrap());
+        let mut keys = decided_by.split([' ', ',']).filter_map(|word| word.strip_prefix("rules."));
+        match decided_by.starts_with("rules") {
+            true => assert!(
+                keys.all(|key| case["rules"].get(key).is_some()) && case["rules"].is_object(),
+                "{name}"
+            ),
+            false => assert!(decided_by.starts_with("default"), "{name}: {decided_by}"),
+        }
+    }
+    // The code that reads answers names no provider of the catalog.
+    let root = concat!(env!("CARGO_MANIFEST_DIR"), "/../..");
+    let files = |folder: &str| {
+        let found = std::fs::read_dir(format!("{root}/{folder}")).unwrap();
+        found.map(|entry| entry.unwrap().path()).filter(|path| path.is_file()).collect::<Vec<_>>()
+    };
+    let providers: Vec<String> = files("connectors")
+        .iter()
+        .filter(|path| path.extension().is_some_and(|kind| kind == "yaml"))
+        .map(|path| path.file_stem().unwrap().to_string_lossy().replace('_', ""))
+        // Words of their own.
+        .filter(|name| {
+            !["http", "raw", "sandbox", "linear", "square", "box", "monday"].contains(&name.as_str())
+        })
+        .collect();
+    assert!(providers.len() > 50);
+    for path in files("crates/schemes/src/oauth2").into_iter().chain(files("crates/broker/src/tokens")) {
+        let text = std::fs::read_to_string(&path).unwrap();
+        let code =
+            text.lines().filter(|line| !line.trim_start().starts_with("//")).collect::<Vec<_>>().join("\n");
+        let code = code.to_lowercase().replace('_', "");
+        for provider in &providers {
+            assert!(!code.contains(provider.as_str()), "{} names {provider}", path.display());
+        }
+    }
+}
+
 /// Whatever comes, the error that is shown holds nothing of what was in the answer's other fields.
 #[test]
 fn errors_show_nothing_but_the_error_fields() {

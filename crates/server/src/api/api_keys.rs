@@ -1,4 +1,4 @@
-//! `/api/v1/projects/{project}/api-keys`: service keys.
+//! `/api/v1/projects/{project}/api-keys`: service keys and service accounts.
 
 use axum::extract::State;
 use axum::http::StatusCode;
@@ -12,6 +12,7 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use crate::App;
+use crate::api::me_keys::Scope;
 use crate::extract::actor::Acting;
 use crate::extract::body::Body;
 use crate::extract::page::{Listed, Page};
@@ -24,13 +25,16 @@ pub fn router() -> OpenApiRouter<App> {
     OpenApiRouter::new().routes(routes!(list_api_keys, create_api_key)).routes(routes!(end_api_key))
 }
 
-/// A service key: bound to one environment, can only call. Lists that are null do not limit.
+/// A service key (scope `call`): bound to one environment, can only call; lists that are null do not limit. Or a
+/// service account (scope `manage`): has no environment, manages its project and calls nothing.
 #[derive(Serialize, ToSchema)]
 struct ServiceKey {
     #[schema(example = "key_01k9x0000000000000000000zz")]
     id: String,
     name: String,
-    environment: String,
+    scope: Scope,
+    /// Null: a service account.
+    environment: Option<String>,
     /// The key's last four characters.
     hint: String,
     credentials: Option<Vec<String>>,
@@ -57,6 +61,7 @@ impl From<service_keys::ServiceKey> for ServiceKey {
         Self {
             id: key.id.to_string(),
             name: key.name,
+            scope: key.scope.into(),
             environment: key.environment,
             hint: key.hint,
             credentials: texts(key.limits.credentials),
@@ -95,8 +100,14 @@ async fn list_api_keys(
 struct CreateServiceKey {
     /// 1 to 200 characters: what it is for.
     name: String,
-    /// The project's environment that it is bound to.
-    environment: String,
+    /// `manage`: a service account, for CI. It may manage environments, connectors, secrets, webhooks, viewers and
+    /// editors, and what the project itself owns; never keys, admins and owners, destinations, purges, or anything
+    /// of a person. It calls nothing.
+    #[serde(default)]
+    #[schema(inline, default = "call")]
+    scope: Scope,
+    /// The project's environment that it is bound to; left out with scope `manage`.
+    environment: Option<String>,
     /// Only these credentials (ids), which have to be shared with the project.
     credentials: Option<Vec<String>>,
     /// Only operations and metadata, never `/proxy`.
@@ -123,7 +134,7 @@ struct MadeServiceKey {
     about: ServiceKey,
 }
 
-/// Makes a service key; for admins and owners. Everything that is wrong is told at once.
+/// Makes a service key or a service account; for admins and owners, in a session with a recent sign-in. Everything that is wrong is told at once.
 #[utoipa::path(post, path = "/api/v1/projects/{project}/api-keys", tag = "Projects", params(("project" = String, Path, description = "Slug or id")), request_body = CreateServiceKey, responses((status = 201, body = MadeServiceKey), Refusals))]
 async fn create_api_key(
     State(app): State<App>,
@@ -141,6 +152,7 @@ async fn create_api_key(
     };
     let new = NewServiceKey {
         name: body.name,
+        scope: body.scope.into(),
         environment: body.environment,
         expires_at: body.expires_at.map(|at| at.0),
         limits: wanted,
@@ -150,7 +162,7 @@ async fn create_api_key(
     Ok((StatusCode::CREATED, once, Json(MadeServiceKey { key: made.secret, about: made.key.into() })))
 }
 
-/// Ends a service key at once; for admins and owners.
+/// Ends a service key at once; for admins and owners. A service account may end itself.
 #[utoipa::path(delete, path = "/api/v1/projects/{project}/api-keys/{id}", tag = "Projects", params(("project" = String, Path, description = "Slug or id"), ("id" = String, Path)), responses((status = 204, description = "Ended"), Refusals))]
 async fn end_api_key(
     State(app): State<App>,

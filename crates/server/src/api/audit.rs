@@ -86,6 +86,9 @@ struct AuditCall {
     /// Latchstring's own error code, when the call failed because of that.
     #[serde(skip_serializing_if = "Option::is_none")]
     code: Option<String>,
+    /// Whom the API takes for who did it: the credential's `acts_as` at that time.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    acts_as: Option<String>,
 }
 
 impl From<list::Item> for AuditItem {
@@ -106,6 +109,7 @@ impl From<list::Item> for AuditItem {
                 status: call.status,
                 duration_ms: call.duration_ms,
                 code: call.code,
+                acts_as: call.acts_as,
             }),
             client: item.client,
             detail: item.detail,

@@ -156,7 +156,7 @@ impl From<&broker::Connector> for Connector {
                     consent: connector
                         .consent
                         .as_ref()
-                        .filter(|_| method.scheme.ty.needs_consent())
+                        .filter(|_| method.needs_consent())
                         .map(ConsentOffer::from),
                 })
                 .collect(),

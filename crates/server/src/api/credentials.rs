@@ -43,6 +43,11 @@ pub struct Owner {
     /// Of a person.
     #[serde(skip_serializing_if = "Option::is_none")]
     email: Option<String>,
+    /// Of a project: all of its owners and admins may edit the credential.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    slug: Option<String>,
+    /// False when the person's account is not active: then nobody can use what they own.
+    active: bool,
 }
 
 /// What the method obtained and keeps alive.
@@ -121,6 +126,14 @@ pub struct Environment {
     fields: Option<Map<String, Value>>,
     /// Names of the secret fields that are set.
     secret_fields: Vec<String>,
+    /// Names of fields that were set before the credential was given to its owner of now, who reads them once they set
+    /// them anew.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schema(required = false)]
+    withheld_fields: Vec<String>,
+    /// When the first of the certificates in the values ends.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    certificate_expires_at: Option<Time>,
     token: Option<Token>,
     /// Who signed in, or whom the API says that this is.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -146,6 +159,8 @@ impl From<EnvironmentView> for Environment {
             check_error: view.check_error,
             fields: view.fields,
             secret_fields: view.secret_fields,
+            withheld_fields: view.withheld_fields,
+            certificate_expires_at: view.certificate_ends_at.map(Time::from),
             token: view.token.map(Token::from),
             account: view.account,
             scopes: view.scopes,
@@ -226,7 +241,13 @@ impl From<View> for Credential {
             connector_uid: view.connector_uid,
             auth_method: view.auth_method,
             oauth_client: view.oauth_client,
-            owner: Owner { kind, id, email: view.owner_email },
+            owner: Owner {
+                kind,
+                id,
+                email: view.owner_email,
+                slug: view.owner_slug,
+                active: view.owner_active,
+            },
             note: view.note,
             acts_as: view.acts_as,
             disabled: view.disabled,
@@ -258,6 +279,9 @@ struct Filter {
     status: Option<String>,
     /// A part of the name, in any case.
     q: Option<String>,
+    /// Only this owner's: an e-mail address, an id, or a project's slug. Without `project`: what a project of mine owns,
+    /// where I may edit it.
+    owner: Option<String>,
     /// Items on the page, 1 to 200 (default 50).
     limit: Option<u32>,
     /// `next_cursor` of the page before.
@@ -279,7 +303,13 @@ async fn list_credentials(
             Problem::new(Code::Invalid, format!("`status` is one of {}.", words.join(", ")))
         })?),
     };
-    let wanted = Wanted { project: filter.project, connector: filter.connector, status, q: filter.q };
+    let wanted = Wanted {
+        project: filter.project,
+        connector: filter.connector,
+        status,
+        q: filter.q,
+        owner: filter.owner,
+    };
     let paging = Paging::new(page.cursor.clone(), Some(page.limit()?));
     let page = app.broker().credentials(&actor, &wanted, &paging).await?;
     Ok(Json(Listed {
@@ -342,7 +372,8 @@ pub struct CreateCredential {
     oauth_client: Option<String>,
     /// At most 4,000 characters.
     note: Option<String>,
-    /// Whom changes at the other side are made as.
+    /// Whom changes at the other side are made as, such as the name of an integration user; one line of at most 200
+    /// characters, shown beside every call in the audit trail.
     acts_as: Option<String>,
     /// When the credential itself ends at its provider.
     expires_on: Option<Time>,
@@ -372,6 +403,9 @@ fn null_is_default<'de, D: serde::Deserializer<'de>, T: Default + Deserialize<'d
 pub struct BringToken {
     #[schema(value_type = Option<String>, format = Password, write_only)]
     access_token: Option<Secret>,
+    /// Of OAuth 1.0a, beside the access token.
+    #[schema(value_type = Option<String>, format = Password, write_only)]
+    token_secret: Option<Secret>,
     /// Used at once where there is no living access token; with providers that rotate, it is spent then.
     #[schema(value_type = Option<String>, format = Password, write_only)]
     refresh_token: Option<Secret>,
@@ -381,6 +415,9 @@ pub struct BringToken {
     expires_at: Option<Time>,
     /// The same as seconds from now; `expires_at` wins.
     expires_in: Option<u32>,
+    /// When the grant itself (the refresh token) ends, where you know it: its owner is warned ahead. Without it the
+    /// connector's time counts from now, which is later than the truth.
+    grant_expires_at: Option<Time>,
     /// What was granted, with blanks between.
     scope: Option<String>,
     /// Further fields of the provider's answer that the connector's addresses read, such as `instance_url`.
@@ -394,9 +431,11 @@ impl BringToken {
         let expires_in = self.expires_in.map(|secs| now.plus_secs(i64::from(secs)));
         BroughtGrant {
             access_token: self.access_token.map(|secret| secret.0),
+            token_secret: self.token_secret.map(|secret| secret.0),
             refresh_token: self.refresh_token.map(|secret| secret.0),
             token_type: self.token_type,
             expires_at: self.expires_at.map(|Time(at)| at).or(expires_in),
+            grant_expires_at: self.grant_expires_at.map(|Time(at)| at),
             scopes: self.scope.map(|scope| scope.split_whitespace().map(str::to_owned).collect()),
             metadata: self.metadata,
         }

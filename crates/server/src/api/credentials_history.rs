@@ -5,6 +5,7 @@ use axum::extract::State;
 use axum::response::IntoResponse;
 use latchstring_broker::audit::list::Item;
 use latchstring_broker::credentials::usage;
+use latchstring_broker::credentials::uses::By;
 use latchstring_broker::credentials::versions;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -35,7 +36,7 @@ struct CredentialVersion {
     version: i64,
     /// In use now.
     current: bool,
-    /// Its values are kept and can be brought back: the newest ten are.
+    /// Its values are kept and can be brought back: the newest ten are, or as many as `LATCHSTRING_KEEP_VERSIONS` says.
     restorable: bool,
     /// Names of the fields that were set, changed or cleared; never values.
     changed_fields: Vec<String>,
@@ -127,6 +128,14 @@ struct UsingWorkflow {
     step: String,
 }
 
+/// A keychain whose default it is.
+#[derive(Serialize, ToSchema)]
+struct UsingKeychain {
+    project: String,
+    /// Its slug.
+    keychain: String,
+}
+
 /// A request that was sent with the credential.
 #[derive(Serialize, ToSchema)]
 struct RecentCall {
@@ -166,7 +175,10 @@ impl RecentCall {
 
 #[derive(Serialize, ToSchema)]
 struct CredentialUsage {
+    /// Active workflows that name it.
     workflows: Vec<UsingWorkflow>,
+    /// Keychains that fall back to it.
+    keychains: Vec<UsingKeychain>,
     api_keys: Vec<UsingKey>,
     /// The newest fifty.
     calls: Vec<RecentCall>,
@@ -174,12 +186,17 @@ struct CredentialUsage {
 
 impl From<usage::Usage> for CredentialUsage {
     fn from(usage: usage::Usage) -> Self {
+        let (mut workflows, mut keychains) = (Vec::new(), Vec::new());
+        for used in usage.used_by {
+            let project = used.project;
+            match used.by {
+                By::Workflow { workflow, step } => workflows.push(UsingWorkflow { project, workflow, step }),
+                By::Keychain { keychain } => keychains.push(UsingKeychain { project, keychain }),
+            }
+        }
         Self {
-            workflows: usage
-                .workflows
-                .into_iter()
-                .map(|one| UsingWorkflow { project: one.project, workflow: one.workflow, step: one.step })
-                .collect(),
+            workflows,
+            keychains,
             api_keys: usage
                 .keys
                 .into_iter()
@@ -196,7 +213,7 @@ impl From<usage::Usage> for CredentialUsage {
     }
 }
 
-/// Who uses a credential: workflows, service keys, recent calls; for the owner.
+/// Who uses a credential: workflows, keychains, service keys, recent calls; for the owner.
 #[utoipa::path(get, path = "/api/v1/credentials/{id}/usage", tag = "Credentials", params(("id" = String, Path, description = "`crd_…`")), responses((status = 200, body = CredentialUsage), Refusals))]
 async fn get_credential_usage(
     State(app): State<App>,

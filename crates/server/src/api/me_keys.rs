@@ -120,7 +120,7 @@ struct MadePersonalKey {
     about: PersonalKey,
 }
 
-/// Makes a personal key, in a session that began or was confirmed within the last fifteen minutes.
+/// Makes a personal key, in a session with a recent sign-in (else 403 `recent_sign_in_required`).
 #[utoipa::path(post, path = "/api/v1/me/keys", tag = "Me", request_body = CreatePersonalKey, responses((status = 201, body = MadePersonalKey), Refusals))]
 async fn create_my_key(
     State(app): State<App>,

@@ -35,6 +35,8 @@ struct Session {
     agent: String,
     /// Whether it is the one that asks.
     current: bool,
+    /// Whether a second factor was shown in it, here or at the provider.
+    second_factor: bool,
 }
 
 impl From<people::sessions::Session> for Session {
@@ -47,6 +49,7 @@ impl From<people::sessions::Session> for Session {
             address: session.address,
             agent: session.agent,
             current: session.current,
+            second_factor: session.second_factor,
         }
     }
 }

@@ -3,6 +3,7 @@
 use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
 use latchstring_broker::people::Paging;
 use latchstring_broker::projects;
 use serde::{Deserialize, Serialize};
@@ -94,17 +95,53 @@ struct RemoveQuery {
     withdraw: bool,
 }
 
+/// A credential that the project can no longer use, and what stops with it.
+#[derive(Serialize, ToSchema)]
+struct Withdrawn {
+    id: String,
+    name: String,
+    slug: String,
+    /// The project's environments that were granted values of it.
+    environments: Vec<String>,
+    /// Slugs of keychains that fall back to it.
+    keychains: Vec<String>,
+    /// Names of service keys that are made for it.
+    api_keys: Vec<String>,
+}
+
+impl From<projects::members::Stops> for Withdrawn {
+    fn from(stops: projects::members::Stops) -> Self {
+        Self {
+            id: stops.id.to_string(),
+            name: stops.name,
+            slug: stops.slug,
+            environments: stops.environments,
+            keychains: stops.keychains,
+            api_keys: stops.api_keys,
+        }
+    }
+}
+
+#[derive(Serialize, ToSchema)]
+struct RemovedMember {
+    withdrawn: Vec<Withdrawn>,
+}
+
 /// Removes a member; anybody may leave.
 ///
-/// Whoever owns credentials that the project uses is not removed (409 `member_owns_credentials` with the list)
-/// unless `withdraw` is set.
-#[utoipa::path(delete, path = "/api/v1/projects/{project}/members/{email}", tag = "Projects", params(("project" = String, Path, description = "Slug or id"), ("email" = String, Path), RemoveQuery), responses((status = 204, description = "Removed"), Refusals))]
+/// Whoever owns credentials that the project uses is not removed (409 `member_owns_credentials` with the list of what
+/// would stop) unless `withdraw` is set; then the answer lists what stops. The last owner stays (409).
+#[utoipa::path(delete, path = "/api/v1/projects/{project}/members/{email}", tag = "Projects", params(("project" = String, Path, description = "Slug or id"), ("email" = String, Path), RemoveQuery), responses((status = 200, body = RemovedMember, description = "Removed, and what was withdrawn with them"), (status = 204, description = "Removed; nothing was withdrawn"), Refusals))]
 async fn remove_member(
     State(app): State<App>,
     Acting(actor): Acting,
     Named((project, email)): Named<(String, String)>,
     Asked(query): Asked<RemoveQuery>,
-) -> ApiResult<StatusCode> {
-    app.broker().remove_member(&actor, &project, &email, query.withdraw).await?;
-    Ok(StatusCode::NO_CONTENT)
+) -> ApiResult<Response> {
+    let stops = app.broker().remove_member(&actor, &project, &email, query.withdraw).await?;
+    if stops.is_empty() {
+        return Ok(StatusCode::NO_CONTENT.into_response());
+    }
+    let withdrawn = stops.into_iter().map(Withdrawn::from).collect();
+    Ok(Json(RemovedMember { withdrawn }).into_response())
 }

@@ -29,20 +29,30 @@ mod credentials_consent;
 mod credentials_history;
 mod credentials_life;
 pub mod health;
+pub mod instance;
 pub mod invites;
+pub mod keychains;
 pub mod me;
+pub mod me_identities;
 pub mod me_keys;
+pub mod me_notices;
 pub mod me_password;
 pub mod me_sessions;
+pub mod me_totp;
 pub mod members;
 pub mod oauth_clients;
 pub mod openapi;
 pub mod operations;
+pub mod orphans;
+pub mod password_resets;
 pub mod projects;
 pub mod secrets;
 pub mod session;
+pub mod session_confirm;
 pub mod setup;
+pub mod transfers;
 pub mod users;
+pub mod users_totp;
 pub mod variables;
 pub mod webhooks;
 
@@ -56,11 +66,18 @@ pub fn router() -> OpenApiRouter<App> {
     OpenApiRouter::with_openapi(openapi::Frame::openapi())
         .merge(setup::router())
         .merge(session::router())
+        .merge(session_confirm::router())
+        .merge(password_resets::router())
+        .merge(instance::router())
         .merge(me::router())
         .merge(me_password::router())
+        .merge(me_totp::router())
+        .merge(me_identities::router())
         .merge(me_keys::router())
+        .merge(me_notices::router())
         .merge(me_sessions::router())
         .merge(users::router())
+        .merge(users_totp::router())
         .merge(invites::router())
         .merge(projects::router())
         .merge(members::router())
@@ -77,6 +94,9 @@ pub fn router() -> OpenApiRouter<App> {
         .merge(credentials_consent::router())
         .merge(credentials_life::router())
         .merge(credentials_history::router())
+        .merge(transfers::router())
+        .merge(orphans::router())
+        .merge(keychains::router())
         .merge(operations::router())
         .merge(oauth_clients::router())
         .merge(webhooks::router())

@@ -90,7 +90,7 @@ struct WholeClient {
     client_id: Option<String>,
     #[schema(example = "basic")]
     client_auth: String,
-    /// `client_secret`, `private_key`, where they are set. They are never shown.
+    /// `client_secret`, `private_key`, `dpop_key`, where they are set. They are never shown.
     secret_fields: Vec<String>,
     /// Of the private key, such as `RS256`.
     key_algorithm: Option<String>,
@@ -99,9 +99,19 @@ struct WholeClient {
     /// The public half of the private key, a JWK: what the provider is given.
     #[schema(value_type = Object)]
     public_jwk: Option<Value>,
+    /// PEM: what it shows in mutual TLS (RFC 8705), and its issuers.
+    certificate: Option<String>,
+    /// Tokens are bound to a key of the client's (RFC 9449).
+    dpop: bool,
+    /// Thumbprint of that key (RFC 7638).
+    dpop_jkt: Option<String>,
+    /// The APIs that its tokens are asked for (RFC 8707).
+    resource: Vec<String>,
     issuer: Option<String>,
     /// The provider announces that its callbacks carry `iss` (RFC 9207); one without it is refused.
     issuer_in_callback: bool,
+    /// Of OAuth 1.0a.
+    request_token_endpoint: Option<String>,
     authorization_endpoint: Option<String>,
     token_endpoint: Option<String>,
     revocation_endpoint: Option<String>,
@@ -135,6 +145,7 @@ impl From<broker::Whole> for WholeClient {
     fn from(whole: broker::Whole) -> Self {
         let url = |name: &str| whole.endpoints.get(name).map(|(url, _)| url.clone());
         Self {
+            request_token_endpoint: url(broker::REQUEST_TOKEN),
             authorization_endpoint: url(broker::AUTHORIZATION),
             token_endpoint: url(broker::TOKEN),
             revocation_endpoint: url(broker::REVOCATION),
@@ -159,6 +170,10 @@ impl From<broker::Whole> for WholeClient {
             key_algorithm: whole.key_algorithm,
             key_id: whole.key_id,
             public_jwk: whole.public_key,
+            certificate: whole.certificate,
+            dpop: whole.dpop_jkt.is_some(),
+            dpop_jkt: whole.dpop_jkt,
+            resource: whole.resource,
             issuer: whole.issuer,
             issuer_in_callback: whole.issuer_in_callback,
             authorize_params: whole.authorize_params,
@@ -259,18 +274,31 @@ struct SetOAuthClient {
     #[serde(default, deserialize_with = "given")]
     #[schema(value_type = Option<String>, format = Password)]
     client_secret: Option<Option<Secret>>,
-    /// How it proves itself to the token endpoint: `basic`, `post`, `none` (a public client) or `private_key_jwt`.
-    /// Default: what the connector says, else `basic`; `private_key_jwt` with a key.
+    /// How it proves itself to the token endpoint: `basic`, `post`, `none` (a public client), `private_key_jwt`, or by a
+    /// client certificate (RFC 8705) `tls_client_auth` or `self_signed_tls_client_auth`. Default: what the connector
+    /// says, else `basic`; `private_key_jwt` with a key.
     client_auth: Option<String>,
-    /// PEM, for `private_key_jwt`. Never shown again; its public half is.
+    /// PEM, for `private_key_jwt` or of the certificate. Never shown again; its public half is.
     #[serde(default, deserialize_with = "given")]
     #[schema(value_type = Option<String>, format = Password)]
     private_key: Option<Option<Secret>>,
     /// Of an encrypted private key. Used once and not kept.
     passphrase: Option<Secret>,
     /// Makes a new key pair for `private_key_jwt`: `RS256`, `PS256`, `ES256`, `ES384` or `EdDSA`. The public half
-    /// is in the answer as `public_jwk`; the private half never leaves the server.
+    /// is in the answer as `public_jwk`; the private half never leaves the server. With `self_signed_tls_client_auth`
+    /// (`RS256` or `ES256`) its certificate is made too.
     generate_key: Option<String>,
+    /// PEM, for `tls_client_auth` and `self_signed_tls_client_auth`: the certificate of `private_key`, and its issuers.
+    /// It is shown to the provider and to the API, which may have bound the token to it.
+    #[serde(default, deserialize_with = "given")]
+    #[schema(value_type = Option<String>)]
+    certificate: Option<Option<String>>,
+    /// Tokens are bound to a key that is made here (RFC 9449), and a provider that does not bind them is refused.
+    /// Switching it on or off ends what was connected before.
+    dpop: Option<bool>,
+    /// The APIs that tokens are asked for (RFC 8707): absolute URIs, in place of the connector's; the whole list. Another
+    /// list ends what was connected before.
+    resource: Option<Vec<String>>,
     /// Of the private key. Default: what fits the key, such as `RS256`.
     key_algorithm: Option<String>,
     /// `kid` of its assertions, where the provider knows the key by one.
@@ -282,6 +310,11 @@ struct SetOAuthClient {
     #[serde(default, deserialize_with = "given")]
     #[schema(value_type = Option<String>)]
     issuer: Option<Option<String>>,
+    /// Of OAuth 1.0a (RFC 5849 section 2.1): where temporary credentials are asked for. The application's consumer key
+    /// and secret are then `client_id` and `client_secret`, and `token_endpoint` exchanges them for the token.
+    #[serde(default, deserialize_with = "given")]
+    #[schema(value_type = Option<String>)]
+    request_token_endpoint: Option<Option<String>>,
     #[serde(default, deserialize_with = "given")]
     #[schema(value_type = Option<String>)]
     authorization_endpoint: Option<Option<String>>,
@@ -329,6 +362,7 @@ impl From<SetOAuthClient> for ClientInput {
     fn from(body: SetOAuthClient) -> Self {
         let open = |given: Option<Option<Secret>>| given.map(|secret| secret.map(|Secret(secret)| secret));
         let endpoints = [
+            (broker::REQUEST_TOKEN, body.request_token_endpoint),
             (broker::AUTHORIZATION, body.authorization_endpoint),
             (broker::TOKEN, body.token_endpoint),
             (broker::REVOCATION, body.revocation_endpoint),
@@ -346,6 +380,9 @@ impl From<SetOAuthClient> for ClientInput {
             private_key: open(body.private_key),
             passphrase: body.passphrase.map(|Secret(secret)| secret),
             generate_key: body.generate_key,
+            certificate: body.certificate,
+            dpop: body.dpop,
+            resource: body.resource,
             key_algorithm: body.key_algorithm,
             key_id: body.key_id,
             issuer: body.issuer,
@@ -390,8 +427,8 @@ async fn create_oauth_client(
 
 /// Changes an OAuth client; for superusers.
 ///
-/// Grants are bound to client id, issuer and the endpoints' origins: when one of them changes, every credential
-/// that was connected through the client is `needs_reconnect`. A project whose credentials use it cannot be left
+/// Grants are bound to client id, issuer and the endpoints' origins, to the DPoP key and to `resource`: when one of them
+/// changes, every credential that was connected through the client is `needs_reconnect`. A project whose credentials use it cannot be left
 /// out, nor can the connector change, while that is so (409 with `used_by`).
 #[utoipa::path(patch, path = "/api/v1/oauth-clients/{id}", tag = "OAuth clients", params(("id" = String, Path, description = "`oac_…`"), ("If-Match" = Option<String>, Header, description = "The `ETag` that is edited")), request_body = SetOAuthClient, responses((status = 200, body = OAuthClient), Refusals))]
 async fn change_oauth_client(

@@ -23,6 +23,7 @@ use crate::problem::{ApiError, ApiResult, Refusals};
 const CALL_ID: HeaderName = HeaderName::from_static("latchstring-call-id");
 const ERROR: HeaderName = HeaderName::from_static("latchstring-error");
 const USER: HeaderName = HeaderName::from_static("latchstring-user");
+const EXTERNAL_ID: HeaderName = HeaderName::from_static("latchstring-external-id");
 
 pub fn router() -> OpenApiRouter<App> {
     OpenApiRouter::new().routes(routes!(call_operation)).routes(routes!(read_metadata))
@@ -60,16 +61,24 @@ fn input(mut body: Map<String, Value>) -> ApiResult<Input> {
     }
 }
 
-fn named_user(headers: &HeaderMap) -> ApiResult<Option<&str>> {
-    match headers.get(USER).map(HeaderValue::to_str) {
+fn named<'h>(headers: &'h HeaderMap, name: &HeaderName, hint: &'static str) -> ApiResult<Option<&'h str>> {
+    match headers.get(name).map(HeaderValue::to_str) {
         None => Ok(None),
         Some(Ok(text)) if !text.trim().is_empty() => Ok(Some(text.trim())),
         Some(_) => {
-            Err(Problem::new(Code::BadRequest, "The header Latchstring-User is empty or not plain text.")
-                .hint("Send the e-mail address of a member that the key may act for.")
+            Err(Problem::new(Code::BadRequest, format!("The header {name} is empty or not plain text."))
+                .hint(hint)
                 .into())
         }
     }
+}
+
+fn named_user(headers: &HeaderMap) -> ApiResult<Option<&str>> {
+    named(headers, &USER, "Send the e-mail address of a member that the key may act for.")
+}
+
+fn external_id(headers: &HeaderMap) -> ApiResult<Option<&str>> {
+    named(headers, &EXTERNAL_ID, "Send the `external_id` of one of the keychain's credentials.")
 }
 
 fn answer((call, done): (CallId, Refused<Reply>)) -> Response {
@@ -101,7 +110,7 @@ fn answer((call, done): (CallId, Refused<Reply>)) -> Response {
 /// `{content_type, base64}`; an empty one as 204), after the definition's `filter`. A refusal of the API is a 502
 /// `upstream_error` with `upstream: {status, body_excerpt}`; of a filtered operation only the status is shown.
 /// `Latchstring-Call-Id` names the call.
-#[utoipa::path(post, path = "/api/v1/projects/{project}/environments/{environment}/credentials/{credential}/call/{operation}", tag = "Calls", params(("project" = String, Path, description = "Slug or id"), ("environment" = String, Path), ("credential" = String, Path, description = "Slug or id"), ("operation" = String, Path), ("Latchstring-User" = Option<String>, Header, description = "The member that a service key acts for")), request_body = CallOperation, responses((status = 200, body = Object, description = "What the API answered, filtered"), (status = 204, description = "The API answered with nothing"), Refusals))]
+#[utoipa::path(post, path = "/api/v1/projects/{project}/environments/{environment}/credentials/{credential}/call/{operation}", tag = "Calls", params(("project" = String, Path, description = "Slug or id"), ("environment" = String, Path), ("credential" = String, Path, description = "Slug or id of a credential or a keychain"), ("operation" = String, Path), ("Latchstring-User" = Option<String>, Header, description = "The member that a service key acts for"), ("Latchstring-External-Id" = Option<String>, Header, description = "Which credential of a keychain, instead of what its template gives for the input")), request_body = CallOperation, responses((status = 200, body = Object, description = "What the API answered, filtered"), (status = 204, description = "The API answered with nothing"), Refusals))]
 async fn call_operation(
     State(app): State<App>,
     Acting(actor): Acting,
@@ -117,6 +126,7 @@ async fn call_operation(
         name: &operation,
         input: input(body)?,
         user: named_user(&headers)?,
+        external_id: external_id(&headers)?,
     };
     Ok(answer(Box::pin(app.broker().operate(&actor, &wish)).await))
 }
@@ -125,7 +135,7 @@ async fn call_operation(
 ///
 /// A call like any other, for the same callers as `call`; nothing of it is kept. Fields that it takes stand in
 /// the query. With the definition's `select` the answer is a list of `{value, label, …}`.
-#[utoipa::path(get, path = "/api/v1/projects/{project}/environments/{environment}/credentials/{credential}/metadata/{name}", tag = "Calls", params(("project" = String, Path, description = "Slug or id"), ("environment" = String, Path), ("credential" = String, Path, description = "Slug or id"), ("name" = String, Path), ("Latchstring-User" = Option<String>, Header, description = "The member that a service key acts for")), responses((status = 200, body = Object), (status = 204, description = "The API answered with nothing"), Refusals))]
+#[utoipa::path(get, path = "/api/v1/projects/{project}/environments/{environment}/credentials/{credential}/metadata/{name}", tag = "Calls", params(("project" = String, Path, description = "Slug or id"), ("environment" = String, Path), ("credential" = String, Path, description = "Slug or id of a credential or a keychain"), ("name" = String, Path), ("Latchstring-User" = Option<String>, Header, description = "The member that a service key acts for"), ("Latchstring-External-Id" = Option<String>, Header, description = "Which credential of a keychain, instead of what its template gives for the input")), responses((status = 200, body = Object), (status = 204, description = "The API answered with nothing"), Refusals))]
 async fn read_metadata(
     State(app): State<App>,
     Acting(actor): Acting,
@@ -141,6 +151,7 @@ async fn read_metadata(
         name: &name,
         input: Input::texts(texts),
         user: named_user(&headers)?,
+        external_id: external_id(&headers)?,
     };
     Ok(answer(Box::pin(app.broker().operate(&actor, &wish)).await))
 }

@@ -74,6 +74,10 @@ pub struct Project {
     environments: Vec<String>,
     /// Mine.
     role: Role,
+    /// Whether its people need a second factor.
+    require_second_factor: bool,
+    /// True: I have none, so nothing more of it is shown, and everything in it answers `second_factor_required`.
+    locked: bool,
     created_at: Time,
     updated_at: Time,
 }
@@ -86,6 +90,8 @@ impl From<projects::Project> for Project {
             name: project.name,
             environments: project.environments.into_iter().map(|environment| environment.name).collect(),
             role: project.role.into(),
+            require_second_factor: project.require_second_factor,
+            locked: project.locked,
             created_at: project.created_at.into(),
             updated_at: project.updated_at.into(),
         }
@@ -166,6 +172,9 @@ struct ChangeProject {
     /// The whole list, in the wanted order. An environment that is left out goes with its grants, secrets and
     /// variables, and its service keys end; made again later, it is another one.
     environments: Option<Vec<String>>,
+    /// For owners, who have one: whether the project's people need a second factor. Members without one are shut out
+    /// until they have it, also with their keys; service keys go on.
+    require_second_factor: Option<bool>,
 }
 
 /// What went with an environment.
@@ -199,7 +208,12 @@ async fn change_project(
     IfMatch(version): IfMatch,
     Body(body): Body<ChangeProject>,
 ) -> ApiResult<impl IntoResponse> {
-    let change = ProjectChange { slug: body.slug, name: body.name, environments: body.environments };
+    let change = ProjectChange {
+        slug: body.slug,
+        name: body.name,
+        environments: body.environments,
+        require_second_factor: body.require_second_factor,
+    };
     let changed = app.broker().change_project(&actor, &name, change, version).await?;
     let removed = changed
         .removed

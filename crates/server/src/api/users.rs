@@ -40,6 +40,10 @@ pub struct User {
     pub superuser: bool,
     /// Who is not active has no sessions and no keys, and cannot sign in.
     pub active: bool,
+    /// Whether a second factor of this server is set up.
+    pub second_factor: bool,
+    /// After a password reset: until then owner rights rest.
+    pub frozen_until: Option<Time>,
     pub created_at: Time,
     pub updated_at: Time,
 }
@@ -55,6 +59,8 @@ impl From<people::User> for User {
             last_name: user.last_name,
             superuser: user.superuser,
             active: user.active,
+            second_factor: user.second_factor,
+            frozen_until: user.frozen_until.map(Time),
             created_at: user.created_at.into(),
             updated_at: user.updated_at.into(),
         }

@@ -34,7 +34,7 @@ impl<S: Send + Sync> FromRequestParts<S> for Acting {
             Who::Anonymous | Who::Operator => Err(Problem::new(Code::Unauthenticated, "This needs a key or a session, and the request carries neither.")
                 .hint("Send `Authorization: Bearer lst_…` with a personal key of scope manage, or sign in. A session that has ended counts as none.")
                 .into()),
-            Who::Person { .. } | Who::Service { .. } => Ok(Self(actor)),
+            Who::Person { .. } | Who::Service { .. } | Who::Account { .. } => Ok(Self(actor)),
         }
     }
 }

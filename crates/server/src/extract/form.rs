@@ -5,7 +5,7 @@ use latchstring_model::{Code, Problem};
 use serde::de::DeserializeOwned;
 
 use crate::extract::body;
-use crate::pages::frame::Refused;
+use crate::pages::frame::refused::Refused;
 
 /// `application/x-www-form-urlencoded`, as a browser sends it.
 pub struct Filled<T>(pub T);

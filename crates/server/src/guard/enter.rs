@@ -13,7 +13,6 @@ use latchstring_model::id::CredentialId;
 use latchstring_model::{Code, Problem};
 
 use crate::App;
-use crate::api::actions;
 use crate::guard::origin::{self, From};
 use crate::problem::ApiError;
 
@@ -63,7 +62,7 @@ pub async fn layer(State(app): State<App>, request: Request, next: Next) -> Resp
     if let Some(problem) = response.extensions().get::<Arc<Problem>>().cloned()
         && let Some(template) = template
         && let Some(outcome) = outcome(&problem)
-        && let Some(action) = actions::of(&method, template.as_str())
+        && let Some(action) = app.action_of(&method, template.as_str())
     {
         let named = Names::of(template.as_str(), &path);
         app.door().note_try(&actor, action, outcome, named.target, named.credential, &problem).await;

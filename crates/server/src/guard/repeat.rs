@@ -23,7 +23,7 @@ use crate::problem::{ApiError, MEDIA_TYPE};
 const KEY: HeaderName = HeaderName::from_static("idempotency-key");
 const REPLAYED: HeaderName = HeaderName::from_static("idempotency-replayed");
 /// Headers that make it another request: who it is for, and what it builds on.
-const TELLING: [&str; 2] = ["latchstring-user", "if-match"];
+const TELLING: [&str; 3] = ["latchstring-user", "latchstring-external-id", "if-match"];
 /// Bytes of the largest answer that is kept.
 const MOST_KEPT: usize = 64 * 1024;
 
@@ -42,11 +42,10 @@ async fn with_key(app: App, request: Request, next: Next) -> Result<Response, Ap
     let Some(key) = request.headers().get(KEY).filter(|_| request.method() == Method::POST) else {
         return Ok(next.run(request).await);
     };
-    let Some(actor) = request
-        .extensions()
-        .get::<Actor>()
-        .cloned()
-        .filter(|actor| matches!(actor.who, Who::Person { .. } | Who::Service { .. }))
+    let Some(actor) =
+        request.extensions().get::<Actor>().cloned().filter(|actor| {
+            matches!(actor.who, Who::Person { .. } | Who::Service { .. } | Who::Account { .. })
+        })
     else {
         // Who is nobody has no attempts: signing in twice is two sessions.
         return Ok(next.run(request).await);
@@ -62,7 +61,7 @@ async fn with_key(app: App, request: Request, next: Next) -> Result<Response, Ap
     let request = Request::from_parts(parts, Body::from(bytes));
     let task = tokio::spawn(async move {
         let (response, kept) = keepable(next.run(request).await, is_call).await;
-        if let Err(problem) = app.broker().end_attempt(attempt, kept).await {
+        if let Err(problem) = app.broker().end_attempt(*attempt, kept).await {
             // What was asked for is done; only its repetition will not be recognised.
             tracing::error!(problem = %problem, "an answer could not be kept for its Idempotency-Key");
         }

@@ -1,35 +1,31 @@
-//! `/`: what is where.
+//! `/`: who has one project goes there, who has several chooses, who has not signed in does.
 
 use askama::Template;
 use axum::extract::State;
-use axum::http::StatusCode;
-use axum::response::{IntoResponse, Response};
-use latchstring_broker::people::{Paging, User};
-use latchstring_broker::projects::Project;
-use latchstring_broker::{Via, Who};
+use axum::response::Response;
+use latchstring_broker::people::Paging;
 
 use crate::App;
-use crate::extract::actor::Anyone;
-use crate::pages::frame::{Refused, html};
+use crate::pages::frame::refused::Refused;
+use crate::pages::frame::{Frame, Visitor};
+use crate::pages::go;
 
 #[derive(Template)]
-#[template(path = "start.html")]
-struct Start {
-    user: Option<User>,
-    projects: Vec<Project>,
-    set_up: bool,
-    public_url: String,
+#[template(path = "entrance/not_set_up.html")]
+struct NotSetUp {
+    f: Frame,
 }
 
-pub async fn show(State(app): State<App>, Anyone(actor): Anyone) -> Result<Response, Refused> {
-    let public_url = app.broker().settings().public_url.clone();
-    let signed_in = matches!(&actor.who, Who::Person { via: Via::Session { .. }, .. });
-    let page = if signed_in {
-        let user = app.broker().me(&actor).await?;
-        let projects = app.broker().projects(&actor, &Paging::first()).await?.items;
-        Start { user: Some(user), projects, set_up: true, public_url }
-    } else {
-        Start { user: None, projects: Vec::new(), set_up: app.broker().is_set_up().await?, public_url }
-    };
-    Ok(html(StatusCode::OK, &page).into_response())
+pub async fn show(State(app): State<App>, visitor: Visitor) -> Result<Response, Refused> {
+    if visitor.is_signed_in() {
+        let projects = app.broker().projects(&visitor.actor, &Paging::new(None, Some(2))).await?.items;
+        return Ok(match projects.as_slice() {
+            [only] => go::to(&format!("/projects/{}/credentials", only.slug)),
+            _ => go::to("/projects"),
+        });
+    }
+    if app.broker().is_set_up().await? {
+        return Ok(go::to("/sign-in"));
+    }
+    Ok(visitor.show(&NotSetUp { f: Frame::alone(&visitor) }))
 }

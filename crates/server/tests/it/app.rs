@@ -11,13 +11,14 @@ use axum::body::{Body, to_bytes};
 use axum::http::{HeaderMap, Method, Request, StatusCode, header};
 use latchstring_broker::people::Names;
 use latchstring_broker::people::operator::OperatorKey;
+use latchstring_broker::people::totp;
 use latchstring_broker::people::users::NewUser;
 use latchstring_broker::road::Peer;
 use latchstring_broker::{Actor, Broker, Parts, Settings};
 use latchstring_egress::{AllowRule, Egress, Limits};
 use latchstring_journal::Journal;
 use latchstring_model::id::{DataKeyId, ServerId};
-use latchstring_model::{Clock, Entropy};
+use latchstring_model::{Clock, Entropy, SecretBytes};
 use latchstring_server::{Check, Options, router};
 use latchstring_store::audit::{AuditFilter, AuditItem};
 use latchstring_store::{OpenOptions, Paging, Store, audit, data_keys};
@@ -149,8 +150,11 @@ impl TestApp {
             public_url: public_url.to_owned(),
             stale_limit: Duration::from_secs(60),
             delete_after: Duration::from_secs(7 * 86_400),
+            keep_versions: 10,
+            verify_every: None,
             background_refresh: false,
             mail: None,
+            oidc: None,
             sandbox: None,
             extra_hosts: Vec::new(),
         };
@@ -225,6 +229,30 @@ impl TestApp {
         answer.cookie()
     }
 
+    /// Sets up a second factor, in this person's session.
+    pub async fn second_factor(&self, who: &Somebody) -> Factor {
+        let offered = self.post("/api/v1/me/totp", json!({})).cookie(&who.cookie).is(201).await.json();
+        let secret = SecretBytes::new(base32(offered["secret"].as_str().unwrap()));
+        let code = totp::code_at(&secret, self.clock.now());
+        let confirmed =
+            self.post("/api/v1/me/totp/confirm", json!({"code": code})).cookie(&who.cookie).is(200).await;
+        let codes = confirmed.json()["recovery_codes"].as_array().unwrap().clone();
+        let recovery = codes.iter().map(|code| code.as_str().unwrap().to_owned()).collect();
+        Factor { secret, recovery }
+    }
+
+    /// A code that was not used yet: time goes on for it.
+    pub fn next_code(&self, factor: &Factor) -> String {
+        self.clock.advance_secs(30);
+        totp::code_at(&factor.secret, self.clock.now())
+    }
+
+    /// A link for a new password, as the command prints it; its token.
+    pub async fn reset_token(&self, email: &str) -> String {
+        let link = self.broker.operator_reset_password(&Actor::operator(), email).await.unwrap();
+        link.reveal().rsplit('/').next().unwrap().to_owned()
+    }
+
     /// A project with the environments staging and production.
     pub async fn project(&self, owner: &Somebody, slug: &str) -> Value {
         self.post("/api/v1/projects", json!({"slug": slug, "name": slug}))
@@ -281,6 +309,27 @@ impl TestApp {
         }
         all
     }
+}
+
+/// Somebody's authenticator app, and the paper in their safe.
+pub struct Factor {
+    pub secret: SecretBytes,
+    pub recovery: Vec<String>,
+}
+
+/// RFC 4648 section 6, read.
+fn base32(text: &str) -> Vec<u8> {
+    let (mut bytes, mut held, mut bits) = (Vec::new(), 0_u32, 0);
+    for letter in text.bytes() {
+        let five = b"ABCDEFGHIJKLMNOPQRSTUVWXYZ234567".iter().position(|known| *known == letter).unwrap();
+        held = (held << 5) | u32::try_from(five).unwrap();
+        bits += 5;
+        if bits >= 8 {
+            bits -= 8;
+            bytes.push(u8::try_from(held >> bits & 255).unwrap());
+        }
+    }
+    bytes
 }
 
 pub struct Call<'a> {
@@ -383,9 +432,16 @@ impl Answer {
         self.headers.get(name).map_or("", |value| value.to_str().unwrap())
     }
 
-    /// `name=value` of the cookie that was set.
+    /// `name=value` of the session's cookie that was set, or else of the first.
     pub fn cookie(&self) -> String {
-        self.header(header::SET_COOKIE.as_str()).split(';').next().unwrap().to_owned()
+        let all: Vec<&str> = self
+            .headers
+            .get_all(header::SET_COOKIE)
+            .iter()
+            .map(|value| value.to_str().unwrap().split(';').next().unwrap())
+            .collect();
+        let session = all.iter().find(|pair| pair.contains("latchstring_session="));
+        (*session.unwrap_or(&all[0])).to_owned()
     }
 
     /// The refusal's code, which has to be a problem of RFC 9457.

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::http::Method;
-use latchstring_broker::SandboxAt;
+use latchstring_broker::{SandboxAt, Settings};
 use latchstring_egress::AllowRule;
 use latchstring_gateway::{Gateway, GatewaySettings, TrustedProxies};
 use latchstring_model::{Clock, Timestamp};
@@ -69,6 +69,11 @@ impl World {
 
     /// Calls may reach more than the sandbox.
     pub async fn reaching(db: Db, background_refresh: bool, more: &[SocketAddr]) -> Self {
+        Self::changed(db, more, |settings| settings.background_refresh = background_refresh).await
+    }
+
+    /// The same with other settings.
+    pub async fn changed(db: Db, more: &[SocketAddr], change: impl FnOnce(&mut Settings)) -> Self {
         let clock = clock();
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let at = listener.local_addr().unwrap();
@@ -83,8 +88,8 @@ impl World {
             clock,
             more.iter().chain([&at]).map(|at| AllowRule::exactly(*at)).collect(),
             move |settings| {
-                settings.background_refresh = background_refresh;
                 settings.sandbox = Some(SandboxAt { base_url });
+                change(settings);
             },
         )
         .await;

@@ -30,6 +30,7 @@ macro_rules! both_scenes {
         }
     )*};
 }
+pub(crate) use both_scenes;
 
 pub struct Scene {
     pub world: World,
@@ -94,6 +95,14 @@ impl Scene {
         let begun = self.begun(id, more).await;
         assert_eq!(begun.status, 200, "{}", begun.text);
         path_of(begun.json()["authorize_url"].as_str().unwrap())
+    }
+
+    /// The whole way in another session of ada's: time may have ended the first.
+    pub async fn connect_as(&self, session: &str, id: &str) -> Answer {
+        let link = self.authorize(id, json!({})).await;
+        let start = self.world.app.get(&link).cookie(session).is(303).await;
+        let back = path_of(&self.oidc.browse(start.header("location")));
+        self.come_back(&back, &format!("{session}; {}", start.cookie())).await
     }
 
     /// Opens the link as ada: where it leads, and the flow's cookie.
@@ -338,6 +347,8 @@ auth_methods:
         let id = scene.credential().await;
         assert_eq!(scene.connect(&id, json!({})).await.status, 200);
         scene.oidc.reset_counts();
+        // The last consent is the later one.
+        scene.world.app.clock.advance_millis(1);
         // The person says no.
         let (location, flow) = scene.start(&scene.authorize(&id, json!({})).await).await;
         let path = path_of(&scene.oidc.browse(&format!("{location}&login_hint=deny")));
@@ -443,6 +454,41 @@ auth_methods:
         }
     }
 
+    async fn an_outage_costs_one_try_per_step(scene) {
+        scene.oidc.set(&json!({"access_token_ttl": 2}));
+        let id = scene.credential().await;
+        assert_eq!(scene.connect(&id, json!({})).await.status, 200);
+        let failure = json!({"status": 503, "body": {"error": "temporarily_unavailable"}});
+        scene.oidc.set(&json!({"fail_next": vec![failure; 100]}));
+        scene.oidc.reset_counts();
+        // By both clocks: the database's judges too.
+        tokio::time::sleep(std::time::Duration::from_millis(2_100)).await;
+        scene.world.app.clock.advance_secs(3);
+        // Pauses of one to two seconds, of two to four, of four to eight, by the database's clock: as many tries as steps,
+        // whoever asks and however often. In seven seconds that is three tries, four where the pauses are short.
+        let began = std::time::Instant::now();
+        let mut asked = 0;
+        while began.elapsed() < std::time::Duration::from_millis(6_500) {
+            let refused = scene.call().await;
+            assert_eq!((refused.status, code(&refused)), (502, "token_endpoint_error".to_owned()), "{}", refused.text());
+            for renewal in scene.world.app.broker.refresh_due_tokens().await.unwrap() {
+                renewal.await.unwrap();
+            }
+            asked += 1;
+        }
+        let tries = scene.oidc.token_requests();
+        assert!((2..=4).contains(&tries), "{tries} tries for {asked} calls and as many turns");
+        assert!(asked > 5 * tries, "{asked}");
+        let told = scene.environment(&id).await;
+        assert_eq!((&told["status"], &told["token"]["failures"]), (&json!("verified"), &json!(tries)), "an outage ends no grant: {told}");
+        assert!(told["token"]["last_error"].as_str().unwrap().contains("temporarily_unavailable"), "{told}");
+        scene.oidc.set(&json!({"fail_next": []}));
+        tokio::time::sleep(std::time::Duration::from_millis(8_050)).await;
+        assert_eq!(scene.call().await.status, 200);
+        assert_eq!(scene.oidc.token_requests(), tries + 1);
+        assert!(scene.environment(&id).await["token"]["last_error"].is_null());
+    }
+
     async fn whoever_left_the_clients_project_uses_it_no_more(scene) {
         let app = &scene.world.app;
         let bob = app.person("bob@example.org").await;
@@ -519,6 +565,16 @@ auth_methods:
         assert_eq!(scene.come_back(&path, &cookies).await.status, 400);
         assert_eq!(scene.oidc.token_requests(), 0);
         assert_eq!(scene.environment(&id).await["status"], "needs_reconnect");
+        // Its owner is told, who did not do it.
+        let told = {
+            let mut reader = scene.world.app.store.read().await.unwrap();
+            latchstring_store::notices::unaddressed(&mut reader, 10).await.unwrap()
+        };
+        assert_eq!(told.iter().map(|notice| notice.event.as_str()).collect::<Vec<_>>(), ["credential.needs_reconnect"]);
+        assert_eq!((&told[0].data["credential"]["id"], &told[0].environment), (&json!(id), &Some("production".to_owned())));
+        assert!(told[0].data["reason"].as_str().unwrap().contains("OAuth client was changed"), "{}", told[0].data);
+        // The old provider is asked for nothing, not even to end what it gave: docs/oauth-clients.md says why.
+        assert_eq!(scene.oidc.counts().get("POST /token/revocation"), None);
         let refused = scene.call().await;
         assert_eq!((refused.status, code(&refused)), (409, "needs_reconnect".to_owned()), "{}", refused.text());
         assert_eq!(scene.connect(&id, json!({})).await.status, 200);
@@ -651,7 +707,7 @@ async fn turn(scene: &Scene) -> usize {
 }
 
 /// All at once.
-async fn join_all<F: Future<Output = Answer>>(all: impl Iterator<Item = F>) -> Vec<Answer> {
+pub async fn join_all<F: Future<Output = Answer>>(all: impl Iterator<Item = F>) -> Vec<Answer> {
     let mut open: Vec<_> = all.map(Box::pin).collect();
     let mut done: Vec<Option<Answer>> = open.iter().map(|_| None).collect();
     std::future::poll_fn(move |context| {
@@ -695,7 +751,8 @@ async fn what_is_wrong_with_the_request_is_pointed_at() {
     let path = format!("/api/v1/credentials/{id}/authorize");
     scene.world.app.post(&path, json!({"environment": "production"})).key(&bob.key).is(404).await;
     scene.world.app.member(&scene.world.ada, "acme", &bob, "editor").await;
-    scene.world.app.post(&path, json!({"environment": "production"})).key(&bob.key).is(403).await;
+    // Who uses it does not own it.
+    scene.world.app.post(&path, json!({"environment": "production"})).key(&bob.key).is(404).await;
     let refused = scene
         .world
         .app
@@ -739,6 +796,9 @@ auth_methods:
       refresh_token: required
       refresh_token_hint: Ask the books.
 verify: {{get: /resource, account: sub}}
+errors:
+  books_closed: Open the books in the year's settings.
+  no_more_codes: Ask for more codes.
 ",
         scene.oidc.port()
     );
@@ -802,4 +862,24 @@ verify: {{get: /resource, account: sub}}
     assert_eq!(page.status, 422, "{}", page.text);
     assert!(page.text.contains("no refresh token") && page.text.contains("Ask the books."), "{}", page.text);
     assert_eq!(scene.call().await.status, 200);
+
+    // The connector knows what the provider's words mean, whether they come with the browser or from the token endpoint.
+    let (back, cookies) = scene.to_callback(&id, json!({})).await;
+    let kept = |name: &str| back.split(['?', '&']).find(|pair| pair.starts_with(name)).unwrap().to_owned();
+    let path = back.split('?').next().unwrap();
+    let said =
+        format!("{path}?error=BOOKS_CLOSED&error_description=no+entry&{}&{}", kept("state="), kept("iss="));
+    let page = scene.come_back(&said, &cookies).await;
+    assert_eq!(page.status, 502, "{}", page.text);
+    assert!(
+        page.text.contains("no entry") && page.text.contains("Open the books in the year"),
+        "{}",
+        page.text
+    );
+    let told = scene.environment(&id).await["authorization"]["hint"].clone();
+    assert!(told.as_str().unwrap().ends_with("Then start the sign-in again from the credential."), "{told}");
+    scene.oidc.set(&json!({"fail_next": [{"status": 400, "body": {"error": "invalid_request", "error_description": "no_more_codes"}}]}));
+    let page = scene.connect(&id, json!({})).await;
+    assert_eq!(page.status, 502, "{}", page.text);
+    assert!(page.text.contains("Ask for more codes. Then start"), "{}", page.text);
 }

@@ -214,8 +214,8 @@ both_shops! {
         let mut body = shop.bearer("API", "planted-bearer-token-1");
         body["values"]["test"] = json!({"base_url": shop.up.url, "token": "planted-test-token"});
         let made = shop.create(body).is(201).await.json();
-        let refused = shop.patch(&made, json!({"values": {"production": null}})).is(422).await;
-        assert_eq!(refused.pointers(), ["/values/production"]);
+        let refused = shop.patch(&made, json!({"values": {"production": null}})).is(409).await;
+        assert_eq!((refused.code(), refused.pointers()), ("values_granted".into(), vec!["/values/production".to_owned()]));
         assert_eq!(refused.json()["grants"].as_array().unwrap().len(), 2, "{}", refused.text);
         assert_eq!(refused.json()["grants"][0]["project"], "acme");
         shop.patch(&made, json!({"values": {"production": null}, "shares": [{"project": "acme", "grants": {"staging": "production"}}]})).is(422).await;

@@ -182,7 +182,7 @@ both_shops! {
         };
         assert_eq!(shop.create(elsewhere).is(422).await.pointers(), ["/shares/0/project"]);
         let made = shop.create(body).is(201).await.json();
-        assert_eq!(made["owner"], json!({"type": "project", "id": shop.acme["id"]}));
+        assert_eq!(made["owner"], json!({"type": "project", "id": shop.acme["id"], "slug": "acme", "active": true}), "shown clearly");
         let patch = |key: &str| shop.app.patch(&shop.at(&made, ""), json!({"values": {"production": {"token": "planted-bearer-token-2"}}})).key(key);
         assert_eq!(patch(&carol.key).is(404).await.code(), "not_found");
         patch(&bob.key).is(200).await;

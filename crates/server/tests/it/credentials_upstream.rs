@@ -160,6 +160,11 @@ pub struct Shop {
 
 impl Shop {
     pub async fn new(db: Db) -> Self {
+        Self::changed(db, |_| ()).await
+    }
+
+    /// With other settings.
+    pub async fn changed(db: Db, change: impl FnOnce(&mut latchstring_broker::Settings)) -> Self {
         // The sandbox judges assertions by this clock; the database's leases do not meet it.
         let clock = FakeClock::default();
         let (listener, at) = listener().await;
@@ -170,6 +175,7 @@ impl Shop {
         let allow = vec!["127.0.0.0/8".parse().unwrap()];
         let app = TestApp::built(db, "http://127.0.0.1:5282", clock, allow, move |settings| {
             settings.sandbox = Some(SandboxAt { base_url });
+            change(settings);
         })
         .await;
         app.broker.open_own_way().unwrap();

@@ -149,7 +149,7 @@ both! {
         app.clock.advance_secs(86_400);
         assert_eq!(app.broker.purge_attempts().await.unwrap(), 1);
         let Ok(Repeat::New(attempt)) = begin().await else { panic!() };
-        app.broker.end_attempt(attempt, None).await.unwrap();
+        app.broker.end_attempt(*attempt, None).await.unwrap();
         assert!(matches!(begin().await, Ok(Repeat::New(_))), "freed by a refusal that passes");
     }
 }

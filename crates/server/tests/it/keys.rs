@@ -39,7 +39,7 @@ both! {
         app.post("/api/v1/me/keys", json!({"name": "x"})).cookie(&ada.cookie).is(201).await;
         app.clock.advance_secs(2);
         let late = app.post("/api/v1/me/keys", json!({"name": "x"})).cookie(&ada.cookie).is(403).await;
-        assert_eq!(late.code(), "forbidden");
+        assert_eq!(late.code(), "recent_sign_in_required");
         let again = app.sign_in("ada@example.org").await;
         app.post("/api/v1/me/keys", json!({"name": "x"})).cookie(&again).is(201).await;
         assert!(app.recorded().await.contains(&"key.create refused".to_owned()));

@@ -160,11 +160,13 @@ both! {
         let path = "/api/v1/projects/acme/members/bob@example.org";
         let refused = app.delete(path).key(&ada.key).is(409).await;
         assert_eq!(refused.code(), "member_owns_credentials");
-        assert_eq!(refused.json()["credentials"], json!([{"id": here, "name": "Credential 1", "slug": "credential-1"}]));
+        let stops = json!([{"id": here, "name": "Credential 1", "slug": "credential-1", "environments": [], "keychains": [], "api_keys": []}]);
+        assert_eq!(refused.json()["credentials"], stops);
         app.get("/api/v1/projects/acme").key(&bob.key).is(200).await;
         let epoch = async || latchstring_store::scopes::epoch(&mut app.store.read().await.unwrap(), here.as_str()).await.unwrap();
         let before = epoch().await;
-        app.delete(&format!("{path}?withdraw=true")).key(&ada.key).is(204).await;
+        let gone = app.delete(&format!("{path}?withdraw=true")).key(&ada.key).is(200).await;
+        assert_eq!(gone.json(), json!({"withdrawn": stops}), "what stops is told");
         assert!(epoch().await > before, "routes to it end at once");
         app.get("/api/v1/projects/acme").key(&bob.key).is(404).await;
         let mut reader = app.store.read().await.unwrap();

@@ -83,6 +83,8 @@ async fn connected(app: &TestApp, owner: &Somebody, client: &Value, name: &str) 
         secret_fields: vec![],
         pins: vec![],
         standing,
+        withheld: Vec::new(),
+        certificate_ends_at: Some(latchstring_model::Timestamp(0)),
         set_by: owner.id.clone(),
         set_at: now,
     };

@@ -20,7 +20,9 @@ async fn the_document_is_served_to_anybody() {
             let method = method.to_uppercase().parse().unwrap();
             let asked = path.replace(['{', '}'], "");
             let answer = app.call(method, &asked).json(serde_json::json!({})).send().await;
-            assert!(matches!(answer.status, 401 | 422), "{path}: {} {}", answer.status, answer.text);
+            // How one can sign in is told to anybody.
+            let open = path == "/api/v1/session/ways" && answer.status == 200;
+            assert!(open || matches!(answer.status, 401 | 422), "{path}: {} {}", answer.status, answer.text);
         }
     }
 }

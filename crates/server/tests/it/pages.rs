@@ -3,32 +3,36 @@ use serde_json::json;
 use crate::app::{PASSWORD, both};
 
 both! {
-    async fn from_the_printed_link_to_a_key_without_a_script(app) {
+    async fn from_the_printed_link_to_a_project_without_a_script(app) {
         let start = app.get("/").is(200).await;
         assert!(start.text.contains("not set up yet"), "{}", start.text);
         let token = app.broker.begin_setup().await.unwrap().unwrap().reveal().to_owned();
         let path = format!("/setup/{token}");
         let page = app.get(&path).is(200).await;
         assert_eq!(page.header("content-type"), "text/html; charset=utf-8");
-        assert!(page.text.contains("<form method=\"post\">") && !page.text.contains("<script") && !page.text.contains("style="));
+        assert!(page.text.contains("<form class=\"form\" method=\"post\" novalidate>") && !page.text.contains("style="));
+        assert!(!page.text.contains(&token), "the link is not repeated");
         let form = [("email", "ada@example.org"), ("name", "<b>Ada"), ("password", "short"), ("project", "Acme Inc")];
         let wrong = app.post(&path, json!({})).form(&form).is(422).await;
-        assert!(wrong.text.contains("password: a password has at least 8 characters") && wrong.text.contains("value=\"ada@example.org\""), "{}", wrong.text);
-        assert!(!wrong.text.contains("<b>Ada"), "names are escaped");
+        assert!(wrong.text.contains("A password has at least 8 characters") && wrong.text.contains("value=\"ada@example.org\""), "{}", wrong.text);
+        assert!(wrong.text.contains("aria-invalid=\"true\"") && wrong.text.contains("href=\"#f-password\""), "{}", wrong.text);
+        assert!(!wrong.text.contains("<b>Ada") && wrong.text.contains("value=\"&#60;b&#62;Ada\""), "names are escaped: {}", wrong.text);
         let form = [("email", "ada@example.org"), ("name", "Ada"), ("password", PASSWORD), ("project", "Acme Inc")];
-        let done = app.post(&path, json!({})).form(&form).header("origin", "http://127.0.0.1:5282").is(201).await;
-        assert!(done.text.contains("<code>acme-inc</code>") && done.text.contains("curl -H"), "{}", done.text);
+        let done = app.post(&path, json!({})).form(&form).header("origin", "http://127.0.0.1:5282").is(303).await;
+        assert_eq!(done.header("location"), "/projects/acme-inc/credentials");
         let cookie = done.cookie();
         let gone = app.get(&path).is(409).await;
         assert!(gone.text.contains("set up already"));
-        let key = app.post("/keys", json!({})).form(&[("name", "laptop"), ("manage", "yes")]).cookie(&cookie).is(201).await;
-        let key = key.text.split("<code>").nth(1).unwrap().split('<').next().unwrap().to_owned();
+        let start = app.get("/").cookie(&cookie).is(303).await;
+        assert_eq!(start.header("location"), "/projects/acme-inc/credentials");
+        let key = app.post("/account/keys", json!({})).form(&[("name", "laptop"), ("manage", "yes")]).cookie(&cookie).is(201).await;
+        let key = key.text.split("<code id=\"key\">").nth(1).unwrap().split('<').next().unwrap().to_owned();
         app.post("/api/v1/projects", json!({"name": "Two"})).key(&key).is(201).await;
-        let start = app.get("/").cookie(&cookie).is(200).await;
-        assert!(start.text.contains("Acme Inc") && start.text.contains("ada@example.org"));
+        let projects = app.get("/projects").cookie(&cookie).is(200).await;
+        assert!(projects.text.contains("Acme Inc") && projects.text.contains("ada@example.org"));
         let out = app.post("/sign-out", json!({})).cookie(&cookie).is(303).await;
         assert_eq!(out.header("location"), "/sign-in");
-        assert!(app.get("/").cookie(&cookie).is(200).await.text.contains("/sign-in"));
+        assert_eq!(app.get("/").cookie(&cookie).is(303).await.header("location"), "/sign-in");
     }
 
     async fn signing_in(app) {
@@ -43,7 +47,7 @@ both! {
 
     async fn a_browser_is_shown_pages_and_the_way_in(app) {
         let browser = "text/html,application/xhtml+xml,*/*;q=0.8";
-        for path in ["/keys", "/sign-out"] {
+        for path in ["/account/keys", "/sign-out"] {
             let away = app.post(path, json!({})).form(&[("name", "x")]).header("accept", browser).is(303).await;
             assert_eq!(away.header("location"), "/sign-in");
             let gone = app.post(path, json!({})).form(&[("name", "x")]).cookie("latchstring_session=ended").header("accept", browser).is(303).await;
@@ -54,6 +58,12 @@ both! {
         let nowhere = app.get("/nothing-here").header("accept", browser).is(404).await;
         assert!(nowhere.header("content-type").starts_with("text/html") && nowhere.text.contains("Nothing lives"), "{}", nowhere.text);
         assert_eq!(app.get("/nothing-here").is(404).await.code(), "not_found");
+        // Back to where one wanted to go.
+        let asked = app.get("/projects?cursor=x").header("accept", browser).is(303).await;
+        assert_eq!(asked.header("location"), "/sign-in?return_to=%2Fprojects%3Fcursor%3Dx");
+        // Keys are for programs.
+        let ada = app.person("ada@example.org").await;
+        assert_eq!(app.get("/projects").key(&ada.key).is(401).await.code(), "unauthenticated");
         // The API speaks JSON to browsers, too.
         assert_eq!(app.get("/api/v1/me").header("accept", browser).is(401).await.code(), "unauthenticated");
     }

@@ -68,7 +68,7 @@ both! {
         let ada = app.person("ada@example.org").await;
         let bob = app.person("bob@example.org").await;
         app.project(&ada, "acme").await;
-        let key = |email: &str, environment: &str| OperatorKey { email: email.into(), name: "cli".into(), service: Some(("acme".into(), environment.into())) };
+        let key = |email: &str, environment: &str| OperatorKey { email: email.into(), name: "cli".into(), service: Some(("acme".into(), Some(environment.into()))) };
         let made = app.broker.operator_create_key(&Actor::operator(), key(&ada.email, "staging")).await.unwrap();
         assert_eq!(app.get("/api/v1/me").key(made.reveal()).is(403).await.code(), "not_allowed");
         let refused = app.broker.operator_create_key(&Actor::operator(), key(&bob.email, "staging")).await.err().unwrap();

@@ -48,6 +48,7 @@ async fn queued(tx: &mut WriteTx, channel: Channel, target: &str, at: Timestamp)
         project_id: None,
         data: serde_json::json!({}),
         at,
+        recipients: None,
     };
     notices::add(tx, &notice).await.unwrap();
     deliveries::add(tx, &delivery_id(), &notice.id, channel, target, at).await.unwrap();

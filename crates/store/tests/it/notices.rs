@@ -20,6 +20,7 @@ fn notice(sameness: &str) -> NoticeRow {
         project_id: None,
         data: json!({"environment": "production"}),
         at: NOW,
+        recipients: None,
     }
 }
 

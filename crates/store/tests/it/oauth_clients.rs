@@ -25,6 +25,9 @@ pub fn client_row(owner: &UserId, name: &str) -> OAuthClientRow {
         key_algorithm: None,
         key_id: None,
         public_key: None,
+        certificate: Some("-----BEGIN CERTIFICATE-----".into()),
+        dpop_jkt: Some("a thumbprint".into()),
+        resource: vec!["https://api.example.com/".into()],
         issuer: Some("https://login.example.com".into()),
         issuer_in_callback: true,
         endpoints: [(

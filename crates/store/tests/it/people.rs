@@ -76,7 +76,7 @@ both! {
         for number in 0..3_u8 {
             let row = SessionRow {
                 id: session_id(), user_id: id.clone(), created_at: NOW, seen_at: NOW, expires_at: NOW.plus_secs(100),
-                confirmed_at: NOW, address: "127.0.0.1".into(), agent: "test".into(),
+                confirmed_at: NOW, address: "127.0.0.1".into(), agent: "test".into(), second_factor: false,
             };
             sessions::create(&mut tx, &row, &[number; 32]).await.unwrap();
             rows.push(row);
@@ -87,7 +87,7 @@ both! {
         sessions::seen(&mut tx, &rows[1].id, NOW.plus_secs(50), NOW.plus_secs(150)).await.unwrap();
         assert!(sessions::by_token_hash(&mut tx, &[1; 32], NOW.plus_secs(120)).await.unwrap().is_some());
         assert!(!sessions::end(&mut tx, &stranger, &rows[0].id).await.unwrap(), "not the stranger's to end");
-        assert!(!sessions::confirm(&mut tx, &stranger, &rows[0].id, NOW).await.unwrap());
+        assert!(!sessions::confirm(&mut tx, &stranger, &rows[0].id, true, NOW).await.unwrap());
         assert!(sessions::end(&mut tx, &id, &rows[0].id).await.unwrap());
         assert_eq!(sessions::end_all(&mut tx, &id, Some(&rows[1].id)).await.unwrap(), 1);
         assert_eq!(sessions::list(&mut tx, &id, NOW).await.unwrap().len(), 1);

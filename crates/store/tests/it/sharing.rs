@@ -68,8 +68,9 @@ both! {
             (CredentialFilter { q: Some("%".into()), ..all.clone() }, 0, 0),
             (CredentialFilter { status: Some(Status::Failing), ..all.clone() }, 1, 1),
             (CredentialFilter { status: Some(Status::Disabled), ..all.clone() }, 1, 0),
-            (CredentialFilter { status: Some(Status::Verified), connector: Some("builtin/http".into()), ..all.clone() }, 3, 2),
+            (CredentialFilter { status: Some(Status::Verified), connector: Some("builtin/http".into()), ..all.clone() }, 2, 2),
             (all.clone(), 7, 5),
+            // What is disabled is that and nothing else, as it is shown.
         ] {
             let mine = credentials::list_of_owner(&mut tx, &owner, &filter, &Paging::first()).await.unwrap();
             assert_eq!(mine.items.len(), count, "{filter:?}");
@@ -83,8 +84,8 @@ both! {
             credentials::count_per_connector(&mut tx, &acme.id).await.unwrap(),
             [("builtin/http".to_owned(), 3), ("builtin/slack".to_owned(), 2)]
         );
-        assert!(credentials::owner_shares_with(&mut tx, &owner, &acme.id).await.unwrap());
-        assert!(!credentials::owner_shares_with(&mut tx, &Principal::User(user_id()), &acme.id).await.unwrap());
+        assert_eq!(credentials::shared_of_owner(&mut tx, &owner, &acme.id).await.unwrap().len(), 5);
+        assert!(credentials::shared_of_owner(&mut tx, &Principal::User(user_id()), &acme.id).await.unwrap().is_empty());
     }
 
     async fn values_have_versions_that_are_never_used_twice(store, home) {

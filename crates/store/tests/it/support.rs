@@ -36,7 +36,7 @@ macro_rules! make_ids {
 make_ids!(user_id: UserId, project_id: ProjectId, environment_id: EnvironmentId, key_id: KeyId, session_id: SessionId,
     credential_id: CredentialId, share_id: ShareId, data_key_id: DataKeyId, server_id: ServerId, call_id: CallId,
     oauth_client_id: OAuthClientId, webhook_id: WebhookId, consent_id: ConsentId, notice_id: NoticeId,
-    delivery_id: DeliveryId);
+    delivery_id: DeliveryId, identity_id: IdentityId, sign_in_id: SignInId);
 
 pub fn bytes() -> Vec<u8> {
     let mut bytes = vec![0; 32];
@@ -193,6 +193,8 @@ pub fn values_row(environment: &str, version: i64) -> ValuesRow {
             account: None,
             scopes: None,
         },
+        withheld: Vec::new(),
+        certificate_ends_at: Some(latchstring_model::Timestamp(0)),
         set_by: "usr_x".into(),
         set_at: NOW,
     }

@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::io::Write;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
@@ -30,6 +31,8 @@ pub struct Home<'a> {
     program: &'a Path,
     folder: &'a Folder,
     data: PathBuf,
+    /// Where PostgreSQL is; SQLite is in the data folder.
+    database: Option<String>,
     name: String,
     upstreams: Upstreams,
     key: String,
@@ -38,15 +41,39 @@ pub struct Home<'a> {
 impl<'a> Home<'a> {
     pub fn empty(program: &'a Path, folder: &'a Folder, name: &str, upstreams: Upstreams) -> Self {
         let data = folder.path(name);
-        Self { program, folder, data, name: name.to_owned(), upstreams, key: String::new() }
+        Self { program, folder, data, database: None, name: name.to_owned(), upstreams, key: String::new() }
     }
 
     pub fn new(program: &'a Path, folder: &'a Folder, name: &str, upstreams: Upstreams) -> Done<Self> {
+        Self::on(None, program, folder, name, upstreams)
+    }
+
+    pub fn on(
+        database: Option<&str>,
+        program: &'a Path,
+        folder: &'a Folder,
+        name: &str,
+        upstreams: Upstreams,
+    ) -> Done<Self> {
         let mut home = Self::empty(program, folder, name, upstreams);
+        home.database = database.map(str::to_owned);
         let create = ["create-user", "--email", EMAIL, "--superuser", "--password-stdin"];
         home.admin(&create, "bench-pass-phrase-0123456789")?;
         home.key = home.admin(&["create-key", "--email", EMAIL, "--name", "bench"], "")?.trim().to_owned();
         Ok(home)
+    }
+
+    /// The key of whoever owns everything.
+    pub fn key(&self) -> &str {
+        &self.key
+    }
+
+    fn place(&self) -> Vec<String> {
+        let mut place = vec!["--data-dir".to_owned(), self.data.to_string_lossy().into_owned()];
+        if let Some(url) = &self.database {
+            place.extend(["--database-url".to_owned(), url.clone()]);
+        }
+        place
     }
 
     fn admin(&self, args: &[&str], input: &str) -> Done<String> {
@@ -54,8 +81,7 @@ impl<'a> Home<'a> {
         let mut child = Command::new(self.program)
             .arg("admin")
             .args(args)
-            .arg("--data-dir")
-            .arg(&self.data)
+            .args(self.place())
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
@@ -76,21 +102,13 @@ impl<'a> Home<'a> {
     }
 
     pub fn start(&self, port: u16) -> Done<Server> {
-        let data = self.data.to_string_lossy();
+        let place = self.place();
         let listen = format!("127.0.0.1:{port}");
         let allow = format!("127.0.0.1/32:{},127.0.0.1/32:{}", self.upstreams.api, self.upstreams.sink);
         let cores = WORKERS.to_string();
-        let args = [
-            "serve",
-            "--data-dir",
-            &data,
-            "--listen",
-            &listen,
-            "--egress-allow",
-            &allow,
-            "--data-cores",
-            &cores,
-        ];
+        let mut args = vec!["serve"];
+        args.extend(place.iter().map(String::as_str));
+        args.extend(["--listen", &listen, "--egress-allow", &allow, "--data-cores", &cores]);
         Server::start(self.folder, &self.name, port, "/readyz", self.program, &args)
     }
 
@@ -111,18 +129,51 @@ impl<'a> Home<'a> {
 
     /// Stores bearer credentials `b-<from>` to `b-<to - 1>`, each with a token of its own.
     pub fn store_many(&self, port: u16, from: u32, to: u32) -> Done<Duration> {
+        self.with_writers(port, from..to, &|api, number| {
+            let method = Method::Bearer { token: format!("{TOKEN}-{number}"), sink: false };
+            put(api, &format!("b-{number}"), &method.fields(self.folder, self.upstreams)?)
+        })
+    }
+
+    /// Makes the projects `p-0` to `p-<count - 1>`.
+    pub fn projects(&self, port: u16, count: u32) -> Done<Duration> {
+        self.with_writers(port, 0..count, &|api, number| {
+            let project =
+                format!(r#"{{"slug":"p-{number}","name":"Project {number}","environments":["production"]}}"#);
+            api.post("/api/v1/projects", &project).map(drop)
+        })
+    }
+
+    /// Makes as many credentials, each from its body.
+    pub fn fill(&self, port: u16, count: u32, body: &(dyn Fn(u32) -> String + Sync)) -> Done<Duration> {
+        self.with_writers(port, 0..count, &|api, number| {
+            api.post("/api/v1/credentials", &body(number)).map(drop)
+        })
+    }
+
+    /// Disables the one credential of that name.
+    pub fn disable(&self, port: u16, name: &str) -> Done {
+        let mut api = Client::new(port, &self.key)?;
+        let (_, found) =
+            api.send("GET", &format!("/api/v1/credentials?q={}", name.replace(' ', "%20")), "")?;
+        let id = http::text_field(&found, "id")?;
+        api.post(&format!("/api/v1/credentials/{id}/disable"), "{}").map(drop)
+    }
+
+    fn with_writers(
+        &self,
+        port: u16,
+        numbers: Range<u32>,
+        write: &(dyn Fn(&mut Client, u32) -> Done + Sync),
+    ) -> Done<Duration> {
         let began = Instant::now();
-        let write = |writer: u32| -> Done {
+        let part = |writer: u32| -> Done {
             let mut api = Client::new(port, &self.key)?;
-            for number in (from..to).filter(|number| number % WRITERS == writer) {
-                let method = Method::Bearer { token: format!("{TOKEN}-{number}"), sink: false };
-                put(&mut api, &format!("b-{number}"), &method.fields(self.folder, self.upstreams)?)?;
-            }
-            Ok(())
+            numbers.clone().filter(|number| number % WRITERS == writer).try_for_each(|n| write(&mut api, n))
         };
-        let write = &write;
+        let part = &part;
         std::thread::scope(|scope| {
-            let writers: Vec<_> = (0..WRITERS).map(|writer| scope.spawn(move || write(writer))).collect();
+            let writers: Vec<_> = (0..WRITERS).map(|writer| scope.spawn(move || part(writer))).collect();
             writers
                 .into_iter()
                 .try_for_each(|writer| writer.join().map_err(|_| "a writer panicked".to_owned())?)

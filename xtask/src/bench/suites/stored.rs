@@ -5,7 +5,7 @@ use crate::Done;
 use crate::bench::results::{Results, Start};
 use crate::bench::sides;
 use crate::bench::sides::latchstring::Home;
-use crate::bench::wrk::{Ask, Load};
+use crate::bench::wrk::Load;
 
 pub const GROUP: &str = "stored credentials";
 pub const CONNECTIONS: u32 = 64;
@@ -55,11 +55,7 @@ pub fn run(place: &Place<'_>, ends: &Ends, results: &mut Results) -> Done {
         .map(|(name, large, over)| {
             let (server, key) = if *large { (&many_server, &many_key) } else { (&few_server, &few_key) };
             let over = if *large { (*over).min(many) } else { FEW };
-            Subject {
-                name,
-                server,
-                load: Load { path: "/proxy/b-{}/small".into(), key: key.clone(), ask: Ask::Spread(over) },
-            }
+            Subject { name, server, load: Load::spread("/proxy/b-{}/small", key, over) }
         })
         .collect();
     interleaved(place, GROUP, CONNECTIONS, &subjects, results)

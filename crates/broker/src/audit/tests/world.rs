@@ -21,6 +21,9 @@ fn person(id: &UserId, email: &str) -> Actor {
         first_name: "Ada".into(),
         last_name: "L".into(),
         superuser: false,
+        second_factor: false,
+        held_back: false,
+        frozen_until: None,
     };
     let via = Via::Session { id: SessionId::new(NOW, entropy()), confirmed_at: NOW };
     Actor { who: Who::Person { person, via }, address: None }
@@ -52,8 +55,11 @@ pub(super) async fn world(home: &Home) -> World {
         public_url: "http://127.0.0.1:1".into(),
         stale_limit: Duration::from_secs(60),
         delete_after: Duration::from_secs(60),
+        keep_versions: 10,
+        verify_every: None,
         background_refresh: false,
         mail: None,
+        oidc: None,
         sandbox: None,
         extra_hosts: vec![],
     };
@@ -101,7 +107,7 @@ both! {
     async fn refused_calls_are_recorded_grouped_and_bounded(home) {
         let world = world(&home).await;
         let peer = |last| Peer { address: std::net::Ipv4Addr::new(192, 0, 2, last).into(), tls: false };
-        let ask = |key: &str| Ask { key: SecretString::new(key), project: None, environment: None, user: None, credential: "crm" };
+        let ask = |key: &str| Ask { key: CallerKey::Decoded(SecretString::new(key)), project: None, environment: None, user: None, external_id: None, credential: "crm" };
         let no_grant = Problem::new(Code::NoGrant, "no");
         let unknown = Problem::new(Code::Unauthenticated, "no");
         for _ in 0..3 {
@@ -155,6 +161,7 @@ both! {
                 host: "api.example.com:8443".into(),
                 path: "/a%2Fb".into(),
                 client: Some("192.0.2.7".into()),
+                acts_as: None,
             });
             writer.append(&intent).await.unwrap();
             if ends {

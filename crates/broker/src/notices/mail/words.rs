@@ -3,7 +3,10 @@
 use latchstring_store::notices::NoticeRow;
 use serde_json::Value;
 
-use crate::notices::{FAILING, GRANT_EXPIRING, NEEDS_RECONNECT, WEBHOOK_DISABLED};
+use crate::notices::{
+    EXPIRING, FAILING, GIVEN, GRANT_EXPIRING, NEEDS_RECONNECT, TRANSFER_CANCELLED, TRANSFER_OFFERED,
+    TRANSFERRED, WEBHOOK_DISABLED, account,
+};
 
 pub struct Words {
     pub subject: String,
@@ -14,14 +17,13 @@ fn get<'a>(data: &'a Value, path: &str) -> &'a str {
     data.pointer(path).and_then(Value::as_str).unwrap_or_default()
 }
 
-pub fn of(notice: &NoticeRow, public_url: &str) -> Words {
+/// The subject, and what happened, why that usually is, and what to do.
+pub fn said(notice: &NoticeRow) -> (String, String) {
     let data = &notice.data;
     let name = get(data, "/credential/name");
-    let id = get(data, "/credential/id");
     let environment = get(data, "/environment");
     let connector = get(data, "/credential/connector");
     let connector = connector.rsplit('/').next().unwrap_or(connector);
-    let when = notice.at.to_rfc3339();
     let (subject, body) = match notice.event.as_str() {
         NEEDS_RECONNECT => (
             format!("Reconnect \"{name}\": its access has ended"),
@@ -72,18 +74,85 @@ pub fn of(notice: &NoticeRow, public_url: &str) -> Words {
                 or(get(data, "/reason"), "nothing got through"),
             ),
         ),
+        EXPIRING => {
+            let end = get(data, "/ends_at");
+            let days = data.pointer("/days_ahead").and_then(Value::as_i64).unwrap_or_default();
+            let what = match get(data, "/what") {
+                "certificate" => format!(
+                    "A certificate in the values of \"{name}\" ({connector}, environment {environment})"
+                ),
+                _ => format!("The credential \"{name}\" ({connector})"),
+            };
+            (
+                format!("\"{name}\" ends within {days} days"),
+                format!(
+                    "{what} ends at {end}. Afterwards the API most likely refuses it, and calls with it fail.\n\n\
+                     Usually keys and certificates are given for a limited time; this is expected and happens again.\n\n\
+                     What to do: get a new one from the provider, sign in to Latchstring, and enter it before that time.\n",
+                ),
+            )
+        }
+        TRANSFER_OFFERED => (
+            format!("\"{name}\" is to change hands"),
+            format!(
+                "{} offers the credential \"{name}\" ({connector}) to {}. Nothing has changed yet; the offer ends at {}.\n\n\
+                 Usually somebody changes to other work and hands on what they looked after.\n\n\
+                 What to do: the recipient opens the link that the owner sends them, signed in as themselves, and accepts. \
+                 If you are the owner and did not do this, take the offer back and change your password.\n",
+                get(data, "/from"),
+                get(data, "/to"),
+                get(data, "/expires_at"),
+            ),
+        ),
+        TRANSFER_CANCELLED => (
+            format!("\"{name}\" is not offered to you any more"),
+            format!(
+                "The owner of the credential \"{name}\" ({connector}) has taken the offer back.\n\n\
+                 Usually it was offered by mistake, or to somebody else instead.\n\nWhat to do: nothing.\n",
+            ),
+        ),
+        TRANSFERRED => (
+            format!("\"{name}\" has a new owner"),
+            format!(
+                "The credential \"{name}\" ({connector}) was handed over by {} to {}. Everything that uses it goes on.\n\n\
+                 Usually this was agreed between the two.\n\n\
+                 What to do: nothing, if it was. Otherwise tell whoever runs this server at once.\n",
+                get(data, "/from"),
+                get(data, "/to"),
+            ),
+        ),
+        GIVEN => (
+            format!("\"{name}\" has a new owner"),
+            format!(
+                "The owner of the credential \"{name}\" ({connector}) has left, and a superuser gave it to {}. Everything that \
+                 uses it goes on. Nobody has read its fields: the new owner can set them anew, and reads only what they set.\n\n\
+                 Usually this is done so that somebody looks after it.\n\n\
+                 What to do: nothing, if that is right. Otherwise ask the superusers of this server.\n",
+                get(data, "/to"),
+            ),
+        ),
         // Whatever is told later is told at least by its name.
         other => (
             format!("{other}: {name}"),
             format!("{other} happened to the credential \"{name}\" ({connector}).\n"),
         ),
     };
+    (subject.replace(['\r', '\n'], " "), body)
+}
+
+pub fn of(notice: &NoticeRow, public_url: &str) -> Words {
+    if account::is_about(&notice.event) {
+        return account::words(notice, public_url, None);
+    }
+    let (subject, body) = said(notice);
+    let id = get(&notice.data, "/credential/id");
+    let when = notice.at.to_rfc3339();
     let mut body = format!("{body}\nSign in: {public_url}/\n");
     if !id.is_empty() {
         body.push_str(&format!("Credential: {id}\n"));
     }
     body.push_str(&format!("When: {when}\n\nLatchstring sends this once. It holds no secret.\n"));
-    Words { subject: subject.replace(['\r', '\n'], " "), body }
+    Words { subject, body }
 }
 
 fn or<'a>(text: &'a str, otherwise: &'a str) -> &'a str {
@@ -100,7 +169,17 @@ mod tests {
 
     #[test]
     fn every_mail_says_what_why_what_to_do_and_where() {
-        for event in [NEEDS_RECONNECT, GRANT_EXPIRING, FAILING, WEBHOOK_DISABLED] {
+        for event in [
+            NEEDS_RECONNECT,
+            GRANT_EXPIRING,
+            FAILING,
+            EXPIRING,
+            TRANSFER_OFFERED,
+            TRANSFER_CANCELLED,
+            TRANSFERRED,
+            GIVEN,
+            WEBHOOK_DISABLED,
+        ] {
             let notice = NoticeRow {
                 id: "evt_0000000001zzzzzzzzzzzzzzzz".parse().unwrap(),
                 event: event.into(),
@@ -115,6 +194,7 @@ mod tests {
                     "webhook": {"id": "whk_1", "host": "https://hooks.example.com"},
                 }),
                 at: Timestamp(1_700_000_000_000),
+                recipients: None,
             };
             let words = of(&notice, "https://creds.example.com");
             assert!(words.body.contains("sually") || event == GRANT_EXPIRING, "{}", words.body);

@@ -1,0 +1,236 @@
+//! `/oauth-clients/{id}`: one of them, with its redirect URI; a new one.
+
+use askama::Template;
+use axum::extract::State;
+use axum::response::Response;
+use latchstring_broker::oauth_clients::ClientView;
+use latchstring_model::{Code, Problem};
+use serde::Deserialize;
+use serde_json::Value;
+
+use super::client_form::{Draft, Groups, read};
+use crate::App;
+use crate::extract::form::Filled;
+use crate::extract::path::{Asked, Named};
+use crate::pages::credentials::fields::Pairs;
+use crate::pages::frame::refused::Refused;
+use crate::pages::frame::{self, Flash, Frame, Place, Signed, Visitor, html};
+use crate::pages::go;
+use crate::pages::ui::Wrong;
+
+#[derive(Default, Deserialize)]
+pub struct Query {
+    #[serde(default)]
+    connector: String,
+    #[serde(default)]
+    project: String,
+}
+
+#[derive(Template)]
+#[template(path = "admin/client.html")]
+struct Page {
+    f: Frame,
+    title: String,
+    action: String,
+    /// Of one that exists.
+    id: Option<String>,
+    version: Option<i64>,
+    draft: bool,
+    redirect_uri: Option<String>,
+    serves: Option<String>,
+    public_key: Option<String>,
+    warnings: Vec<String>,
+    /// Credentials that keep it from being deleted.
+    used_by: Vec<String>,
+    wrong: Wrong,
+    groups: Groups,
+}
+
+/// What members see of one.
+#[derive(Template)]
+#[template(path = "admin/client_seen.html")]
+struct Seen {
+    f: Frame,
+    client: ClientView,
+}
+
+async fn new_page(
+    app: &App,
+    visitor: &Visitor,
+    query: &Query,
+    pairs: &Pairs,
+    mut wrong: Wrong,
+) -> Result<Page, Refused> {
+    visitor.actor.superuser()?;
+    let connectors = app.broker().connectors(&visitor.actor, None).await?;
+    let name = connectors.iter().find(|one| one.definition.id == query.connector);
+    let draft = Draft {
+        pairs,
+        name: name.map_or("", |one| one.definition.name.as_str()),
+        whole: None,
+        mandatory: &[],
+        optional: &[],
+        scopes_doc_url: None,
+        global: false,
+        connectors: &connectors,
+        connector: &query.connector,
+        project: &query.project,
+    };
+    let groups = draft.draw(visitor, &mut wrong);
+    Ok(Page {
+        f: Frame::of(app, visitor, Place::OAuthClients, None).await?,
+        title: visitor.t.admin.client_new.to_string(),
+        action: "/oauth-clients".to_owned(),
+        id: None,
+        version: None,
+        draft: false,
+        redirect_uri: None,
+        serves: None,
+        public_key: None,
+        warnings: Vec::new(),
+        used_by: Vec::new(),
+        wrong,
+        groups,
+    })
+}
+
+async fn page(
+    app: &App,
+    visitor: &Visitor,
+    client: ClientView,
+    pairs: &Pairs,
+    mut wrong: Wrong,
+) -> Result<Page, Refused> {
+    let draft = Draft {
+        pairs,
+        name: &client.name,
+        whole: client.whole.as_ref(),
+        mandatory: &client.mandatory_scopes,
+        optional: &client.optional_scopes,
+        scopes_doc_url: client.scopes_doc_url.as_deref(),
+        global: client.global,
+        connectors: &[],
+        connector: &client.connector,
+        project: "",
+    };
+    let groups = draft.draw(visitor, &mut wrong);
+    let whole = client.whole.as_ref();
+    let public_key = whole.and_then(|whole| whole.public_key.as_ref());
+    Ok(Page {
+        f: Frame::of(app, visitor, Place::OAuthClients, None).await?,
+        title: client.name.clone(),
+        action: format!("/oauth-clients/{}", client.id),
+        id: Some(client.id.to_string()),
+        version: Some(client.version),
+        draft: client.draft,
+        redirect_uri: Some(client.redirect_uri.clone()),
+        serves: Some(visitor.t.admin.client_connector_fixed.with("connector", &client.connector).0),
+        public_key: public_key.and_then(|key| serde_json::to_string_pretty(key).ok()),
+        warnings: whole.map(|whole| whole.warnings.clone()).unwrap_or_default(),
+        used_by: Vec::new(),
+        wrong,
+        groups,
+    })
+}
+
+pub async fn new(
+    State(app): State<App>,
+    Signed(visitor): Signed,
+    Asked(query): Asked<Query>,
+) -> Result<Response, Refused> {
+    let wrong = Wrong::none(visitor.t);
+    Ok(visitor.show(&new_page(&app, &visitor, &query, &Pairs::default(), wrong).await?))
+}
+
+fn shown_here(problem: &Problem) -> bool {
+    matches!(
+        problem.code,
+        Code::Invalid
+            | Code::Conflict
+            | Code::PreconditionFailed
+            | Code::UpstreamUnreachable
+            | Code::UpstreamTimeout
+            | Code::UpstreamError
+            | Code::TokenEndpointError
+            | Code::DestinationNotAllowed
+            | Code::OAuthClientInUse
+    )
+}
+
+pub async fn create(
+    State(app): State<App>,
+    Signed(visitor): Signed,
+    Filled(sent): Filled<Vec<(String, String)>>,
+) -> Result<Response, Refused> {
+    let pairs = Pairs(sent);
+    let made = match read(&visitor, &pairs, true) {
+        Ok(input) => Box::pin(app.broker().create_oauth_client(&visitor.actor, input)).await,
+        Err(error) => Err(Problem::invalid(vec![error]).into()),
+    };
+    match made {
+        Ok(client) => Ok(go::saying(&format!("/oauth-clients/{}", client.id), Flash::ClientSaved)),
+        Err(problem) if shown_here(&problem) => {
+            let wrong = Wrong::of(visitor.t, &problem, visitor.typed(&pairs));
+            let page = new_page(&app, &visitor, &Query::default(), &pairs, wrong).await?;
+            Ok(html(frame::status(&problem), &page))
+        }
+        Err(problem) => Err(problem.into()),
+    }
+}
+
+pub async fn show(
+    State(app): State<App>,
+    Signed(visitor): Signed,
+    Named(id): Named<String>,
+) -> Result<Response, Refused> {
+    let client = app.broker().oauth_client(&visitor.actor, &id).await?;
+    if client.whole.is_none() {
+        let f = Frame::of(&app, &visitor, Place::OAuthClients, None).await?;
+        return Ok(visitor.show(&Seen { f, client }));
+    }
+    let wrong = Wrong::none(visitor.t);
+    Ok(visitor.show(&page(&app, &visitor, client, &Pairs::default(), wrong).await?))
+}
+
+pub async fn send(
+    State(app): State<App>,
+    Signed(visitor): Signed,
+    Named(id): Named<String>,
+    Filled(sent): Filled<Vec<(String, String)>>,
+) -> Result<Response, Refused> {
+    let pairs = Pairs(sent);
+    let version = pairs.get("version").and_then(|text| text.parse().ok());
+    let changed = match read(&visitor, &pairs, false) {
+        Ok(input) => Box::pin(app.broker().change_oauth_client(&visitor.actor, &id, input, version)).await,
+        Err(error) => Err(Problem::invalid(vec![error]).into()),
+    };
+    match changed {
+        Ok(_) => Ok(go::saying(&format!("/oauth-clients/{}", go::part(&id)), Flash::ClientSaved)),
+        Err(problem) if shown_here(&problem) => {
+            let client = app.broker().oauth_client(&visitor.actor, &id).await?;
+            let wrong = Wrong::of(visitor.t, &problem, visitor.typed(&pairs));
+            Ok(html(frame::status(&problem), &page(&app, &visitor, client, &pairs, wrong).await?))
+        }
+        Err(problem) => Err(problem.into()),
+    }
+}
+
+pub async fn delete(
+    State(app): State<App>,
+    Signed(visitor): Signed,
+    Named(id): Named<String>,
+) -> Result<Response, Refused> {
+    match app.broker().delete_oauth_client(&visitor.actor, &id, None).await {
+        Ok(()) => Ok(go::saying("/oauth-clients", Flash::ClientDeleted)),
+        Err(problem) if shown_here(&problem) => {
+            let client = app.broker().oauth_client(&visitor.actor, &id).await?;
+            let list = problem.extra.get("used_by").and_then(Value::as_array).into_iter().flatten();
+            let names = list.filter_map(|one| one.get("name").and_then(Value::as_str)).map(str::to_owned);
+            let used_by = names.collect();
+            let wrong = Wrong::of(visitor.t, &problem, []);
+            let page = page(&app, &visitor, client, &Pairs::default(), wrong).await?;
+            Ok(html(frame::status(&problem), &Page { used_by, ..page }))
+        }
+        Err(problem) => Err(problem.into()),
+    }
+}

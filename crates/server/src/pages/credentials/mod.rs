@@ -1,0 +1,27 @@
+//! Credentials: those of a project and one's own, each of them, and how they are made.
+
+mod actions;
+mod call;
+mod connect;
+mod edit;
+pub mod fields;
+mod list;
+mod names;
+mod new;
+mod show;
+
+pub use new::{day, sent};
+
+use crate::pages::routes::Pages;
+
+pub fn pages(pages: Pages) -> Pages {
+    pages
+        .show("/credentials", list::mine)
+        .show("/projects/{project}/credentials", list::of_project)
+        .with(new::pages)
+        .with(show::pages)
+        .with(edit::pages)
+        .with(actions::pages)
+        .with(connect::pages)
+        .with(call::pages)
+}

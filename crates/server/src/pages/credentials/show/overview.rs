@@ -1,0 +1,165 @@
+//! `/credentials/{id}`: everything about it on one page.
+
+use askama::Template;
+use axum::extract::State;
+use axum::response::Response;
+use latchstring_broker::credentials::check::Report;
+use latchstring_broker::credentials::versions::Version;
+use latchstring_model::entity::Role;
+
+use super::environment::{Card, Checked, Shown, card};
+use super::{Head, Sheet, Tab, Through};
+use crate::App;
+use crate::extract::path::{Asked, Named};
+use crate::pages::frame::refused::Refused;
+use crate::pages::frame::{Frame, Signed, Visitor};
+use crate::pages::ui::When;
+use crate::texts::Rich;
+
+/// A project environment, and which values it uses.
+struct Grant {
+    environment: String,
+    from: Option<String>,
+}
+
+struct Share {
+    project: String,
+    slug: String,
+    external_id: Option<String>,
+    grants: Vec<Grant>,
+    destinations: Vec<String>,
+    suspended: Option<Rich>,
+    /// An admin of the project looks: may accept a new place, and end the use.
+    admin: bool,
+}
+
+#[derive(Template)]
+#[template(path = "credentials/overview.html")]
+pub struct Page {
+    f: Frame,
+    head: Head,
+    id: String,
+    query: String,
+    owned: bool,
+    disabled: bool,
+    deletes: Option<Rich>,
+    connector_changed: bool,
+    cards: Vec<Card>,
+    shares: Vec<Share>,
+    owner: String,
+    client: Option<String>,
+    acts_as: Option<String>,
+    note: Option<String>,
+    expires_on: Option<When>,
+    made: When,
+    changed: When,
+    delete_help: String,
+}
+
+impl Page {
+    /// Whether there is anything that this person can end.
+    fn may_end(&self) -> bool {
+        self.owned || self.shares.iter().any(|share| share.admin)
+    }
+}
+
+fn shares(visitor: &Visitor, sheet: &Sheet) -> Vec<Share> {
+    let c = &visitor.t.credentials;
+    sheet
+        .view
+        .shares
+        .iter()
+        .map(|share| {
+            let here = sheet.project.as_ref().filter(|project| project.slug == share.project);
+            // All environments where they are known, and else those that get something.
+            let names: Vec<String> = match here {
+                Some(project) => project.environments.iter().map(|one| one.name.clone()).collect(),
+                None => share.grants.keys().cloned().collect(),
+            };
+            let grants = names
+                .into_iter()
+                .map(|environment| Grant { from: share.grants.get(&environment).cloned(), environment })
+                .collect();
+            let places = share.destinations.join(", ");
+            Share {
+                project: share.project.clone(),
+                slug: share.slug.clone(),
+                external_id: share.external_id.clone(),
+                grants,
+                suspended: share.suspended.then(|| c.suspended_help.rich().text("destinations", &places)),
+                destinations: share.destinations.clone(),
+                admin: here.is_some_and(|project| project.role >= Role::Admin),
+            }
+        })
+        .collect()
+}
+
+/// The page; `checked`: a check that was just made, with its environment.
+pub async fn draw(
+    app: &App,
+    visitor: &Visitor,
+    sheet: &Sheet,
+    checked: Option<(&str, &Report)>,
+) -> Result<Page, Refused> {
+    let (t, c) = (visitor.t, &visitor.t.credentials);
+    let now = app.broker().now();
+    let view = &sheet.view;
+    let versions: Vec<Version> = if view.owned {
+        app.broker().credential_versions(&visitor.actor, view.id.as_str()).await?
+    } else {
+        Vec::new()
+    };
+    let mut cards: Vec<Card> = view
+        .environments
+        .iter()
+        .map(|(name, environment)| card(visitor, sheet, name, environment, &versions, now))
+        .collect();
+    if let Some((environment, report)) = checked
+        && let Some(card) = cards.iter_mut().find(|card| card.name == environment)
+    {
+        card.checked = Some(Checked::of(t, report));
+    }
+    let days = app.broker().settings().delete_after.as_secs().div_ceil(86_400);
+    let connector_changed = match &sheet.connector {
+        Some(connector) => connector.own.is_some() && connector.definition.digest() != view.digest,
+        None => false,
+    };
+    Ok(Page {
+        f: sheet.frame(app, visitor).await?,
+        head: sheet.head(visitor, Tab::Overview),
+        id: view.id.to_string(),
+        query: sheet.query(),
+        owned: view.owned,
+        disabled: view.disabled,
+        deletes: view.deletes_at.map(|at| c.deletes_help.rich().part("when", &When::near(t, at, now))),
+        connector_changed,
+        cards,
+        shares: shares(visitor, sheet),
+        owner: sheet.owner(visitor),
+        client: client(app, visitor, sheet).await,
+        acts_as: view.acts_as.clone(),
+        note: view.note.clone(),
+        expires_on: view.expires_on.map(|at| When::day(t, at)),
+        made: When::moment(t, view.created_at),
+        changed: When::moment(t, view.updated_at),
+        delete_help: c.delete_help.with("days", &t.number(&c.days, days)).0,
+    })
+}
+
+/// The name of its OAuth client, for those who may see it.
+async fn client(app: &App, visitor: &Visitor, sheet: &Sheet) -> Option<String> {
+    let id = sheet.view.oauth_client.as_deref()?;
+    let found = app.broker().oauth_client(&visitor.actor, id).await.ok();
+    Some(found.map_or_else(|| id.to_owned(), |client| client.name))
+}
+
+pub async fn show(
+    State(app): State<App>,
+    Signed(visitor): Signed,
+    Named(id): Named<String>,
+    Asked(through): Asked<Through>,
+) -> Result<Response, Refused> {
+    let sheet = Sheet::load(&app, &visitor, &id, &through).await?;
+    let page = draw(&app, &visitor, &sheet, None).await?;
+    Ok(visitor.show(&page))
+}

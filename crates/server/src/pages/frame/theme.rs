@@ -1,0 +1,79 @@
+//! Light, dark, or as the system is: a choice that lies in a cookie, so that a page is right before a script runs.
+
+use axum::extract::State;
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use serde::Deserialize;
+
+use crate::App;
+use crate::extract::form::Filled;
+use crate::pages::go::own_path_or_start;
+
+const COOKIE: &str = "latchstring_theme";
+/// Seconds: a year.
+const LIFE: u32 = 31_536_000;
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Theme {
+    Light,
+    Dark,
+    #[default]
+    System,
+}
+
+impl Theme {
+    fn parse(text: &str) -> Self {
+        match text {
+            "light" => Self::Light,
+            "dark" => Self::Dark,
+            _ => Self::System,
+        }
+    }
+
+    pub fn of(headers: &HeaderMap) -> Self {
+        cookie(headers, COOKIE).map_or(Self::System, |value| Self::parse(&value))
+    }
+
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Light => "light",
+            Self::Dark => "dark",
+            Self::System => "system",
+        }
+    }
+
+    pub fn is(&self, name: &str) -> bool {
+        self.as_str() == name
+    }
+}
+
+/// The value of a cookie that is no secret.
+pub fn cookie(headers: &HeaderMap, wanted: &str) -> Option<String> {
+    let lines = headers.get_all(header::COOKIE);
+    let mut pairs = lines.iter().filter_map(|line| line.to_str().ok()).flat_map(|line| line.split(';'));
+    pairs.find_map(|pair| {
+        let (name, value) = pair.trim().split_once('=')?;
+        (name == wanted).then(|| value.to_owned())
+    })
+}
+
+#[derive(Deserialize)]
+pub struct Form {
+    theme: String,
+    #[serde(default)]
+    back: String,
+}
+
+/// Anybody may choose, also before they sign in.
+pub async fn choose(State(app): State<App>, Filled(form): Filled<Form>) -> Response {
+    let theme = Theme::parse(&form.theme);
+    let back = own_path_or_start(&app, &form.back);
+    let life = if theme == Theme::System { 0 } else { LIFE };
+    let cookie = format!("{COOKIE}={}; Path=/; SameSite=Lax; Max-Age={life}", theme.as_str());
+    match (HeaderValue::try_from(cookie), HeaderValue::try_from(back)) {
+        (Ok(cookie), Ok(back)) => {
+            (StatusCode::SEE_OTHER, [(header::SET_COOKIE, cookie), (header::LOCATION, back)]).into_response()
+        }
+        _ => StatusCode::BAD_REQUEST.into_response(),
+    }
+}

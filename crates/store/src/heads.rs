@@ -1,0 +1,203 @@
+//! What lists show of many credentials, read for all of a page at once: everything but sealed bytes.
+
+use std::collections::HashMap;
+
+use latchstring_model::entity::Status;
+use latchstring_model::id::{CredentialId, ShareId};
+use latchstring_model::{Pin, Timestamp};
+
+use crate::consents::{self, ConsentRow};
+use crate::credentials::CredentialRow;
+use crate::error::Result;
+use crate::shares::{self, GrantRow, ShareWithGrants};
+use crate::sql::{Columns, Run, statements};
+use crate::tokens::TokenState;
+use crate::tx::Tx;
+use crate::values::Standing;
+
+/// Values of one environment, without what is sealed.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ValuesHead {
+    pub environment: String,
+    pub version: i64,
+    pub secret_fields: Vec<String>,
+    pub withheld: Vec<String>,
+    pub pins: Vec<Pin>,
+    pub standing: Standing,
+    pub certificate_ends_at: Option<Timestamp>,
+}
+
+/// A token, without what is sealed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TokenHead {
+    pub environment: String,
+    pub values_version: i64,
+    pub state: TokenState,
+    pub obtained_at: Option<Timestamp>,
+    pub expires_at: Option<Timestamp>,
+    pub grant_expires_at: Option<Timestamp>,
+    pub failures: i64,
+    pub retry_at: Option<Timestamp>,
+    pub last_error: Option<String>,
+    pub updated_at: Timestamp,
+}
+
+/// Everything that is shown of one credential beside its own row.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Head {
+    pub values: Vec<ValuesHead>,
+    pub shares: Vec<ShareWithGrants>,
+    pub tokens: Vec<TokenHead>,
+    /// Of a person; and whether they are there at all.
+    pub owner_email: Option<String>,
+    pub owner_active: bool,
+    /// Of the project that owns it.
+    pub owner_slug: Option<String>,
+    /// The last consent of each environment.
+    pub consents: Vec<ConsentRow>,
+}
+
+/// Credentials that one statement asks for; shorter lists are filled up.
+const AT_ONCE: usize = 50;
+
+macro_rules! ids {
+    () => {
+        "IN ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22, $23,
+         $24, $25, $26, $27, $28, $29, $30, $31, $32, $33, $34, $35, $36, $37, $38, $39, $40, $41, $42, $43, $44, $45,
+         $46, $47, $48, $49, $50)"
+    };
+}
+
+statements! {
+    VALUES = concat!("SELECT v.credential_id, v.environment, v.version, v.secret_fields, v.withheld, v.pins, v.status,
+        v.verified_at, v.checked_at, v.check_error, v.account, v.scopes, v.certificate_ends_at
+        FROM credential_values v WHERE v.credential_id ", ids!(), " ORDER BY v.credential_id, v.environment");
+    SHARES = concat!("SELECT ", shares::share_columns!(), ", p.slug FROM shares s JOIN projects p ON p.id = s.project_id
+        WHERE s.credential_id ", ids!(), " ORDER BY s.id");
+    GRANTS = concat!("SELECT g.share_id, g.environment_id, e.name, g.credential_environment, g.granted_by, g.granted_at
+        FROM shares s JOIN grants g ON g.share_id = s.id JOIN environments e ON e.id = g.environment_id
+        WHERE s.credential_id ", ids!(), " ORDER BY e.position, e.id");
+    TOKENS = concat!("SELECT t.credential_id, t.environment, t.values_version, t.state, t.obtained_at, t.expires_at,
+        t.grant_expires_at, t.failures, t.retry_at, t.last_error, t.updated_at
+        FROM tokens t WHERE t.credential_id ", ids!(), " ORDER BY t.environment, t.id");
+    OWNERS = concat!("SELECT c.id, u.email, u.active, p.slug FROM credentials c
+        LEFT JOIN users u ON c.owner_type = 'user' AND u.id = c.owner_id
+        LEFT JOIN projects p ON c.owner_type = 'project' AND p.id = c.owner_id WHERE c.id ", ids!());
+    CONSENTS = concat!("SELECT ", consents::consent_columns!(), " FROM consents f WHERE f.credential_id ", ids!(),
+        " AND NOT EXISTS (SELECT 1 FROM consents n WHERE n.credential_id = f.credential_id
+            AND n.environment = f.environment
+            AND (n.created_at > f.created_at OR (n.created_at = f.created_at AND n.id > f.id)))");
+}
+
+fn read_values(row: &mut Columns<'_>) -> Result<(CredentialId, ValuesHead)> {
+    Ok((
+        row.id()?,
+        ValuesHead {
+            environment: row.text()?,
+            version: row.int()?,
+            secret_fields: row.json()?,
+            withheld: row.json_or()?.unwrap_or_default(),
+            pins: row.json()?,
+            standing: Standing {
+                status: row.word(Status::parse)?,
+                verified_at: row.time_or()?,
+                checked_at: row.time_or()?,
+                check_error: row.text_or()?,
+                account: row.text_or()?,
+                scopes: row.json_or()?,
+            },
+            certificate_ends_at: row.time_or()?.filter(|at| at.0 > 0),
+        },
+    ))
+}
+
+fn read_grant(row: &mut Columns<'_>) -> Result<(ShareId, GrantRow)> {
+    Ok((
+        row.id()?,
+        GrantRow {
+            environment_id: row.id()?,
+            environment: row.text()?,
+            credential_environment: row.text()?,
+            granted_by: row.text()?,
+            granted_at: row.time()?,
+        },
+    ))
+}
+
+fn read_token(row: &mut Columns<'_>) -> Result<(CredentialId, TokenHead)> {
+    Ok((
+        row.id()?,
+        TokenHead {
+            environment: row.text()?,
+            values_version: row.int()?,
+            state: row.word(TokenState::parse)?,
+            obtained_at: row.time_or()?,
+            expires_at: row.time_or()?,
+            grant_expires_at: row.time_or()?,
+            failures: row.int()?,
+            retry_at: row.time_or()?,
+            last_error: row.text_or()?,
+            updated_at: row.time()?,
+        },
+    ))
+}
+
+fn bound<'a>(mut run: Run<'a>, ids: &[&CredentialRow]) -> Run<'a> {
+    for at in 0..AT_ONCE {
+        // No id is empty.
+        run = run.bind(ids.get(at).map_or("", |row| row.id.as_str()));
+    }
+    run
+}
+
+/// `consents`: also how the last consents went, which only owners see.
+pub async fn of_all(
+    tx: &mut impl Tx,
+    rows: &[&CredentialRow],
+    consents: bool,
+) -> Result<HashMap<CredentialId, Head>> {
+    let mut heads: HashMap<CredentialId, Head> =
+        rows.iter().map(|row| (row.id.clone(), Head::default())).collect();
+    for ids in rows.chunks(AT_ONCE) {
+        for (id, values) in bound(VALUES.on(tx), ids).all(read_values).await? {
+            if let Some(head) = heads.get_mut(&id) {
+                head.values.push(values);
+            }
+        }
+        let mut grants: HashMap<ShareId, Vec<GrantRow>> = HashMap::new();
+        for (share, grant) in bound(GRANTS.on(tx), ids).all(read_grant).await? {
+            grants.entry(share).or_default().push(grant);
+        }
+        let found = bound(SHARES.on(tx), ids).all(|row| Ok((shares::read(row)?, row.text()?))).await?;
+        for (share, project_slug) in found {
+            let grants = grants.remove(&share.id).unwrap_or_default();
+            if let Some(head) = heads.get_mut(&share.credential_id) {
+                head.shares.push(ShareWithGrants { share, project_slug, grants });
+            }
+        }
+        for (id, token) in bound(TOKENS.on(tx), ids).all(read_token).await? {
+            if let Some(head) = heads.get_mut(&id) {
+                head.tokens.push(token);
+            }
+        }
+        let owners = bound(OWNERS.on(tx), ids)
+            .all(|row| {
+                let id: CredentialId = row.id()?;
+                Ok((id, row.text_or()?, row.flag_or()?, row.text_or()?))
+            })
+            .await?;
+        for (id, email, active, slug) in owners {
+            if let Some(head) = heads.get_mut(&id) {
+                (head.owner_email, head.owner_active, head.owner_slug) = (email, active != Some(false), slug);
+            }
+        }
+        if consents {
+            for consent in bound(CONSENTS.on(tx), ids).all(consents::read).await? {
+                if let Some(head) = heads.get_mut(&consent.credential_id) {
+                    head.consents.push(consent);
+                }
+            }
+        }
+    }
+    Ok(heads)
+}

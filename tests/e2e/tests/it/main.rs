@@ -1,0 +1,10 @@
+//! The pages in a real browser.
+
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+mod every_page;
+mod first_run;
+mod frame;
+mod making;
+mod scene;
+mod team;

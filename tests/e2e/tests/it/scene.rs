@@ -1,0 +1,107 @@
+//! A server with something in it: credentials of the sandbox in every state.
+
+use latchstring_sandbox::DEMO;
+use latchstring_testkit::TestApp;
+use serde_json::{Value, json};
+
+/// Where the sandbox of this server listens.
+pub fn sandbox(app: &TestApp) -> String {
+    let said = app.stdout();
+    let line = said.lines().find(|line| line.starts_with("The sandbox")).expect("the server has a sandbox");
+    line.rsplit(' ').next().expect("an address").to_owned()
+}
+
+/// A credential of the sandbox, shared with acme in both environments.
+pub fn credential(app: &TestApp, name: &str, method: &str, values: &Value, more: &Value) -> String {
+    let mut values = values.clone();
+    values["base_url"] = json!(sandbox(app));
+    let mut body = json!({
+        "name": name, "connector": "sandbox", "auth_method": method,
+        "values": {"default": values},
+        "shares": [{"project": "acme", "grants": {"production": "default", "staging": "default"}}],
+    });
+    body.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+    let made = app.done("POST", "/credentials", &body, 201);
+    made["id"].as_str().expect("an id").to_owned()
+}
+
+pub fn works(app: &TestApp) -> String {
+    credential(app, "People of the sandbox", "api_key", &json!({"key": DEMO.api_key}), &json!({}))
+}
+
+/// With a token.
+pub fn with_token(app: &TestApp) -> String {
+    let values = json!({"client_secret": DEMO.client_secret});
+    let more = json!({"note": "For the nightly import.\nAsk Grace about it.", "acts_as": "import-robot", "expires_on": "2030-01-31T00:00:00Z"});
+    credential(app, "Nightly import", "oauth2_client_credentials", &values, &more)
+}
+
+/// With values that the sandbox refuses, and that were checked twice.
+pub fn failing(app: &TestApp) -> String {
+    let id =
+        credential(app, "Old key", "api_key", &json!({"key": "a-wrong-key"}), &json!({"verify": "skip"}));
+    for _ in 0..2 {
+        app.done("POST", &format!("/credentials/{id}/verify"), &json!({"environment": "default"}), 200);
+    }
+    id
+}
+
+/// The sandbox's own registration of this server.
+pub fn client(app: &TestApp) -> String {
+    let at = sandbox(app);
+    let host = at.trim_start_matches("http://");
+    let client = app.done(
+        "POST",
+        "/oauth-clients",
+        &json!({
+            "name": "Sandbox", "connector": "sandbox", "client_id": DEMO.client_id, "client_secret": DEMO.client_secret,
+            "client_auth": "basic", "hosts": [host], "mandatory_scopes": ["people:read"], "optional_scopes": ["people:write"],
+            "projects": ["acme"],
+        }),
+        201,
+    );
+    client["id"].as_str().expect("an id").to_owned()
+}
+
+/// Nobody has consented yet.
+pub fn waiting(app: &TestApp) -> String {
+    let client = client(app);
+    credential(app, "Ada's own account", "authorization_code", &json!({}), &json!({"oauth_client": client}))
+}
+
+/// One of each.
+pub struct Scene {
+    pub works: String,
+    pub token: String,
+    pub failing: String,
+    pub waiting: String,
+}
+
+pub fn whole(app: &TestApp) -> Scene {
+    let scene =
+        Scene { works: works(app), token: with_token(app), failing: failing(app), waiting: waiting(app) };
+    let http =
+        app.credential("billing", "bearer", &json!({"base_url": "https://api.example.com", "token": "t"}));
+    app.done("POST", &format!("/credentials/{}/disable", http["id"].as_str().unwrap()), &Value::Null, 200);
+    for _ in 0..3 {
+        assert_eq!(app.get("people-of-the-sandbox/v1/people").status, 200);
+    }
+    assert_eq!(app.get("people-of-the-sandbox/v1/nothing").status, 404);
+    scene
+}
+
+/// Members, secrets, a webhook: what a project has beside its credentials.
+pub fn team(app: &TestApp) {
+    app.person("grace@example.com", "editor");
+    app.set_secret("signing_key", "s3cret-of-the-scene");
+    let path = "/projects/acme/environments/production/variables/tenant";
+    app.done("PUT", path, &json!({"value": "t-17"}), 204);
+    let limits = json!({"name": "nightly-import", "environment": "staging", "methods": ["GET"], "path_prefixes": ["/v1"]});
+    app.limited_key(&limits);
+    app.done(
+        "POST",
+        "/projects/acme/webhooks",
+        &json!({"url": "http://127.0.0.1:9/hook", "description": "Pager"}),
+        201,
+    );
+}
