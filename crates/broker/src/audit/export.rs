@@ -196,6 +196,7 @@ pub fn as_json(item: &Item) -> Value {
             "status": call.status, "duration_ms": call.duration_ms,
         });
         insert(&mut told, "code", call.code.as_deref());
+        insert(&mut told, "acts_as", call.acts_as.as_deref());
         set(&mut out, "call", told);
     }
     if !item.detail.is_empty() {
@@ -217,9 +218,10 @@ fn insert(object: &mut Value, name: &str, value: Option<&str>) {
 }
 
 /// The columns of a CSV export.
-const COLUMNS: [&str; 19] = [
+const COLUMNS: [&str; 20] = [
     "seq", "at", "actor_type", "actor_id", "actor_email", "action", "target", "environment", "outcome", "call_id",
-    "method", "host", "path", "status", "duration_ms", "code", "client", "detail", "hash",
+    "method", "host", "path", "status", "duration_ms", "code", "acts_as", "client",
+    "detail", "hash",
 ];
 
 /// What stands before the first item.
@@ -248,7 +250,7 @@ pub fn lines(format: Format, items: &[Item]) -> String {
 fn row(out: &mut String, item: &Item) {
     let call = item.call.as_ref();
     let detail = if item.detail.is_empty() { String::new() } else { text_of(&item.detail) };
-    let cells: [&str; 19] = [
+    let cells: [&str; 20] = [
         &item.seq.to_string(),
         &item.at.to_rfc3339(),
         &item.actor.kind,
@@ -265,6 +267,7 @@ fn row(out: &mut String, item: &Item) {
         &call.and_then(|call| call.status).map(|status| status.to_string()).unwrap_or_default(),
         &call.and_then(|call| call.duration_ms).map(|millis| millis.to_string()).unwrap_or_default(),
         call.and_then(|call| call.code.as_deref()).unwrap_or_default(),
+        call.and_then(|call| call.acts_as.as_deref()).unwrap_or_default(),
         item.client.as_deref().unwrap_or_default(),
         &detail,
         &item.hash,

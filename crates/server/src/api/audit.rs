@@ -118,15 +118,6 @@ impl From<list::Item> for AuditItem {
     }
 }
 
-/// In which order.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, ToSchema)]
-#[serde(rename_all = "snake_case")]
-enum Order {
-    #[default]
-    Newest,
-    Oldest,
-}
-
 #[derive(Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
@@ -143,10 +134,9 @@ struct AuditQuery {
     /// Before this moment.
     #[param(value_type = Option<String>)]
     to: Option<Time>,
-    /// `newest` first (default), or `oldest` first: to follow. Then a cursor is the `seq` behind which it goes on, and
-    /// `next_cursor` is never null: ask again with it, also when there was nothing new.
-    #[param(inline)]
-    order: Option<Order>,
+    /// Oldest first, what lies behind this `seq` (0: from the beginning): to follow. Then `next_cursor` is never null:
+    /// ask again with it, as `after` or as `cursor`, also when there was nothing new.
+    after: Option<i64>,
     /// Items on the page, 1 to 200 (default 50).
     limit: Option<u32>,
     /// `next_cursor` of the page before.
@@ -167,10 +157,9 @@ struct WholeAuditQuery {
     /// Before this moment.
     #[param(value_type = Option<String>)]
     to: Option<Time>,
-    /// `newest` first (default), or `oldest` first: to follow. Then a cursor is the `seq` behind which it goes on, and
-    /// `next_cursor` is never null: ask again with it, also when there was nothing new.
-    #[param(inline)]
-    order: Option<Order>,
+    /// Oldest first, what lies behind this `seq` (0: from the beginning): to follow. Then `next_cursor` is never null:
+    /// ask again with it, as `after` or as `cursor`, also when there was nothing new.
+    after: Option<i64>,
     /// Items on the page, 1 to 200 (default 50).
     limit: Option<u32>,
     /// `next_cursor` of the page before.
@@ -179,8 +168,8 @@ struct WholeAuditQuery {
 
 impl From<WholeAuditQuery> for AuditQuery {
     fn from(query: WholeAuditQuery) -> Self {
-        let WholeAuditQuery { actor, action, from, to, order, limit, cursor } = query;
-        Self { credential: None, actor, action, from, to, order, limit, cursor }
+        let WholeAuditQuery { actor, action, from, to, after, limit, cursor } = query;
+        Self { credential: None, actor, action, from, to, after, limit, cursor }
     }
 }
 
@@ -199,22 +188,22 @@ async fn listed(
         from: query.from.map(|time| time.0),
         to: query.to.map(|time| time.0),
     };
-    let (items, next_cursor) = match query.order.unwrap_or_default() {
-        Order::Newest => {
+    let (items, next_cursor) = match query.after {
+        None => {
             let paging = Paging::new(page.cursor, Some(limit));
             let page = app.broker().audit(actor, &whose, &filter, &paging).await?;
             (page.items, page.next_cursor)
         }
-        Order::Oldest => {
-            let after = page.cursor.as_deref().unwrap_or("0").parse().ok().filter(|seq| *seq >= 0);
-            let after = after.ok_or_else(|| {
+        Some(after) => {
+            let behind = page.cursor.as_deref().map_or(Some(after), |cursor| cursor.parse().ok());
+            let behind = behind.filter(|seq| *seq >= 0).ok_or_else(|| {
                 ApiError::from(
-                    Problem::new(Code::Invalid, "`cursor` is no cursor of this list.")
-                        .hint("With order=oldest it is the `seq` of a record, or `next_cursor` of the page before."),
+                    Problem::new(Code::Invalid, "That is no place in this list.")
+                        .hint("`after`, and `cursor` beside it, are the `seq` of a record, or `next_cursor` of the page before."),
                 )
             })?;
             let limit = usize::try_from(limit).ok();
-            let part = app.broker().audit_after(actor, &whose, &filter, after, limit).await?;
+            let part = app.broker().audit_after(actor, &whose, &filter, behind, limit).await?;
             (part.items, Some(part.next.to_string()))
         }
     };

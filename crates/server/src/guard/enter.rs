@@ -117,7 +117,8 @@ mod tests {
     fn a_path_names_what_was_tried() {
         let id = "crd_01k9x0000000000000000000zz";
         let of = |template, path| Names::of(template, path);
-        let credential = of("/api/v1/credentials/{id}/verify", &format!("/api/v1/credentials/{id}/verify"));
+        let verify = format!("/api/v1/credentials/{id}/verify");
+        let credential = of("/api/v1/credentials/{id}/verify", &verify);
         assert_eq!(credential.credential, id.parse().ok());
         assert_eq!(credential.target.as_deref(), Some(id));
         let member = of("/api/v1/projects/{project}/members/{email}", "/api/v1/projects/acme/members/a%40b");

@@ -174,8 +174,8 @@ fn delete(trail: &Trail, random: &mut Random) -> Try {
     let at = random.below(rows.len());
     let seq = rows[at].seq;
     match random.below(3) {
-        0 => found("a row", format!("DELETE FROM audit WHERE seq = {seq}")),
-        1 => found("a row and its entries", format!("DELETE FROM audit WHERE seq = {seq}; DELETE FROM audit_batch_scopes WHERE seq = {seq}")),
+        0 => found("a record", format!("DELETE FROM audit WHERE seq = {seq}")),
+        1 => found("a record and its entries in the index", format!("DELETE FROM audit WHERE seq = {seq}; DELETE FROM audit_batch_scopes WHERE seq = {seq}")),
         _ => {
             // What follows moves up, and is hashed anew.
             let mut rest: Vec<Row> = rows.to_vec();
@@ -188,7 +188,7 @@ fn delete(trail: &Trail, random: &mut Random) -> Try {
                 previous = hash;
             }
             let head = format!("UPDATE journals SET number = {}, head = {} WHERE writer = '{writer}'", rest.len(), trail.blob(&previous));
-            found("a row, closing the gap", sql + &head)
+            found("a record, hashing anew what follows", sql + &head)
         }
     }
 }
@@ -207,7 +207,7 @@ fn swap(trail: &Trail, random: &mut Random) -> Try {
             "UPDATE audit SET body = '{}' WHERE seq = {}; UPDATE audit SET body = '{}' WHERE seq = {}",
             quoted(&other.record.body), one.seq, quoted(&one.record.body), other.seq
         )),
-        _ => found("two places", format!(
+        _ => found("two places in lists", format!(
             "UPDATE audit SET seq = -1 WHERE seq = {0}; UPDATE audit SET seq = {0} WHERE seq = {1}; UPDATE audit SET seq = {1} WHERE seq = -1;
              UPDATE audit_batch_scopes SET seq = -1 WHERE seq = {0}; UPDATE audit_batch_scopes SET seq = {0} WHERE seq = {1}; UPDATE audit_batch_scopes SET seq = {1} WHERE seq = -1",
             one.seq, other.seq
@@ -262,7 +262,7 @@ fn insert(trail: &Trail, random: &mut Random) -> Try {
                 previous = hash;
             }
             let head = format!("UPDATE journals SET number = {next}, head = {} WHERE writer = '{writer}'", trail.blob(&previous));
-            found("in the middle, making room", sql + &head)
+            found("in the middle, hashing anew what follows", sql + &head)
         }
     }
 }
@@ -278,12 +278,12 @@ fn truncate(trail: &Trail, random: &mut Random) -> Try {
         1 => {
             let left = 1 + random.below(rows.len() - 1);
             let head = &rows[left - 1].record.hash;
-            found("the end with the head", entries(left as i64) + &format!("UPDATE journals SET number = {left}, head = {} WHERE writer = '{writer}'", trail.blob(head)))
+            found("the end, with its head", entries(left as i64) + &format!("UPDATE journals SET number = {left}, head = {} WHERE writer = '{writer}'", trail.blob(head)))
         }
         2 => {
             let earlier = &trail.earlier[writer];
             let head = &earlier[random.below(earlier.len() - 1)];
-            hidden("the end with the head of an earlier copy", entries(head.number) + &format!(
+            hidden("the end, with the head of an earlier copy", entries(head.number) + &format!(
                 "UPDATE journals SET number = {}, head = {}, key_id = '{}', signature = {} WHERE writer = '{writer}'",
                 head.number, trail.blob(&head.head), head.key_id, trail.blob(&head.signature)
             ))
@@ -327,8 +327,8 @@ fn put_credential_back(_: &Trail, random: &mut Random) -> Try {
     match random.below(4) {
         0 => hidden("its values", format!("UPDATE credential_values SET version = version - 1 WHERE credential_id = '{}'", crd(number))),
         1 => hidden("its row", format!("UPDATE credentials SET version = version - 1, disabled = 0 WHERE id = '{}'", crd(number))),
-        2 => hidden("to before it was", format!("DELETE FROM credential_values WHERE credential_id = '{0}'; DELETE FROM credentials WHERE id = '{0}'", crd(number))),
-        _ => hidden("from the dead", credential_sql(9, 1)),
+        2 => hidden("it was never there", format!("DELETE FROM credential_values WHERE credential_id = '{0}'; DELETE FROM credentials WHERE id = '{0}'", crd(number))),
+        _ => hidden("it is there again after it was purged", credential_sql(9, 1)),
     }
 }
 
@@ -448,7 +448,9 @@ async fn looked(store: &Store, trail: &Trail, kind: &str, attempt: &Try) -> [boo
 /// Counts tries by what was done: (tries, found by the database alone, found with checkpoints).
 type Found = BTreeMap<(&'static str, &'static str), (usize, usize, usize)>;
 
+/// All are found, and the guide says which of them need checkpoints.
 fn judge(found: &Found, tries: usize) {
+    let page = std::fs::read_to_string(latchstring_testkit::root().join("docs/audit.md")).unwrap();
     for (kind, _) in ATTACKS {
         let of_kind: Vec<_> = found.iter().filter(|((of, _), _)| *of == kind).collect();
         let sum: usize = of_kind.iter().map(|(_, counts)| counts.0).sum();
@@ -457,6 +459,9 @@ fn judge(found: &Found, tries: usize) {
             println!("{kind:<24} {what:<48} {tried:>3} tries, {alone:>3} found without checkpoints, {with:>3} with");
             assert_eq!(with, tried, "{kind}: {what}: all are found");
             assert!(*alone == 0 || alone == tried, "{kind}: {what}: always or never");
+            let by = if *alone == 0 { "checkpoints alone" } else { "the database and the root key" };
+            let row = format!("| {kind} | {what} | {by} |");
+            assert!(page.contains(&row), "docs/audit.md has to say: {row}");
         }
     }
 }
@@ -521,7 +526,7 @@ async fn on_postgresql_as_well() {
     for (kind, attack) in &ATTACKS[..7] {
         for _ in 0..TRIES {
             let attempt = attack(&trail, &mut random);
-            let sql = if attempt.what == "from the dead" { attempt.sql.replace("''", "'\\x'") } else { attempt.sql.clone() };
+            let sql = if attempt.what == "it is there again after it was purged" { attempt.sql.replace("''", "'\\x'") } else { attempt.sql.clone() };
             home.tamper(&sql).await;
             let [alone, with] = looked(&store, &trail, kind, &attempt).await;
             let counts = found.entry((kind, attempt.what)).or_default();
