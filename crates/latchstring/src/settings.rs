@@ -618,6 +618,8 @@ mod tests {
             (|raw| raw.stale_limit = Some("60".into()), "LATCHSTRING_STALE_LIMIT"),
             (|raw| raw.keep_versions = Some("0".into()), "LATCHSTRING_KEEP_VERSIONS"),
             (|raw| raw.verify_every = Some("10ms".into()), "LATCHSTRING_VERIFY_EVERY"),
+            (|raw| raw.audit_retention = Some("0s".into()), "LATCHSTRING_AUDIT_RETENTION"),
+            (|raw| raw.audit_checkpoints = Some("off".into()), "LATCHSTRING_AUDIT_CHECKPOINTS"),
             (|raw| raw.background_refresh = Some("maybe".into()), "LATCHSTRING_BACKGROUND_REFRESH"),
             (|raw| raw.egress_allow = Some("10.0.0.0/99".into()), "LATCHSTRING_EGRESS_ALLOW"),
             (|raw| raw.trusted_proxies = Some("everyone".into()), "LATCHSTRING_TRUSTED_PROXIES"),

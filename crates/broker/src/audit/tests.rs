@@ -710,4 +710,5 @@ both! {
 }
 
 mod attacks;
+mod retention;
 mod world;
