@@ -95,13 +95,7 @@ pub fn consent_aad(consent: &ConsentId, sealed_version: i64) -> Aad {
 
 /// The seed of the key that the audit trail's checkpoints and anchors are signed with.
 pub fn audit_key_aad(id: &AuditKeyId) -> Aad {
-    Aad {
-        purpose: Purpose::AuditKey,
-        object: id.to_string(),
-        environment: None,
-        version: 0,
-        project: None,
-    }
+    Aad { purpose: Purpose::AuditKey, object: id.to_string(), environment: None, version: 0, project: None }
 }
 
 /// The secret of a person's time-based codes.

@@ -140,7 +140,8 @@ fn last_line(open: &mut Open) -> io::Result<Option<String>> {
         part.extend_from_slice(&tail);
         tail = part;
         // From the first line break on these are whole lines, or the file begins here.
-        let from = if end == 0 { Some(0) } else { tail.iter().position(|byte| *byte == b'\n').map(|at| at + 1) };
+        let from =
+            if end == 0 { Some(0) } else { tail.iter().position(|byte| *byte == b'\n').map(|at| at + 1) };
         let text = from.and_then(|from| tail.get(from..)).map(String::from_utf8_lossy).unwrap_or_default();
         let found = text.lines().rev().find(|line| line.starts_with(begins) && line.ends_with("\"}"));
         if let Some(found) = found {
@@ -254,7 +255,12 @@ mod tests {
         assert_eq!(std::fs::metadata(&path).unwrap().mode() & 0o777, 0o600);
         drop(first);
         // A line that a crash cut off stays, on a line of its own.
-        std::fs::OpenOptions::new().append(true).open(&path).unwrap().write_all(b"{\"checkpoint\":1,\"num").unwrap();
+        std::fs::OpenOptions::new()
+            .append(true)
+            .open(&path)
+            .unwrap()
+            .write_all(b"{\"checkpoint\":1,\"num")
+            .unwrap();
         let mut second = place.open().unwrap();
         assert_eq!(second.look().unwrap(), Look::Opened { last: Some(line(2)) });
         second.append(&format!("{}\n", line(3))).unwrap();

@@ -345,7 +345,11 @@ fn retention(value: Option<String>) -> Result<Option<Duration>, SettingError> {
     let Some(text) = value else { return Ok(None) };
     let kept = lasting(Some(text.clone()), "", ENV)?;
     if kept < SHORTEST_RETENTION {
-        return Err(wrong(ENV, &text, "write 1s or more (a year is 365d); leave it out to keep records for ever"));
+        return Err(wrong(
+            ENV,
+            &text,
+            "write 1s or more (a year is 365d); leave it out to keep records for ever",
+        ));
     }
     Ok(Some(kept))
 }

@@ -30,7 +30,7 @@ statements! {
     HEADS = "SELECT j.writer, j.number, j.head FROM journals j ORDER BY j.writer";
     HEADS_SINCE = "SELECT j.writer, j.number, j.head FROM journals j
         WHERE j.writer IN (SELECT a.writer FROM audit a WHERE a.seq > $1) ORDER BY j.writer";
-    RECORDED = "SELECT COALESCE(SUM(j.number), 0), COUNT(*) FROM journals j";
+    RECORDED = "SELECT CAST(COALESCE(SUM(j.number), 0) AS BIGINT), COUNT(*) FROM journals j";
     CREDENTIALS_SINCE = "SELECT s.id, c.version, v.environment, v.version FROM scopes s
         LEFT JOIN credentials c ON c.id = s.id LEFT JOIN credential_values v ON v.credential_id = s.id
         WHERE s.changed_at >= $1 AND s.id >= 'crd_' AND s.id < 'crd`' ORDER BY s.id, v.environment";

@@ -95,7 +95,15 @@ impl Store {
                 (all.clone(), all)
             }
         };
-        Ok(Self { inner: Arc::new(Inner { dialect, readers, writers, listeners: RwLock::default(), head_signer: RwLock::default() }) })
+        Ok(Self {
+            inner: Arc::new(Inner {
+                dialect,
+                readers,
+                writers,
+                listeners: RwLock::default(),
+                head_signer: RwLock::default(),
+            }),
+        })
     }
 
     pub fn dialect(&self) -> Dialect {

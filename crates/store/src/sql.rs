@@ -8,9 +8,9 @@ use std::str::FromStr;
 use latchstring_model::Timestamp;
 use latchstring_model::entity::{Fact, KeyKind, KeyScope, Outcome, Role, Status};
 use latchstring_model::id::{
-    AuditKeyId, CallId, ConsentId, CredentialId, DataKeyId, DeliveryId, EnvironmentId, IdentityId, KeyId, KeychainId,
-    NoticeId, OAuthClientId, ProjectId, ServerId, SessionId, ShareId, SignInId, TransferId, UserId,
-    WebhookId,
+    AuditKeyId, CallId, ConsentId, CredentialId, DataKeyId, DeliveryId, EnvironmentId, IdentityId, KeyId,
+    KeychainId, NoticeId, OAuthClientId, ProjectId, ServerId, SessionId, ShareId, SignInId, TransferId,
+    UserId, WebhookId,
 };
 use serde::Serialize;
 use serde::de::DeserializeOwned;

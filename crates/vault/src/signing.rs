@@ -114,7 +114,9 @@ mod tests {
         assert!(!signature_fits(&key.public_key, b"heads", &other));
         let stranger = vault.new_signing_key(&aad("auk_2"), &entropy).unwrap();
         assert!(!signature_fits(&stranger.public_key, b"heads", &signature));
-        assert!(!signature_fits(&[], b"heads", &signature) && !signature_fits(&key.public_key, b"heads", &[]));
+        assert!(
+            !signature_fits(&[], b"heads", &signature) && !signature_fits(&key.public_key, b"heads", &[])
+        );
         // Another key under this one's name does not open.
         let moved = vault.sign(&aad("auk_1"), &stranger.sealed.bytes, b"heads").unwrap_err();
         assert_eq!(moved, SignError::Open(OpenError::Refused));

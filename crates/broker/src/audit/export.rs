@@ -97,8 +97,8 @@ fn exported(filter: &Filter, format: Format) -> Event {
         ("from", filter.from.map(|at| at.to_rfc3339())),
         ("to", filter.to.map(|at| at.to_rfc3339())),
     ];
-    let event = Event::new("audit.export")
-        .detail("format", if format == Format::Csv { "csv" } else { "jsonl" });
+    let event =
+        Event::new("audit.export").detail("format", if format == Format::Csv { "csv" } else { "jsonl" });
     narrowed
         .into_iter()
         .filter_map(|(name, value)| Some((name, value?)))
@@ -116,12 +116,7 @@ pub struct ForOperator {
 impl ForOperator {
     /// `project`: slug or id. `instance`: only what belongs to no project and no credential. The filter's credential
     /// is an id or, with a project, its slug there.
-    pub async fn of(
-        store: &Store,
-        project: Option<&str>,
-        instance: bool,
-        filter: &Filter,
-    ) -> Refused<Self> {
+    pub async fn of(store: &Store, project: Option<&str>, instance: bool, filter: &Filter) -> Refused<Self> {
         let mut reader = store.read().await.map_err(refusals::store)?;
         let project = match project {
             None => None,
@@ -144,7 +139,9 @@ impl ForOperator {
                 };
                 let id = share.map(|share| share.credential_id).or_else(|| named.parse().ok());
                 Some(id.ok_or_else(|| {
-                    refusals::not_found("There is no such credential; name it by its id, or by its slug with a project.")
+                    refusals::not_found(
+                        "There is no such credential; name it by its id, or by its slug with a project.",
+                    )
                 })?)
             }
         };
@@ -219,9 +216,26 @@ fn insert(object: &mut Value, name: &str, value: Option<&str>) {
 
 /// The columns of a CSV export.
 const COLUMNS: [&str; 20] = [
-    "seq", "at", "actor_type", "actor_id", "actor_email", "action", "target", "environment", "outcome", "call_id",
-    "method", "host", "path", "status", "duration_ms", "code", "acts_as", "client",
-    "detail", "hash",
+    "seq",
+    "at",
+    "actor_type",
+    "actor_id",
+    "actor_email",
+    "action",
+    "target",
+    "environment",
+    "outcome",
+    "call_id",
+    "method",
+    "host",
+    "path",
+    "status",
+    "duration_ms",
+    "code",
+    "acts_as",
+    "client",
+    "detail",
+    "hash",
 ];
 
 /// What stands before the first item.

@@ -176,7 +176,7 @@ impl Broker {
             }
             Whose::Credential(id) => {
                 Seen::Credential(Box::new(owned(tx, actor, id, Operation::CredentialAudit).await?))
-            },
+            }
             Whose::Instance => {
                 actor.may(Operation::InstanceAudit)?;
                 Seen::Instance

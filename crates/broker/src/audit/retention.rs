@@ -68,10 +68,7 @@ pub(super) fn is_signed(anchor: &AnchorRow, keys: &PublicKeys) -> bool {
 
 /// Where a chain begins.
 pub(super) fn head_of(anchor: &AnchorRow) -> Option<Head> {
-    Some(Head {
-        number: u64::try_from(anchor.number).ok()?,
-        hash: anchor.hash.as_slice().try_into().ok()?,
-    })
+    Some(Head { number: u64::try_from(anchor.number).ok()?, hash: anchor.hash.as_slice().try_into().ok()? })
 }
 
 /// When the newest record of a row was made, by its hashed text. `None`: a text of a newer version, which is kept.

@@ -171,7 +171,11 @@ impl HeadSigner for HeadKeeper {
         let fits = signature.key_id == self.signer.id
             && signature_fits(&self.signer.public_key, &message, &signature.signature);
         if !fits {
-            tracing::error!(writer, number, "the head of an audit chain is not what a server of this installation signed: somebody else wrote to the database; see `latchstring audit verify`");
+            tracing::error!(
+                writer,
+                number,
+                "the head of an audit chain is not what a server of this installation signed: somebody else wrote to the database; see `latchstring audit verify`"
+            );
         }
         fits
     }

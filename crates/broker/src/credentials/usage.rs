@@ -49,7 +49,9 @@ impl Broker {
         let mut cursor = None;
         loop {
             let paging = Paging::new(cursor, Some(Paging::MAX_LIMIT));
-            let page = audit::list_of_credential(&mut tx, &row, &AuditFilter::default(), &paging).await.map_err(refusals::store)?;
+            let page = audit::list_of_credential(&mut tx, &row, &AuditFilter::default(), &paging)
+                .await
+                .map_err(refusals::store)?;
             looked += page.items.len();
             for item in page.items.into_iter().filter(|item| item.record.action == "credential.use") {
                 if let Some(key) = item.record.actor_id.as_ref().filter(|_| item.record.actor_type == "key") {

@@ -78,7 +78,9 @@ impl Jobs {
         let mut checkpointer = checkpointer.lock().await;
         match tokio::time::timeout(LAST_TURN, checkpointer.last(&self.broker)).await {
             Ok(Ok(_)) => {}
-            Ok(Err(error)) => tracing::warn!(error = %error, "the last audit checkpoint could not be written"),
+            Ok(Err(error)) => {
+                tracing::warn!(error = %error, "the last audit checkpoint could not be written")
+            }
             Err(_) => tracing::warn!("the last audit checkpoint was not written in time"),
         }
     }

@@ -97,7 +97,8 @@ fn checkpoints_come_within_a_second_and_verification_runs_beside_the_server() {
         let setup = setup.start().stop();
         assert_eq!(verify(&setup).0, Some(0));
         let text = fs::read_to_string(&file).unwrap();
-        let less: Vec<&str> = text.lines().enumerate().filter(|(at, _)| *at != 1).map(|(_, line)| line).collect();
+        let less: Vec<&str> =
+            text.lines().enumerate().filter(|(at, _)| *at != 1).map(|(_, line)| line).collect();
         fs::write(&file, less.join("\n") + "\n").unwrap();
         let (code, report) = verify(&setup);
         assert_eq!((code, &report["found_by_checkpoints"]), (Some(1), &json!(true)), "{report}");
@@ -202,7 +203,8 @@ fn standard_output_is_a_place_as_well() {
         .spawn()
         .unwrap();
     // As a log has it: greetings and checkpoints in one stream, with a time before each.
-    let logged: String = said.lines().map(|line| format!("2027-01-31T12:00:00Z latchstring {line}\n")).collect();
+    let logged: String =
+        said.lines().map(|line| format!("2027-01-31T12:00:00Z latchstring {line}\n")).collect();
     child.stdin.take().unwrap().write_all(logged.as_bytes()).unwrap();
     let (code, report) = ended(&child.wait_with_output().unwrap());
     assert_eq!(code, Some(0), "{report}");
@@ -223,8 +225,10 @@ fn old_records_are_cut_behind_an_anchor_and_the_rest_holds() {
         assert_eq!(app.get("up/x").status, 200);
         eventually("the old ones are gone", || {
             let items = app.audit("");
-            (!items.iter().any(|item| item["action"] == "credential.create" || item["action"] == "credential.use"))
-                .then_some(())
+            (!items
+                .iter()
+                .any(|item| item["action"] == "credential.create" || item["action"] == "credential.use"))
+            .then_some(())
         });
         app.set_secret("after", "x");
         let (code, report) = verify(app.setup());
@@ -264,7 +268,8 @@ fn the_command_exports_and_follows() {
     let everything = export(&[]);
     assert!(everything.contains("session.create") || everything.contains("user.create"));
     assert!(everything.contains("credential.use"));
-    let csv = export(&["--project", "acme", "--format", "csv", "--action", "credential.use", "--credential", "up"]);
+    let csv =
+        export(&["--project", "acme", "--format", "csv", "--action", "credential.use", "--credential", "up"]);
     let rows: Vec<&str> = csv.split_terminator("\r\n").collect();
     assert_eq!(rows.len(), 2, "{csv}");
     assert!(rows[0].starts_with("seq,at,") && rows[1].contains("/x,200,"), "{csv}");

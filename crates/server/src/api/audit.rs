@@ -3,8 +3,8 @@
 
 use axum::Json;
 use axum::extract::State;
-use latchstring_broker::audit::list::{self, Filter, Whose};
 use latchstring_broker::Actor;
+use latchstring_broker::audit::list::{self, Filter, Whose};
 use latchstring_broker::people::Paging;
 use latchstring_model::{Code, Problem};
 use serde::{Deserialize, Serialize};

@@ -34,18 +34,16 @@ pub enum LineTrouble {
     NotACheckpoint(#[from] NotACheckpoint),
     #[error("a checkpoint before this one is missing, or lines were swapped or put in")]
     Missing,
-    #[error("two checkpoints follow the same one: lines were put in, or the place was put back to an older state")]
+    #[error(
+        "two checkpoints follow the same one: lines were put in, or the place was put back to an older state"
+    )]
     Forked,
     #[error("its number does not follow the one before")]
     Number,
     #[error(
         "the chain {writer} had {before} records in an earlier checkpoint and has {now} in this one: the database was put back to an older state"
     )]
-    WentBack {
-        writer: String,
-        before: u64,
-        now: u64,
-    },
+    WentBack { writer: String, before: u64, now: u64 },
     #[error("the line cannot be read: {0}")]
     Unreadable(String),
 }

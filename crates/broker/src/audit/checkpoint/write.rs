@@ -136,7 +136,8 @@ impl Checkpointer {
                 if !std::mem::replace(&mut self.failing, true)
                     && let CheckpointError::Place(error) = error
                 {
-                    note(broker, Event::new("audit.checkpoint_failed").detail("error", error.to_string())).await;
+                    note(broker, Event::new("audit.checkpoint_failed").detail("error", error.to_string()))
+                        .await;
                 }
             }
         }
@@ -152,7 +153,9 @@ impl Checkpointer {
             Look::Same if self.said.is_some() => {}
             Look::Replaced if self.said.is_some() => {
                 note(broker, Event::new("audit.checkpoints_moved")).await;
-                tracing::warn!("the file of the audit checkpoints was moved away or cut; a new one begins, which goes on from the last line that was written");
+                tracing::warn!(
+                    "the file of the audit checkpoints was moved away or cut; a new one begins, which goes on from the last line that was written"
+                );
                 if let Some(said) = &mut self.said {
                     said.whole = false;
                     said.until = None;
@@ -236,7 +239,8 @@ async fn look_at(broker: &Broker, said: &Said) -> Result<Moment, StoreError> {
     let mut tx = broker.parts.store.begin_read().await?;
     let seq = rows::newest(&mut tx).await?;
     let until = scopes::db_now(&mut tx).await?;
-    let heads = if said.whole { rows::heads_since(&mut tx, said.seq).await? } else { rows::heads(&mut tx).await? };
+    let heads =
+        if said.whole { rows::heads_since(&mut tx, said.seq).await? } else { rows::heads(&mut tx).await? };
     let found = match said.until {
         Some(since) => rows::credentials_since(&mut tx, since.plus_millis(-scopes::OVERLAP_MILLIS)).await?,
         None => rows::credentials(&mut tx).await?,

@@ -96,7 +96,10 @@ impl Trail {
             let hash = chain::next(previous, writer, row.record.number as u64, body.as_bytes());
             sql.push_str(&format!(
                 "UPDATE audit SET body = '{}', previous = {}, hash = {} WHERE seq = {};",
-                quoted(body), self.blob(&previous), self.blob(&hash), row.seq
+                quoted(body),
+                self.blob(&previous),
+                self.blob(&hash),
+                row.seq
             ));
             previous = hash;
         }
@@ -111,7 +114,8 @@ fn quoted(text: &str) -> String {
 
 /// Another text that reads like a record: a digit of it is another one, so that columns may still fit.
 fn edited(body: &str, random: &mut Random) -> String {
-    let digits: Vec<usize> = body.bytes().enumerate().filter(|(_, byte)| byte.is_ascii_digit()).map(|(at, _)| at).collect();
+    let digits: Vec<usize> =
+        body.bytes().enumerate().filter(|(_, byte)| byte.is_ascii_digit()).map(|(at, _)| at).collect();
     let at = digits[random.below(digits.len())];
     let mut bytes = body.as_bytes().to_vec();
     bytes[at] = b'0' + (bytes[at] - b'0' + 1 + random.below(8) as u8) % 10;
@@ -152,8 +156,13 @@ fn edit(trail: &Trail, random: &mut Random) -> Try {
     let seq = row.seq;
     match random.below(4) {
         0 => {
-            let column = ["target", "environment", "actor_email", "actor_id", "action", "project_id", "credential_id"][random.below(7)];
-            found("a column", format!("UPDATE audit SET {column} = 'usr_01k9x0000000000000000000zz' WHERE seq = {seq}"))
+            let column =
+                ["target", "environment", "actor_email", "actor_id", "action", "project_id", "credential_id"]
+                    [random.below(7)];
+            found(
+                "a column",
+                format!("UPDATE audit SET {column} = 'usr_01k9x0000000000000000000zz' WHERE seq = {seq}"),
+            )
         }
         1 => found("the time", format!("UPDATE audit SET at = at + 1 WHERE seq = {seq}")),
         2 => {
@@ -164,7 +173,14 @@ fn edit(trail: &Trail, random: &mut Random) -> Try {
             let body = edited(&row.record.body, random);
             let previous: Hash = row.record.previous.as_slice().try_into().unwrap();
             let hash = chain::next(previous, writer, row.record.number as u64, body.as_bytes());
-            found("the text with its hash", format!("UPDATE audit SET body = '{}', hash = {} WHERE seq = {seq}", quoted(&body), trail.blob(&hash)))
+            found(
+                "the text with its hash",
+                format!(
+                    "UPDATE audit SET body = '{}', hash = {} WHERE seq = {seq}",
+                    quoted(&body),
+                    trail.blob(&hash)
+                ),
+            )
         }
     }
 }
@@ -175,19 +191,34 @@ fn delete(trail: &Trail, random: &mut Random) -> Try {
     let seq = rows[at].seq;
     match random.below(3) {
         0 => found("a record", format!("DELETE FROM audit WHERE seq = {seq}")),
-        1 => found("a record and its entries in the index", format!("DELETE FROM audit WHERE seq = {seq}; DELETE FROM audit_batch_scopes WHERE seq = {seq}")),
+        1 => found(
+            "a record and its entries in the index",
+            format!("DELETE FROM audit WHERE seq = {seq}; DELETE FROM audit_batch_scopes WHERE seq = {seq}"),
+        ),
         _ => {
             // What follows moves up, and is hashed anew.
             let mut rest: Vec<Row> = rows.to_vec();
             rest.remove(at);
-            let mut sql = format!("DELETE FROM audit WHERE seq = {seq}; DELETE FROM audit_batch_scopes WHERE seq = {seq};");
-            let mut previous: Hash = if at == 0 { [0; 32] } else { rows[at - 1].record.hash.as_slice().try_into().unwrap() };
+            let mut sql = format!(
+                "DELETE FROM audit WHERE seq = {seq}; DELETE FROM audit_batch_scopes WHERE seq = {seq};"
+            );
+            let mut previous: Hash =
+                if at == 0 { [0; 32] } else { rows[at - 1].record.hash.as_slice().try_into().unwrap() };
             for (number, row) in (at + 1..).zip(&rest[at..]) {
                 let hash = chain::next(previous, writer, number as u64, row.record.body.as_bytes());
-                sql.push_str(&format!("UPDATE audit SET number = {number}, previous = {}, hash = {} WHERE seq = {};", trail.blob(&previous), trail.blob(&hash), row.seq));
+                sql.push_str(&format!(
+                    "UPDATE audit SET number = {number}, previous = {}, hash = {} WHERE seq = {};",
+                    trail.blob(&previous),
+                    trail.blob(&hash),
+                    row.seq
+                ));
                 previous = hash;
             }
-            let head = format!("UPDATE journals SET number = {}, head = {} WHERE writer = '{writer}'", rest.len(), trail.blob(&previous));
+            let head = format!(
+                "UPDATE journals SET number = {}, head = {} WHERE writer = '{writer}'",
+                rest.len(),
+                trail.blob(&previous)
+            );
             found("a record, hashing anew what follows", sql + &head)
         }
     }
@@ -219,7 +250,10 @@ fn insert(trail: &Trail, random: &mut Random) -> Try {
     let (writer, rows) = trail.chain(random, 2);
     let last = rows.last().unwrap();
     let forged = |writer: &str, number: i64, previous: &Hash| {
-        let body = format!(r#"{{"fact":"event","at":{},"actor":{{"type":"user","id":"usr_eve"}},"action":"member.set","outcome":"ok"}}"#, NOW.millis() + number);
+        let body = format!(
+            r#"{{"fact":"event","at":{},"actor":{{"type":"user","id":"usr_eve"}},"action":"member.set","outcome":"ok"}}"#,
+            NOW.millis() + number
+        );
         let hash = chain::next(*previous, writer, number as u64, body.as_bytes());
         let sql = format!(
             "INSERT INTO audit (writer, number, at, fact, actor_type, actor_id, action, outcome, body, previous, hash)
@@ -234,7 +268,10 @@ fn insert(trail: &Trail, random: &mut Random) -> Try {
         0 => found("behind the head", forged(writer, next, &end).0),
         1 => {
             let (sql, hash) = forged(writer, next, &end);
-            let head = format!("UPDATE journals SET number = {next}, head = {} WHERE writer = '{writer}'", trail.blob(&hash));
+            let head = format!(
+                "UPDATE journals SET number = {next}, head = {} WHERE writer = '{writer}'",
+                trail.blob(&hash)
+            );
             found("behind the head, which moves along", sql + &head)
         }
         2 => {
@@ -242,7 +279,9 @@ fn insert(trail: &Trail, random: &mut Random) -> Try {
             let signature = trail.earlier[writer].last().unwrap();
             let head = format!(
                 "INSERT INTO journals (writer, segment, shipped, number, head, key_id, signature) VALUES ('srv_01k9x0000000000000000000zz.events', 0, 0, 1, {}, '{}', {})",
-                trail.blob(&hash), signature.key_id, trail.blob(&signature.signature)
+                trail.blob(&hash),
+                signature.key_id,
+                trail.blob(&signature.signature)
             );
             found("a chain of its own", sql + &head)
         }
@@ -257,11 +296,20 @@ fn insert(trail: &Trail, random: &mut Random) -> Try {
             let (insert, mut previous) = forged(writer, rows[at].record.number, &previous);
             sql.push_str(&insert);
             for row in &rows[at..] {
-                let hash = chain::next(previous, writer, row.record.number as u64 + 1, row.record.body.as_bytes());
-                sql.push_str(&format!("UPDATE audit SET previous = {}, hash = {} WHERE seq = {};", trail.blob(&previous), trail.blob(&hash), row.seq));
+                let hash =
+                    chain::next(previous, writer, row.record.number as u64 + 1, row.record.body.as_bytes());
+                sql.push_str(&format!(
+                    "UPDATE audit SET previous = {}, hash = {} WHERE seq = {};",
+                    trail.blob(&previous),
+                    trail.blob(&hash),
+                    row.seq
+                ));
                 previous = hash;
             }
-            let head = format!("UPDATE journals SET number = {next}, head = {} WHERE writer = '{writer}'", trail.blob(&previous));
+            let head = format!(
+                "UPDATE journals SET number = {next}, head = {} WHERE writer = '{writer}'",
+                trail.blob(&previous)
+            );
             found("in the middle, hashing anew what follows", sql + &head)
         }
     }
@@ -269,7 +317,11 @@ fn insert(trail: &Trail, random: &mut Random) -> Try {
 
 fn truncate(trail: &Trail, random: &mut Random) -> Try {
     let (writer, rows) = trail.chain(random, 4);
-    let entries = |from: i64| format!("DELETE FROM audit_batch_scopes WHERE seq IN (SELECT seq FROM audit WHERE writer = '{writer}' AND number > {from}); DELETE FROM audit WHERE writer = '{writer}' AND number > {from};");
+    let entries = |from: i64| {
+        format!(
+            "DELETE FROM audit_batch_scopes WHERE seq IN (SELECT seq FROM audit WHERE writer = '{writer}' AND number > {from}); DELETE FROM audit WHERE writer = '{writer}' AND number > {from};"
+        )
+    };
     match random.below(4) {
         0 => {
             let from = rows.len() as i64 - 1 - random.below(rows.len() - 1) as i64;
@@ -278,15 +330,29 @@ fn truncate(trail: &Trail, random: &mut Random) -> Try {
         1 => {
             let left = 1 + random.below(rows.len() - 1);
             let head = &rows[left - 1].record.hash;
-            found("the end, with its head", entries(left as i64) + &format!("UPDATE journals SET number = {left}, head = {} WHERE writer = '{writer}'", trail.blob(head)))
+            found(
+                "the end, with its head",
+                entries(left as i64)
+                    + &format!(
+                        "UPDATE journals SET number = {left}, head = {} WHERE writer = '{writer}'",
+                        trail.blob(head)
+                    ),
+            )
         }
         2 => {
             let earlier = &trail.earlier[writer];
             let head = &earlier[random.below(earlier.len() - 1)];
-            hidden("the end, with the head of an earlier copy", entries(head.number) + &format!(
-                "UPDATE journals SET number = {}, head = {}, key_id = '{}', signature = {} WHERE writer = '{writer}'",
-                head.number, trail.blob(&head.head), head.key_id, trail.blob(&head.signature)
-            ))
+            hidden(
+                "the end, with the head of an earlier copy",
+                entries(head.number)
+                    + &format!(
+                        "UPDATE journals SET number = {}, head = {}, key_id = '{}', signature = {} WHERE writer = '{writer}'",
+                        head.number,
+                        trail.blob(&head.head),
+                        head.key_id,
+                        trail.blob(&head.signature)
+                    ),
+            )
         }
         _ => hidden("a whole chain", entries(0) + &format!("DELETE FROM journals WHERE writer = '{writer}'")),
     }
@@ -304,20 +370,33 @@ fn resign(trail: &Trail, random: &mut Random) -> Try {
         0 => found("all that follows", sql + &time),
         1 => {
             let signature = trail.earlier[writer].last().unwrap();
-            found("all that follows, with the signature of before", format!(
-                "{sql}{time}UPDATE journals SET key_id = '{}', signature = {} WHERE writer = '{writer}'", signature.key_id, trail.blob(&signature.signature)
-            ))
+            found(
+                "all that follows, with the signature of before",
+                format!(
+                    "{sql}{time}UPDATE journals SET key_id = '{}', signature = {} WHERE writer = '{writer}'",
+                    signature.key_id,
+                    trail.blob(&signature.signature)
+                ),
+            )
         }
         _ => {
             // With a key of one's own: its public half is put where the installation's is.
             use aws_lc_rs::signature::{Ed25519KeyPair, KeyPair};
             let pair = Ed25519KeyPair::from_seed_unchecked(&[random.below(256) as u8; 32]).unwrap();
             let hex: String = head.iter().map(|byte| format!("{byte:02x}")).collect();
-            let text = [b"latchstring audit head 1\0".as_slice(), format!("{writer}\n{}\n{hex}", rows.len()).as_bytes()].concat();
-            found("all that follows, with a key of one's own", format!(
-                "{sql}{time}UPDATE audit_keys SET public_key = {}; UPDATE journals SET signature = {} WHERE writer = '{writer}'",
-                trail.blob(pair.public_key().as_ref()), trail.blob(pair.sign(&text).as_ref())
-            ))
+            let text = [
+                b"latchstring audit head 1\0".as_slice(),
+                format!("{writer}\n{}\n{hex}", rows.len()).as_bytes(),
+            ]
+            .concat();
+            found(
+                "all that follows, with a key of one's own",
+                format!(
+                    "{sql}{time}UPDATE audit_keys SET public_key = {}; UPDATE journals SET signature = {} WHERE writer = '{writer}'",
+                    trail.blob(pair.public_key().as_ref()),
+                    trail.blob(pair.sign(&text).as_ref())
+                ),
+            )
         }
     }
 }
@@ -325,9 +404,27 @@ fn resign(trail: &Trail, random: &mut Random) -> Try {
 fn put_credential_back(_: &Trail, random: &mut Random) -> Try {
     let number = random.below(5);
     match random.below(4) {
-        0 => hidden("its values", format!("UPDATE credential_values SET version = version - 1 WHERE credential_id = '{}'", crd(number))),
-        1 => hidden("its row", format!("UPDATE credentials SET version = version - 1, disabled = 0 WHERE id = '{}'", crd(number))),
-        2 => hidden("it was never there", format!("DELETE FROM credential_values WHERE credential_id = '{0}'; DELETE FROM credentials WHERE id = '{0}'", crd(number))),
+        0 => hidden(
+            "its values",
+            format!(
+                "UPDATE credential_values SET version = version - 1 WHERE credential_id = '{}'",
+                crd(number)
+            ),
+        ),
+        1 => hidden(
+            "its row",
+            format!(
+                "UPDATE credentials SET version = version - 1, disabled = 0 WHERE id = '{}'",
+                crd(number)
+            ),
+        ),
+        2 => hidden(
+            "it was never there",
+            format!(
+                "DELETE FROM credential_values WHERE credential_id = '{0}'; DELETE FROM credentials WHERE id = '{0}'",
+                crd(number)
+            ),
+        ),
         _ => hidden("it is there again after it was purged", credential_sql(9, 1)),
     }
 }
@@ -375,7 +472,9 @@ pub(super) async fn trail(home: &Home, copies: Option<&std::path::Path>) -> (Sto
         let actor = Actor::operator();
         let mut tx = store.begin_upkeep().await.unwrap();
         for id in [&world.broker.parts.server, &other] {
-            let made: Vec<_> = (0..3).map(|n| (&actor, Event::new("member.set").target(format!("usr_{round}{n}")))).collect();
+            let made: Vec<_> = (0..3)
+                .map(|n| (&actor, Event::new("member.set").target(format!("usr_{round}{n}"))))
+                .collect();
             events::append(&mut tx, id, NOW.plus_millis(round), &made).await.unwrap();
         }
         tx.commit().await.unwrap();
@@ -456,7 +555,9 @@ fn judge(found: &Found, tries: usize) {
         let sum: usize = of_kind.iter().map(|(_, counts)| counts.0).sum();
         assert_eq!(sum, tries, "{kind}");
         for ((_, what), (tried, alone, with)) in of_kind {
-            println!("{kind:<24} {what:<48} {tried:>3} tries, {alone:>3} found without checkpoints, {with:>3} with");
+            println!(
+                "{kind:<24} {what:<48} {tried:>3} tries, {alone:>3} found without checkpoints, {with:>3} with"
+            );
             assert_eq!(with, tried, "{kind}: {what}: all are found");
             assert!(*alone == 0 || alone == tried, "{kind}: {what}: always or never");
             let by = if *alone == 0 { "checkpoints alone" } else { "the database and the root key" };
@@ -475,20 +576,33 @@ async fn eight_kinds_of_attack_are_found_in_every_try() {
     let (store, trail) = trail(&home, Some(&copies)).await;
     home.tamper(&format!("VACUUM INTO '{}/whole.db'", copies.display())).await;
     store.close().await;
-    let older: Vec<PathBuf> =
-        [0, 2, 4, 6, 8].iter().map(|round| copies.join(format!("{round}.db"))).filter(|path| path.exists()).collect();
+    let older: Vec<PathBuf> = [0, 2, 4, 6, 8]
+        .iter()
+        .map(|round| copies.join(format!("{round}.db")))
+        .filter(|path| path.exists())
+        .collect();
     let mut random = Random::new(22);
     let mut found = Found::new();
     for (kind, attack) in ATTACKS {
         // All copies of a kind at once: one interpreter costs more than an attack.
         let mut tries = Vec::new();
-        let mut script = String::from("import sqlite3, shutil\ndef tamper(base, path, sql):\n shutil.copy(base, path)\n c = sqlite3.connect(path)\n c.executescript(sql)\n c.close()\n");
+        let mut script = String::from(
+            "import sqlite3, shutil\ndef tamper(base, path, sql):\n shutil.copy(base, path)\n c = sqlite3.connect(path)\n c.executescript(sql)\n c.close()\n",
+        );
         for number in 0..TRIES {
             let attempt = attack(&trail, &mut random);
-            let base = if kind == "put the database back" { &older[random.below(older.len())] } else { &copies.join("whole.db") };
+            let base = if kind == "put the database back" {
+                &older[random.below(older.len())]
+            } else {
+                &copies.join("whole.db")
+            };
             let path = copies.join(format!("try-{number}.db"));
             let sql = serde_json::to_string(&attempt.sql).unwrap();
-            script.push_str(&format!("tamper({:?}, {:?}, {sql})\n", base.display().to_string(), path.display().to_string()));
+            script.push_str(&format!(
+                "tamper({:?}, {:?}, {sql})\n",
+                base.display().to_string(),
+                path.display().to_string()
+            ));
             tries.push((attempt, path));
         }
         let file = copies.join("script.py");
@@ -496,7 +610,8 @@ async fn eight_kinds_of_attack_are_found_in_every_try() {
         let done = std::process::Command::new("python3").arg(&file).output().unwrap();
         assert!(done.status.success(), "{kind}: {}", String::from_utf8_lossy(&done.stderr));
         for (attempt, path) in tries {
-            let store = Store::open(&format!("sqlite:{}", path.display()), OpenOptions::default()).await.unwrap();
+            let store =
+                Store::open(&format!("sqlite:{}", path.display()), OpenOptions::default()).await.unwrap();
             let [alone, with] = looked(&store, &trail, kind, &attempt).await;
             store.close().await;
             let counts = found.entry((kind, attempt.what)).or_default();
@@ -514,19 +629,27 @@ async fn on_postgresql_as_well() {
         ["audit", "audit_batch_scopes", "journals", "audit_keys", "credential_values", "credentials"];
     let home = Home::postgres();
     let (store, trail) = trail(&home, None).await;
-    let save: String = TABLES.iter().map(|table| format!("CREATE TABLE good_{table} AS SELECT * FROM {table};")).collect();
+    let save: String =
+        TABLES.iter().map(|table| format!("CREATE TABLE good_{table} AS SELECT * FROM {table};")).collect();
     home.tamper(&save).await;
-    let restore: String = TABLES
-        .iter()
-        .map(|table| format!("DELETE FROM {table};"))
-        .chain(TABLES.iter().rev().map(|table| format!("INSERT INTO {table} OVERRIDING SYSTEM VALUE SELECT * FROM good_{table};")))
-        .collect();
+    let restore: String =
+        TABLES
+            .iter()
+            .map(|table| format!("DELETE FROM {table};"))
+            .chain(TABLES.iter().rev().map(|table| {
+                format!("INSERT INTO {table} OVERRIDING SYSTEM VALUE SELECT * FROM good_{table};")
+            }))
+            .collect();
     let mut random = Random::new(23);
     let mut found = Found::new();
     for (kind, attack) in &ATTACKS[..7] {
         for _ in 0..TRIES {
             let attempt = attack(&trail, &mut random);
-            let sql = if attempt.what == "it is there again after it was purged" { attempt.sql.replace("''", "'\\x'") } else { attempt.sql.clone() };
+            let sql = if attempt.what == "it is there again after it was purged" {
+                attempt.sql.replace("''", "'\\x'")
+            } else {
+                attempt.sql.clone()
+            };
             home.tamper(&sql).await;
             let [alone, with] = looked(&store, &trail, kind, &attempt).await;
             let counts = found.entry((kind, attempt.what)).or_default();

@@ -35,7 +35,10 @@ async fn targets(world: &World) -> Vec<String> {
     let parts = &world.broker.parts;
     let mut reader = parts.store.read().await.unwrap();
     let chain = rows::chain(&mut reader, &events::writer(&parts.server), 0, 100).await.unwrap();
-    chain.into_iter().map(|record| format!("{} {}", record.action, record.target.unwrap_or_default())).collect()
+    chain
+        .into_iter()
+        .map(|record| format!("{} {}", record.action, record.target.unwrap_or_default()))
+        .collect()
 }
 
 both! {

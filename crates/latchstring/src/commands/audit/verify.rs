@@ -113,7 +113,8 @@ async fn look(
     if let Some(pinned) = pinned
         && !keys.fingerprints().iter().any(|(_, known)| known.eq_ignore_ascii_case(pinned.trim()))
     {
-        let what = format!("no audit key of this installation has the fingerprint {pinned}: the key was replaced");
+        let what =
+            format!("no audit key of this installation has the fingerprint {pinned}: the key was replaced");
         return Err(Trouble::Broken { what, by_checkpoints: true });
     }
     let mut against = Against { signed: true, keys, checkpoints: None };
@@ -144,10 +145,9 @@ fn read(keys: &PublicKeys, files: &[PathBuf]) -> Result<Checkpoints, Trouble> {
         while source.read_until(b'\n', &mut line).map_err(cannot)? > 0 {
             // A line that is being written at this moment has no end yet: it is not there yet.
             if line.pop_if(|byte| *byte == b'\n').is_some() {
-                reading.line(&String::from_utf8_lossy(&line)).map_err(|error| Trouble::Broken {
-                    what: error.to_string(),
-                    by_checkpoints: true,
-                })?;
+                reading
+                    .line(&String::from_utf8_lossy(&line))
+                    .map_err(|error| Trouble::Broken { what: error.to_string(), by_checkpoints: true })?;
             }
             line.clear();
         }
@@ -203,7 +203,9 @@ fn as_text(report: &Report, against: &Against) -> String {
                 known.lines, covered.rows, report.rows, covered.credentials, covered.after
             ));
             for file in &known.begin_later {
-                text.push_str(&format!("\n{file} goes on from a checkpoint that is not in these files: name the older parts too."));
+                text.push_str(&format!(
+                    "\n{file} goes on from a checkpoint that is not in these files: name the older parts too."
+                ));
             }
             for (id, fingerprint) in against.keys.fingerprints() {
                 text.push_str(&format!("\nSigned by {id}, SHA-256 {fingerprint}"));

@@ -5,8 +5,8 @@ use axum::extract::State;
 use axum::response::Response;
 use latchstring_broker::audit::list::{Filter, Item, Whose};
 use latchstring_broker::people::Paging;
-use latchstring_model::{Code, Problem};
 use latchstring_model::entity::Outcome;
+use latchstring_model::{Code, Problem};
 use serde::Deserialize;
 use serde_json::Value;
 
