@@ -162,6 +162,16 @@ fn end_line(open: &mut Open, tail: &[u8]) -> io::Result<()> {
 }
 
 impl FilePlace {
+    /// A file that is empty goes on from what was written elsewhere.
+    fn reopened(&mut self) -> io::Result<Look> {
+        let open = open(&self.path, Duration::ZERO)?;
+        if open.length == 0 {
+            self.open = Some(open);
+            return Ok(Look::Replaced);
+        }
+        self.opened(open)
+    }
+
     fn opened(&mut self, mut open: Open) -> io::Result<Look> {
         let last = last_line(&mut open)?;
         self.open = Some(open);
@@ -174,10 +184,7 @@ impl Place for FilePlace {
         if let Some(fresh) = self.fresh.take() {
             return self.opened(fresh);
         }
-        let Some(known) = &mut self.open else {
-            let open = open(&self.path, Duration::ZERO)?;
-            return self.opened(open);
-        };
+        let Some(known) = &mut self.open else { return self.reopened() };
         match std::fs::metadata(&self.path) {
             Ok(about) if identity(&about) == known.identity => {
                 if about.len() >= known.length {
@@ -192,12 +199,7 @@ impl Place for FilePlace {
             Err(error) => return Err(error),
         }
         self.open = None;
-        let open = open(&self.path, Duration::ZERO)?;
-        if open.length == 0 {
-            self.open = Some(open);
-            return Ok(Look::Replaced);
-        }
-        self.opened(open)
+        self.reopened()
     }
 
     fn append(&mut self, lines: &str) -> io::Result<()> {

@@ -94,8 +94,7 @@ both_worlds! {
             ("edit, with the keys before and after", In::Credential, json!({
                 "action": "credential.update", "outcome": "ok", "actor": by_ada, "client": "192.0.2.1",
                 "detail": {"environments": {"live": {
-                    "fields_before": ["base_url", "client_id", "client_secret"],
-                    "fields": ["base_url", "client_id", "client_secret", "scope"],
+                    "fields_before": ["base_url", "client_secret"], "fields": ["base_url", "client_secret", "scope"],
                     "changed": ["scope"], "version": 2,
                 }}},
             })),
@@ -106,14 +105,14 @@ both_worlds! {
             })),
             ("verify: the request", In::Credential, json!({
                 "action": "credential.verify", "outcome": "ok", "actor": by_ada, "target": id, "environment": "live", "client": "192.0.2.1",
-                "call": {"id": "*", "method": "GET", "host": "*", "status": 200, "acts_as": "svc-robot"},
+                "call": {"id": "*", "method": "GET", "host": "*", "path": "(verification)", "status": 200},
             })),
             ("verify: what it found", In::Credential, json!({
                 "action": "credential.verify", "actor": by_ada, "environment": "live", "detail": {"found": "*", "status": "verified"},
             })),
             ("refresh", In::Project, json!({
                 "action": "token.refresh", "outcome": "ok", "target": id, "environment": "live",
-                "call": {"id": "*", "method": "POST", "host": "*", "status": 200, "acts_as": "svc-robot"},
+                "call": {"id": "*", "method": "POST", "host": "*", "path": "(token request)", "status": 200},
             })),
             ("use", In::Project, json!({
                 "action": "credential.use", "outcome": "ok", "actor": by_ada, "target": id, "environment": "live", "client": "127.0.0.1",

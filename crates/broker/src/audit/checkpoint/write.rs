@@ -131,8 +131,7 @@ impl Checkpointer {
         match &outcome {
             Ok(_) => self.failing = false,
             Err(error) => {
-                // What has been written of a line is not known: look again. It is told once, also in the trail.
-                self.said = None;
+                // It is told once, also in the trail.
                 if !std::mem::replace(&mut self.failing, true)
                     && let CheckpointError::Place(error) = error
                 {
@@ -172,7 +171,11 @@ impl Checkpointer {
         }
         let (lines, said) = lines(broker, said, moment).await?;
         let count = lines.lines().count();
-        self.on_place(move |place| place.append(&lines)).await?;
+        if let Err(error) = self.on_place(move |place| place.append(&lines)).await {
+            // What has been written of a line is not known: look into the place again.
+            self.said = None;
+            return Err(error);
+        }
         self.said = Some(said);
         self.wrote = Some(Instant::now());
         Ok(count)
