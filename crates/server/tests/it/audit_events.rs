@@ -266,4 +266,39 @@ both_worlds! {
         app.get(&format!("{base}/export?format=xml")).key(&ada.key).is(422).await;
         app.get(&format!("{base}/export?credential=nothing")).key(&ada.key).is(404).await;
     }
+
+    /// As it is without a script: a list with links. A script asks the same address for what is newer.
+    async fn the_page_is_a_list_that_can_be_followed_and_taken_along(world) {
+        let (app, ada) = (&world.app, &world.ada);
+        let variable = |name: String| {
+            app.put(&format!("/api/v1/projects/acme/environments/staging/variables/{name}"), json!({"value": "1"})).key(&ada.key)
+        };
+        let page = async |query: &str| app.get(&format!("/projects/acme/audit{query}")).cookie(&ada.cookie).is(200).await.text;
+        let newest = |text: &str| text.split("data-newest=\"").nth(1).unwrap().split('"').next().unwrap().to_owned();
+        let lines = |text: &str| text.matches("<li data-seq=").count();
+        let empty = page("?action=variable.set").await;
+        assert!(empty.contains("id=\"trail-empty\"") && empty.contains("data-newest=\"0\" hidden"), "{empty}");
+        assert!(empty.contains("data-follow=\"audit\"") && empty.contains("data-same=\"/projects/acme/audit?action=variable.set\""), "{empty}");
+        for number in 0..70 {
+            variable(format!("v{number}")).is(204).await;
+        }
+        // Everything behind a place comes, in parts, oldest part first.
+        let first = page("?action=variable.set&after=0").await;
+        assert!(first.contains(">v0<") && first.contains(">v49<") && !first.contains(">v50<"), "{first}");
+        assert!(!first.contains("data-follow"), "only the newest page is followed");
+        let second = page(&format!("?action=variable.set&after={}", newest(&first))).await;
+        assert_eq!((lines(&first), lines(&second)), (50, 20));
+        assert!(second.find(">v69<").unwrap() < second.find(">v50<").unwrap(), "newest on top");
+        let third = page(&format!("?action=variable.set&after={}", newest(&second))).await;
+        assert_eq!((lines(&third), newest(&third)), (0, newest(&second)));
+        // The newest page goes on from its own newest line.
+        let top = page("?action=variable.set").await;
+        assert_eq!((lines(&top), newest(&top)), (50, newest(&second)));
+        for (format, media) in [("csv", "text/csv"), ("jsonl", "application/jsonl")] {
+            let link = format!("/api/v1/projects/acme/audit/export?action=variable.set&#38;format={format}");
+            assert!(top.contains(&format!("href=\"{link}\" download")), "{link}: {top}");
+            let copy = app.get(&link.replace("&#38;", "&")).cookie(&ada.cookie).is(200).await;
+            assert!(copy.header("content-type").starts_with(media) && copy.text.matches("variable.set").count() == 70);
+        }
+    }
 }
