@@ -624,9 +624,10 @@ async fn eight_kinds_of_attack_are_found_in_every_try() {
 
 #[tokio::test]
 async fn on_postgresql_as_well() {
-    const TRIES: usize = 8;
     const TABLES: [&str; 6] =
         ["audit", "audit_batch_scopes", "journals", "audit_keys", "credential_values", "credentials"];
+    // A few each, and all of them when there is time.
+    let tries = latchstring_testkit::rounds(8, 60);
     let home = Home::postgres();
     let (store, trail) = trail(&home, None).await;
     let save: String =
@@ -643,7 +644,7 @@ async fn on_postgresql_as_well() {
     let mut random = Random::new(23);
     let mut found = Found::new();
     for (kind, attack) in &ATTACKS[..7] {
-        for _ in 0..TRIES {
+        for _ in 0..tries {
             let attempt = attack(&trail, &mut random);
             let sql = if attempt.what == "it is there again after it was purged" {
                 attempt.sql.replace("''", "'\\x'")
@@ -658,7 +659,7 @@ async fn on_postgresql_as_well() {
         }
     }
     // An older copy, by hand: everything behind a moment is gone, heads and credentials as they were.
-    for number in 0..TRIES {
+    for number in 0..tries {
         let at = number % 4;
         let mut sql = String::from("DELETE FROM audit_batch_scopes;");
         for (writer, rows) in &trail.chains {
@@ -679,5 +680,5 @@ async fn on_postgresql_as_well() {
         *counts = (counts.0 + 1, counts.1 + usize::from(alone), counts.2 + usize::from(with));
         home.tamper(&restore).await;
     }
-    judge(&found, TRIES);
+    judge(&found, tries);
 }
