@@ -267,7 +267,7 @@ both_worlds! {
         app.get(&format!("{base}/export?credential=nothing")).key(&ada.key).is(404).await;
     }
 
-    /// As it is without a script: a list with links. A script asks the same address for what is newer.
+    // As it is without a script: a list with links. A script asks the same address for what is newer.
     async fn the_page_is_a_list_that_can_be_followed_and_taken_along(world) {
         let (app, ada) = (&world.app, &world.ada);
         let variable = |name: String| {
