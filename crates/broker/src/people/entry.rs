@@ -8,7 +8,7 @@ use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use http::{HeaderMap, HeaderName, header};
-use latchstring_model::entity::{Outcome, Principal};
+use latchstring_model::entity::Outcome;
 use latchstring_model::id::{CallId, CredentialId, KeyId, ProjectId};
 use latchstring_model::problem::Refused;
 use latchstring_model::{Problem, SecretString, Timestamp};
@@ -318,12 +318,10 @@ impl Door {
         };
         if let Some(id) = credential
             && let Ok(mut reader) = self.broker.parts.store.read().await
-            && let Ok(Some(row)) = credentials::for_upkeep(&mut reader, &id).await
+            && let Ok(Some(_)) = credentials::for_upkeep(&mut reader, &id).await
         {
+            // In its own trail, for its owner alone: a project's members are not told who strangers are.
             event.credential = Some(id);
-            if let (None, Principal::Project(owner)) = (&event.project, &row.owner) {
-                event.project = Some(owner.clone());
-            }
         }
         self.note_refusal(actor, event).await;
     }

@@ -109,7 +109,12 @@ fn the_trail_is_narrowed_and_followed() {
     browser.go("/projects/acme/audit?action=secret.delete");
     browser.sees("Nothing fits");
     browser.press("Follow live");
-    app.done("DELETE", "/projects/acme/environments/production/secrets/seen_live", &serde_json::Value::Null, 204);
+    app.done(
+        "DELETE",
+        "/projects/acme/environments/production/secrets/seen_live",
+        &serde_json::Value::Null,
+        204,
+    );
     browser.sees("seen_live");
     browser.sees_not("Nothing fits");
     browser.has_no_barriers();
