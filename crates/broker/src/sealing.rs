@@ -3,7 +3,7 @@
 
 use latchstring_model::entity::Principal;
 use latchstring_model::id::{
-    ConsentId, CredentialId, EnvironmentId, OAuthClientId, ProjectId, SignInId, UserId, WebhookId,
+    AuditKeyId, ConsentId, CredentialId, EnvironmentId, OAuthClientId, ProjectId, SignInId, UserId, WebhookId,
 };
 use latchstring_model::problem::Refused;
 use latchstring_model::{Code, OpenTicket, Problem, SecretBytes, Timestamp};
@@ -91,6 +91,11 @@ pub fn consent_aad(consent: &ConsentId, sealed_version: i64) -> Aad {
         version: sealed_version,
         project: None,
     }
+}
+
+/// The seed of the key that the audit trail's checkpoints and anchors are signed with.
+pub fn audit_key_aad(id: &AuditKeyId) -> Aad {
+    Aad { purpose: Purpose::AuditKey, object: id.to_string(), environment: None, version: 0, project: None }
 }
 
 /// The secret of a person's time-based codes.

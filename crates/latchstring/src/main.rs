@@ -1,5 +1,6 @@
 //! The binary: settings, telemetry, `serve` and the other commands. The only place where all parts are joined.
 
+mod checkpoints;
 mod clock;
 mod commands;
 mod entropy;
@@ -45,7 +46,7 @@ enum Command {
     /// Look at connector definitions
     #[command(subcommand)]
     Connector(commands::connector::Connector),
-    /// Check the audit trail
+    /// Check and export the audit trail
     #[command(subcommand)]
     Audit(commands::audit::Audit),
     /// Rotate and retire keys

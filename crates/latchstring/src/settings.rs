@@ -15,6 +15,8 @@ use latchstring_model::SecretString;
 use latchstring_model::address::Address;
 use serde::Deserialize;
 
+use crate::checkpoints::Checkpoints;
+
 /// Why the start stops: one line, exit code 2.
 #[derive(Debug)]
 pub struct SettingError(pub String);
@@ -179,6 +181,9 @@ pub struct Settings {
     pub log: String,
     pub log_json: bool,
     pub delete_after: Duration,
+    /// `None`: for ever.
+    pub audit_retention: Option<Duration>,
+    pub audit_checkpoints: Option<Checkpoints>,
     pub keep_versions: i64,
     pub verify_every: Option<Duration>,
     pub journal_sync: JournalSync,
@@ -331,6 +336,24 @@ fn smtp(url: Option<String>, from: Option<String>, public_url: &str) -> Result<O
     }
 }
 
+/// Shorter, and a record would be gone before anybody could have seen it.
+const SHORTEST_RETENTION: Duration = Duration::from_secs(1);
+
+/// `None`: for ever.
+fn retention(value: Option<String>) -> Result<Option<Duration>, SettingError> {
+    const ENV: &str = "LATCHSTRING_AUDIT_RETENTION";
+    let Some(text) = value else { return Ok(None) };
+    let kept = lasting(Some(text.clone()), "", ENV)?;
+    if kept < SHORTEST_RETENTION {
+        return Err(wrong(
+            ENV,
+            &text,
+            "write 1s or more (a year is 365d); leave it out to keep records for ever",
+        ));
+    }
+    Ok(Some(kept))
+}
+
 /// The sign-in provider's settings, with its secret from wherever it is.
 fn oidc(raw: &Raw) -> Result<OidcText, SettingError> {
     let client_secret = match (&raw.oidc_client_secret, &raw.oidc_client_secret_file) {
@@ -366,20 +389,6 @@ fn oidc(raw: &Raw) -> Result<OidcText, SettingError> {
     };
     OidcSettings::read(text.clone()).map_err(SettingError)?;
     Ok(text)
-}
-
-/// A setting that is known but does nothing yet would be believed in: it stops the start.
-fn refuse_not_yet(raw: &Raw) -> Result<(), SettingError> {
-    let known = [
-        (&raw.audit_retention, "LATCHSTRING_AUDIT_RETENTION", "audit records are kept for ever"),
-        (&raw.audit_checkpoints, "LATCHSTRING_AUDIT_CHECKPOINTS", "checkpoints are not written"),
-    ];
-    match known.iter().find(|(value, _, _)| value.is_some()) {
-        Some((_, env, what)) => Err(SettingError(format!(
-            "{env} is set, but in this version {what}; unset it, so that nobody relies on it"
-        ))),
-        None => Ok(()),
-    }
 }
 
 /// Reads `latchstring.toml` (or the file that was named, which then must exist).
@@ -425,7 +434,6 @@ impl Settings {
     /// Flags and environment come in `raw` (clap has merged them); the file and the defaults fill the rest.
     pub fn read(raw: Raw, config: Option<&Path>) -> Result<Self, SettingError> {
         let raw = raw.or(file(config)?);
-        refuse_not_yet(&raw)?;
         let oidc = oidc(&raw)?;
         let listen: SocketAddr = parsed(
             raw.listen,
@@ -500,6 +508,8 @@ impl Settings {
                 Some(text) => return Err(wrong("LATCHSTRING_LOG_FORMAT", text, "write text or json")),
             },
             delete_after: lasting(raw.delete_after, "7d", "LATCHSTRING_DELETE_AFTER")?,
+            audit_retention: retention(raw.audit_retention)?,
+            audit_checkpoints: raw.audit_checkpoints.as_deref().map(Checkpoints::read).transpose()?,
             keep_versions: kept_versions(raw.keep_versions)?,
             verify_every: verify_every(raw.verify_every)?,
             journal_sync: match raw.journal_sync.as_deref() {
@@ -612,6 +622,8 @@ mod tests {
             (|raw| raw.stale_limit = Some("60".into()), "LATCHSTRING_STALE_LIMIT"),
             (|raw| raw.keep_versions = Some("0".into()), "LATCHSTRING_KEEP_VERSIONS"),
             (|raw| raw.verify_every = Some("10ms".into()), "LATCHSTRING_VERIFY_EVERY"),
+            (|raw| raw.audit_retention = Some("0s".into()), "LATCHSTRING_AUDIT_RETENTION"),
+            (|raw| raw.audit_checkpoints = Some("off".into()), "LATCHSTRING_AUDIT_CHECKPOINTS"),
             (|raw| raw.background_refresh = Some("maybe".into()), "LATCHSTRING_BACKGROUND_REFRESH"),
             (|raw| raw.egress_allow = Some("10.0.0.0/99".into()), "LATCHSTRING_EGRESS_ALLOW"),
             (|raw| raw.trusted_proxies = Some("everyone".into()), "LATCHSTRING_TRUSTED_PROXIES"),

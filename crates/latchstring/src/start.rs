@@ -4,6 +4,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
+use latchstring_broker::audit::signing::sign_heads;
 use latchstring_broker::keys::start::prepare_vault;
 use latchstring_broker::{Broker, Parts, SandboxAt};
 use latchstring_egress::{Egress, OutboundProxy};
@@ -140,6 +141,7 @@ async fn prepare(
         }
         return Err(stop(format!("the root key file {}: {error}", settings.root_key_file.display())));
     }
+    sign_heads(store, &vault, clock.now(), &*entropy, migrate).await.map_err(stop)?;
     Ok(Opened { store: store.clone(), vault, clock, entropy, fresh: check.is_none() })
 }
 

@@ -133,6 +133,8 @@ ids! {
     DataKeyId = "dky_";
     /// A key of the root key ring, which wraps data keys.
     RootKeyId = "rky_";
+    /// A key that audit checkpoints and anchors are signed with.
+    AuditKeyId = "auk_";
 }
 
 #[cfg(test)]

@@ -12,6 +12,7 @@ use latchstring_model::Timestamp;
 use latchstring_model::entity::{Fact, Outcome};
 use latchstring_model::id::{CallId, CredentialId, ProjectId};
 
+use crate::audit_keys;
 use crate::credentials::CredentialRow;
 use crate::error::{Result, StoreError};
 use crate::page::{Page, Paging};
@@ -72,6 +73,10 @@ pub struct AuditFilter {
     /// An id or an e-mail address.
     pub actor: Option<String>,
     pub action: Option<String>,
+    /// From this moment on.
+    pub from: Option<Timestamp>,
+    /// Before this moment.
+    pub to: Option<Timestamp>,
 }
 
 /// The head of a writer's chain, and how far its journal is shipped.
@@ -97,12 +102,15 @@ macro_rules! items {
     () => {
         concat!(
             "SELECT a.seq, ",
-            record_columns!(),
+            $crate::audit::record_columns!(),
             ", r.at, r.outcome, r.body FROM audit a
         LEFT JOIN audit r ON r.call_id = a.call_id AND r.fact = 'result' AND a.fact = 'intent' "
         )
     };
 }
+
+pub(crate) use items;
+pub(crate) use record_columns;
 
 /// Batches that are read for one page. A filter that finds little in them gives a short page and a cursor.
 const BATCHES_A_PAGE: usize = 10;
@@ -123,7 +131,8 @@ statements! {
         ON CONFLICT (name) DO UPDATE SET value = excluded.value";
     LOCK_HEAD = "INSERT INTO journals (writer, segment, shipped, number, head) VALUES ($1, 0, 0, 0, $2)
         ON CONFLICT (writer) DO UPDATE SET number = journals.number RETURNING writer, segment, shipped, number, head";
-    MOVE_HEAD = "UPDATE journals SET segment = $1, shipped = $2, number = $3, head = $4 WHERE writer = $5 AND number = $6";
+    MOVE_HEAD = "UPDATE journals SET segment = $1, shipped = $2, number = $3, head = $4, key_id = $7, signature = $8
+        WHERE writer = $5 AND number = $6";
     JOURNALS = "SELECT writer, segment, shipped, number, head FROM journals ORDER BY writer";
     INSERT = insert!();
     INSERT_BATCH = concat!(insert!(), " RETURNING seq");
@@ -143,10 +152,22 @@ statements! {
     LIST_OF_PROJECT = concat!(items!(), "WHERE a.project_id = $1 AND a.seq < $2 AND a.fact <> 'result'
         AND (a.credential_id = $3 OR CAST($3 AS TEXT) IS NULL)
         AND (a.actor_id = $4 OR a.actor_email = $4 OR CAST($4 AS TEXT) IS NULL)
-        AND (a.action = $5 OR CAST($5 AS TEXT) IS NULL) ORDER BY a.seq DESC LIMIT $6");
+        AND (a.action = $5 OR CAST($5 AS TEXT) IS NULL)
+        AND (a.at >= $7 OR CAST($7 AS BIGINT) IS NULL) AND (a.at < $8 OR CAST($8 AS BIGINT) IS NULL)
+        ORDER BY a.seq DESC LIMIT $6");
     LIST_OF_CREDENTIAL = concat!(items!(), "WHERE a.credential_id = $1 AND a.seq < $2 AND a.fact <> 'result'
-        ORDER BY a.seq DESC LIMIT $3");
+        AND (a.actor_id = $3 OR a.actor_email = $3 OR CAST($3 AS TEXT) IS NULL)
+        AND (a.action = $4 OR CAST($4 AS TEXT) IS NULL)
+        AND (a.at >= $6 OR CAST($6 AS BIGINT) IS NULL) AND (a.at < $7 OR CAST($7 AS BIGINT) IS NULL)
+        ORDER BY a.seq DESC LIMIT $5");
+    LIST_OF_INSTANCE = concat!(items!(), "WHERE a.fact = 'event' AND a.project_id IS NULL AND a.credential_id IS NULL
+        AND a.seq < $1 AND (a.actor_id = $2 OR a.actor_email = $2 OR CAST($2 AS TEXT) IS NULL)
+        AND (a.action = $3 OR CAST($3 AS TEXT) IS NULL)
+        AND (a.at >= $5 OR CAST($5 AS BIGINT) IS NULL) AND (a.at < $6 OR CAST($6 AS BIGINT) IS NULL)
+        ORDER BY a.seq DESC LIMIT $4");
     CHAIN = concat!("SELECT ", record_columns!(), " FROM audit a WHERE a.writer = $1 AND a.number > $2
+        ORDER BY a.number LIMIT $3");
+    CHAIN_WITH_SEQ = concat!("SELECT a.seq, ", record_columns!(), " FROM audit a WHERE a.writer = $1 AND a.number > $2
         ORDER BY a.number LIMIT $3");
     COUNT = "SELECT COUNT(*) FROM audit";
 }
@@ -173,7 +194,7 @@ fn read_record(row: &mut Columns<'_>) -> Result<AuditRecord> {
     })
 }
 
-fn read_item(row: &mut Columns<'_>) -> Result<AuditItem> {
+pub(crate) fn read_item(row: &mut Columns<'_>) -> Result<AuditItem> {
     let seq = row.int()?.saturating_mul(batch::SLOTS);
     let record = read_record(row)?;
     let result = match (row.time_or()?, row.word_or(Outcome::parse)?, row.text_or()?) {
@@ -283,6 +304,7 @@ fn listed<'a, 'v>(mut run: Run<'a>, values: impl Iterator<Item = &'v str>) -> Ru
 }
 
 async fn move_head(tx: &mut WriteTx, from: &JournalRow, to: &JournalRow) -> Result<()> {
+    let signature = audit_keys::next_signature(tx, from, to).await?;
     let moved = MOVE_HEAD
         .on(tx)
         .bind(to.segment)
@@ -291,6 +313,8 @@ async fn move_head(tx: &mut WriteTx, from: &JournalRow, to: &JournalRow) -> Resu
         .bind(&to.head)
         .bind(&to.writer)
         .bind(from.number)
+        .bind(signature.as_ref().map(|signature| &signature.key_id))
+        .bind(signature.as_ref().map(|signature| &signature.signature))
         .run()
         .await?;
     if moved == 1 { Ok(()) } else { Err(StoreError::Moved) }
@@ -334,6 +358,8 @@ pub async fn list_of_project(
         .bind(filter.actor.as_ref())
         .bind(filter.action.as_ref())
         .bind(paging.fetch())
+        .bind(filter.from)
+        .bind(filter.to)
         .all(read_item)
         .await?;
     let batches = match &filter.credential {
@@ -351,6 +377,7 @@ pub async fn list_of_project(
 pub async fn list_of_credential(
     tx: &mut impl Tx,
     credential: &CredentialRow,
+    filter: &AuditFilter,
     paging: &Paging,
 ) -> Result<Page<AuditItem>> {
     let before = before(paging)?;
@@ -358,14 +385,39 @@ pub async fn list_of_credential(
         .on(tx)
         .bind(&credential.id)
         .bind(before.row)
+        .bind(filter.actor.as_ref())
+        .bind(filter.action.as_ref())
         .bind(paging.fetch())
+        .bind(filter.from)
+        .bind(filter.to)
         .all(read_item)
         .await?;
     let batches = BATCHES.on(tx).bind(&credential.id).bind(before.row).bind(LOOK_AHEAD);
     let batches = batches.all(|row| row.int()).await?;
-    let filter = AuditFilter { credential: Some(credential.id.clone()), ..AuditFilter::default() };
+    let filter = AuditFilter { credential: Some(credential.id.clone()), ..filter.clone() };
     let wanted = Wanted { project: None, filter: &filter };
     merge(tx, &wanted, &before, rows, &batches, paging).await
+}
+
+/// What belongs to no project and no credential. Pages are as in [`list_of_project`].
+pub async fn list_of_instance(
+    tx: &mut impl Tx,
+    filter: &AuditFilter,
+    paging: &Paging,
+) -> Result<Page<AuditItem>> {
+    let before = before(paging)?;
+    let rows = LIST_OF_INSTANCE
+        .on(tx)
+        .bind(before.row)
+        .bind(filter.actor.as_ref())
+        .bind(filter.action.as_ref())
+        .bind(paging.fetch())
+        .bind(filter.from)
+        .bind(filter.to)
+        .all(read_item)
+        .await?;
+    let wanted = Wanted { project: None, filter };
+    merge(tx, &wanted, &before, rows, &[], paging).await
 }
 
 /// One more than is read tells where the next page has to begin.
@@ -413,8 +465,13 @@ async fn merge(
     Ok(Page { items, next_cursor: next.map(|seq| seq.to_string()) })
 }
 
+/// The batch that is stored in this row.
+pub(crate) async fn batch_at(tx: &mut impl Tx, seq: i64) -> Result<Option<AuditRecord>> {
+    BATCH.on(tx).bind(seq).optional(read_record).await
+}
+
 /// Calls that ended after their batch was stored.
-async fn add_late_results(tx: &mut impl Tx, items: &mut [AuditItem]) -> Result<()> {
+pub(crate) async fn add_late_results(tx: &mut impl Tx, items: &mut [AuditItem]) -> Result<()> {
     let open: Vec<CallId> = items
         .iter()
         .filter(|item| item.record.fact == Fact::Intent && item.result.is_none())
@@ -481,6 +538,22 @@ async fn add_results_of_followers(tx: &mut impl Tx, items: &mut [AuditItem]) -> 
 /// A writer's records after a number, in chain order, for verification.
 pub async fn chain(tx: &mut impl Tx, writer: &str, after: i64, limit: i64) -> Result<Vec<AuditRecord>> {
     CHAIN.on(tx).bind(writer).bind(after).bind(limit).all(read_record).await
+}
+
+/// The same, each with its place in lists.
+pub async fn chain_with_seq(
+    tx: &mut impl Tx,
+    writer: &str,
+    after: i64,
+    limit: i64,
+) -> Result<Vec<(i64, AuditRecord)>> {
+    CHAIN_WITH_SEQ
+        .on(tx)
+        .bind(writer)
+        .bind(after)
+        .bind(limit)
+        .all(|row| Ok((row.int()?, read_record(row)?)))
+        .await
 }
 
 pub async fn count(tx: &mut impl Tx) -> Result<i64> {

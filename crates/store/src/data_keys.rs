@@ -3,7 +3,7 @@
 use latchstring_model::Timestamp;
 use latchstring_model::entity::Principal;
 use latchstring_model::id::{
-    CredentialId, DataKeyId, EnvironmentId, OAuthClientId, ProjectId, UserId, WebhookId,
+    AuditKeyId, CredentialId, DataKeyId, EnvironmentId, OAuthClientId, ProjectId, UserId, WebhookId,
 };
 
 use crate::error::{Result, StoreError};
@@ -63,6 +63,10 @@ pub enum SealedPlace {
         id: WebhookId,
         project_id: ProjectId,
     },
+    /// It has no versions.
+    AuditKey {
+        id: AuditKeyId,
+    },
     /// `version` is its `secret_version`.
     SecondFactor {
         user_id: UserId,
@@ -82,6 +86,7 @@ statements! {
         + (SELECT COUNT(*) FROM oauth_clients WHERE data_key = $1)
         + (SELECT COUNT(*) FROM consents WHERE data_key = $1)
         + (SELECT COUNT(*) FROM webhooks WHERE data_key = $1)
+        + (SELECT COUNT(*) FROM audit_keys WHERE data_key = $1)
         + (SELECT COUNT(*) FROM second_factors WHERE data_key = $1)
         + (SELECT COUNT(*) FROM sign_ins WHERE data_key = $1)
         + (SELECT COUNT(*) FROM password_resets WHERE data_key = $1)";
@@ -101,6 +106,8 @@ statements! {
         WHERE data_key = $1 ORDER BY id LIMIT $2";
     WEBHOOKS_UNDER = "SELECT id, project_id, secret_version, sealed, data_key FROM webhooks
         WHERE data_key = $1 ORDER BY id LIMIT $2";
+    AUDIT_KEYS_UNDER = "SELECT id, sealed, data_key FROM audit_keys WHERE data_key = $1 ORDER BY id LIMIT $2";
+    RESEAL_AUDIT_KEY = "UPDATE audit_keys SET sealed = $1, data_key = $2 WHERE data_key = $3 AND CAST($4 AS BIGINT) = 0 AND id = $5";
     FACTORS_UNDER = "SELECT user_id, secret_version, sealed, data_key FROM second_factors
         WHERE data_key = $1 ORDER BY user_id LIMIT $2";
     RESEAL_FACTOR = "UPDATE second_factors SET sealed = $1, data_key = $2
@@ -160,6 +167,11 @@ fn read_token(row: &mut Columns<'_>) -> Result<SealedRow> {
 fn read_webhook(row: &mut Columns<'_>) -> Result<SealedRow> {
     let place = SealedPlace::Webhook { id: row.id()?, project_id: row.id()? };
     Ok(SealedRow { place, version: row.int()?, sealed: row.bytes()?, data_key: row.id()? })
+}
+
+fn read_audit_key(row: &mut Columns<'_>) -> Result<SealedRow> {
+    let place = SealedPlace::AuditKey { id: row.id()? };
+    Ok(SealedRow { place, version: 0, sealed: row.bytes()?, data_key: row.id()? })
 }
 
 fn read_client(row: &mut Columns<'_>) -> Result<SealedRow> {
@@ -244,6 +256,7 @@ pub async fn sealed_under(tx: &mut impl Tx, key: &DataKeyId, limit: i64) -> Resu
     rows.extend(TOKENS_UNDER.on(tx).bind(key).bind(limit).all(read_token).await?);
     rows.extend(CLIENTS_UNDER.on(tx).bind(key).bind(limit).all(read_client).await?);
     rows.extend(WEBHOOKS_UNDER.on(tx).bind(key).bind(limit).all(read_webhook).await?);
+    rows.extend(AUDIT_KEYS_UNDER.on(tx).bind(key).bind(limit).all(read_audit_key).await?);
     rows.extend(FACTORS_UNDER.on(tx).bind(key).bind(limit).all(read_factor).await?);
     Ok(rows)
 }
@@ -257,6 +270,7 @@ pub async fn reseal(tx: &mut WriteTx, row: &SealedRow, sealed: &[u8], data_key: 
         SealedPlace::Token { .. } => &RESEAL_TOKEN,
         SealedPlace::OAuthClient { .. } => &RESEAL_CLIENT,
         SealedPlace::Webhook { .. } => &RESEAL_WEBHOOK,
+        SealedPlace::AuditKey { .. } => &RESEAL_AUDIT_KEY,
         SealedPlace::SecondFactor { .. } => &RESEAL_FACTOR,
     };
     let run = statement.on(tx).bind(sealed).bind(data_key).bind(&row.data_key).bind(row.version);
@@ -271,6 +285,7 @@ pub async fn reseal(tx: &mut WriteTx, row: &SealedRow, sealed: &[u8], data_key: 
         SealedPlace::Token { id, .. } => run.bind(id),
         SealedPlace::OAuthClient { id } => run.bind(id),
         SealedPlace::Webhook { id, .. } => run.bind(id),
+        SealedPlace::AuditKey { id } => run.bind(id),
         SealedPlace::SecondFactor { user_id } => run.bind(user_id),
     };
     Ok(run.run().await? == 1)

@@ -20,6 +20,9 @@
 
 pub mod api_keys;
 pub mod audit;
+pub mod audit_forward;
+pub mod audit_keys;
+pub mod checkpoints;
 pub mod checks;
 pub mod connectors;
 pub mod consents;
@@ -46,6 +49,7 @@ pub mod password_resets;
 mod pool;
 pub mod projects;
 pub mod resolve;
+pub mod retention;
 pub mod scopes;
 pub mod second_factors;
 pub mod secrets;

@@ -61,6 +61,13 @@ const MIGRATIONS: &[Migration] = &[
         min_compatible: 1,
         text: include_str!("../migrations/0008_ownership.sql"),
     },
+    Migration {
+        number: 10,
+        name: "audit",
+        // A version that does not sign heads would leave chains behind that look as if they had been changed.
+        min_compatible: 10,
+        text: include_str!("../migrations/0010_audit.sql"),
+    },
 ];
 
 const TABLE: &str = "CREATE TABLE IF NOT EXISTS migrations (

@@ -3,12 +3,13 @@
 //! SQLite: one connection writes, a few read (WAL: they do not wait for each other). PostgreSQL: one pool.
 
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, RwLock};
+use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use sqlx::any::{AnyConnectOptions, AnyPoolOptions};
 use sqlx::{Any, AnyConnection, AnyPool, ConnectOptions, Connection, Pool, Transaction};
 
+use crate::audit_keys::HeadSigner;
 use crate::dialect::{BEGIN_READ, BEGIN_WRITE, Dialect, SERVER};
 use crate::error::{Result, StoreError};
 use crate::scopes::ScopeChange;
@@ -41,6 +42,7 @@ struct Inner {
     readers: AnyPool,
     writers: AnyPool,
     listeners: RwLock<Vec<Listener>>,
+    head_signer: RwLock<Option<Arc<dyn HeadSigner>>>,
 }
 
 /// A database. Cheap to clone; the sockets belong to the runtime that opened it.
@@ -93,7 +95,15 @@ impl Store {
                 (all.clone(), all)
             }
         };
-        Ok(Self { inner: Arc::new(Inner { dialect, readers, writers, listeners: RwLock::default() }) })
+        Ok(Self {
+            inner: Arc::new(Inner {
+                dialect,
+                readers,
+                writers,
+                listeners: RwLock::default(),
+                head_signer: RwLock::default(),
+            }),
+        })
     }
 
     pub fn dialect(&self) -> Dialect {
@@ -124,6 +134,15 @@ impl Store {
     /// each be right without a lock (single compare-and-swaps, inserts).
     pub async fn begin_upkeep(&self) -> Result<WriteTx> {
         self.begin_write(&[]).await
+    }
+
+    /// Who signs the heads of audit chains from now on. Without one they are not signed.
+    pub fn sign_heads_with(&self, signer: Arc<dyn HeadSigner>) {
+        *self.inner.head_signer.write().unwrap_or_else(PoisonError::into_inner) = Some(signer);
+    }
+
+    pub(crate) fn head_signer(&self) -> Option<Arc<dyn HeadSigner>> {
+        self.inner.head_signer.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Called with the changed scopes after each commit of this process, before `commit` returns. Keep it short.

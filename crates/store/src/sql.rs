@@ -8,9 +8,9 @@ use std::str::FromStr;
 use latchstring_model::Timestamp;
 use latchstring_model::entity::{Fact, KeyKind, KeyScope, Outcome, Role, Status};
 use latchstring_model::id::{
-    CallId, ConsentId, CredentialId, DataKeyId, DeliveryId, EnvironmentId, IdentityId, KeyId, KeychainId,
-    NoticeId, OAuthClientId, ProjectId, ServerId, SessionId, ShareId, SignInId, TransferId, UserId,
-    WebhookId,
+    AuditKeyId, CallId, ConsentId, CredentialId, DataKeyId, DeliveryId, EnvironmentId, IdentityId, KeyId,
+    KeychainId, NoticeId, OAuthClientId, ProjectId, ServerId, SessionId, ShareId, SignInId, TransferId,
+    UserId, WebhookId,
 };
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -81,6 +81,9 @@ pub(crate) use statements;
 const MODULES: &[&[&Statement]] = &[
     crate::api_keys::ALL,
     crate::audit::ALL,
+    crate::audit_forward::ALL,
+    crate::audit_keys::ALL,
+    crate::checkpoints::ALL,
     crate::checks::ALL,
     crate::connectors::ALL,
     crate::consents::ALL,
@@ -102,6 +105,7 @@ const MODULES: &[&[&Statement]] = &[
     crate::password_resets::ALL,
     crate::projects::ALL,
     crate::resolve::ALL,
+    crate::retention::ALL,
     crate::scopes::ALL,
     crate::second_factors::ALL,
     crate::secrets::ALL,
@@ -366,6 +370,7 @@ bind! {
     &WebhookId => String, v, v.as_str().to_owned();
     &NoticeId => String, v, v.as_str().to_owned();
     &DeliveryId => String, v, v.as_str().to_owned();
+    &AuditKeyId => String, v, v.as_str().to_owned();
     &TransferId => String, v, v.as_str().to_owned();
     &KeychainId => String, v, v.as_str().to_owned();
     &IdentityId => String, v, v.as_str().to_owned();

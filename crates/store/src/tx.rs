@@ -1,5 +1,6 @@
 //! Transactions. A write names its scopes first and raises their epochs, which is the lock.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use latchstring_model::Timestamp;
@@ -7,6 +8,7 @@ use sqlx::pool::PoolConnection;
 use sqlx::{Any, AnyConnection, Transaction};
 use tokio::time::Instant;
 
+use crate::audit_keys::HeadSigner;
 use crate::dialect::{CLOCK, Dialect, RAISE_SCOPE};
 use crate::error::{Result, StoreError};
 use crate::pool::Store;
@@ -99,6 +101,10 @@ impl WriteTx {
             self.changes.push(ScopeChange { id: scope.to_owned(), epoch, changed_at });
         }
         Ok(())
+    }
+
+    pub(crate) fn head_signer(&self) -> Option<Arc<dyn HeadSigner>> {
+        self.store.head_signer()
     }
 
     /// The database's clock, read after the last lock was had. Leases are set and compared by it alone.

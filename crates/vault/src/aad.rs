@@ -23,6 +23,8 @@ pub enum Purpose {
     WebhookSecret,
     /// A setting of the instance that is secret.
     Setting,
+    /// The key that audit checkpoints and anchors are signed with.
+    AuditKey,
 }
 
 impl Purpose {
@@ -36,6 +38,7 @@ impl Purpose {
         Purpose::TotpSecret,
         Purpose::WebhookSecret,
         Purpose::Setting,
+        Purpose::AuditKey,
     ];
 
     pub const fn as_str(self) -> &'static str {
@@ -49,6 +52,7 @@ impl Purpose {
             Purpose::TotpSecret => "totp_secret",
             Purpose::WebhookSecret => "webhook_secret",
             Purpose::Setting => "setting",
+            Purpose::AuditKey => "audit_key",
         }
     }
 }

@@ -36,8 +36,10 @@ mod check;
 mod cipher;
 mod ring;
 mod sealing;
+mod signing;
 
 pub use aad::{Aad, Purpose};
 pub use check::{CheckError, key_check, verify_check};
 pub use ring::{KeyRing, RingChangeError, RingError, RootKey};
 pub use sealing::{OpenError, SealError, Sealed, UnwrapError, Vault, WrappedDataKey, data_key_of};
+pub use signing::{NewSigningKey, PUBLIC_KEY, SIGNATURE, SignError, signature_fits};

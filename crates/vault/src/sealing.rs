@@ -231,7 +231,7 @@ impl Vault {
         Ok(self.seal(aad, plaintext.expose(), entropy)?)
     }
 
-    fn open_inside(&self, aad: &Aad, sealed: &[u8]) -> Result<SecretBytes, OpenError> {
+    pub(crate) fn open_inside(&self, aad: &Aad, sealed: &[u8]) -> Result<SecretBytes, OpenError> {
         let id = data_key_of(sealed)?;
         let key = {
             let state = self.read();

@@ -1,16 +1,19 @@
 //! What people get to see of the trail: the members of a project all that happened in it, the owner of a
-//! credential all that happened to it, in whichever project.
+//! credential all that happened to it, in whichever project, and superusers what belongs to no project and no
+//! credential. Newest first here; [`super::export`] has the same from the oldest on.
 
-use latchstring_model::entity::{Outcome, Principal};
-use latchstring_model::id::{CallId, CredentialId};
+use latchstring_model::entity::Outcome;
+use latchstring_model::id::{CallId, CredentialId, ProjectId};
 use latchstring_model::problem::Refused;
 use latchstring_model::{Code, Problem, Timestamp};
 use latchstring_store::audit::{self as rows, AuditFilter, AuditItem};
-use latchstring_store::{Page, Paging, credentials, shares};
+use latchstring_store::credentials::CredentialRow;
+use latchstring_store::{Page, Paging, ReadTx, shares};
 use serde_json::{Map, Value};
 
 use super::body::{self, Known};
 use crate::actor::Actor;
+use crate::credentials::access::owned;
 use crate::permissions::Operation;
 use crate::projects::access;
 use crate::{Broker, refusals};
@@ -24,6 +27,28 @@ pub struct Filter {
     pub actor: Option<String>,
     /// `<thing>.<verb>`.
     pub action: Option<String>,
+    /// From this moment on.
+    pub from: Option<Timestamp>,
+    /// Before this moment.
+    pub to: Option<Timestamp>,
+}
+
+/// Whose records.
+#[derive(Clone, Debug)]
+pub enum Whose {
+    /// Slug or id: for its members.
+    Project(String),
+    /// Id: for its owner, who may be a project.
+    Credential(String),
+    /// What belongs to no project and no credential: for superusers.
+    Instance,
+}
+
+/// Whose records somebody may see, and which of them they want.
+pub(super) enum Seen {
+    Project(ProjectId),
+    Credential(Box<CredentialRow>),
+    Instance,
 }
 
 #[derive(Clone, Debug, PartialEq)]
@@ -126,44 +151,72 @@ fn items(page: Page<AuditItem>) -> Page<Item> {
 }
 
 impl Broker {
-    /// Newest first, for any member. A call comes once, with how it ended.
-    pub async fn list_project(
+    /// Whether the actor may see these records, and the filter in the words of the rows.
+    pub(super) async fn seen(
         &self,
+        tx: &mut ReadTx,
         actor: &Actor,
-        project: &str,
-        filter: Filter,
-        paging: &Paging,
-    ) -> Refused<Page<Item>> {
-        let mut tx = self.parts.store.begin_read().await.map_err(refusals::store)?;
-        let project = access::member(&mut tx, actor, project, Operation::AuditLook).await?.project.id;
-        let credential = match &filter.credential {
-            None => None,
-            Some(named) => {
-                let share = shares::in_project(&mut tx, &project, named).await.map_err(refusals::store)?;
-                // What was deleted or withdrawn is no longer shared; its records are still here.
-                let id =
-                    share.map(|share| share.credential_id).or_else(|| named.parse::<CredentialId>().ok());
-                Some(id.ok_or_else(|| {
-                    Problem::new(Code::CredentialNotFound, "This project has no credential of that name.")
-                        .hint("Use its slug or id as the project's credentials list shows it; one that was deleted is found by its id.")
-                })?)
+        whose: &Whose,
+        filter: &Filter,
+    ) -> Refused<(Seen, AuditFilter)> {
+        let mut narrowed = AuditFilter {
+            credential: None,
+            actor: filter.actor.clone(),
+            action: filter.action.clone(),
+            from: filter.from,
+            to: filter.to,
+        };
+        let seen = match whose {
+            Whose::Project(named) => {
+                let project = access::member(tx, actor, named, Operation::AuditLook).await?.project.id;
+                if let Some(named) = &filter.credential {
+                    narrowed.credential = Some(self.credential_in(tx, &project, named).await?);
+                }
+                Seen::Project(project)
+            }
+            Whose::Credential(id) => {
+                Seen::Credential(Box::new(owned(tx, actor, id, Operation::CredentialAudit).await?))
+            }
+            Whose::Instance => {
+                actor.may(Operation::InstanceAudit)?;
+                Seen::Instance
             }
         };
-        let filter = AuditFilter { credential, actor: filter.actor, action: filter.action };
-        rows::list_of_project(&mut tx, &project, &filter, paging).await.map(items).map_err(refusals::store)
+        Ok((seen, narrowed))
     }
 
-    /// For the person who owns it, in whichever project it was used.
-    pub async fn list_credential(
+    /// By the slug that it has in the project, or by its id: what was deleted or withdrawn is no longer shared, its
+    /// records are still here.
+    async fn credential_in(
+        &self,
+        tx: &mut ReadTx,
+        project: &ProjectId,
+        named: &str,
+    ) -> Refused<CredentialId> {
+        let share = shares::in_project(tx, project, named).await.map_err(refusals::store)?;
+        let id = share.map(|share| share.credential_id).or_else(|| named.parse::<CredentialId>().ok());
+        id.ok_or_else(|| {
+            Problem::new(Code::CredentialNotFound, "This project has no credential of that name.")
+                .hint("Use its slug or id as the project's credentials list shows it; one that was deleted is found by its id.")
+                .into()
+        })
+    }
+
+    /// Newest first. A call comes once, with how it ended.
+    pub async fn audit(
         &self,
         actor: &Actor,
-        credential: &CredentialId,
+        whose: &Whose,
+        filter: &Filter,
         paging: &Paging,
     ) -> Refused<Page<Item>> {
-        let owner = Principal::User(actor.person()?.id.clone());
         let mut tx = self.parts.store.begin_read().await.map_err(refusals::store)?;
-        let row = credentials::of_owner(&mut tx, &owner, credential).await.map_err(refusals::store)?;
-        let row = row.ok_or_else(|| refusals::not_found("There is no such credential."))?;
-        rows::list_of_credential(&mut tx, &row, paging).await.map(items).map_err(refusals::store)
+        let (seen, filter) = self.seen(&mut tx, actor, whose, filter).await?;
+        let page = match &seen {
+            Seen::Project(project) => rows::list_of_project(&mut tx, project, &filter, paging).await,
+            Seen::Credential(row) => rows::list_of_credential(&mut tx, row, &filter, paging).await,
+            Seen::Instance => rows::list_of_instance(&mut tx, &filter, paging).await,
+        };
+        page.map(items).map_err(refusals::store)
     }
 }

@@ -2,8 +2,8 @@
 //!
 //! Data cores note them without waiting; what is more than a bounded queue holds is counted. The control
 //! runtime looks up who it was and writes one event for all alike (same caller, credential and reason) of a
-//! second, with their count, and at most [`MOST`] events in a second: a flood costs the database little, and
-//! hides behind a number what exceeds it.
+//! second, with their count, at most [`MOST`] events in a second, and in the long run no more than a budget earns: a
+//! flood costs the database little, fills no disk, and hides behind a number what exceeds it.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -28,6 +28,13 @@ use crate::road::route::Route;
 const WAITING: usize = 1000;
 /// Events in one second.
 const MOST: usize = 50;
+/// Events of those who have a valid key: so many at once, then one in so many milliseconds. A flood that lasts
+/// for days must not fill the disk: this is about 26 megabytes a day.
+const KNOWN: Budget = Budget { most: 2_000, every: 2_000, left: 2_000, at: Timestamp(0) };
+/// And of strangers, who must not use up what the others have: 5 megabytes a day.
+const STRANGERS: Budget = Budget { most: 400, every: 10_000, left: 400, at: Timestamp(0) };
+/// A summary alone is written no more often; in milliseconds.
+const SUMMARY: i64 = 60_000;
 /// Bytes of a path or a name that are kept.
 const KEPT: usize = 512;
 
@@ -36,12 +43,50 @@ pub struct Refusals {
     sender: mpsc::Sender<Noted>,
     receiver: Mutex<mpsc::Receiver<Noted>>,
     unrecorded: AtomicU64,
+    budgets: Mutex<Budgets>,
+}
+
+struct Budgets {
+    known: Budget,
+    strangers: Budget,
+    summed_up: Timestamp,
+}
+
+/// So many events at once, then one in so many milliseconds.
+#[derive(Clone, Copy)]
+struct Budget {
+    most: i64,
+    every: i64,
+    left: i64,
+    at: Timestamp,
+}
+
+impl Budget {
+    fn take(&mut self, now: Timestamp) -> bool {
+        let earned = now.millis().saturating_sub(self.at.millis()).max(0) / self.every;
+        if earned > 0 {
+            self.left = self.left.saturating_add(earned).min(self.most);
+            // What is left of the time counts for the next one.
+            self.at = if self.left == self.most { now } else { self.at.plus_millis(earned * self.every) };
+        }
+        if self.left == 0 {
+            return false;
+        }
+        self.left -= 1;
+        true
+    }
 }
 
 impl Default for Refusals {
     fn default() -> Self {
         let (sender, receiver) = mpsc::channel(WAITING);
-        Self { sender, receiver: Mutex::new(receiver), unrecorded: AtomicU64::new(0) }
+        let budgets = Budgets { known: KNOWN, strangers: STRANGERS, summed_up: Timestamp(0) };
+        Self {
+            sender,
+            receiver: Mutex::new(receiver),
+            unrecorded: AtomicU64::new(0),
+            budgets: Mutex::new(budgets),
+        }
     }
 }
 
@@ -314,18 +359,32 @@ impl Broker {
         let mut groups: HashMap<Alike, (Noted, u64)> = HashMap::new();
         let mut order: Vec<Alike> = Vec::new();
         let mut unrecorded = self.refusals_noted.unrecorded.swap(0, Ordering::Relaxed);
-        for noted in self.refusals_noted.take() {
-            let alike = noted.alike();
-            if let Some((_, count)) = groups.get_mut(&alike) {
-                *count += 1;
-            } else if groups.len() < MOST {
-                order.push(alike.clone());
-                groups.insert(alike, (noted, 1));
-            } else {
-                unrecorded += 1;
+        let now = self.now();
+        let mut summary_is_due = false;
+        {
+            let budgets = &mut *self.refusals_noted.budgets.lock().unwrap_or_else(PoisonError::into_inner);
+            for noted in self.refusals_noted.take() {
+                let alike = noted.alike();
+                let budget = match noted.by {
+                    By::Nobody => &mut budgets.strangers,
+                    _ => &mut budgets.known,
+                };
+                if let Some((_, count)) = groups.get_mut(&alike) {
+                    *count += 1;
+                } else if groups.len() < MOST && budget.take(now) {
+                    order.push(alike.clone());
+                    groups.insert(alike, (noted, 1));
+                } else {
+                    unrecorded += 1;
+                }
+            }
+            if now.millis().saturating_sub(budgets.summed_up.millis()) >= SUMMARY {
+                summary_is_due = true;
+                budgets.summed_up = now;
             }
         }
-        if groups.is_empty() && unrecorded == 0 {
+        if groups.is_empty() && !(summary_is_due && unrecorded > 0) {
+            self.refusals_noted.unrecorded.fetch_add(unrecorded, Ordering::Relaxed);
             return Ok(0);
         }
         let lost = unrecorded + groups.values().map(|(_, count)| count).sum::<u64>();

@@ -31,7 +31,7 @@ use latchstring_vault::{KeyRing, Vault};
 
 use super::body;
 use super::events::{self, Event};
-use super::list::Filter;
+use super::list::{Filter, Whose};
 use super::ship::Shipper;
 use super::verify::{VerifyError, verify_audit};
 use crate::actor::{Actor, Person, Via, Who};
@@ -709,4 +709,6 @@ both! {
     }
 }
 
+mod attacks;
+mod retention;
 mod world;

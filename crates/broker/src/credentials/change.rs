@@ -87,6 +87,8 @@ enum Step {
         ready: Ready,
         expected: Option<i64>,
         changed: Vec<String>,
+        /// Names of the fields that were set.
+        before: Vec<String>,
     },
     /// The same values in other contexts, or for another definition: new pins, perhaps a new standing.
     Pin {
@@ -456,6 +458,7 @@ impl Broker {
                 secret_fields,
                 withheld,
                 changed,
+                before: base.keys().cloned().collect(),
                 anew,
             });
         }
@@ -483,7 +486,7 @@ impl Broker {
         };
         let mut steps = Vec::new();
         for candidate in candidates {
-            let Candidate { environment, values, secret_fields, withheld, changed, anew } = candidate;
+            let Candidate { environment, values, secret_fields, withheld, changed, before, anew } = candidate;
             let here: Vec<&Place> = places.iter().filter(|place| place.ours == environment).collect();
             let current = loaded.current(&environment);
             let version = match current {
@@ -514,7 +517,7 @@ impl Broker {
                 Step::Pin { environment, version, outcome, pins, anew: true }
             } else {
                 let ready = Ready { environment, values, version, secret_fields, withheld, outcome };
-                Step::Put { ready, expected: current.map(|current| current.version), changed }
+                Step::Put { ready, expected: current.map(|current| current.version), changed, before }
             });
         }
         // New grants of values that stay: tried where they are new, if anything of that context is read.
@@ -677,7 +680,7 @@ impl Broker {
         now: latchstring_model::Timestamp,
     ) -> Refused<()> {
         match step {
-            Step::Put { ready, expected, changed } => {
+            Step::Put { ready, expected, changed, .. } => {
                 self.put_values(tx, actor, row, ready, *expected, changed, now).await
             }
             Step::Remove { environment } => {
@@ -725,6 +728,7 @@ struct Candidate {
     withheld: Vec<String>,
     /// Names.
     changed: Vec<String>,
+    before: Vec<String>,
     /// The values stay, only the connector is another.
     anew: bool,
 }
@@ -870,8 +874,10 @@ fn told_steps(steps: &[Step]) -> Map<String, Value> {
         .iter()
         .map(|step| {
             let told = match step {
-                Step::Put { ready, changed, .. } => json!({
+                Step::Put { ready, changed, before, .. } => json!({
                     "version": ready.version,
+                    "fields_before": before,
+                    "fields": ready.values.names().collect::<Vec<_>>(),
                     "changed": changed,
                     "status": ready.outcome.tried.status.as_str(),
                     "destinations": shown_pins(step.pins()),

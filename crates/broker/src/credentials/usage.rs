@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use latchstring_model::Timestamp;
 use latchstring_model::id::ProjectId;
 use latchstring_model::problem::Refused;
-use latchstring_store::audit::AuditItem;
+use latchstring_store::audit::{AuditFilter, AuditItem};
 use latchstring_store::{Paging, Tx, api_keys, audit, shares};
 
 use super::access::owned;
@@ -49,7 +49,9 @@ impl Broker {
         let mut cursor = None;
         loop {
             let paging = Paging::new(cursor, Some(Paging::MAX_LIMIT));
-            let page = audit::list_of_credential(&mut tx, &row, &paging).await.map_err(refusals::store)?;
+            let page = audit::list_of_credential(&mut tx, &row, &AuditFilter::default(), &paging)
+                .await
+                .map_err(refusals::store)?;
             looked += page.items.len();
             for item in page.items.into_iter().filter(|item| item.record.action == "credential.use") {
                 if let Some(key) = item.record.actor_id.as_ref().filter(|_| item.record.actor_type == "key") {

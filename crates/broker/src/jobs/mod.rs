@@ -3,6 +3,7 @@
 
 pub(crate) mod places;
 pub mod supervisor;
+mod trail;
 pub mod upkeep;
 
 use std::sync::Arc;
@@ -15,6 +16,7 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 use crate::Broker;
+use crate::audit::checkpoint::write::Checkpointer;
 use crate::audit::ship::Shipper;
 use supervisor::{Again, Job};
 
@@ -26,6 +28,7 @@ const KEY_FILE: Duration = Duration::from_secs(3);
 pub struct Jobs {
     broker: Arc<Broker>,
     tasks: Vec<(&'static str, JoinHandle<()>)>,
+    checkpointer: Option<Arc<tokio::sync::Mutex<Checkpointer>>>,
 }
 
 impl Jobs {
@@ -54,9 +57,9 @@ impl Jobs {
 
     /// Waits until all have ended after the stop signal: what the journal holds has been shipped if the
     /// database answers, and the server is no longer listed as living.
-    pub async fn ended(self) {
+    pub async fn ended(mut self) {
         let ends = async {
-            for (name, task) in self.tasks {
+            for (name, task) in self.tasks.drain(..) {
                 if task.await.is_err() {
                     tracing::error!(job = name, "a job ended early");
                 }
@@ -69,6 +72,7 @@ impl Jobs {
             if let Err(error) = ended.await {
                 tracing::warn!(error = %error, "the database could not be told that this server ends");
             }
+            self.last_checkpoint().await;
         };
         if tokio::time::timeout(LAST_TURN * 2, ends).await.is_err() {
             tracing::warn!(
@@ -233,6 +237,6 @@ impl Broker {
             }));
         }
 
-        Jobs { broker: Arc::clone(self), tasks }
+        Jobs { broker: Arc::clone(self), tasks, checkpointer: None }
     }
 }

@@ -10,7 +10,9 @@ use super::{KeyError, load_data_keys};
 use crate::Broker;
 use crate::actor::Actor;
 use crate::audit::events::{self, Event};
-use crate::sealing::{oauth_client_aad, second_factor_aad, secret_aad, token_aad, values_aad, webhook_aad};
+use crate::sealing::{
+    audit_key_aad, oauth_client_aad, second_factor_aad, secret_aad, token_aad, values_aad, webhook_aad,
+};
 
 /// Values (of each kind) that are sealed anew in one transaction.
 const BATCH: i64 = 25;
@@ -41,6 +43,7 @@ fn aad(row: &SealedRow) -> Aad {
         SealedPlace::Token { id, environment, .. } => token_aad(id, environment, row.version),
         SealedPlace::OAuthClient { id } => oauth_client_aad(id, row.version),
         SealedPlace::Webhook { id, project_id } => webhook_aad(project_id, id, row.version),
+        SealedPlace::AuditKey { id } => audit_key_aad(id),
         SealedPlace::SecondFactor { user_id } => second_factor_aad(user_id, row.version),
     }
 }
@@ -63,6 +66,7 @@ fn name(row: &SealedRow) -> String {
         }
         SealedPlace::OAuthClient { id } => format!("the secrets of the OAuth client {id}"),
         SealedPlace::Webhook { id, .. } => format!("the secret of {id}"),
+        SealedPlace::AuditKey { id } => format!("the audit key {id}"),
         SealedPlace::SecondFactor { user_id } => format!("the second factor of {user_id}"),
     }
 }

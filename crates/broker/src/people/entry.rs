@@ -9,12 +9,12 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use http::{HeaderMap, HeaderName, header};
 use latchstring_model::entity::Outcome;
-use latchstring_model::id::{CallId, KeyId, ProjectId};
+use latchstring_model::id::{CallId, CredentialId, KeyId, ProjectId};
 use latchstring_model::problem::Refused;
 use latchstring_model::{Problem, SecretString, Timestamp};
 use latchstring_store::api_keys::{self, KeyBelongs, KeyCaller, KeyOwner};
 use latchstring_store::users::UserRow;
-use latchstring_store::{sessions, users};
+use latchstring_store::{credentials, sessions, users};
 
 use crate::actor::{Actor, Person, Via, Who};
 use crate::audit::Event;
@@ -296,6 +296,36 @@ impl Door {
 }
 
 impl Door {
+    /// Somebody tried what the API offers, and it was refused or failed. It is recorded where it can be seen: with
+    /// the project that they belong to, with the credential that it was about, if there is such a one.
+    pub async fn note_try(
+        &self,
+        actor: &Actor,
+        action: &'static str,
+        outcome: Outcome,
+        target: Option<String>,
+        credential: Option<CredentialId>,
+        problem: &Problem,
+    ) {
+        let mut event = Event::new(action).outcome(outcome).detail("code", problem.code.as_str());
+        event.target = target;
+        // A use case says in whose project it refused something; a project that is not theirs gets no record.
+        let named = problem.extra.get("project").and_then(|id| id.as_str());
+        event.project = match (named.and_then(|id| id.parse::<ProjectId>().ok()), &actor.who) {
+            (Some(project), _) => Some(project),
+            (None, Who::Service { project, .. } | Who::Account { project, .. }) => Some(project.clone()),
+            _ => None,
+        };
+        if let Some(id) = credential
+            && let Ok(mut reader) = self.broker.parts.store.read().await
+            && let Ok(Some(_)) = credentials::for_upkeep(&mut reader, &id).await
+        {
+            // In its own trail, for its owner alone: a project's members are not told who strangers are.
+            event.credential = Some(id);
+        }
+        self.note_refusal(actor, event).await;
+    }
+
     /// For `X-Request-Id`.
     pub fn request_id(&self) -> String {
         CallId::new(self.broker.now(), self.broker.parts.entropy.as_ref()).as_str().replacen(

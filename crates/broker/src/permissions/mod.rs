@@ -119,7 +119,10 @@ operations! {
         ["POST" "/api/v1/projects/{project}/api-keys"];
     ServiceKeyEnd = "service_key.end", Ground::Member(Role::Admin), "end service keys",
         ["DELETE" "/api/v1/projects/{project}/api-keys/{id}"];
-    AuditLook = "audit.look", Ground::Look, "read the audit trail", ["GET" "/api/v1/projects/{project}/audit"];
+    AuditLook = "audit.look", Ground::Look, "read the audit trail", [
+        "GET" "/api/v1/projects/{project}/audit",
+        "GET" "/api/v1/projects/{project}/audit/export",
+    ];
     SecretsList = "secrets.list", Ground::Look, "see names of secrets", [
         "GET" "/api/v1/projects/{project}/environments/{environment}/secrets",
         "GET" "/api/v1/projects/{project}/environments/{environment}/secrets/{name}",
@@ -203,6 +206,10 @@ operations! {
     CredentialUsage = "credential.usage", Ground::Owner(Role::Admin), "see who uses it", ["GET" "/api/v1/credentials/{id}/usage"];
     CredentialVersions = "credential.versions", Ground::Owner(Role::Admin), "see its versions",
         ["GET" "/api/v1/credentials/{id}/versions"];
+    CredentialAudit = "credential.audit", Ground::Owner(Role::Admin), "read what happened with it, in every project", [
+        "GET" "/api/v1/credentials/{id}/audit",
+        "GET" "/api/v1/credentials/{id}/audit/export",
+    ];
     CredentialRevert = "credential.revert", Ground::Owner(Role::Admin), "go back to a version",
         ["POST" "/api/v1/credentials/{id}/versions/{version}/restore"];
     CredentialTransfer = "credential.transfer", Ground::Owner(Role::Admin), "offer it to another person, and take that back", [
@@ -282,6 +289,10 @@ operations! {
     ];
     InstanceLook = "instance.look", Ground::Person, "see this server's settings", ["GET" "/api/v1/instance"];
     InstanceChange = "instance.change", Ground::Superuser, "change this server's settings", ["PATCH" "/api/v1/instance"];
+    InstanceAudit = "instance.audit", Ground::Superuser, "read what happened to this server: of no project, of no credential", [
+        "GET" "/api/v1/audit",
+        "GET" "/api/v1/audit/export",
+    ];
     ComeIn = "come_in", Ground::Anybody, "sign in, accept an invitation, reset a forgotten password, set the server up", [
         "GET" "/api/v1/session/ways",
         "POST" "/api/v1/session",
@@ -302,7 +313,7 @@ impl Operation {
             // It looks as a member does.
             O::ProjectLook | O::MembersList | O::ServiceKeysList | O::AuditLook | O::SecretsList | O::VariablesList
                 | O::ProjectConnectorsLook | O::ProjectClientsLook | O::ProjectCredentialsList | O::KeychainsList
-                | O::WebhooksList | O::CredentialLook | O::CredentialUsage | O::CredentialVersions
+                | O::WebhooksList | O::CredentialLook | O::CredentialUsage | O::CredentialVersions | O::CredentialAudit
                 // It manages the project. Of people: viewers and editors; of keys: it ends itself.
                 | O::ProjectChange | O::MemberSet | O::MemberRemove | O::ServiceKeyEnd | O::SecretSet | O::SecretDelete
                 | O::VariableSet | O::VariableDelete | O::ConnectorCreate | O::ConnectorChange | O::ConnectorDelete

@@ -13,6 +13,7 @@ use tokio::sync::watch;
 use tower::ServiceExt;
 
 use super::{on_runtime, print, stopped};
+use crate::checkpoints::Checkpoints;
 use crate::settings::{Raw, SettingError, Settings, unknown_variables};
 use crate::start::{self, Opened};
 use crate::{Config, Ending, root_key, telemetry};
@@ -132,6 +133,7 @@ async fn listen(mut settings: Settings, sandbox: bool) -> Result<Ending, Setting
     // Every setting has been understood before anything is written.
     let egress = start::egress(&settings, allowed)?;
     egress.rules().set_own_listeners(vec![address]);
+    let checkpoints = settings.audit_checkpoints.as_ref().map(Checkpoints::open).transpose()?;
     let opened = start::open(&settings, true).await?;
     if let Some(own) = own {
         own.set_nonblocking(true).map_err(|error| SettingError(error.to_string()))?;
@@ -163,8 +165,15 @@ async fn listen(mut settings: Settings, sandbox: bool) -> Result<Ending, Setting
             Ok(None) => Err(format!("the root key file {} is gone", key_file.display())),
             Err(error) => Err(error.0),
         },
-        stopping,
+        stopping.clone(),
     );
+    jobs.keep_audit_key(stopping.clone());
+    if let Some(place) = checkpoints {
+        jobs.keep_checkpoints(place, stopping.clone());
+    }
+    if let Some(retention) = settings.audit_retention {
+        jobs.cut_old_records(retention, stopping);
+    }
     let api = api(&broker);
     let gateway = latchstring_gateway::start(
         listener,

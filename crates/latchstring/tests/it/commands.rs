@@ -22,6 +22,7 @@ fn every_command_has_help_with_an_example() {
         &["admin", "create-key", "--help"],
         &["connector", "check", "--help"],
         &["audit", "verify", "--help"],
+        &["audit", "export", "--help"],
         &["keys", "rotate", "--help"],
         &["keys", "retire", "--help"],
         &["call", "--help"],

@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::disallowed_methods)]
 
+mod audit;
 mod bound;
 mod bounds;
 mod client_proofs;

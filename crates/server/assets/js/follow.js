@@ -18,24 +18,34 @@ async function device(section) {
   }
 }
 
-/** Puts what is new on top of the trail, while the button is pressed. */
-async function trail(button) {
+/** Puts what is new on top of the trail, while the button is pressed: the server is asked for what lies behind the newest. */
+function trail(button) {
+  const list = document.getElementById("trail");
+  let turn = 0;
+  const look = async () => {
+    const address = new URL(button.dataset.same, location.href);
+    address.searchParams.set("after", list.dataset.newest);
+    const answer = await fetch(address, { headers: { Accept: "text/html" } }).catch(() => null);
+    if (!answer?.ok || answer.redirected) return 0;
+    const page = new DOMParser().parseFromString(await answer.text(), "text/html").getElementById("trail");
+    if (!page) return 0;
+    list.dataset.newest = page.dataset.newest;
+    const fresh = [...page.children];
+    if (!fresh.length) return 0;
+    for (const line of fresh.reverse()) list.prepend(document.adoptNode(line));
+    list.hidden = false;
+    document.getElementById("trail-empty")?.remove();
+    localTimes(list);
+    return fresh.length;
+  };
   button.hidden = false;
-  let following = false;
   button.addEventListener("click", async () => {
-    following = !following;
+    const mine = ++turn;
+    const following = button.getAttribute("aria-pressed") !== "true";
     button.setAttribute("aria-pressed", String(following));
     button.querySelector(".word").textContent = following ? button.dataset.wordPause : button.dataset.wordFollow;
-    while (following) {
-      await pause(2000);
-      const answer = await fetch(location.href, { headers: { Accept: "text/html" } }).catch(() => null);
-      if (!answer?.ok || answer.redirected) continue;
-      const page = new DOMParser().parseFromString(await answer.text(), "text/html");
-      const list = document.getElementById("trail");
-      const known = Number(list?.firstElementChild?.dataset.seq ?? 0);
-      const fresh = [...page.querySelectorAll("#trail > li")].filter((line) => Number(line.dataset.seq) > known);
-      for (const line of fresh.reverse()) list.prepend(document.adoptNode(line));
-      if (fresh.length) localTimes(list);
+    while (following && turn === mine) {
+      await pause((await look()) ? 200 : 2000);
     }
   });
 }

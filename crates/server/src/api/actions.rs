@@ -1,9 +1,15 @@
-//! What a change is called in the audit trail when it was refused: one line per endpoint that changes something.
+//! What a request is called in the audit trail: one line per endpoint that changes something, or that shows what only
+//! few may see. A refused or failed try is recorded under this name by the entrance; that it went well, by the use case.
 
 use axum::http::Method;
 
 /// Method, path as the document has it, action. Without an action (`""`) refusals are recorded by the use case.
 const ACTIONS: &[(Method, &str, &str)] = &[
+    (Method::GET, "/api/v1/credentials/{id}", "credential.view"),
+    (Method::GET, "/api/v1/credentials/{id}/certificate", "credential.view"),
+    (Method::GET, "/api/v1/projects/{project}/audit/export", "audit.export"),
+    (Method::GET, "/api/v1/credentials/{id}/audit/export", "audit.export"),
+    (Method::GET, "/api/v1/audit/export", "audit.export"),
     (Method::POST, "/api/v1/setup", ""),
     (Method::POST, "/api/v1/session", ""),
     (Method::DELETE, "/api/v1/session", "session.delete"),
@@ -87,6 +93,11 @@ const ACTIONS: &[(Method, &str, &str)] = &[
         "webhook.redeliver",
     ),
 ];
+
+/// Every endpoint whose use is recorded, with its action: what the tests go through.
+pub fn all() -> &'static [(Method, &'static str, &'static str)] {
+    ACTIONS
+}
 
 /// For the refusals that the entrance records.
 pub fn of(method: &Method, path: &str) -> Option<&'static str> {

@@ -1,9 +1,12 @@
-//! `/api/v1/projects/{project}/audit`: what happened in a project.
+//! What happened: in a project (`…/projects/{project}/audit`), with a credential (`…/credentials/{id}/audit`), and
+//! to the installation itself (`/api/v1/audit`). As text: [`super::audit_export`].
 
 use axum::Json;
 use axum::extract::State;
-use latchstring_broker::audit::list;
+use latchstring_broker::Actor;
+use latchstring_broker::audit::list::{self, Filter, Whose};
 use latchstring_broker::people::Paging;
+use latchstring_model::{Code, Problem};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::router::OpenApiRouter;
@@ -11,13 +14,16 @@ use utoipa_axum::routes;
 
 use crate::App;
 use crate::extract::actor::Acting;
-use crate::extract::page::{Listed, Page};
+use crate::extract::page::{Listed, MAX_LIMIT, Page};
 use crate::extract::path::{Asked, Named};
 use crate::extract::time::Time;
-use crate::problem::{ApiResult, Refusals};
+use crate::problem::{ApiError, ApiResult, Refusals};
 
 pub fn router() -> OpenApiRouter<App> {
-    OpenApiRouter::new().routes(routes!(list_audit))
+    OpenApiRouter::new()
+        .routes(routes!(list_audit))
+        .routes(routes!(list_credential_audit))
+        .routes(routes!(list_instance_audit))
 }
 
 /// One record of the audit trail. A call comes once, with how it ended.
@@ -122,13 +128,89 @@ struct AuditQuery {
     actor: Option<String>,
     /// Only this action.
     action: Option<String>,
+    /// From this moment on.
+    #[param(value_type = Option<String>, example = "2027-01-31T12:00:00Z")]
+    from: Option<Time>,
+    /// Before this moment.
+    #[param(value_type = Option<String>)]
+    to: Option<Time>,
+    /// Oldest first, what lies behind this `seq` (0: from the beginning): to follow. Then `next_cursor` is never null:
+    /// ask again with it, as `after` or as `cursor`, also when there was nothing new.
+    after: Option<i64>,
     /// Items on the page, 1 to 200 (default 50).
     limit: Option<u32>,
     /// `next_cursor` of the page before.
     cursor: Option<String>,
 }
 
-/// What happened in the project, newest first; for any member. A call is listed within a second.
+#[derive(Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+struct WholeAuditQuery {
+    /// Only this actor: an id or an e-mail address.
+    actor: Option<String>,
+    /// Only this action.
+    action: Option<String>,
+    /// From this moment on.
+    #[param(value_type = Option<String>, example = "2027-01-31T12:00:00Z")]
+    from: Option<Time>,
+    /// Before this moment.
+    #[param(value_type = Option<String>)]
+    to: Option<Time>,
+    /// Oldest first, what lies behind this `seq` (0: from the beginning): to follow. Then `next_cursor` is never null:
+    /// ask again with it, as `after` or as `cursor`, also when there was nothing new.
+    after: Option<i64>,
+    /// Items on the page, 1 to 200 (default 50).
+    limit: Option<u32>,
+    /// `next_cursor` of the page before.
+    cursor: Option<String>,
+}
+
+impl From<WholeAuditQuery> for AuditQuery {
+    fn from(query: WholeAuditQuery) -> Self {
+        let WholeAuditQuery { actor, action, from, to, after, limit, cursor } = query;
+        Self { credential: None, actor, action, from, to, after, limit, cursor }
+    }
+}
+
+async fn listed(
+    app: &App,
+    actor: &Actor,
+    whose: Whose,
+    query: AuditQuery,
+) -> ApiResult<Json<Listed<AuditItem>>> {
+    let page = Page { limit: query.limit, cursor: query.cursor };
+    let limit = page.limit()?.min(MAX_LIMIT);
+    let filter = Filter {
+        credential: query.credential,
+        actor: query.actor,
+        action: query.action,
+        from: query.from.map(|time| time.0),
+        to: query.to.map(|time| time.0),
+    };
+    let (items, next_cursor) = match query.after {
+        None => {
+            let paging = Paging::new(page.cursor, Some(limit));
+            let page = app.broker().audit(actor, &whose, &filter, &paging).await?;
+            (page.items, page.next_cursor)
+        }
+        Some(after) => {
+            let behind = page.cursor.as_deref().map_or(Some(after), |cursor| cursor.parse().ok());
+            let behind = behind.filter(|seq| *seq >= 0).ok_or_else(|| {
+                ApiError::from(
+                    Problem::new(Code::Invalid, "That is no place in this list.")
+                        .hint("`after`, and `cursor` beside it, are the `seq` of a record, or `next_cursor` of the page before."),
+                )
+            })?;
+            let limit = usize::try_from(limit).ok();
+            let part = app.broker().audit_after(actor, &whose, &filter, behind, limit).await?;
+            (part.items, Some(part.next.to_string()))
+        }
+    };
+    Ok(Json(Listed { items: items.into_iter().map(AuditItem::from).collect(), next_cursor }))
+}
+
+/// What happened in the project; for any member. A call is listed within a second.
 #[utoipa::path(get, path = "/api/v1/projects/{project}/audit", tag = "Audit", params(("project" = String, Path, description = "Slug or id"), AuditQuery), responses((status = 200, body = Listed<AuditItem>), Refusals))]
 async fn list_audit(
     State(app): State<App>,
@@ -136,12 +218,27 @@ async fn list_audit(
     Named(project): Named<String>,
     Asked(query): Asked<AuditQuery>,
 ) -> ApiResult<Json<Listed<AuditItem>>> {
-    let page = Page { limit: query.limit, cursor: query.cursor };
-    let paging = Paging::new(page.cursor.clone(), Some(page.limit()?));
-    let filter = list::Filter { credential: query.credential, actor: query.actor, action: query.action };
-    let page = app.broker().list_project(&actor, &project, filter, &paging).await?;
-    Ok(Json(Listed {
-        items: page.items.into_iter().map(AuditItem::from).collect(),
-        next_cursor: page.next_cursor,
-    }))
+    listed(&app, &actor, Whose::Project(project), query).await
+}
+
+/// What happened with the credential, in whichever project it was used; for its owner. If a project owns it: for the
+/// project's owners and admins.
+#[utoipa::path(get, path = "/api/v1/credentials/{id}/audit", tag = "Audit", params(("id" = String, Path), WholeAuditQuery), responses((status = 200, body = Listed<AuditItem>), Refusals))]
+async fn list_credential_audit(
+    State(app): State<App>,
+    Acting(actor): Acting,
+    Named(id): Named<String>,
+    Asked(query): Asked<WholeAuditQuery>,
+) -> ApiResult<Json<Listed<AuditItem>>> {
+    listed(&app, &actor, Whose::Credential(id), query.into()).await
+}
+
+/// What happened to the installation: what belongs to no project and no credential; for superusers.
+#[utoipa::path(get, path = "/api/v1/audit", tag = "Audit", params(WholeAuditQuery), responses((status = 200, body = Listed<AuditItem>), Refusals))]
+async fn list_instance_audit(
+    State(app): State<App>,
+    Acting(actor): Acting,
+    Asked(query): Asked<WholeAuditQuery>,
+) -> ApiResult<Json<Listed<AuditItem>>> {
+    listed(&app, &actor, Whose::Instance, query.into()).await
 }

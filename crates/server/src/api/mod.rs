@@ -19,6 +19,7 @@
 pub mod actions;
 pub mod api_keys;
 pub mod audit;
+mod audit_export;
 pub mod connectors;
 pub mod credentials;
 mod credentials_certificate;
@@ -82,6 +83,7 @@ pub fn router() -> OpenApiRouter<App> {
         .merge(members::router())
         .merge(api_keys::router())
         .merge(audit::router())
+        .merge(audit_export::router())
         .merge(secrets::router())
         .merge(variables::router())
         .merge(connectors::router())

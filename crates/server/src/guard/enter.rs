@@ -6,11 +6,10 @@ use axum::extract::{MatchedPath, Request, State};
 use axum::http::Method;
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
-use latchstring_broker::audit::Event;
 use latchstring_broker::road::Peer;
 use latchstring_broker::{Actor, Via, Who};
 use latchstring_model::entity::Outcome;
-use latchstring_model::id::ProjectId;
+use latchstring_model::id::CredentialId;
 use latchstring_model::{Code, Problem};
 
 use crate::App;
@@ -49,7 +48,8 @@ pub async fn layer(State(app): State<App>, request: Request, next: Next) -> Resp
         Err(problem) => return ApiError(problem).into_response(),
     };
     let method = request.method().clone();
-    let path = request.extensions().get::<MatchedPath>().cloned();
+    let template = request.extensions().get::<MatchedPath>().cloned();
+    let path = request.uri().path().to_owned();
     let (parts, body) = request.into_parts();
     let response = match check_origin(&actor, parts, &app.broker().settings().public_url) {
         Ok(parts) => {
@@ -59,34 +59,70 @@ pub async fn layer(State(app): State<App>, request: Request, next: Next) -> Resp
         }
         Err(refused) => refused.into_response(),
     };
-    if !safe(&method)
-        && let Some(problem) = response.extensions().get::<Arc<Problem>>().cloned()
-        && let Some(path) = path
+    if let Some(problem) = response.extensions().get::<Arc<Problem>>().cloned()
+        && let Some(template) = template
+        && let Some(outcome) = outcome(&problem)
+        && let Some(action) = app.action_of(&method, template.as_str())
     {
-        record(&app, &actor, &method, path.as_str(), &problem).await;
+        let named = Names::of(template.as_str(), &path);
+        app.door().note_try(&actor, action, outcome, named.target, named.credential, &problem).await;
     }
     response
 }
 
-/// A change that somebody was not allowed to make is written down, where the project's people see it.
-async fn record(app: &App, actor: &Actor, method: &Method, path: &str, problem: &Problem) {
-    let forbidden = matches!(
-        problem.code,
-        Code::Forbidden
-            | Code::NotAllowed
-            | Code::CrossOrigin
-            | Code::RecentSignInRequired
-            | Code::SecondFactorRequired
-            | Code::OwnerFrozen
-    );
-    let (true, Some(action)) = (forbidden, app.action_of(method, path)) else { return };
-    let mut event = Event::new(action).outcome(Outcome::Refused).detail("code", problem.code.as_str());
-    let project =
-        problem.extra.get("project").and_then(|id| id.as_str()).and_then(|id| id.parse::<ProjectId>().ok());
-    match (&project, &actor.who) {
-        (Some(project), _) => event = event.project(project),
-        (None, Who::Service { project, .. } | Who::Account { project, .. }) => event = event.project(project),
-        _ => {}
+/// How a try ended that is worth a record. What was only badly written (a wrong field, an old version) is none.
+fn outcome(problem: &Problem) -> Option<Outcome> {
+    match (problem.code, problem.code.status()) {
+        (Code::VerificationFailed | Code::VerificationInconclusive | Code::ConsentIncomplete, _) => {
+            Some(Outcome::Failed)
+        }
+        // Then nothing can be recorded either, or it is tried again at once.
+        (Code::Unavailable | Code::Busy, _) => None,
+        (_, 401 | 403 | 404 | 409 | 410 | 424 | 429) => Some(Outcome::Refused),
+        (_, 500..) => Some(Outcome::Failed),
+        _ => None,
     }
-    app.door().note_refusal(actor, event).await;
+}
+
+/// What a path names.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Names {
+    /// The last thing that is named in it.
+    target: Option<String>,
+    credential: Option<CredentialId>,
+}
+
+impl Names {
+    fn of(template: &str, path: &str) -> Self {
+        let mut names = Self::default();
+        let mut before = "";
+        for (pattern, part) in template.split('/').zip(path.split('/')) {
+            if pattern.starts_with('{') {
+                names.target = Some(part.to_owned());
+                if before == "credentials" {
+                    names.credential = part.parse().ok();
+                }
+            }
+            before = pattern;
+        }
+        names
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_path_names_what_was_tried() {
+        let id = "crd_01k9x0000000000000000000zz";
+        let of = |template, path| Names::of(template, path);
+        let verify = format!("/api/v1/credentials/{id}/verify");
+        let credential = of("/api/v1/credentials/{id}/verify", &verify);
+        assert_eq!(credential.credential, id.parse().ok());
+        assert_eq!(credential.target.as_deref(), Some(id));
+        let member = of("/api/v1/projects/{project}/members/{email}", "/api/v1/projects/acme/members/a%40b");
+        assert_eq!(member, Names { target: Some("a%40b".into()), credential: None });
+        assert_eq!(of("/api/v1/users", "/api/v1/users"), Names::default());
+    }
 }

@@ -103,7 +103,7 @@ group! {
         webhook_delete: "Delete the webhook",
         webhook_title: "Webhook",
 
-        audit_lead: "Everything that happened in {project}, newest first. Nobody can change it.",
+        audit_lead: "Everything that happened in {project}, newest first. A changed record is found.",
         audit_credential: "Credential",
         audit_credential_help: "Its short name or id.",
         audit_actor: "Who",
@@ -114,6 +114,8 @@ group! {
         audit_none_help: "Nothing that happened fits what you are looking for.",
         audit_follow: "Follow live",
         audit_pause: "Pause",
+        audit_csv: "Export as CSV",
+        audit_jsonl: "Export as JSON lines",
         audit_ok: "done",
         audit_refused: "refused",
         audit_failed: "failed",

@@ -18,6 +18,8 @@ async fn everything(app: &TestApp, crm: &str) -> Vec<(Method, String, Value)> {
         at(Method::GET, "/api-keys", Value::Null),
         at(Method::POST, "/api-keys", json!({"name": "x", "environment": "production"})),
         at(Method::GET, "/audit", Value::Null),
+        at(Method::GET, "/audit?after=0", Value::Null),
+        at(Method::GET, "/audit/export", Value::Null),
         at(Method::GET, &format!("{values}/secrets"), Value::Null),
         at(Method::PUT, &format!("{values}/secrets/a"), json!({"value": "b"})),
         at(Method::GET, &format!("{values}/variables"), Value::Null),

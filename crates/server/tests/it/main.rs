@@ -3,6 +3,7 @@
 
 mod acts_as;
 mod app;
+mod audit_events;
 mod audit_list;
 mod background;
 mod callers_grants;

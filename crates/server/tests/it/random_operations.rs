@@ -154,7 +154,7 @@ fn step<'a>(shop: &'a Shop, side: &mut Side, other: &Side, dice: &Dice) -> Optio
         }
         19 => app.get("/api/v1/credentials"),
         20 => app.get(&format!("/api/v1/credentials?project={}", side.slug)),
-        21 => app.get(&format!("{project}/audit")),
+        21 => app.get(&format!("{project}/audit{}", if dice.roll(2) == 0 { "" } else { "/export" })),
         22 => app.get("/api/v1/me/notices"),
         23 => app.get("/api/v1/me/transfers"),
         24 => app.put(

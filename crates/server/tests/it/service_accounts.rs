@@ -204,6 +204,8 @@ fn cells(world: &World) -> Vec<Cell> {
         // Webhooks and the trail.
         (get.clone(), acme("/webhooks"), none.clone(), 200, ""),
         (get.clone(), acme("/audit"), none.clone(), 200, ""),
+        (get.clone(), acme("/audit/export"), none.clone(), 200, ""),
+        (get.clone(), "/api/v1/audit".into(), none.clone(), 403, refused),
         // A person's, a superuser's.
         (get.clone(), "/api/v1/me".into(), none.clone(), 403, refused),
         (patch.clone(), "/api/v1/me".into(), json!({"name": "x"}), 403, refused),

@@ -177,7 +177,7 @@ pub fn plain(text: impl Into<String>) -> String {
 }
 
 /// What a list is narrowed to.
-pub(super) struct Wanted<'a> {
+pub(crate) struct Wanted<'a> {
     pub project: Option<&'a ProjectId>,
     pub filter: &'a AuditFilter,
 }
@@ -194,6 +194,8 @@ impl Wanted<'_> {
         };
         self.filter.actor.as_ref().is_none_or(by)
             && self.filter.action.as_ref().is_none_or(|action| record.action == *action)
+            && self.filter.from.is_none_or(|from| record.at >= from)
+            && self.filter.to.is_none_or(|to| record.at < to)
     }
 }
 
@@ -263,12 +265,37 @@ pub(super) fn newest_first(
     before: i64,
     limit: usize,
 ) -> Vec<AuditItem> {
-    let mut intents: Vec<(i64, &str, &str)> = Vec::new();
-    let mut results: HashMap<&str, &str> = HashMap::new();
+    let (intents, results) = facts(start, row, wanted, |seq| seq < before);
+    intents.into_iter().rev().filter_map(|intent| item(row, wanted, &results, intent)).take(limit).collect()
+}
+
+/// The same the other way round: those after `after`.
+pub(crate) fn oldest_first(
+    start: i64,
+    row: &AuditRecord,
+    wanted: &Wanted<'_>,
+    after: i64,
+    limit: usize,
+) -> Vec<AuditItem> {
+    let (intents, results) = facts(start, row, wanted, |seq| seq > after);
+    intents.into_iter().filter_map(|intent| item(row, wanted, &results, intent)).take(limit).collect()
+}
+
+/// An intent's place, call and line.
+type PlacedIntent<'a> = (i64, &'a str, &'a str);
+
+fn facts<'a>(
+    start: i64,
+    row: &'a AuditRecord,
+    wanted: &Wanted<'_>,
+    place: impl Fn(i64) -> bool,
+) -> (Vec<PlacedIntent<'a>>, HashMap<&'a str, &'a str>) {
+    let mut intents = Vec::new();
+    let mut results = HashMap::new();
     for (seq, line) in (start..start.saturating_add(SLOTS)).zip(row.body.split('\n')) {
         let Some(peeked) = peek(line) else { continue };
         match peeked.fact {
-            CallFact::Intent if seq < before && wanted.scopes(&peeked) => {
+            CallFact::Intent if place(seq) && wanted.scopes(&peeked) => {
                 intents.push((seq, peeked.call_id, line));
             }
             CallFact::Intent => {}
@@ -277,11 +304,17 @@ pub(super) fn newest_first(
             }
         }
     }
-    let item = |(seq, call, line): (i64, &str, &str)| {
-        let record = record(row, line).filter(|record| wanted.columns(record))?;
-        Some(AuditItem { seq, record, result: results.get(call).and_then(|line| end(line)) })
-    };
-    intents.into_iter().rev().filter_map(item).take(limit).collect()
+    (intents, results)
+}
+
+fn item(
+    row: &AuditRecord,
+    wanted: &Wanted<'_>,
+    results: &HashMap<&str, &str>,
+    (seq, call, line): PlacedIntent<'_>,
+) -> Option<AuditItem> {
+    let record = record(row, line).filter(|record| wanted.columns(record))?;
+    Some(AuditItem { seq, record, result: results.get(call).and_then(|line| end(line)) })
 }
 
 #[cfg(test)]

@@ -259,7 +259,7 @@ both! {
         let page = audit::list_of_project(&mut reader, &acme, &all, &Paging::new(None, Some(2))).await.unwrap();
         let rest = audit::list_of_project(&mut reader, &acme, &all, &Paging::new(page.next_cursor, Some(2))).await.unwrap();
         assert_eq!((rest.items.len(), rest.items[0].record.number, rest.next_cursor), (1, 1, None));
-        assert_eq!(audit::list_of_credential(&mut reader, &row, &Paging::first()).await.unwrap().items.len(), 2);
+        assert_eq!(audit::list_of_credential(&mut reader, &row, &AuditFilter::default(), &Paging::first()).await.unwrap().items.len(), 2);
         let bad = audit::list_of_project(&mut reader, &acme, &all, &Paging::new(Some("x".into()), None)).await;
         assert!(matches!(bad, Err(StoreError::BadCursor)));
         assert_eq!(audit::count(&mut reader).await.unwrap(), 5);
@@ -302,13 +302,13 @@ both! {
             assert_eq!((item.record.action.as_str(), item.seq % audit::batch::SLOTS), ("credential.verify", at as i64));
             assert_eq!(item.result.as_ref().map(|end| (end.outcome, end.body.clone())), Some((Outcome::Failed, result(at))));
         }
-        let whole = audit::list_of_credential(&mut reader, &row, &Paging::first()).await.unwrap().items;
+        let whole = audit::list_of_credential(&mut reader, &row, &AuditFilter::default(), &Paging::first()).await.unwrap().items;
         assert_eq!(whole.len(), 20);
-        let first = audit::list_of_credential(&mut reader, &row, &Paging::new(None, Some(7))).await.unwrap();
-        let rest = audit::list_of_credential(&mut reader, &row, &Paging::new(first.next_cursor, Some(50))).await.unwrap();
+        let first = audit::list_of_credential(&mut reader, &row, &AuditFilter::default(), &Paging::new(None, Some(7))).await.unwrap();
+        let rest = audit::list_of_credential(&mut reader, &row, &AuditFilter::default(), &Paging::new(first.next_cursor, Some(50))).await.unwrap();
         assert_eq!([first.items, rest.items].concat(), whole);
         for cursor in ["-1", "-4097", "0", "9223372036854775807", "-9223372036854775808"] {
-            let page = audit::list_of_credential(&mut reader, &row, &Paging::new(Some(cursor.into()), None)).await.unwrap();
+            let page = audit::list_of_credential(&mut reader, &row, &AuditFilter::default(), &Paging::new(Some(cursor.into()), None)).await.unwrap();
             assert_eq!(page.items.len(), if cursor.len() == 19 { 20 } else { 0 }, "{cursor}");
         }
     }
@@ -343,7 +343,7 @@ both! {
             let end = item.result.as_ref().map(|end| end.body.clone());
             assert_eq!(end, (at < 39).then(|| result(at)), "{at}");
         }
-        let whole = audit::list_of_credential(&mut reader, &row, &Paging::new(None, Some(3))).await.unwrap();
+        let whole = audit::list_of_credential(&mut reader, &row, &AuditFilter::default(), &Paging::new(None, Some(3))).await.unwrap();
         assert_eq!(whole.items.iter().filter(|item| item.result.is_some()).count(), 2);
     }
 

@@ -98,7 +98,26 @@ fn the_trail_is_narrowed_and_followed() {
     browser.press("Follow live");
     app.set_secret("seen_live", "x");
     browser.sees("seen_live");
+    // More than a page holds at once: none is passed over.
+    for number in 0..60 {
+        app.set_secret(&format!("burst_{number}"), "x");
+    }
+    browser.sees("burst_0");
+    browser.sees("burst_59");
     browser.press("Pause");
+    // Nothing fits yet; what does is told as it comes.
+    browser.go("/projects/acme/audit?action=secret.delete");
+    browser.sees("Nothing fits");
+    browser.press("Follow live");
+    app.done(
+        "DELETE",
+        "/projects/acme/environments/production/secrets/seen_live",
+        &serde_json::Value::Null,
+        204,
+    );
+    browser.sees("seen_live");
+    browser.sees_not("Nothing fits");
+    browser.has_no_barriers();
 }
 
 #[test]

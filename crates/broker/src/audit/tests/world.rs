@@ -3,9 +3,9 @@
 use super::*;
 
 /// A broker on a fresh database, with a project of one owner and one service key in it.
-struct World {
-    broker: Arc<Broker>,
-    journal: Arc<Journal>,
+pub(super) struct World {
+    pub broker: Arc<Broker>,
+    pub journal: Arc<Journal>,
     owner: Actor,
     project: ProjectId,
     key: String,
@@ -29,7 +29,7 @@ fn person(id: &UserId, email: &str) -> Actor {
     Actor { who: Who::Person { person, via }, address: None }
 }
 
-async fn world(home: &Home) -> World {
+pub(super) async fn world(home: &Home) -> World {
     let (store, id) = (home.store().await, server());
     let ring = KeyRing::generate(NOW, entropy());
     let vault = Arc::new(Vault::new(ring.clone()));
@@ -182,7 +182,7 @@ both! {
         tx.commit().await.unwrap();
 
         let all = Filter::default();
-        let page = broker.list_project(&world.owner, "acme", all.clone(), &Paging::first()).await.unwrap();
+        let page = broker.audit(&world.owner, &Whose::Project("acme".into()), &all, &Paging::first()).await.unwrap();
         assert_eq!(page.items.len(), 3);
         let event = &page.items[0];
         assert_eq!((event.action.as_str(), event.target.as_deref(), event.outcome), ("member.set", Some("usr_y"), Outcome::Ok));
@@ -202,18 +202,18 @@ both! {
             (Filter { actor: Some(world.key_id.to_string()), action: Some("credential.use".into()), ..all.clone() }, 1),
             (Filter { action: Some("no.such".into()), ..all.clone() }, 0),
         ] {
-            let page = broker.list_project(&world.owner, "acme", filter.clone(), &Paging::first()).await.unwrap();
+            let page = broker.audit(&world.owner, &Whose::Project("acme".into()), &filter, &Paging::first()).await.unwrap();
             assert_eq!(page.items.len(), count, "{filter:?}");
         }
-        let first = broker.list_project(&world.owner, "acme", all.clone(), &Paging::new(None, Some(2))).await.unwrap();
-        let rest = broker.list_project(&world.owner, "acme", all.clone(), &Paging::new(first.next_cursor, Some(2))).await.unwrap();
+        let first = broker.audit(&world.owner, &Whose::Project("acme".into()), &all, &Paging::new(None, Some(2))).await.unwrap();
+        let rest = broker.audit(&world.owner, &Whose::Project("acme".into()), &all, &Paging::new(first.next_cursor, Some(2))).await.unwrap();
         assert_eq!((rest.items.len(), rest.items[0].seq, rest.next_cursor), (1, page.items[2].seq, None));
         let unknown = Filter { credential: Some("crm".into()), ..all.clone() };
-        let refused = broker.list_project(&world.owner, "acme", unknown, &Paging::first()).await.unwrap_err();
+        let refused = broker.audit(&world.owner, &Whose::Project("acme".into()), &unknown, &Paging::first()).await.unwrap_err();
         assert_eq!(refused.code, Code::CredentialNotFound);
         let stranger = person(&UserId::new(NOW, entropy()), "eve@example.com");
-        assert_eq!(broker.list_project(&stranger, "acme", all, &Paging::first()).await.unwrap_err().code, Code::NotFound);
-        assert_eq!(broker.list_credential(&stranger, &credential, &Paging::first()).await.unwrap_err().code, Code::NotFound);
+        assert_eq!(broker.audit(&stranger, &Whose::Project("acme".into()), &all, &Paging::first()).await.unwrap_err().code, Code::NotFound);
+        assert_eq!(broker.audit(&stranger, &Whose::Credential(credential.to_string()), &all, &Paging::first()).await.unwrap_err().code, Code::NotFound);
     }
 
     /// As the binary runs them: what is recorded is in the database within a second, and at the end nothing is left.

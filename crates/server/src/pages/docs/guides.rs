@@ -29,6 +29,7 @@ guides! {
     "google" "Google" "google.md";
     "salesforce" "Salesforce" "salesforce.md";
     "notifications" "Notifications and webhooks" "notifications.md";
+    "audit" "The audit trail" "audit.md";
     "connectors" "Connector definitions: the reference" "connectors.md";
     "templates" "Templates, with examples" "templates.md";
     "README" "How credentials are sent, and how tokens live" "auth/README.md";

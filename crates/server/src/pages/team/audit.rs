@@ -1,12 +1,12 @@
-//! `/projects/{project}/audit`: the trail, narrowed and followed.
+//! `/projects/{project}/audit`: the trail, narrowed, followed and taken along.
 
 use askama::Template;
 use axum::extract::State;
 use axum::response::Response;
-use latchstring_broker::audit::list::{Filter, Item};
+use latchstring_broker::audit::list::{Filter, Item, Whose};
 use latchstring_broker::people::Paging;
-use latchstring_model::Code;
 use latchstring_model::entity::Outcome;
+use latchstring_model::{Code, Problem};
 use serde::Deserialize;
 use serde_json::Value;
 
@@ -18,7 +18,7 @@ use crate::pages::frame::{self, Frame, Place, Signed, Visitor, html};
 use crate::pages::go;
 use crate::pages::routes::Pages;
 use crate::pages::ui::{Badge, Field, When, Wrong};
-use crate::texts::Rich;
+use crate::texts::{Rich, Text};
 
 pub fn pages(pages: Pages) -> Pages {
     pages.show("/projects/{project}/audit", show)
@@ -33,17 +33,20 @@ pub struct Query {
     #[serde(default)]
     action: String,
     cursor: Option<String>,
+    /// What is newer than this, for those who follow.
+    after: Option<i64>,
 }
 
 impl Query {
-    fn link(&self, base: &str, cursor: Option<&str>) -> String {
-        let given = [("credential", &self.credential), ("actor", &self.actor), ("action", &self.action)];
-        let mut parts: Vec<String> = given
-            .into_iter()
-            .filter(|(_, value)| !value.is_empty())
-            .map(|(name, value)| format!("{name}={}", go::part(value)))
+    /// The same view elsewhere, and what else is asked there.
+    fn link(&self, base: &str, more: &[(&str, &str)]) -> String {
+        let given = [("credential", &*self.credential), ("actor", &*self.actor), ("action", &*self.action)];
+        let parts: Vec<String> = given
+            .iter()
+            .chain(more)
+            .filter(|(_, value)| !value.trim().is_empty())
+            .map(|(name, value)| format!("{name}={}", go::part(value.trim())))
             .collect();
-        parts.extend(cursor.map(|cursor| format!("cursor={}", go::part(cursor))));
         if parts.is_empty() { base.to_owned() } else { format!("{base}?{}", parts.join("&")) }
     }
 }
@@ -75,6 +78,43 @@ struct Page {
     first: Option<String>,
     /// Only the newest page can be followed.
     follows: bool,
+    /// The newest that was looked at: those who follow go on behind it.
+    newest: i64,
+    /// The view without its place in the list.
+    same: String,
+    /// In both formats.
+    exports: [(String, Text); 2],
+}
+
+/// What is shown of the trail.
+struct Shown {
+    items: Vec<Item>,
+    next: Option<String>,
+    newest: i64,
+}
+
+type Found = Result<Shown, Box<Problem>>;
+
+/// Lines of a page.
+const LINES: u32 = 50;
+
+/// Newest first, also of those that are newer than what somebody has seen.
+async fn shown(app: &App, visitor: &Visitor, whose: &Whose, filter: &Filter, query: &Query) -> Found {
+    let broker = app.broker();
+    match query.after.filter(|after| *after >= 0) {
+        None => {
+            let paging = Paging::new(query.cursor.clone(), Some(LINES));
+            let page = broker.audit(&visitor.actor, whose, filter, &paging).await?;
+            let newest = page.items.first().map_or(0, |item| item.seq);
+            Ok(Shown { items: page.items, next: page.next_cursor, newest })
+        }
+        Some(after) => {
+            let limit = usize::try_from(LINES).ok();
+            let mut part = broker.audit_after(&visitor.actor, whose, filter, after, limit).await?;
+            part.items.reverse();
+            Ok(Shown { items: part.items, next: None, newest: part.next })
+        }
+    }
 }
 
 fn badge(visitor: &Visitor, outcome: Outcome) -> Badge {
@@ -113,6 +153,9 @@ fn line(visitor: &Visitor, item: Item) -> Line {
         if let Some(target) = &item.target {
             details.push(("credential".to_owned(), target.clone()));
         }
+        if let Some(name) = &call.acts_as {
+            details.push(("acts_as".to_owned(), name.clone()));
+        }
         if let Some(code) = &call.code {
             details.push(("code".to_owned(), code.clone()));
         }
@@ -144,17 +187,17 @@ async fn show(
         credential: given(&query.credential),
         actor: given(&query.actor),
         action: given(&query.action),
+        ..Filter::default()
     };
     let narrowed = filter.credential.is_some() || filter.actor.is_some() || filter.action.is_some();
-    let paging = Paging::new(query.cursor.clone(), Some(50));
-    let found = app.broker().list_project(&visitor.actor, project.id.as_str(), filter, &paging).await;
+    let whose = Whose::Project(project.id.to_string());
     let (mut wrong, mut status) = (Wrong::none(t), axum::http::StatusCode::OK);
-    let (items, next) = match found {
-        Ok(page) => (page.items, page.next_cursor),
+    let found = match shown(&app, &visitor, &whose, &filter, &query).await {
+        Ok(found) => found,
         Err(problem) if problem.code == Code::CredentialNotFound => {
             status = frame::status(&problem);
             wrong = Wrong::of(t, &problem, []).and("/credential", problem.detail.to_string());
-            (Vec::new(), None)
+            Shown { items: Vec::new(), next: None, newest: 0 }
         }
         Err(problem) => return Err(problem.into()),
     };
@@ -167,16 +210,23 @@ async fn show(
     ];
     let fields = fields.into_iter().map(|field| field.wrong(&mut wrong)).collect();
     let base = format!("/projects/{}/audit", project.slug);
+    let copy = format!("/api/v1/projects/{}/audit/export", project.slug);
+    let elsewhere = query.cursor.is_some() || query.after.is_some();
+    let wrong_credential = status != axum::http::StatusCode::OK;
     let page = Page {
         f: Frame::of(&app, &visitor, Place::Audit, Some(&project)).await?,
         lead: m.audit_lead.rich().text("project", &project.name),
         fields,
         wrong,
         narrowed,
-        lines: items.into_iter().map(|item| line(&visitor, item)).collect(),
-        next: next.map(|cursor| query.link(&base, Some(&cursor))),
-        first: query.cursor.as_ref().map(|_| query.link(&base, None)),
-        follows: query.cursor.is_none(),
+        follows: !elsewhere && !wrong_credential,
+        lines: found.items.into_iter().map(|item| line(&visitor, item)).collect(),
+        newest: found.newest,
+        next: found.next.map(|cursor| query.link(&base, &[("cursor", &cursor)])),
+        first: elsewhere.then(|| query.link(&base, &[])),
+        same: query.link(&base, &[]),
+        exports: [("csv", m.audit_csv), ("jsonl", m.audit_jsonl)]
+            .map(|(format, words)| (query.link(&copy, &[("format", format)]), words)),
         base,
     };
     Ok(html(status, &page))
