@@ -22,6 +22,7 @@ mod entrance;
 pub mod frame;
 pub mod go;
 mod own;
+mod ownership;
 mod projects;
 pub mod routes;
 mod start;
@@ -55,6 +56,7 @@ pub fn pages() -> Pages {
         .with(credentials::pages)
         .with(team::pages)
         .with(own::pages)
+        .with(ownership::pages)
         .with(docs::pages)
         .with(account::pages)
         .with(admin::pages)

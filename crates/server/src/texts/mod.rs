@@ -30,6 +30,7 @@ pub mod entrance;
 pub mod first;
 pub mod making;
 pub mod own;
+pub mod ownership;
 pub mod projects;
 pub mod team;
 
@@ -50,6 +51,7 @@ pub struct Texts {
     pub team: team::Team,
     pub docs: docs::Docs,
     pub own: own::Own,
+    pub ownership: ownership::Ownership,
     pub admin: admin::Admin,
     pub account: account::Account,
 }
@@ -68,6 +70,7 @@ pub static EN: Texts = Texts {
     team: team::EN,
     docs: docs::EN,
     own: own::EN,
+    ownership: ownership::EN,
     admin: admin::EN,
     account: account::EN,
 };
