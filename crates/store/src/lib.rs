@@ -21,6 +21,7 @@
 pub mod api_keys;
 pub mod audit;
 pub mod checks;
+pub mod connect_sessions;
 pub mod connectors;
 pub mod consents;
 mod counting;

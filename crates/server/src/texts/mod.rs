@@ -22,6 +22,7 @@ macro_rules! group {
 pub mod account;
 pub mod admin;
 pub mod common;
+pub mod connecting;
 pub mod consent;
 pub mod credentials;
 pub mod docs;
@@ -44,6 +45,7 @@ pub struct Texts {
     pub entrance: entrance::Entrance,
     pub projects: projects::Projects,
     pub first: first::First,
+    pub connecting: connecting::Connecting,
     pub consent: consent::Consent,
     pub credentials: credentials::Credentials,
     pub making: making::Making,
@@ -63,6 +65,7 @@ pub static EN: Texts = Texts {
     entrance: entrance::EN,
     projects: projects::EN,
     first: first::EN,
+    connecting: connecting::EN,
     consent: consent::EN,
     credentials: credentials::EN,
     making: making::EN,

@@ -78,7 +78,6 @@ group! {
         left_none: "They left nothing behind",
         left_none_help: "No credential belongs to them any more.",
         left_look: "What they own",
-        left_look_named: "What {name} owns",
         left_used: "used in {projects}",
         left_unused: "used by no project: there is nobody to give it to",
         left_deletes: "deleted {when}",
@@ -86,7 +85,6 @@ group! {
         give_to: "Give it to (e-mail address)",
         give_to_named: "Who gets {name} (e-mail address)",
         give: "Give it",
-        give_named: "Give {name}",
 
         stops_in: "stops in {environments}",
         stops_keychains: "keychains that fall back to it: {names}",

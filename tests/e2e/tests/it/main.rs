@@ -6,5 +6,6 @@ mod every_page;
 mod first_run;
 mod frame;
 mod making;
+mod ownership;
 mod scene;
 mod team;

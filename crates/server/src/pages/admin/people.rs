@@ -38,7 +38,6 @@ struct Line {
     me: bool,
     active_label: String,
     superuser_label: String,
-    left_label: String,
     /// To remove a second factor that was lost; nobody's own.
     factor_label: Option<String>,
 }
@@ -89,7 +88,6 @@ async fn page(
             active_label: active.with("name", &user.name).0,
             superuser_label: superuser.with("name", &user.name).0,
             factor_label: factor.then(|| a.factor_remove_named.with("name", &user.name).0),
-            left_label: t.ownership.left_look_named.with("name", &user.name).0,
             id: user.id.to_string(),
             name: user.name,
             email: user.email,

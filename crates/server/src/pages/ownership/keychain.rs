@@ -95,11 +95,12 @@ async fn page(
         sent.or(stored).unwrap_or_default().to_owned()
     };
     let of = |pick: fn(&Keychain) -> &str| keychain.map(pick);
-    let mut fields = vec![
-        Field::text(t, "name", o.keychain_name).most(200).value(typed("name", of(|one| &one.name))),
-        crate::pages::projects::slug(t, &typed("slug", of(|one| &one.slug)))
-            .help(if keychain.is_some() { o.keychain_slug_change } else { o.keychain_slug_help }),
-    ];
+    let mut fields =
+        vec![
+            Field::text(t, "name", o.keychain_name).most(200).value(typed("name", of(|one| &one.name))),
+            crate::pages::projects::slug(t, &typed("slug", of(|one| &one.slug)))
+                .help(if keychain.is_some() { o.keychain_slug_change } else { o.keychain_slug_help }),
+        ];
     if keychain.is_none() {
         let answers = connectors(app, visitor, project).await?;
         let chosen = typed("connector", Some("http"));
@@ -164,9 +165,7 @@ pub async fn create(
         default: pairs.given("default"),
     };
     match app.broker().create_keychain(&visitor.actor, &named, new).await {
-        Ok(_) => {
-            Ok(go::saying(&format!("/projects/{}/keychains", go::part(&named)), Flash::KeychainSaved))
-        }
+        Ok(_) => Ok(go::saying(&format!("/projects/{}/keychains", go::part(&named)), Flash::KeychainSaved)),
         Err(problem) if shown_here(&problem) => {
             let project = admins(&app, &visitor, &named).await?;
             let wrong = Wrong::of(visitor.t, &problem, []);
@@ -204,9 +203,7 @@ pub async fn send(
     };
     let version = pairs.get("version").and_then(|text| text.parse().ok());
     match app.broker().change_keychain(&visitor.actor, &named, &id, change, version).await {
-        Ok(_) => {
-            Ok(go::saying(&format!("/projects/{}/keychains", go::part(&named)), Flash::KeychainSaved))
-        }
+        Ok(_) => Ok(go::saying(&format!("/projects/{}/keychains", go::part(&named)), Flash::KeychainSaved)),
         Err(problem) if shown_here(&problem) => {
             let project = admins(&app, &visitor, &named).await?;
             let keychain = app.broker().keychain(&visitor.actor, project.id.as_str(), &id).await?;

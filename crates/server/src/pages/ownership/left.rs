@@ -32,7 +32,6 @@ struct Line {
     deletes: Option<Rich>,
     /// Who gets it, where there is anybody to get it.
     to: Option<Field>,
-    give: String,
 }
 
 #[derive(Template)]
@@ -74,7 +73,6 @@ fn line(visitor: &Visitor, left: LeftBehind, form: &Form, wrong: &mut Wrong, now
         },
         disabled: left.disabled,
         deletes: left.deletes_at.map(|at| o.left_deletes.rich().part("when", &When::near(t, at, now))),
-        give: o.give_named.with("name", &left.name).0,
         to,
         name: left.name,
         id,

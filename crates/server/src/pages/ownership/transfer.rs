@@ -134,7 +134,6 @@ pub async fn cancel(
     Asked(through): Asked<Through>,
 ) -> Result<Response, Refused> {
     app.broker().cancel_transfer(&visitor.actor, &id).await?;
-    let query =
-        through.project.map(|project| format!("?project={}", go::part(&project))).unwrap_or_default();
+    let query = through.project.map(|project| format!("?project={}", go::part(&project))).unwrap_or_default();
     Ok(go::saying(&format!("/credentials/{}{query}", go::part(&id)), Flash::OfferCancelled))
 }
