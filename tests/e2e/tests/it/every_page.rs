@@ -178,6 +178,20 @@ fn people_and_server() {
 }
 
 #[test]
+fn connecting() {
+    let app = latchstring_e2e::app();
+    let path = scene::connect_session(&app);
+    let browser = Browser::at(&app.url);
+    let form = format!("{path}?connector=builtin%2Fsandbox&method=api_key");
+    visit(&browser, &[look("connect-choose", &path), look("connect-form", &form)]);
+    browser.go(&form);
+    browser.fill("API key", latchstring_sandbox::DEMO.api_key);
+    browser.press("Check and connect");
+    browser.sees("Sandbox is connected");
+    visit(&browser, &[look("connect-done", browser.path()), look("connect-over", path)]);
+}
+
+#[test]
 fn documentation() {
     let app = latchstring_e2e::app();
     let browser = Browser::ada(&app);

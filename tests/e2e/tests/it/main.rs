@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
+mod embedding;
 mod every_page;
 mod first_run;
 mod frame;

@@ -138,3 +138,13 @@ pub fn offered(app: &TestApp) -> String {
     assert_eq!(offered.status, 201, "{}", offered.text());
     offered.json()["token"].as_str().expect("a token").to_owned()
 }
+
+/// A session of a product on another origin; its path.
+pub fn connect_session(app: &TestApp) -> String {
+    let body = json!({
+        "project": "acme", "connectors": ["sandbox"], "end_user": {"id": "customer-17"},
+        "return_origin": "https://app.example.com",
+    });
+    let made = app.done("POST", "/connect-sessions", &body, 201);
+    made["url"].as_str().expect("a link").strip_prefix(&app.url).expect("of this server").to_owned()
+}
