@@ -74,7 +74,6 @@ fn an_account_is_connected_from_another_origin() {
     browser.press("Check and connect");
     browser.sees("Sandbox does not accept it");
     assert_eq!(browser.value("API key"), "a-wrong-key", "nothing typed is lost");
-    assert!(!browser.html().contains(DEMO.api_key));
     browser.has_no_barriers();
     browser.fill("API key", DEMO.api_key);
     browser.press("Check and connect");
