@@ -61,7 +61,7 @@ fn a_credential_goes_from_one_person_to_another() {
     grace.go("/projects/acme/members");
     grace.press("Leave the project");
     grace.sees("They own credentials that this project uses");
-    grace.sees("stops in staging, production");
+    grace.sees("stops in production, staging");
     grace.has_no_barriers();
     grace.press_near("stops in", "Hand it over");
     grace.sees("Their e-mail address");
@@ -112,15 +112,15 @@ fn superusers_give_on_what_somebody_left_and_decide_the_rules() {
     app.done("PATCH", &format!("/users/{id}"), &json!({"active": false}), 200);
     let browser = Browser::ada(&app);
     browser.go("/people?q=grace");
-    browser.press("What they own");
+    browser.press_near("grace@example.com", "What they own");
     browser.sees("Grace's key");
     browser.has_no_barriers();
     let set = "document.querySelector('input[name=email]').value = arguments[0]";
     browser.js_with(set, vec!["nobody@example.com".into()]);
-    browser.press("Give it");
+    browser.press_near("used in acme", "Give it");
     browser.sees("not an active member of acme");
     browser.js_with(set, vec!["nora@example.com".into()]);
-    browser.press("Give it");
+    browser.press_near("used in acme", "Give it");
     browser.sees("The credential has a new owner");
     browser.sees("They left nothing behind");
     assert!(!browser.html().contains("planted-token-of-grace"));
