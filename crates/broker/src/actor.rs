@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 
 use latchstring_model::entity::KeyScope;
-use latchstring_model::id::{EnvironmentId, KeyId, ProjectId, SessionId, UserId};
+use latchstring_model::id::{ConnectSessionId, EnvironmentId, KeyId, ProjectId, SessionId, UserId};
 use latchstring_model::problem::Refused;
 use latchstring_model::{Code, Problem, Timestamp};
 
@@ -61,6 +61,12 @@ pub enum Who {
         name: String,
         project: ProjectId,
     },
+    /// Whoever has opened a connect session: connects one account for its project, and nothing else. Never made of what
+    /// a request brings along alone, only by [`crate::connect_sessions`].
+    EndUser {
+        session: ConnectSessionId,
+        project: ProjectId,
+    },
     /// A command on the machine itself: whoever has the shell is trusted, and audited.
     Operator,
 }
@@ -99,7 +105,7 @@ impl Actor {
             )
             .hint("Use a personal key, or sign in. docs/people.md says what a service account may do.")
             .into()),
-            Who::Anonymous | Who::Operator => Err(unauthenticated()),
+            Who::Anonymous | Who::EndUser { .. } | Who::Operator => Err(unauthenticated()),
         }
     }
 
@@ -120,7 +126,7 @@ impl Actor {
     /// A person who may manage, or a service account; what each may is asked where it is done.
     pub fn may_manage(&self) -> Refused<()> {
         match &self.who {
-            Who::Account { .. } => Ok(()),
+            Who::Account { .. } | Who::EndUser { .. } => Ok(()),
             _ => self.manager().map(|_| ()),
         }
     }
@@ -179,6 +185,7 @@ impl Actor {
     pub fn audited(&self) -> (&'static str, Option<String>, Option<String>) {
         match &self.who {
             Who::Anonymous => ("anonymous", None, None),
+            Who::EndUser { session, .. } => ("anonymous", Some(session.to_string()), None),
             Who::Person { person, .. } => ("user", Some(person.id.to_string()), Some(person.email.clone())),
             Who::Service { key, .. } | Who::Account { key, .. } => ("key", Some(key.to_string()), None),
             Who::Operator => ("server", None, None),
@@ -191,6 +198,7 @@ impl Actor {
             Who::Person { person, .. } => person.id.to_string(),
             Who::Service { key, .. } | Who::Account { key, .. } => key.to_string(),
             Who::Anonymous => "anonymous".to_owned(),
+            Who::EndUser { session, .. } => session.to_string(),
             Who::Operator => "operator".to_owned(),
         }
     }

@@ -5,6 +5,7 @@ pub mod actor;
 mod allowed_projects;
 pub mod audit;
 pub mod catalog;
+pub mod connect_sessions;
 pub mod consent;
 pub mod credentials;
 pub mod definitions;

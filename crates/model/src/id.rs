@@ -112,6 +112,8 @@ ids! {
     TransferId = "trf_";
     /// Chooses a credential by data.
     KeychainId = "kch_";
+    /// Lets an end user of somebody's product connect an account.
+    ConnectSessionId = "cns_";
     OAuthClientId = "oac_";
     /// A consent under way.
     ConsentId = "con_";

@@ -24,6 +24,7 @@ pub mod audit_forward;
 pub mod audit_keys;
 pub mod checkpoints;
 pub mod checks;
+pub mod connect_sessions;
 pub mod connectors;
 pub mod consents;
 mod counting;

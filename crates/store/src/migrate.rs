@@ -68,6 +68,12 @@ const MIGRATIONS: &[Migration] = &[
         min_compatible: 10,
         text: include_str!("../migrations/0010_audit.sql"),
     },
+    Migration {
+        number: 11,
+        name: "connect_sessions",
+        min_compatible: 1,
+        text: include_str!("../migrations/0011_connect_sessions.sql"),
+    },
 ];
 
 const TABLE: &str = "CREATE TABLE IF NOT EXISTS migrations (

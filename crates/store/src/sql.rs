@@ -8,9 +8,9 @@ use std::str::FromStr;
 use latchstring_model::Timestamp;
 use latchstring_model::entity::{Fact, KeyKind, KeyScope, Outcome, Role, Status};
 use latchstring_model::id::{
-    AuditKeyId, CallId, ConsentId, CredentialId, DataKeyId, DeliveryId, EnvironmentId, IdentityId, KeyId,
-    KeychainId, NoticeId, OAuthClientId, ProjectId, ServerId, SessionId, ShareId, SignInId, TransferId,
-    UserId, WebhookId,
+    AuditKeyId, CallId, ConnectSessionId, ConsentId, CredentialId, DataKeyId, DeliveryId, EnvironmentId,
+    IdentityId, KeyId, KeychainId, NoticeId, OAuthClientId, ProjectId, ServerId, SessionId, ShareId,
+    SignInId, TransferId, UserId, WebhookId,
 };
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -114,6 +114,7 @@ const MODULES: &[&[&Statement]] = &[
     crate::sign_ins::ALL,
     crate::tokens::ALL,
     crate::transfers::ALL,
+    crate::connect_sessions::ALL,
     crate::users::ALL,
     crate::values::ALL,
     crate::webhooks::ALL,
@@ -360,6 +361,7 @@ bind! {
     &UserId => String, v, v.as_str().to_owned();
     &SessionId => String, v, v.as_str().to_owned();
     &KeyId => String, v, v.as_str().to_owned();
+    &ConnectSessionId => String, v, v.as_str().to_owned();
     &CredentialId => String, v, v.as_str().to_owned();
     &ShareId => String, v, v.as_str().to_owned();
     &ConsentId => String, v, v.as_str().to_owned();

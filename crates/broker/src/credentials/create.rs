@@ -180,6 +180,9 @@ impl Broker {
             events.push(save::shared(&row, &place.project.id).detail("grants", json!(place.granted())));
         }
         self.record_all(&mut tx, actor, events).await?;
+        if let Some(connects) = &new.connects {
+            self.end_connect(&mut tx, actor, connects, &row).await?;
+        }
         tx.commit().await.map_err(refusals::store)?;
         Ok(view)
     }

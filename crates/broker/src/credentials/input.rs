@@ -6,6 +6,7 @@ use latchstring_model::entity::{valid_environment, valid_slug};
 use latchstring_model::{FieldError, Timestamp};
 use serde_json::{Map, Value};
 
+use crate::connect_sessions::Connects;
 use crate::consent::BroughtGrant;
 
 /// How a new or changed set of values is checked.
@@ -45,6 +46,8 @@ pub struct NewCredential {
     pub token: BTreeMap<String, BroughtGrant>,
     pub shares: Vec<ShareInput>,
     pub verify: Verify,
+    /// The connect session that is used up with it.
+    pub connects: Option<Connects>,
 }
 
 /// What a change says; what it does not name stays. `Some(None)` clears.

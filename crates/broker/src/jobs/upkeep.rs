@@ -8,8 +8,8 @@ use latchstring_model::entity::Principal;
 use latchstring_store::credentials::CredentialRow;
 use latchstring_store::instance::ServerRow;
 use latchstring_store::{
-    StoreError, WriteTx, api_keys, consents, credentials, idempotency, instance, password_resets, sessions,
-    shares, sign_ins, transfers,
+    StoreError, WriteTx, api_keys, connect_sessions, consents, credentials, idempotency, instance,
+    password_resets, sessions, shares, sign_ins, transfers,
 };
 use tokio::task::JoinSet;
 
@@ -74,11 +74,21 @@ impl Broker {
         let repeats = idempotency::purge(&mut tx, now.plus_millis(-KEPT)).await?;
         let consents = consents::purge(&mut tx, now.plus_millis(-crate::consent::KEPT)).await?;
         let offers = transfers::purge(&mut tx, now.plus_millis(-OFFERS_KEPT)).await?;
+        let connects = connect_sessions::purge(&mut tx, now.plus_millis(-OFFERS_KEPT)).await?;
         let servers = instance::purge_servers(&mut tx, FORGOTTEN).await?;
         let links = sign_ins::purge(&mut tx, now).await? + password_resets::purge(&mut tx, now).await?;
         tx.commit().await?;
-        if ended + repeats + consents + offers + servers + links > 0 {
-            tracing::debug!(ended, repeats, consents, offers, servers, links, "removed what had run out");
+        if ended + repeats + consents + offers + connects + servers + links > 0 {
+            tracing::debug!(
+                ended,
+                repeats,
+                consents,
+                offers,
+                connects,
+                servers,
+                links,
+                "removed what had run out"
+            );
         }
         Ok(Again::Later)
     }

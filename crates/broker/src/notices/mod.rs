@@ -44,11 +44,13 @@ pub const TRANSFER_CANCELLED: &str = "credential.transfer_cancelled";
 pub const TRANSFERRED: &str = "credential.transferred";
 /// A superuser gave what an owner left behind to somebody else.
 pub const GIVEN: &str = "credential.given";
+/// An end user has connected an account.
+pub const CONNECTED: &str = "credential.connected";
 /// Told by mail alone: to whom should it be posted.
 pub const WEBHOOK_DISABLED: &str = "webhook.disabled";
 
 /// What a webhook can be told of.
-pub const EVENTS: &[&str] = &[NEEDS_RECONNECT, GRANT_EXPIRING, FAILING, EXPIRING];
+pub const EVENTS: &[&str] = &[NEEDS_RECONNECT, GRANT_EXPIRING, FAILING, EXPIRING, CONNECTED];
 
 /// Days before the end of a grant at which it is told.
 pub const WARNED: [i64; 2] = [14, 3];

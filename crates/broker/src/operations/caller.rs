@@ -84,6 +84,6 @@ pub(super) async fn caller(
         )
         .hint("Calls take a service key, which is bound to one environment; a project admin makes one.")
         .into()),
-        Who::Anonymous | Who::Operator => Err(unauthenticated()),
+        Who::Anonymous | Who::EndUser { .. } | Who::Operator => Err(unauthenticated()),
     }
 }

@@ -152,7 +152,9 @@ impl Broker {
             .into());
         }
         let owner = match &actor.who {
-            Who::Anonymous | Who::Operator => return Err(refusals::internal(&"an attempt of nobody")),
+            Who::Anonymous | Who::EndUser { .. } | Who::Operator => {
+                return Err(refusals::internal(&"an attempt of nobody"));
+            }
             Who::Person { .. } | Who::Service { .. } | Who::Account { .. } => actor.signature(),
         };
         // Made as large as it gets, so that no copy of it is left behind by growing.

@@ -149,6 +149,8 @@ operations! {
     ProjectClientsLook = "project_oauth_clients.look", Ground::LookOrSuperuser, "see the project's OAuth clients (`?project=`)", [];
     ProjectCredentialsList = "project_credentials.list", Ground::Look, "see which credentials the project uses (`?project=`)", [];
     CredentialShare = "credential.share", Ground::Member(Role::Editor), "share one's own credentials with the project", [];
+    ConnectSessionCreate = "connect_session.create", Ground::Member(Role::Admin), "let an end user connect an account for the project",
+        ["POST" "/api/v1/connect-sessions"];
     TeamCredentialCreate = "team_credential.create", Ground::Member(Role::Admin), "make credentials that the project owns", [];
     NameTake = "name.take", Ground::Member(Role::Admin), "take over a slug or external id that another credential had", [];
     ShareWithdraw = "share.withdraw", Ground::Member(Role::Admin), "withdraw a credential from the project",
@@ -321,7 +323,7 @@ impl Operation {
                 // And what the project owns: no destination, no consent, no purge, no other owner.
                 | O::CredentialShare | O::TeamCredentialCreate | O::NameTake | O::ShareWithdraw | O::CredentialVerify
                 | O::CredentialChange | O::CredentialDisable | O::CredentialDelete | O::CredentialRevert
-                | O::CredentialCertificate
+                | O::CredentialCertificate | O::ConnectSessionCreate
         )
     }
 }

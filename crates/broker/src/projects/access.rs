@@ -75,6 +75,10 @@ pub(crate) async fn open_to(tx: &mut impl Tx, person: &Person, project: &Project
 /// What a service account is in its own project: an admin, less what is kept to people ([`not_kept`]).
 pub(crate) const ACCOUNT: Role = Role::Admin;
 
+/// What an end user is in the project of their connect session: enough to have one credential shared with it, and
+/// too little to take a name that another one had.
+const END_USER: Role = Role::Editor;
+
 async fn account(tx: &mut impl Tx, own: &ProjectId, name: &str) -> Refused<MemberProject> {
     let found = projects::by_slug_or_id(tx, name).await.map_err(refusals::store)?;
     let project = found.filter(|found| &found.id == own).ok_or_else(unknown)?;
@@ -85,6 +89,7 @@ async fn account(tx: &mut impl Tx, own: &ProjectId, name: &str) -> Refused<Membe
 pub(crate) async fn role(tx: &mut impl Tx, actor: &Actor, project: &ProjectId) -> Refused<Option<Role>> {
     match &actor.who {
         Who::Account { project: own, .. } => Ok((own == project).then_some(ACCOUNT)),
+        Who::EndUser { project: own, .. } => Ok((own == project).then_some(END_USER)),
         _ => role_of(tx, actor.person()?, project).await,
     }
 }
@@ -95,6 +100,11 @@ pub(crate) async fn known(tx: &mut impl Tx, actor: &Actor, name: &str) -> Refuse
         let found = projects::by_slug_or_id(tx, name).await.map_err(refusals::store)?;
         let own = found.filter(|found| &found.id == project);
         return Ok(own.map(|project| MemberProject { project, role: ACCOUNT }));
+    }
+    if let Who::EndUser { project, .. } = &actor.who {
+        let found = projects::by_slug_or_id(tx, name).await.map_err(refusals::store)?;
+        let own = found.filter(|found| &found.id == project);
+        return Ok(own.map(|project| MemberProject { project, role: END_USER }));
     }
     let person = actor.person()?;
     let found = projects::for_member(tx, &person.id, name).await.map_err(refusals::store)?;
@@ -136,6 +146,12 @@ pub async fn member(
             }
             _ => Err(misplaced(operation)),
         };
+    }
+    // The one thing that a connect session is for: a credential of its project, of what was allowed with it.
+    if let Who::EndUser { .. } = &actor.who
+        && operation == Operation::TeamCredentialCreate
+    {
+        return known(tx, actor, name).await?.ok_or_else(unknown);
     }
     let (person, least) = match operation.ground() {
         Ground::Look | Ground::LookOrSuperuser => (actor.person()?, Role::Viewer),

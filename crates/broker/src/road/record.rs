@@ -45,6 +45,7 @@ fn who(actor: &Actor) -> JournalActor<'_> {
         Who::Service { key, .. } | Who::Account { key, .. } => (ActorKind::Key, Some(key.as_str()), None),
         Who::Operator => (ActorKind::Server, None, None),
         Who::Anonymous => (ActorKind::Anonymous, None, None),
+        Who::EndUser { session, .. } => (ActorKind::Anonymous, Some(session.as_str()), None),
     };
     JournalActor { kind, id: id.map(Cow::Borrowed), email: email.map(Cow::Borrowed) }
 }

@@ -62,6 +62,7 @@ const ACTIONS: &[(Method, &str, &str)] = &[
     (Method::POST, "/api/v1/oauth-clients", "oauth_client.create"),
     (Method::PATCH, "/api/v1/oauth-clients/{id}", "oauth_client.update"),
     (Method::DELETE, "/api/v1/oauth-clients/{id}", "oauth_client.delete"),
+    (Method::POST, "/api/v1/connect-sessions", "connect_session.create"),
     (Method::POST, "/api/v1/credentials", "credential.create"),
     (Method::PATCH, "/api/v1/credentials/{id}", "credential.update"),
     (Method::DELETE, "/api/v1/credentials/{id}", "credential.delete"),

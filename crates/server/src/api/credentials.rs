@@ -470,6 +470,7 @@ async fn create_credential(
         token,
         shares: body.shares.into_iter().map(Into::into).collect(),
         verify: body.verify.into(),
+        connects: None,
     };
     let view = Box::pin(app.broker().create_credential(&actor, new)).await?;
     let location = HeaderValue::try_from(format!("/api/v1/credentials/{}", view.id))

@@ -20,6 +20,7 @@ pub mod actions;
 pub mod api_keys;
 pub mod audit;
 mod audit_export;
+pub mod connect_sessions;
 pub mod connectors;
 pub mod credentials;
 mod credentials_certificate;
@@ -87,6 +88,7 @@ pub fn router() -> OpenApiRouter<App> {
         .merge(secrets::router())
         .merge(variables::router())
         .merge(connectors::router())
+        .merge(connect_sessions::router())
         .merge(credentials::router())
         .merge(credentials_change::router())
         .merge(credentials_certificate::router())

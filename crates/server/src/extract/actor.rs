@@ -31,7 +31,7 @@ impl<S: Send + Sync> FromRequestParts<S> for Acting {
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ApiError> {
         let Anyone(actor) = Anyone::from_request_parts(parts, state).await?;
         match actor.who {
-            Who::Anonymous | Who::Operator => Err(Problem::new(Code::Unauthenticated, "This needs a key or a session, and the request carries neither.")
+            Who::Anonymous | Who::EndUser { .. } | Who::Operator => Err(Problem::new(Code::Unauthenticated, "This needs a key or a session, and the request carries neither.")
                 .hint("Send `Authorization: Bearer lst_…` with a personal key of scope manage, or sign in. A session that has ended counts as none.")
                 .into()),
             Who::Person { .. } | Who::Service { .. } | Who::Account { .. } => Ok(Self(actor)),

@@ -8,6 +8,7 @@ use axum::response::Response;
 use crate::App;
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+const OPENER: HeaderName = HeaderName::from_static("cross-origin-opener-policy");
 const LONGEST_ID: usize = 64;
 
 /// Everything from our own origin, nothing inline, nobody frames us.
@@ -20,7 +21,7 @@ const FIXED: [(HeaderName, &str); 6] = [
     (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
     (header::X_FRAME_OPTIONS, "DENY"),
     (header::REFERRER_POLICY, "same-origin"),
-    (HeaderName::from_static("cross-origin-opener-policy"), "same-origin"),
+    (OPENER, "same-origin"),
     (HeaderName::from_static("cross-origin-resource-policy"), "same-origin"),
 ];
 
@@ -55,6 +56,10 @@ pub async fn layer(State(app): State<App>, request: Request, next: Next) -> Resp
     }
     let headers = response.headers_mut();
     headers.insert(REQUEST_ID, id);
+    // The page that opened the window is told the result: the two have to know of each other. Nobody frames it.
+    if path.starts_with("/connect/") {
+        headers.insert(OPENER, HeaderValue::from_static("unsafe-none"));
+    }
     for (name, value) in FIXED {
         headers.entry(name).or_insert(HeaderValue::from_static(value));
     }

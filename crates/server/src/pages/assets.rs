@@ -4,7 +4,7 @@
 use std::hash::Hasher;
 use std::sync::LazyLock;
 
-use axum::http::{HeaderValue, StatusCode, header};
+use axum::http::{HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 
 use crate::extract::path::Named;
@@ -39,6 +39,7 @@ const ASSETS: &[Asset] = &[
     Asset { name: "icons.svg", kind: SVG, text: include_str!("../../assets/icons.svg") },
     Asset { name: "mark.svg", kind: SVG, text: include_str!("../../assets/mark.svg") },
     script!("app.js"),
+    script!("connected.js"),
     script!("copy.js"),
     script!("fields.js"),
     script!("filter.js"),
@@ -74,4 +75,16 @@ pub async fn get(Named((digest, name)): Named<(String, String)>) -> Response {
     let headers = [(header::CONTENT_TYPE, asset.kind), (header::CACHE_CONTROL, keep)]
         .map(|(name, value)| (name, HeaderValue::from_static(value)));
     (headers, asset.text).into_response()
+}
+
+/// `/connect.js`: for pages of other origins, which load it as a module. It holds nothing that is anybody's.
+pub async fn connect() -> Response {
+    let headers = [
+        (header::CONTENT_TYPE, JS),
+        (header::CACHE_CONTROL, "public, max-age=3600"),
+        (header::ACCESS_CONTROL_ALLOW_ORIGIN, "*"),
+        (HeaderName::from_static("cross-origin-resource-policy"), "cross-origin"),
+    ]
+    .map(|(name, value)| (name, HeaderValue::from_static(value)));
+    (headers, include_str!("../../assets/js/connect.js")).into_response()
 }

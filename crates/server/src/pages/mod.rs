@@ -15,6 +15,7 @@ mod account;
 mod admin;
 pub mod assets;
 mod catalog;
+mod connecting;
 mod consent;
 mod credentials;
 mod docs;
@@ -22,6 +23,7 @@ mod entrance;
 pub mod frame;
 pub mod go;
 mod own;
+mod ownership;
 mod projects;
 pub mod routes;
 mod start;
@@ -55,16 +57,20 @@ pub fn pages() -> Pages {
         .with(credentials::pages)
         .with(team::pages)
         .with(own::pages)
+        .with(ownership::pages)
         .with(docs::pages)
         .with(account::pages)
         .with(admin::pages)
+        .with(connecting::pages)
         .show("/oauth/start/{token}", consent::start)
         .show("/oauth/callback/{client}", consent::callback)
 }
 
 /// What is read without an account.
 pub fn open_router() -> Router<App> {
-    Router::new().route("/assets/{digest}/{name}", get(assets::get))
+    Router::new()
+        .route("/assets/{digest}/{name}", get(assets::get))
+        .route("/connect.js", get(assets::connect))
 }
 
 /// For people in a browser: a refusal is a page, who is not signed in is shown the way in, what was said once is not

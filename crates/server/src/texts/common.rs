@@ -149,5 +149,11 @@ group! {
         flash_session_ended: "The session is ended.",
         flash_sessions_ended: "All other sessions are ended.",
         flash_names_saved: "Your names are saved.",
+        flash_offer_cancelled: "The offer is taken back.",
+        flash_offer_accepted: "The credential is yours now.",
+        flash_notices_read: "Everything is marked as read.",
+        flash_keychain_saved: "The keychain is saved.",
+        flash_keychain_deleted: "The keychain is deleted.",
+        flash_credential_given: "The credential has a new owner.",
     }
 }

@@ -22,6 +22,7 @@ macro_rules! group {
 pub mod account;
 pub mod admin;
 pub mod common;
+pub mod connecting;
 pub mod consent;
 pub mod credentials;
 pub mod docs;
@@ -30,6 +31,7 @@ pub mod entrance;
 pub mod first;
 pub mod making;
 pub mod own;
+pub mod ownership;
 pub mod projects;
 pub mod team;
 
@@ -43,6 +45,7 @@ pub struct Texts {
     pub entrance: entrance::Entrance,
     pub projects: projects::Projects,
     pub first: first::First,
+    pub connecting: connecting::Connecting,
     pub consent: consent::Consent,
     pub credentials: credentials::Credentials,
     pub making: making::Making,
@@ -50,6 +53,7 @@ pub struct Texts {
     pub team: team::Team,
     pub docs: docs::Docs,
     pub own: own::Own,
+    pub ownership: ownership::Ownership,
     pub admin: admin::Admin,
     pub account: account::Account,
 }
@@ -61,6 +65,7 @@ pub static EN: Texts = Texts {
     entrance: entrance::EN,
     projects: projects::EN,
     first: first::EN,
+    connecting: connecting::EN,
     consent: consent::EN,
     credentials: credentials::EN,
     making: making::EN,
@@ -68,6 +73,7 @@ pub static EN: Texts = Texts {
     team: team::EN,
     docs: docs::EN,
     own: own::EN,
+    ownership: ownership::EN,
     admin: admin::EN,
     account: account::EN,
 };

@@ -306,6 +306,12 @@ fn asks(operation: Operation, place: &Place) -> Vec<Ask> {
             body["shares"] = json!([]);
             asks.push(ask("POST", "/api/v1/credentials".into(), Some(body)));
         }
+        Operation::ConnectSessionCreate => {
+            asks[0].body = Some(json!({
+                "project": project, "connectors": ["own"], "end_user": {"id": "customer-17"},
+                "return_origin": "https://app.example.org",
+            }));
+        }
         Operation::SecondFactorRequire => {
             asks.push(ask("PATCH", base, Some(json!({"require_second_factor": false}))));
         }

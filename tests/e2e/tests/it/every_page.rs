@@ -115,6 +115,7 @@ fn credentials() {
             look("credential-values-new", of(&scene.works, "/values")),
             look("credential-details", of(&scene.token, "/details")),
             look("credential-sharing", of(&scene.works, "/sharing")),
+            look("credential-transfer", of(&scene.works, "/transfer")),
             look("credential-call", of(&scene.works, "/call")),
             look("credential-connect", of(&scene.waiting, "/connect/default")),
         ],
@@ -142,6 +143,9 @@ fn a_project() {
             look("connectors", "/projects/acme/connectors"),
             look("connector", "/projects/acme/connectors/github"),
             look("connector-new", "/projects/acme/connectors/new"),
+            look("keychains", "/projects/acme/keychains"),
+            look("keychain", "/projects/acme/keychains/customers"),
+            look("keychain-new", "/projects/acme/keychains/new"),
         ],
     );
 }
@@ -151,6 +155,8 @@ fn people_and_server() {
     let app = latchstring_e2e::app();
     let client = scene::client(&app);
     app.person("grace@example.com", "viewer");
+    let left = scene::left(&app);
+    let offered = scene::offered(&app);
     let browser = Browser::ada(&app);
     visit(
         &browser,
@@ -159,13 +165,30 @@ fn people_and_server() {
             look("account-password", "/account/password"),
             look("account-sessions", "/account/sessions"),
             look("account-keys", "/account/keys"),
+            look("notices", "/notices"),
+            look("transfer", format!("/transfers/{offered}")),
             look("people", "/people"),
+            look("left-behind", format!("/people/{left}/credentials")),
             look("instance", "/instance"),
             look("oauth-clients", "/oauth-clients"),
             look("oauth-client", format!("/oauth-clients/{client}")),
             look("oauth-client-new", "/oauth-clients/new?connector=google_drive"),
         ],
     );
+}
+
+#[test]
+fn connecting() {
+    let app = latchstring_e2e::app();
+    let path = scene::connect_session(&app);
+    let browser = Browser::at(&app.url);
+    let form = format!("{path}?connector=builtin%2Fsandbox&method=api_key");
+    visit(&browser, &[look("connect-choose", &path), look("connect-form", &form)]);
+    browser.go(&form);
+    browser.fill("API key", latchstring_sandbox::DEMO.api_key);
+    browser.press("Check and connect");
+    browser.sees("Sandbox is connected");
+    visit(&browser, &[look("connect-done", browser.path()), look("connect-over", path)]);
 }
 
 #[test]

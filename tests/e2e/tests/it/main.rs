@@ -2,9 +2,11 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
+mod embedding;
 mod every_page;
 mod first_run;
 mod frame;
 mod making;
+mod ownership;
 mod scene;
 mod team;

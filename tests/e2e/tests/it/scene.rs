@@ -104,4 +104,47 @@ pub fn team(app: &TestApp) {
         &json!({"url": "http://127.0.0.1:9/hook", "description": "Pager"}),
         201,
     );
+    let keychain = json!({"name": "Customers", "connector": "sandbox", "by": "{{ input.customer }}"});
+    app.done("POST", "/projects/acme/keychains", &keychain, 201);
+}
+
+fn of_somebody(app: &TestApp, key: &str, name: &str) -> Value {
+    let body = json!({
+        "name": name, "connector": "http", "auth_method": "bearer", "verify": "skip",
+        "values": {"default": {"base_url": "https://api.example.com", "token": "t"}},
+        "shares": [{"project": "acme", "grants": {"production": "default"}}],
+    });
+    let made = app.api_as(key, "POST", "/credentials", &body);
+    assert_eq!(made.status, 201, "{}", made.text());
+    made.json()
+}
+
+/// Somebody whose account is not active any more, with what they own; their id.
+pub fn left(app: &TestApp) -> String {
+    let key = app.person("hedy@example.com", "editor");
+    of_somebody(app, &key, "Hedy's key");
+    let users = app.done("GET", "/users?q=hedy", &Value::Null, 200);
+    let id = users["items"][0]["id"].as_str().expect("an id").to_owned();
+    app.done("PATCH", &format!("/users/{id}"), &json!({"active": false}), 200);
+    id
+}
+
+/// A credential that somebody offers to ada; the token of the offer.
+pub fn offered(app: &TestApp) -> String {
+    let key = app.person("nora@example.com", "editor");
+    let made = of_somebody(app, &key, "Nora's key");
+    let path = format!("/credentials/{}/transfer", made["id"].as_str().expect("an id"));
+    let offered = app.api_as(&key, "POST", &path, &json!({"email": "ada@example.com"}));
+    assert_eq!(offered.status, 201, "{}", offered.text());
+    offered.json()["token"].as_str().expect("a token").to_owned()
+}
+
+/// A session of a product on another origin; its path.
+pub fn connect_session(app: &TestApp) -> String {
+    let body = json!({
+        "project": "acme", "connectors": ["sandbox"], "end_user": {"id": "customer-17"},
+        "return_origin": "https://app.example.com",
+    });
+    let made = app.done("POST", "/connect-sessions", &body, 201);
+    made["url"].as_str().expect("a link").strip_prefix(&app.url).expect("of this server").to_owned()
 }

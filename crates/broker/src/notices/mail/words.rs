@@ -4,8 +4,8 @@ use latchstring_store::notices::NoticeRow;
 use serde_json::Value;
 
 use crate::notices::{
-    EXPIRING, FAILING, GIVEN, GRANT_EXPIRING, NEEDS_RECONNECT, TRANSFER_CANCELLED, TRANSFER_OFFERED,
-    TRANSFERRED, WEBHOOK_DISABLED, account,
+    CONNECTED, EXPIRING, FAILING, GIVEN, GRANT_EXPIRING, NEEDS_RECONNECT, TRANSFER_CANCELLED,
+    TRANSFER_OFFERED, TRANSFERRED, WEBHOOK_DISABLED, account,
 };
 
 pub struct Words {
@@ -131,6 +131,17 @@ pub fn said(notice: &NoticeRow) -> (String, String) {
                 get(data, "/to"),
             ),
         ),
+        CONNECTED => (
+            format!("\"{name}\" was connected"),
+            format!(
+                "An end user ({}) connected an account of theirs: the credential \"{name}\" ({connector}). The project owns it, \
+                 and its environments can call with it.\n\n\
+                 Usually a product of yours asked for it (POST /api/v1/connect-sessions).\n\n\
+                 What to do: nothing, if it did. Otherwise end the service account that made the session, and delete the \
+                 credential.\n",
+                or(get(data, "/end_user/id"), "without an id"),
+            ),
+        ),
         // Whatever is told later is told at least by its name.
         other => (
             format!("{other}: {name}"),
@@ -178,6 +189,7 @@ mod tests {
             TRANSFER_CANCELLED,
             TRANSFERRED,
             GIVEN,
+            CONNECTED,
             WEBHOOK_DISABLED,
         ] {
             let notice = NoticeRow {

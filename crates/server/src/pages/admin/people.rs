@@ -38,6 +38,8 @@ struct Line {
     me: bool,
     active_label: String,
     superuser_label: String,
+    /// To remove a second factor that was lost; nobody's own.
+    factor_label: Option<String>,
 }
 
 #[derive(Template)]
@@ -73,6 +75,7 @@ async fn page(
     let q = Some(query.q.trim()).filter(|q| !q.is_empty());
     let found = app.broker().users(&visitor.actor, q, &Paging::new(query.cursor.clone(), Some(50))).await?;
     let lines = found.items.into_iter().map(|user| {
+        let factor = user.second_factor && user.id != me;
         let active = if user.active { a.deactivate_named } else { a.activate_named };
         let superuser = if user.superuser { a.unmake_superuser_named } else { a.make_superuser_named };
         Line {
@@ -84,6 +87,7 @@ async fn page(
             me: user.id == me,
             active_label: active.with("name", &user.name).0,
             superuser_label: superuser.with("name", &user.name).0,
+            factor_label: factor.then(|| a.factor_remove_named.with("name", &user.name).0),
             id: user.id.to_string(),
             name: user.name,
             email: user.email,
@@ -168,4 +172,14 @@ pub async fn change(
         }
         Err(problem) => Err(problem.into()),
     }
+}
+
+/// Of somebody who has lost it; they are told, and still need their password.
+pub async fn remove_factor(
+    State(app): State<App>,
+    Signed(visitor): Signed,
+    Named(id): Named<String>,
+) -> Result<Response, Refused> {
+    app.broker().remove_second_factor(&visitor.actor, &id).await?;
+    Ok(go::saying("/people", Flash::FactorRemoved))
 }

@@ -10,7 +10,9 @@ mod names;
 mod new;
 mod show;
 
+pub use edit::own;
 pub use new::{day, sent};
+pub use show::{Head, Sheet, Tab, Through};
 
 use crate::pages::routes::Pages;
 

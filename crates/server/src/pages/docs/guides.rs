@@ -28,6 +28,7 @@ guides! {
     "consent" "Consent: connecting accounts" "consent.md";
     "google" "Google" "google.md";
     "salesforce" "Salesforce" "salesforce.md";
+    "embedding" "Embedding: your customers connect their accounts" "embedding.md";
     "notifications" "Notifications and webhooks" "notifications.md";
     "audit" "The audit trail" "audit.md";
     "connectors" "Connector definitions: the reference" "connectors.md";

@@ -65,6 +65,12 @@ flashes! {
     SessionEnded flash_session_ended;
     SessionsEnded flash_sessions_ended;
     NamesSaved flash_names_saved;
+    OfferCancelled flash_offer_cancelled;
+    OfferAccepted flash_offer_accepted;
+    NoticesRead flash_notices_read;
+    KeychainSaved flash_keychain_saved;
+    KeychainDeleted flash_keychain_deleted;
+    CredentialGiven flash_credential_given;
 }
 
 impl Flash {

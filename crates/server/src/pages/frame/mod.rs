@@ -36,12 +36,14 @@ pub enum Place {
     Credentials,
     Secrets,
     Connectors,
+    Keychains,
     Keys,
     Webhooks,
     Members,
     Audit,
     Settings,
     MyCredentials,
+    Notices,
     Account,
     People,
     OAuthClients,
@@ -82,6 +84,8 @@ pub struct Frame {
     pub projects: Vec<Here>,
     pub project: Option<Here>,
     pub place: Place,
+    /// Notices that the person has not read.
+    pub unread: i64,
 }
 
 impl Frame {
@@ -96,6 +100,7 @@ impl Frame {
             projects: Vec::new(),
             project: None,
             place: Place::Elsewhere,
+            unread: 0,
         }
     }
 
@@ -113,6 +118,7 @@ impl Frame {
     pub async fn of(app: &App, visitor: &Visitor, place: Place, project: Option<&Project>) -> Refusal<Self> {
         let mut frame = Self { place, project: project.map(Here::from), ..Self::alone(visitor) };
         frame.projects = switcher(app, &visitor.actor).await?;
+        frame.unread = app.broker().unread_notices(&visitor.actor).await?;
         Ok(frame)
     }
 
@@ -162,6 +168,7 @@ impl Frame {
             self.in_project(Place::Credentials, "credentials", "key", &c.credentials),
             self.in_project(Place::Secrets, "secrets", "lock", &c.secrets),
             self.in_project(Place::Connectors, "connectors", "plug", &c.connectors),
+            self.in_project(Place::Keychains, "keychains", "braces", &self.t.ownership.keychains),
             self.in_project(Place::Keys, "keys", "robot", &c.service_keys),
         ]
     }
@@ -178,6 +185,20 @@ impl Frame {
         }
         entries.push(self.in_project(Place::Settings, "settings", "gear", &c.settings));
         entries
+    }
+
+    /// What the bell says.
+    pub fn bell(&self) -> String {
+        let o = &self.t.ownership;
+        if self.unread == 0 {
+            o.notices_none_unread.to_string()
+        } else {
+            self.t.number(&o.notices_unread, self.unread)
+        }
+    }
+
+    pub fn is_bell(&self) -> bool {
+        self.place == Place::Notices
     }
 
     pub fn is_here(&self, place: &Place) -> bool {

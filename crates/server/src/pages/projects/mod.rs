@@ -9,6 +9,8 @@ use latchstring_model::entity::Role;
 use crate::pages::routes::Pages;
 use crate::texts::{T, Text};
 
+pub use new::slug;
+
 pub fn pages(pages: Pages) -> Pages {
     pages
         .show("/projects", list::show)

@@ -44,7 +44,7 @@ impl Page {
     }
 }
 
-pub(super) fn slug(t: crate::texts::T, value: &str) -> Field {
+pub fn slug(t: crate::texts::T, value: &str) -> Field {
     let field = Field::text(t, "slug", t.projects.slug).mono().value(value).most(63);
     field.pattern("[a-z0-9]+(-[a-z0-9]+)*", t.projects.slug_hint)
 }

@@ -43,10 +43,19 @@ struct Line {
     may_remove: bool,
 }
 
+/// A credential that the project can no longer use without its owner.
+struct Owned {
+    name: String,
+    /// What stops with it.
+    stops: Vec<String>,
+    /// Where it is handed over, for its owner.
+    hand_over: Option<String>,
+}
+
 /// Credentials that keep somebody from being removed.
 struct Owns {
     email: String,
-    credentials: Vec<String>,
+    credentials: Vec<Owned>,
     button: Rich,
 }
 
@@ -142,6 +151,27 @@ async fn page(
     })
 }
 
+/// What a refusal lists: each with what stops, in words.
+fn owned(visitor: &Visitor, listed: &Value, leaves: bool) -> Owned {
+    let o = &visitor.t.ownership;
+    let text = |name: &str| listed.get(name).and_then(Value::as_str).unwrap_or_default().to_owned();
+    let names = |name: &str| {
+        let list = listed.get(name).and_then(Value::as_array).into_iter().flatten();
+        list.filter_map(Value::as_str).collect::<Vec<_>>().join(", ")
+    };
+    let stops = [
+        o.stops_in.with("environments", &names("environments")).0,
+        o.stops_keychains.with("names", &names("keychains")).0,
+        o.stops_keys.with("names", &names("api_keys")).0,
+    ];
+    let there = ["environments", "keychains", "api_keys"].map(|name| !names(name).is_empty());
+    Owned {
+        name: text("name"),
+        stops: stops.into_iter().zip(there).filter(|(_, there)| *there).map(|(text, _)| text).collect(),
+        hand_over: leaves.then(|| format!("/credentials/{}/transfer", go::part(&text("id")))),
+    }
+}
+
 async fn show(
     State(app): State<App>,
     Signed(visitor): Signed,
@@ -197,9 +227,8 @@ async fn remove(
         Ok(_) => Ok(go::saying(&format!("/projects/{}/members", go::part(&named)), Flash::MemberRemoved)),
         Err(problem) if problem.code == Code::MemberOwnsCredentials => {
             let list = problem.extra.get("credentials").and_then(Value::as_array).into_iter().flatten();
-            let names = list.filter_map(|one| one.get("name").and_then(Value::as_str)).map(str::to_owned);
             let owns = Owns {
-                credentials: names.collect(),
+                credentials: list.map(|one| owned(&visitor, one, leaves)).collect(),
                 button: visitor.t.team.member_withdraw.rich().text("email", &email),
                 email,
             };

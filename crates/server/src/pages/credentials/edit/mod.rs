@@ -33,7 +33,7 @@ pub fn pages(pages: Pages) -> Pages {
 }
 
 /// The credential of somebody who may change it.
-async fn own(app: &App, visitor: &Visitor, id: &str, through: &Through) -> Result<Sheet, Refused> {
+pub async fn own(app: &App, visitor: &Visitor, id: &str, through: &Through) -> Result<Sheet, Refused> {
     let sheet = Sheet::load(app, visitor, id, through).await?;
     if sheet.view.owned {
         return Ok(sheet);

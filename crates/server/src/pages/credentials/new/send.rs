@@ -125,6 +125,7 @@ fn read(
             })
             .collect(),
         verify: if pairs.get("verify") == Some("skip") { Verify::Skip } else { Verify::Required },
+        connects: None,
     })
 }
 

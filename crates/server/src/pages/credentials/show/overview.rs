@@ -5,7 +5,7 @@ use axum::extract::State;
 use axum::response::Response;
 use latchstring_broker::credentials::check::Report;
 use latchstring_broker::credentials::versions::Version;
-use latchstring_model::entity::Role;
+use latchstring_model::entity::{Principal, Role};
 
 use super::environment::{Card, Checked, Shown, card};
 use super::{Head, Sheet, Tab, Through};
@@ -54,6 +54,8 @@ pub struct Page {
     made: When,
     changed: When,
     delete_help: String,
+    /// A person owns it, who may hand it to another.
+    may_hand_over: bool,
 }
 
 impl Page {
@@ -142,6 +144,7 @@ pub async fn draw(
         expires_on: view.expires_on.map(|at| When::day(t, at)),
         made: When::moment(t, view.created_at),
         changed: When::moment(t, view.updated_at),
+        may_hand_over: view.owned && matches!(view.owner, Principal::User(_)),
         delete_help: c.delete_help.with("days", &t.number(&c.days, days)).0,
     })
 }

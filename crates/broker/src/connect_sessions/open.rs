@@ -1,0 +1,179 @@
+//! The link is opened: in the first browser that does, and from then on in that one alone.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use aws_lc_rs::constant_time::verify_slices_are_equal;
+use http::HeaderMap;
+use http::header::COOKIE;
+use latchstring_connectors::{AuthMethod, Definition};
+use latchstring_model::id::ConnectSessionId;
+use latchstring_model::problem::Refused;
+use latchstring_model::{Code, Problem, SecretString};
+use latchstring_store::connect_sessions::{self as rows, ConnectSessionRow};
+
+use super::usable;
+use crate::actor::{Actor, Who};
+use crate::audit::Event;
+use crate::people::entry::Door;
+use crate::people::random;
+use crate::refusals;
+
+/// A connector that may be chosen.
+#[derive(Clone)]
+pub struct Offered {
+    pub uid: String,
+    pub definition: Arc<Definition>,
+}
+
+impl Offered {
+    /// Methods that can be filled in here.
+    pub fn methods(&self) -> Vec<&AuthMethod> {
+        usable(&self.definition).collect()
+    }
+}
+
+/// An open session, in the browser that it belongs to.
+pub struct Visit {
+    pub offered: Vec<Offered>,
+    /// For whom it is: the origin that is told the result.
+    pub return_origin: String,
+    /// `Set-Cookie`, for the browser that was first.
+    pub cookie: Option<String>,
+}
+
+pub(super) fn void() -> Box<Problem> {
+    Problem::new(
+        Code::Gone,
+        "This link is not valid: it was used, half an hour has gone by, or it was mistyped.",
+    )
+    .hint("Go back to where you came from and begin again there.")
+    .into()
+}
+
+fn elsewhere() -> Box<Problem> {
+    Problem::new(
+        Code::ConsentElsewhere,
+        "This link was opened in another browser first, or this one does not keep its cookie.",
+    )
+    .hint("Go back to where you came from and begin again there.")
+    .into()
+}
+
+fn cookie_name(id: &ConnectSessionId, secure: bool) -> String {
+    let own = id.as_str().trim_start_matches(ConnectSessionId::PREFIX);
+    format!("{}latchstring_connect_{own}", if secure { "__Secure-" } else { "" })
+}
+
+fn brought<'h>(headers: &'h HeaderMap, name: &str) -> Option<&'h str> {
+    let lines = headers.get_all(COOKIE).iter().filter_map(|line| line.to_str().ok());
+    lines.flat_map(|line| line.split(';')).find_map(|pair| {
+        let (known, value) = pair.trim().split_once('=')?;
+        (known == name).then_some(value)
+    })
+}
+
+impl Door {
+    async fn connect_session(&self, token: &str) -> Refused<ConnectSessionRow> {
+        if !random::is_token(token) {
+            return Err(void());
+        }
+        let mut reader = self.broker.parts.store.read().await.map_err(refusals::store)?;
+        let row = rows::by_token(&mut reader, &random::hash(token)).await.map_err(refusals::store)?;
+        row.filter(|row| row.expires_at > self.broker.now()).ok_or_else(void)
+    }
+
+    /// Whether the browser is the one that the session belongs to.
+    fn is_its_browser(&self, row: &ConnectSessionRow, headers: &HeaderMap) -> bool {
+        let brought = brought(headers, &cookie_name(&row.id, self.is_secure())).unwrap_or_default();
+        let kept = row.browser_hash.as_ref();
+        kept.is_some_and(|kept| verify_slices_are_equal(kept, &random::hash(brought)).is_ok())
+    }
+
+    /// The session of this link, in its browser; used up or not.
+    pub(super) async fn connect_session_here(
+        &self,
+        token: &str,
+        headers: &HeaderMap,
+        address: Option<IpAddr>,
+    ) -> Refused<ConnectSessionRow> {
+        let found = match self.connect_session(token).await {
+            Ok(row) if self.is_its_browser(&row, headers) => Ok(row),
+            Ok(_) => Err(elsewhere()),
+            Err(problem) => Err(problem),
+        };
+        match found {
+            Ok(row) => Ok(row),
+            Err(problem) => Err(self.refused_link(problem, address).await),
+        }
+    }
+
+    /// Only what fails is counted: the end users of one product may all come from one address.
+    async fn refused_link(&self, problem: Box<Problem>, address: Option<IpAddr>) -> Box<Problem> {
+        let event = Event::new("connect_session.open").detail("code", problem.code.as_str());
+        self.note_refusal(&Actor { who: Who::Anonymous, address }, event).await;
+        self.limits.link(address).err().unwrap_or(problem)
+    }
+
+    /// Opens the link: shows what may be chosen, and binds it to the first browser.
+    pub async fn open_connect(
+        &self,
+        token: &str,
+        headers: &HeaderMap,
+        address: Option<IpAddr>,
+    ) -> Refused<Visit> {
+        match self.open_connect_at(token, headers).await {
+            Ok(visit) => Ok(visit),
+            Err(problem) => Err(self.refused_link(problem, address).await),
+        }
+    }
+
+    async fn open_connect_at(&self, token: &str, headers: &HeaderMap) -> Refused<Visit> {
+        let broker = &self.broker;
+        let row = self.connect_session(token).await?;
+        if row.ended_at.is_some() {
+            return Err(void());
+        }
+        let mut cookie = None;
+        if row.browser_hash.is_none() {
+            let browser: SecretString = random::new_token(&*broker.parts.entropy);
+            let mut tx = broker.parts.store.begin_upkeep().await.map_err(refusals::store)?;
+            // Of two that open it at once one is first.
+            if !rows::open(&mut tx, &row.id, &random::hash(browser.expose()))
+                .await
+                .map_err(refusals::store)?
+            {
+                return Err(elsewhere());
+            }
+            tx.commit().await.map_err(refusals::store)?;
+            let left = (row.expires_at.millis() - broker.now().millis()).max(0) / 1000;
+            let secure = if self.is_secure() { "; Secure" } else { "" };
+            cookie = Some(format!(
+                "{}={}; Path=/connect/; HttpOnly; SameSite=Lax; Max-Age={left}{secure}",
+                cookie_name(&row.id, self.is_secure()),
+                browser.expose()
+            ));
+        } else if !self.is_its_browser(&row, headers) {
+            return Err(elsewhere());
+        }
+        let offered = self.offered(&row).await?;
+        Ok(Visit { offered, return_origin: row.return_origin, cookie })
+    }
+
+    /// What may be chosen, as it is now: one that is gone meanwhile is not offered.
+    pub(super) async fn offered(&self, row: &ConnectSessionRow) -> Refused<Vec<Offered>> {
+        let mut tx = self.broker.parts.store.begin_read().await.map_err(refusals::store)?;
+        let mut offered = Vec::with_capacity(row.connectors.len());
+        for uid in &row.connectors {
+            match self.broker.definition_by_uid(&mut tx, uid).await {
+                Ok(found) if usable(&found.definition).next().is_some() => {
+                    offered.push(Offered { uid: found.uid, definition: found.definition });
+                }
+                Ok(_) => {}
+                Err(problem) if problem.code == Code::ConnectorChanged => {}
+                Err(problem) => return Err(problem),
+            }
+        }
+        Ok(offered)
+    }
+}

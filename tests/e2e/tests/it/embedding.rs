@@ -1,0 +1,122 @@
+//! An end user of a product connects an account: from the product's own page, on another origin, in a window.
+
+use std::io::{BufRead, BufReader};
+use std::process::{Child, Command, Stdio};
+
+use latchstring_e2e::Browser;
+use latchstring_sandbox::DEMO;
+use latchstring_testkit::TestApp;
+use serde_json::{Value, json};
+
+use crate::scene;
+
+/// `examples/embed`, as a product's server runs it.
+struct Example {
+    child: Child,
+    url: String,
+}
+
+impl Drop for Example {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+impl Example {
+    fn start(app: &TestApp) -> Self {
+        let key =
+            app.done("POST", "/projects/acme/api-keys", &json!({"name": "shop", "scope": "manage"}), 201);
+        let mut child = Command::new("node")
+            .arg(latchstring_testkit::root().join("examples/embed/server.mjs"))
+            .envs([
+                ("LATCHSTRING_URL", app.url.as_str()),
+                ("LATCHSTRING_API_KEY", key["key"].as_str().unwrap()),
+                ("PORT", "0"),
+            ])
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("node is installed (cargo xtask setup)");
+        let mut line = String::new();
+        BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
+        let url = line.trim().strip_prefix("The example listens on ").expect("it says where").to_owned();
+        Self { child, url }
+    }
+}
+
+/// The window that was opened, once it shows something.
+fn window(browser: &Browser) -> (fantoccini::wd::WindowHandle, fantoccini::wd::WindowHandle) {
+    let first = browser.until("a window opens", |browser| {
+        let windows = browser.windows();
+        (windows.len() == 2).then_some(windows)
+    });
+    let [page, window] = first.try_into().unwrap();
+    browser.switch_to(window.clone());
+    (page, window)
+}
+
+#[test]
+fn an_account_is_connected_from_another_origin() {
+    let app = latchstring_e2e::app();
+    let example = Example::start(&app);
+    let browser = Browser::at(&example.url);
+    browser.go("/");
+    browser.press("Connect an account");
+    let (page, _) = window(&browser);
+    browser.sees("How do you want to connect Sandbox?");
+    browser.press("API key");
+    browser.sees(&format!("{} alone", example.url));
+    browser.fill("API key", "a-wrong-key");
+    browser.press("Check and connect");
+    browser.sees("Sandbox does not accept it");
+    assert_eq!(browser.value("API key"), "a-wrong-key", "nothing typed is lost");
+    browser.has_no_barriers();
+    browser.fill("API key", DEMO.api_key);
+    browser.press("Check and connect");
+    // The page closes the window when it was told.
+    browser.switch_to(page);
+    browser.sees("Connected: sandbox, crd_");
+    browser.until("the window is closed", |browser| (browser.windows().len() == 1).then_some(()));
+    assert!(!browser.html().contains(DEMO.api_key), "the product never sees it");
+    let list = app.done("GET", "/credentials?project=acme", &Value::Null, 200);
+    let one = &list["items"][0];
+    assert!(browser.text().contains(one["id"].as_str().unwrap()));
+    assert_eq!(one["owner"]["type"], "project");
+    let view = app.done("GET", &format!("/credentials/{}", one["id"].as_str().unwrap()), &Value::Null, 200);
+    let slug = view["shares"][0]["slug"].as_str().unwrap();
+    assert_eq!(app.get(&format!("{slug}/v1/people")).status, 200, "the project calls with it");
+}
+
+#[test]
+fn who_closes_the_window_connects_nothing() {
+    let app = latchstring_e2e::app();
+    let example = Example::start(&app);
+    let browser = Browser::at(&example.url);
+    browser.go("/");
+    browser.press("Connect an account");
+    let (page, _) = window(&browser);
+    browser.sees("How do you want to connect Sandbox?");
+    browser.js("setTimeout(() => window.close(), 50)");
+    browser.switch_to(page);
+    browser.sees("The window was closed before anything was connected");
+}
+
+#[test]
+fn another_origin_is_told_nothing() {
+    let app = latchstring_e2e::app();
+    let example = Example::start(&app);
+    // A session for a page that is not this one.
+    let path = scene::connect_session(&app);
+    let browser = Browser::at(&example.url);
+    browser.go("/");
+    let open = "window.heard = []; addEventListener('message', (event) => heard.push(event.data)); window.open(arguments[0])";
+    browser.js_with(open, vec![format!("{}{path}", app.url).into()]);
+    let (page, _) = window(&browser);
+    browser.press("API key");
+    browser.fill("API key", DEMO.api_key);
+    browser.press("Check and connect");
+    browser.sees("Sandbox is connected");
+    browser.has_no_barriers();
+    browser.switch_to(page);
+    assert_eq!(browser.js("return heard"), json!([]), "only the session's own origin is told");
+}
