@@ -25,12 +25,8 @@ impl Drop for Example {
 
 impl Example {
     fn start(app: &TestApp) -> Self {
-        let key = app.done(
-            "POST",
-            "/projects/acme/api-keys",
-            &json!({"name": "shop", "scope": "manage"}),
-            201,
-        );
+        let key =
+            app.done("POST", "/projects/acme/api-keys", &json!({"name": "shop", "scope": "manage"}), 201);
         let mut child = Command::new("node")
             .arg(latchstring_testkit::root().join("examples/embed/server.mjs"))
             .envs([
