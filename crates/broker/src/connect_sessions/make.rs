@@ -51,7 +51,12 @@ pub struct Made {
 /// An origin as browsers write it (RFC 6454 section 6.2), and nothing else: https, or http on this machine.
 pub fn origin(given: &str) -> Option<String> {
     let parsed = url::Url::parse(given).ok()?;
-    let local = matches!(parsed.host_str()?, "localhost" | "127.0.0.1" | "[::1]");
+    let host = parsed.host_str()?;
+    // No browser is at a host with other signs; a star would look like one that means several.
+    if !host.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | ':' | '[' | ']')) {
+        return None;
+    }
+    let local = matches!(host, "localhost" | "127.0.0.1" | "[::1]");
     let scheme = parsed.scheme() == "https" || parsed.scheme() == "http" && local;
     let origin = parsed.origin().ascii_serialization();
     (scheme && origin == given).then_some(origin)
