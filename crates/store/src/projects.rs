@@ -50,6 +50,7 @@ statements! {
     DELETE_GRANTS = "DELETE FROM grants WHERE share_id IN (SELECT id FROM shares WHERE project_id = $1)";
     DELETE_SHARES = "DELETE FROM shares WHERE project_id = $1";
     DELETE_KEYCHAINS = "DELETE FROM keychains WHERE project_id = $1";
+    DELETE_APPLIED = "DELETE FROM applied WHERE project_id = $1";
     DELETE_CLAIMED = "DELETE FROM claimed_names WHERE project_id = $1";
     DELETE_SECRETS = "DELETE FROM secrets WHERE environment_id IN (SELECT id FROM environments WHERE project_id = $1)";
     DELETE_KEYS = "DELETE FROM api_keys WHERE project_id = $1";
@@ -136,6 +137,7 @@ pub async fn delete(tx: &mut WriteTx, id: &ProjectId) -> Result<bool> {
         &DELETE_GRANTS,
         &DELETE_SHARES,
         &DELETE_KEYCHAINS,
+        &DELETE_APPLIED,
         &DELETE_CLAIMED,
         &DELETE_SECRETS,
         &DELETE_KEYS,

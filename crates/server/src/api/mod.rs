@@ -18,6 +18,7 @@
 
 pub mod actions;
 pub mod api_keys;
+mod applied;
 pub mod audit;
 pub mod connectors;
 pub mod credentials;
@@ -81,6 +82,7 @@ pub fn router() -> OpenApiRouter<App> {
         .merge(projects::router())
         .merge(members::router())
         .merge(api_keys::router())
+        .merge(applied::router())
         .merge(audit::router())
         .merge(secrets::router())
         .merge(variables::router())
