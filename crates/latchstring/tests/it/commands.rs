@@ -24,6 +24,9 @@ fn every_command_has_help_with_an_example() {
         &["audit", "verify", "--help"],
         &["keys", "rotate", "--help"],
         &["keys", "retire", "--help"],
+        &["export", "--help"],
+        &["apply", "--help"],
+        &["import", "--help"],
         &["call", "--help"],
         &["oauth-clients", "--help"],
     ] {
