@@ -161,6 +161,8 @@ fn what_is_taken_over_is_verified_stored_and_used() {
     let body = json!({"name": "ci", "scope": "manage"});
     let account = app.done("POST", "/projects/acme/api-keys", &body, 201)["key"].as_str().unwrap().to_owned();
     file(&app, ".env", &format!("SANDBOX_URL={url}\nSANDBOX_API_KEY='{KEY}'\nexport OTHER=planted\n"));
+    let foreign = run(&app, Some(&account), &["env", ".env", "--yes"]);
+    assert!(foreign.code == Some(1) && foreign.out.contains("a service account owns nothing itself"), "{}{}", foreign.out, foreign.err);
     let arguments = ["env", ".env", "--project", "acme", "--grant", "staging", "--team", "--yes"];
     let done = run(&app, Some(&account), &arguments);
     assert_eq!(done.code, Some(0), "{}{}", done.out, done.err);
@@ -171,8 +173,6 @@ fn what_is_taken_over_is_verified_stored_and_used() {
     let listed = app.done("GET", "/credentials?project=acme&q=Sandbox", &Value::Null, 200);
     assert_eq!(listed["items"][0]["owner"]["slug"], "acme");
     assert_eq!(listed["items"][0]["shares"][0]["grants"], json!({"staging": "production"}));
-    let foreign = run(&app, Some(&account), &["env", ".env", "--yes"]);
-    assert!(foreign.code == Some(1) && foreign.out.contains("a service account owns nothing itself"), "{}{}", foreign.out, foreign.err);
     let nowhere = ["env", ".env", "--project", "acme", "--grant", "prodction", "--yes"];
     let nowhere = run(&app, Some(app.manage_key()), &nowhere);
     assert!(nowhere.code == Some(2) && nowhere.err.contains("no environment `prodction`, and nothing was stored"), "{}", nowhere.err);
@@ -221,9 +221,9 @@ fn openfn_by_adaptor_by_name_or_as_it_is() {
     has(
         &report,
         &[
-            "+ Main (any JSON) becomes raw/custom with baseUrl, username, password",
+            "+ Main (any JSON) becomes raw/custom with baseUrl, password, username",
             "+ my-openmrs (openmrs) becomes openmrs/basic with base_url, password, username",
-            "+ anything (any JSON) becomes raw/custom with baseUrl, apiKey, deep",
+            "+ anything (any JSON) becomes raw/custom with apiKey, baseUrl, deep",
             "! google (any JSON): somebody signed in at the provider",
             "! empty (any JSON): it has no body",
         ],

@@ -122,7 +122,7 @@ async fn a_read_only_sqlite_file_says_so() {
 async fn a_full_disk_says_so_and_loses_nothing() {
     let home = sqlite_home();
     // SQLite answers SQLITE_FULL at its quota as it does when the disk has no room.
-    let options = OpenOptions { sqlite_max_bytes: Some(800 * 1024), ..OpenOptions::default() };
+    let options = OpenOptions { sqlite_max_bytes: Some(900 * 1024), ..OpenOptions::default() };
     let store = Store::open(&home.url, options).await.unwrap();
     store.migrate().await.unwrap();
     let mut tx = store.begin_write(&["instance"]).await.unwrap();

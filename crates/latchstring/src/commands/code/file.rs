@@ -17,13 +17,14 @@ const VERSION: i64 = 1;
 pub fn read(source: &str, folder: &Path) -> Result<Wanted, Vec<Wrong>> {
     let root = parse_file(source, "project file", MOST_BYTES)
         .map_err(|broken| vec![Wrong::new(broken.at, broken.message)])?;
-    let mut reader = Reader { folder, wanted: Wanted::default(), wrong: Vec::new() };
+    let mut reader = Reader { source, folder, wanted: Wanted::default(), wrong: Vec::new() };
     reader.root(&root);
     reader.wrong.sort_by_key(|wrong| wrong.at);
     if reader.wrong.is_empty() { Ok(reader.wanted) } else { Err(reader.wrong) }
 }
 
 struct Reader<'a> {
+    source: &'a str,
     folder: &'a Path,
     wanted: Wanted,
     wrong: Vec<Wrong>,
@@ -198,6 +199,7 @@ impl Reader<'_> {
     fn thing(&mut self, kind: Kind, name: &str, at: Position, node: &Node) {
         let what = match kind {
             Kind::Project => "project".to_owned(),
+            _ if name.is_empty() => format!("an entry of {}", kind.section()),
             _ => format!("{}.{}", kind.section(), name.replace('/', ".")),
         };
         let mut body = Map::new();
@@ -305,6 +307,15 @@ impl Reader<'_> {
         set.into()
     }
 
+    /// Where a place in a definition is in this file, when the definition stands in it as a block, line by line.
+    fn inside(&self, begins: Position, definition: &str, place: Position) -> Option<Position> {
+        let line = begins.line + place.line - 1;
+        let (here, there) = (self.source.lines().nth(line - 1)?, definition.lines().nth(place.line - 1)?);
+        let indent = here.strip_suffix(there)?;
+        let column = indent.chars().count() + place.column;
+        indent.chars().all(|c| c == ' ').then_some(Position { line, column })
+    }
+
     /// The definition is checked as an upload would be, and points into this file or the one that is named.
     fn connector(&mut self, id: &str, node: &Node) {
         let what = format!("connectors.{id}");
@@ -330,7 +341,14 @@ impl Reader<'_> {
             Ok(definition) => self.say(at, format!("{what}: its definition says `id: {}`; the two are one name", definition.id)),
             Err(wrong) => {
                 for wrong in wrong {
-                    self.say(at, format!("{what}: {wrong}"));
+                    match self.inside(at, &source, wrong.at) {
+                        Some(exact) => {
+                            let near = wrong.suggestion.iter().map(|name| format!(" (did you mean `{name}`?)"));
+                            let message = format!("{what}: {}{}", wrong.message, near.collect::<String>());
+                            self.say(exact, message);
+                        }
+                        None => self.say(at, format!("{what}: {wrong}")),
+                    }
                 }
             }
         }

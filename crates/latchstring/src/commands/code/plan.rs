@@ -516,6 +516,12 @@ impl<'a> Planner<'a> {
                 removals.push(Err((name.clone(), role)));
                 continue;
             }
+            let uses = |one: &There| one.body.get("connector").is_some_and(|used| used == name.as_str());
+            if *kind == Kind::Connector && self.present.things.iter().any(|((kind, _), one)| *kind == Kind::Credential && uses(one)) {
+                let what = format!("connector {name}: remove it");
+                self.person(what, "it has credentials, and those that are deleted are kept for a while: prune again when they are gone, or their owners purge them");
+                continue;
+            }
             if *kind == Kind::Credential && !there.owned {
                 self.plan.left.push(Left { kind: *kind, name: name.clone(), applied: true });
                 continue;

@@ -254,6 +254,11 @@ impl Present {
         parts.insert(Kind::Environment, self.environments.clone().into());
         for ((kind, name), thing) in &self.things {
             let mut body = thing.body.clone();
+            for set in body.get_mut("values").and_then(Value::as_object_mut).into_iter().flat_map(Map::values_mut) {
+                if let Some(set) = set.as_object_mut() {
+                    set.retain(|_, names| !is_nothing(names));
+                }
+            }
             body.retain(|_, value| !is_nothing(value));
             let (Some(section), false) = (parts.get_mut(kind), Self::is_going(thing)) else { continue };
             match kind {

@@ -271,7 +271,8 @@ fn report(items: &[Item], rest: &[String]) {
     for item in items {
         match &item.outcome {
             Outcome::Becomes { connector, method, values, behind } => {
-                let names: Vec<&str> = values.keys().map(String::as_str).collect();
+                let mut names: Vec<&str> = values.keys().map(String::as_str).collect();
+                names.sort_unstable();
                 print(&format!("+ {} ({}) becomes {connector}/{method} with {}", item.name, item.kind, names.join(", ")));
                 if !behind.is_empty() {
                     print(&format!("    not taken along: {}", behind.join(", ")));

@@ -79,8 +79,8 @@ impl Way {
     pub fn holds(&self, theirs: &Map<String, Value>) -> bool {
         self.when.iter().all(|(name, words)| match theirs.get(name).filter(|value| is_set(value)) {
             Some(value) => words.iter().any(|word| value == word.as_str()),
-            // What is not in the export has its default there.
-            None => words.first().is_some_and(|_| name.ends_with("Type")),
+            // What is not in the export is as it was at first there, which the first way is for.
+            None => true,
         })
     }
 
@@ -207,7 +207,7 @@ mod tests {
         let taken = table.n8n("nextCloudApi").unwrap()[0].take(&cloud);
         assert_eq!(taken.values["base_url"], "https://c.example.com/sub");
         let oauth = theirs(serde_json::json!({"grantType": "clientCredentials", "authentication": "body", "clientId": "c"}));
-        let taken = table.n8n("oAuth2Api").unwrap()[0].take(&oauth);
+        let taken = table.n8n("oAuth2Api").unwrap().iter().find(|way| way.holds(&oauth)).unwrap().take(&oauth);
         assert_eq!(taken.values["client_auth"], "post");
         let raw = table.openfn("*").unwrap()[0].take(&theirs(serde_json::json!({"baseUrl": "https://a", "x": {"y": 1}})));
         assert_eq!(Value::from(raw.values), serde_json::json!({"baseUrl": "https://a", "x": {"y": 1}}));
