@@ -27,6 +27,10 @@ ALTER TABLE credential_versions ADD COLUMN withheld TEXT;
 ALTER TABLE credential_values ADD COLUMN check_at BIGINT;
 CREATE INDEX credential_values_check ON credential_values (check_at);
 
+-- What is not going to be deleted is nearly everything: an index that holds it leads whoever leaves it out through all.
+DROP INDEX credentials_deletes;
+CREATE INDEX credentials_deletes ON credentials (deletes_at) WHERE deletes_at IS NOT NULL;
+
 -- The earliest end of a certificate that stands in the values; 0: there is none; NULL: not looked at.
 ALTER TABLE credential_values ADD COLUMN certificate_ends_at BIGINT;
 CREATE INDEX credential_values_certificate ON credential_values (certificate_ends_at);

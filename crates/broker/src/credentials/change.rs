@@ -29,7 +29,6 @@ use crate::audit::Event;
 use crate::catalog::Found;
 use crate::people::me::same_version;
 use crate::permissions::Operation;
-use crate::projects::access;
 use crate::road::route::connector_changed;
 use crate::{Broker, refusals};
 
@@ -200,7 +199,6 @@ impl Broker {
         save: bool,
     ) -> Refused<Approval> {
         let operation = Operation::CredentialApprove;
-        access::not_an_account(actor)?;
         if save {
             self.unfrozen(actor)?;
         }

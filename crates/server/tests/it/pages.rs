@@ -26,7 +26,7 @@ both! {
         let start = app.get("/").cookie(&cookie).is(303).await;
         assert_eq!(start.header("location"), "/projects/acme-inc/credentials");
         let key = app.post("/account/keys", json!({})).form(&[("name", "laptop"), ("manage", "yes")]).cookie(&cookie).is(201).await;
-        let key = key.text.split("<code id=\"key\">").nth(1).unwrap().split('<').next().unwrap().to_owned();
+        let key = key.text.split("<code id=\"key\"").nth(1).unwrap().split(['>', '<']).nth(1).unwrap().to_owned();
         app.post("/api/v1/projects", json!({"name": "Two"})).key(&key).is(201).await;
         let projects = app.get("/projects").cookie(&cookie).is(200).await;
         assert!(projects.text.contains("Acme Inc") && projects.text.contains("ada@example.org"));

@@ -520,7 +520,7 @@ both! {
                     path => path.to_owned(),
                 };
                 let asked = Ask {
-                    nothing: path.contains("/me/").then_some("You have no such"),
+                    nothing: path.contains("/me/").then_some("no such"),
                     ..ask(method, filled, body_for(method, path))
                 };
                 let of = |may: bool| if may { Cell::May } else { Cell::Forbidden };

@@ -172,12 +172,12 @@ both_shops! {
         let by_session = || shop.app.post(&shop.at(&made, "/transfer"), json!({"email": "bob@example.org"})).cookie(&cookie);
         by_session().is(201).await;
         shop.app.clock.advance_secs(901);
-        assert_eq!(by_session().is(403).await.code(), "forbidden");
+        assert_eq!(by_session().is(403).await.code(), "recent_sign_in_required");
         let fourth = offer(&shop, &made, &shop.ada, "bob@example.org").is(201).await.json();
         let old = shop.app.sign_in("bob@example.org").await;
         shop.app.clock.advance_secs(901);
         let path = format!("/api/v1/transfers/{}/accept", fourth["token"].as_str().unwrap());
-        assert_eq!(shop.app.post(&path, json!({})).cookie(&old).is(403).await.code(), "forbidden");
+        assert_eq!(shop.app.post(&path, json!({})).cookie(&old).is(403).await.code(), "recent_sign_in_required");
         let fresh = shop.app.sign_in("bob@example.org").await;
         shop.app.post(&path, json!({})).cookie(&fresh).is(200).await;
     }

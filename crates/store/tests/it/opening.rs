@@ -122,14 +122,14 @@ async fn a_read_only_sqlite_file_says_so() {
 async fn a_full_disk_says_so_and_loses_nothing() {
     let home = sqlite_home();
     // SQLite answers SQLITE_FULL at its quota as it does when the disk has no room.
-    let options = OpenOptions { sqlite_max_bytes: Some(900 * 1024), ..OpenOptions::default() };
+    let options = OpenOptions { sqlite_max_bytes: Some(4 << 20), ..OpenOptions::default() };
     let store = Store::open(&home.url, options).await.unwrap();
     store.migrate().await.unwrap();
     let mut tx = store.begin_write(&["instance"]).await.unwrap();
     let kept = user(&mut tx, "kept@example.com").await;
     tx.commit().await.unwrap();
     let mut failed = None;
-    for number in 0..2_000 {
+    for number in 0..6_000 {
         let mut tx = store.begin_write(&["instance"]).await.unwrap();
         let fields = person(&format!("{number}-{}@example.com", "x".repeat(500)));
         let result = latchstring_store::users::create(&mut tx, &user_id(), &fields, None, NOW).await;

@@ -192,8 +192,11 @@ fn an_oauth_client_is_made_as_a_draft_and_finished() {
     browser.fill("Client id", "our-client-id");
     browser.fill("Client secret", "planted-client-secret");
     browser.press("Save the client");
+    // The page of before says already that it is saved.
+    browser.until("a client that is no draft any more", |browser| {
+        browser.js("return document.querySelector('h1 .badge')").is_null().then_some(())
+    });
     browser.sees("The OAuth client is saved");
-    assert_eq!(browser.js("return document.querySelector('h1 .badge')"), Value::Null, "no draft any more");
     assert!(!browser.html().contains("planted-client-secret"));
     // It is offered where a credential is made.
     browser.go("/projects/acme/credentials/new?connector=google_drive");

@@ -83,7 +83,7 @@ fn subject<'a>(name: &'static str, path: &str, server: &'a Server, key: &str, pr
 
 fn first_name(number: u32) -> &'static str {
     const NAMES: [&str; 6] = ["Billing", "Support desk", "Newsletter", "Shop", "Warehouse", "Reports"];
-    if number % RARE == 0 { "Payroll" } else { NAMES[number as usize % NAMES.len()] }
+    if number.is_multiple_of(RARE) { "Payroll" } else { NAMES[number as usize % NAMES.len()] }
 }
 
 /// The body that makes one: named, of a connector, shared with one project.
