@@ -164,13 +164,19 @@ pub fn parse_file(source: &str, what: &'static str, most_bytes: usize) -> Result
             Event::DocumentStart(_) => {
                 documents += 1;
                 if documents > 1 {
-                    return broken(at, format!("a file holds one {what}; this begins a second document (`---`)"));
+                    return broken(
+                        at,
+                        format!("a file holds one {what}; this begins a second document (`---`)"),
+                    );
                 }
                 continue;
             }
             Event::Nothing | Event::StreamStart | Event::DocumentEnd => continue,
             Event::Alias(_) => {
-                return broken(at, format!("aliases (`*name`) are not accepted in {what}s; write the value out"));
+                return broken(
+                    at,
+                    format!("aliases (`*name`) are not accepted in {what}s; write the value out"),
+                );
             }
             Event::Scalar(text, style, anchor, tag) => {
                 refuse_anchor(at, anchor, what)?;
@@ -235,7 +241,10 @@ fn refuse_anchor(at: Position, anchor: usize, what: &str) -> Result<(), Broken> 
     if anchor == 0 {
         return Ok(());
     }
-    broken(at, format!("anchors (`&name`) are not accepted in {what}s; write the value out where it is needed"))
+    broken(
+        at,
+        format!("anchors (`&name`) are not accepted in {what}s; write the value out where it is needed"),
+    )
 }
 
 fn refuse_tag(at: Position, tagged: bool, what: &str) -> Result<(), Broken> {

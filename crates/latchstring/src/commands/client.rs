@@ -225,10 +225,11 @@ impl Api {
         let (mut all, mut cursor) = (Vec::new(), String::new());
         let join = if path.contains('?') { '&' } else { '?' };
         loop {
-            let page = match self.ask("GET", &format!("{path}{join}limit=200{cursor}"), Body::None, None).await? {
-                Ok(page) => page.body,
-                Err(refusal) => return Ok(Err(refusal)),
-            };
+            let page =
+                match self.ask("GET", &format!("{path}{join}limit=200{cursor}"), Body::None, None).await? {
+                    Ok(page) => page.body,
+                    Err(refusal) => return Ok(Err(refusal)),
+                };
             all.extend(page["items"].as_array().into_iter().flatten().cloned());
             match page["next_cursor"].as_str() {
                 Some(next) => cursor = format!("&cursor={}", part(next)),

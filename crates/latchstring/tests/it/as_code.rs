@@ -12,7 +12,8 @@ use serde_json::{Value, json};
 use crate::support::setup;
 
 /// What no output may show.
-const PLANTED: [&str; 4] = ["planted-secret-1", "planted-secret-2", "planted-secret-3", "sandbox-key-not-a-secret"];
+const PLANTED: [&str; 4] =
+    ["planted-secret-1", "planted-secret-2", "planted-secret-3", "sandbox-key-not-a-secret"];
 const KEY: &str = "sandbox-key-not-a-secret";
 
 struct Run {
@@ -75,7 +76,8 @@ fn tree(yaml: &str) -> Value {
 fn records(app: &TestApp, project: &str) -> Vec<String> {
     let (mut all, mut cursor) = (Vec::new(), String::new());
     loop {
-        let page = app.done("GET", &format!("/projects/{project}/audit?limit=200{cursor}"), &Value::Null, 200);
+        let page =
+            app.done("GET", &format!("/projects/{project}/audit?limit=200{cursor}"), &Value::Null, 200);
         let items = page["items"].as_array().unwrap().iter().filter(|item| item["actor"]["type"] != "server");
         all.extend(items.map(|item| item["action"].as_str().unwrap().to_owned()));
         match page["next_cursor"].as_str() {
@@ -206,10 +208,19 @@ fn a_project_is_made_again_from_its_export() {
     file(&app, "first.yaml", &first);
     let second = ada(&app, &["apply", "first.yaml", "--project", "second", "--yes"], &VARIABLES);
     good(&second);
-    assert!(second.out.contains("its signing secret was not kept") && !second.out.contains("whsec_"), "{}", second.out);
+    assert!(
+        second.out.contains("its signing secret was not kept") && !second.out.contains("whsec_"),
+        "{}",
+        second.out
+    );
     assert_eq!(export(&app, "second"), first.replace("slug: first", "slug: second"));
     // And it works: what was shared is used through the key that a person makes.
-    let key = app.done("POST", "/projects/second/api-keys", &json!({"name": "n", "environment": "production"}), 201);
+    let key = app.done(
+        "POST",
+        "/projects/second/api-keys",
+        &json!({"name": "n", "environment": "production"}),
+        201,
+    );
     let key = key["key"].as_str().unwrap();
     assert_eq!(app.call_with(key, "GET", "people/v1/people?limit=1", &[], b"").status, 200);
     assert!(!app.log().contains("planted-secret"));
@@ -231,11 +242,26 @@ fn applied_again_nothing_changes_and_what_changed_by_hand_is_seen() {
     let base = "/projects/first";
     let crd = app.done("GET", "/credentials?project=first&q=Mine", &Value::Null, 200);
     let crd = format!("/credentials/{}", crd["items"][0]["id"].as_str().unwrap());
-    app.done("PATCH", &crd, &json!({"name": "Ours", "verify": "skip", "values": {"live": {"username": "eve"}}}), 200);
-    app.done("PUT", &format!("{base}/environments/production/variables/REGION"), &json!({"value": "us"}), 204);
+    app.done(
+        "PATCH",
+        &crd,
+        &json!({"name": "Ours", "verify": "skip", "values": {"live": {"username": "eve"}}}),
+        200,
+    );
+    app.done(
+        "PUT",
+        &format!("{base}/environments/production/variables/REGION"),
+        &json!({"value": "us"}),
+        204,
+    );
     app.done("DELETE", &format!("{base}/environments/production/secrets/TOKEN"), &Value::Null, 204);
     app.done("PUT", &format!("{base}/members/bob@example.com"), &json!({"role": "viewer"}), 200);
-    app.done("PATCH", &format!("{base}/keychains/customers"), &json!({"by": "{{ input.other }}", "default": null}), 200);
+    app.done(
+        "PATCH",
+        &format!("{base}/keychains/customers"),
+        &json!({"by": "{{ input.other }}", "default": null}),
+        200,
+    );
     app.done("PATCH", base, &json!({"environments": ["staging", "production"]}), 200);
     app.done("PUT", &format!("{base}/environments/staging/variables/EXTRA"), &json!({"value": "x"}), 204);
     let plan = ada(&app, &["apply", "whole.yaml", "--project", "first", "--plan"], &[]);
@@ -267,7 +293,12 @@ fn only_what_apply_has_made_is_pruned() {
     made(&app, "first");
     let base = "/projects/first";
     let by_hand = |name: &str| {
-        app.done("PUT", &format!("{base}/environments/production/variables/{name}"), &json!({"value": "x"}), 204);
+        app.done(
+            "PUT",
+            &format!("{base}/environments/production/variables/{name}"),
+            &json!({"value": "x"}),
+            204,
+        );
     };
     by_hand("HAND");
     // Made by apply once, removed, and made anew by hand: a person's.
@@ -297,7 +328,10 @@ fn only_what_apply_has_made_is_pruned() {
     assert_eq!(after["variables"], json!({"production": {"HAND": "x", "LIMIT": "x"}}));
     assert_eq!(after["webhooks"], json!([{"url": "https://hooks.example.com/hand"}]));
     assert_eq!(after["members"], json!({EMAIL: "owner"}));
-    assert_eq!((&after["credentials"], &after["keychains"], &after["environments"]), (&json!({}), &json!({}), &json!(["production"])));
+    assert_eq!(
+        (&after["credentials"], &after["keychains"], &after["environments"]),
+        (&json!({}), &json!({}), &json!(["production"]))
+    );
     assert!(after.get("secrets").is_none(), "{after}");
     // Credentials are restorable; the file brings them back.
     let plan = ada(&app, &["apply", "whole.yaml", "--project", "first", "--plan"], &[]);
@@ -310,20 +344,38 @@ fn secrets_come_from_a_file_from_the_environment_and_from_who_sits_there() {
     let app = sandboxed();
     let text = "latchstring: 1\nproject: {slug: acme}\nsecrets: {production: {A: {}, B: {}, C: {}}}\ncredentials:\n  p:\n    {name: P, connector: sandbox, auth_method: api_key, values: {live: {secret_fields: [key]}}, grants: {production: live}}\n";
     file(&app, "p.yaml", text);
-    file(&app, "s.yaml", "secrets: {production: {A: planted-secret-1}}\ncredentials: {p: {live: {key: sandbox-key-not-a-secret}}}\n");
+    file(
+        &app,
+        "s.yaml",
+        "secrets: {production: {A: planted-secret-1}}\ncredentials: {p: {live: {key: sandbox-key-not-a-secret}}}\n",
+    );
     let before = records(&app, "acme");
     // Nobody sits there: what is missing is named, and nothing is done.
-    let missing = ada(&app, &["apply", "p.yaml", "--yes", "--secrets", "s.yaml"], &[("LATCHSTRING_SECRETS_PRODUCTION_B", "planted-secret-2")]);
+    let missing = ada(
+        &app,
+        &["apply", "p.yaml", "--yes", "--secrets", "s.yaml"],
+        &[("LATCHSTRING_SECRETS_PRODUCTION_B", "planted-secret-2")],
+    );
     assert_eq!(missing.code, Some(2), "{}{}", missing.out, missing.err);
-    assert!(missing.err.contains("secrets.production.C (LATCHSTRING_SECRETS_PRODUCTION_C)"), "{}", missing.err);
-    assert!(!missing.err.contains("production.A") && !missing.err.contains("production.B"), "{}", missing.err);
+    assert!(
+        missing.err.contains("secrets.production.C (LATCHSTRING_SECRETS_PRODUCTION_C)"),
+        "{}",
+        missing.err
+    );
+    assert!(
+        !missing.err.contains("production.A") && !missing.err.contains("production.B"),
+        "{}",
+        missing.err
+    );
     let unasked = ada(&app, &["apply", "p.yaml"], &VARIABLES);
     assert!(unasked.code == Some(2) && unasked.err.contains("--yes"), "{}", unasked.err);
     assert_eq!(records(&app, "acme"), before);
     // In a terminal: a question, then the secret, which is not shown.
     let inner = format!("{} apply p.yaml --secrets s.yaml", crate::support::BINARY);
-    let mut shell = command(&app, app.manage_key(), &[], &[("LATCHSTRING_SECRETS_PRODUCTION_B", "planted-secret-2")]);
-    let variables: Vec<_> = shell.get_envs().filter_map(|(name, value)| Some((name.to_owned(), value?.to_owned()))).collect();
+    let mut shell =
+        command(&app, app.manage_key(), &[], &[("LATCHSTRING_SECRETS_PRODUCTION_B", "planted-secret-2")]);
+    let variables: Vec<_> =
+        shell.get_envs().filter_map(|(name, value)| Some((name.to_owned(), value?.to_owned()))).collect();
     shell = Command::new("script");
     let mut child = shell
         .args(["-q", "-e", "-c", &inner, "/dev/null"])
@@ -345,7 +397,9 @@ fn secrets_come_from_a_file_from_the_environment_and_from_who_sits_there() {
     let shown = || String::from_utf8_lossy(&seen.lock().unwrap()).into_owned();
     eventually("the question", || shown().contains("Do it? [y/N]").then_some(()));
     keyboard.write_all(b"y\n").unwrap();
-    eventually("the secret is asked for", || shown().contains("secrets.production.C (not shown)").then_some(()));
+    eventually("the secret is asked for", || {
+        shown().contains("secrets.production.C (not shown)").then_some(())
+    });
     // The terminal has to have taken its echo off.
     std::thread::sleep(std::time::Duration::from_millis(300));
     keyboard.write_all(b"planted-secret-3\n").unwrap();
@@ -365,18 +419,30 @@ fn secrets_come_from_a_file_from_the_environment_and_from_who_sits_there() {
 fn a_step_that_fails_says_where_and_is_gone_on_from() {
     let app = sandboxed();
     let wrong = [("LATCHSTRING_CREDENTIALS_PEOPLE_LIVE_KEY", "planted-secret-1")];
-    let variables: Vec<(&str, &str)> = VARIABLES.into_iter().filter(|(name, _)| !name.contains("PEOPLE")).chain(wrong).collect();
+    let variables: Vec<(&str, &str)> =
+        VARIABLES.into_iter().filter(|(name, _)| !name.contains("PEOPLE")).chain(wrong).collect();
     let broken = ada(&app, &["apply", "whole.yaml", "--project", "first", "--yes"], &variables);
     assert_eq!(broken.code, Some(1), "{}{}", broken.out, broken.err);
     let line = 1 + whole().lines().position(|line| line == "  people:").unwrap();
     assert!(broken.err.contains(&format!("whole.yaml:{line}:3: credentials.people: ")), "{}", broken.err);
     assert!(broken.err.contains("apply the same file again"), "{}", broken.err);
-    assert!(broken.out.contains("done  + secret production/TOKEN") && broken.out.contains("not   + credential people"), "{}", broken.out);
+    assert!(
+        broken.out.contains("done  + secret production/TOKEN")
+            && broken.out.contains("not   + credential people"),
+        "{}",
+        broken.out
+    );
     assert!(!broken.out.contains("done  + keychain"), "{}", broken.out);
     // What was done is done, and is not done again.
     let rest = ada(&app, &["apply", "whole.yaml", "--project", "first", "--yes"], &VARIABLES);
     good(&rest);
-    assert!(!rest.out.contains("variable") && rest.out.contains("done  + credential people") && rest.out.contains("done  + keychain customers"), "{}", rest.out);
+    assert!(
+        !rest.out.contains("variable")
+            && rest.out.contains("done  + credential people")
+            && rest.out.contains("done  + keychain customers"),
+        "{}",
+        rest.out
+    );
     good(&ada(&app, &["apply", "whole.yaml", "--project", "first", "--plan"], &[]));
     app.stop();
 }
@@ -409,19 +475,29 @@ fn a_service_account_does_it_and_leaves_to_people_what_is_theirs() {
     // It does not see the fields of what is ada's, and so it cannot say what of them differs.
     assert!(!done.out.contains("grace"), "{}", done.out);
     let plan = run(&app, &key, &["apply", "changed.yaml", "--project", "first", "--plan"], &[]);
-    assert!(plan.code == Some(1) && plan.out.contains("Nothing to do."), "a person has something to do: {}", plan.out);
+    assert!(
+        plan.code == Some(1) && plan.out.contains("Nothing to do."),
+        "a person has something to do: {}",
+        plan.out
+    );
     // It makes what the project owns, in its own project alone.
     let more = "latchstring: 1\nproject: {slug: first}\nenvironments: [production, staging, test]\ncredentials:\n  more: {name: More, connector: sandbox, auth_method: api_key, values: {live: {secret_fields: [key]}}, grants: {test: live}}\n  hers: {name: Hers, connector: sandbox, auth_method: api_key, owner: eve@example.com}\n";
     file(&app, "more.yaml", more);
-    let done = run(&app, &key, &["apply", "more.yaml", "--yes"], &[("LATCHSTRING_CREDENTIALS_MORE_LIVE_KEY", KEY)]);
+    let done =
+        run(&app, &key, &["apply", "more.yaml", "--yes"], &[("LATCHSTRING_CREDENTIALS_MORE_LIVE_KEY", KEY)]);
     good(&done);
     assert!(done.out.contains("! credential hers: it is eve@example.com's"), "{}", done.out);
     let export = run(&app, &key, &["export", "--project", "first"], &[]);
     good(&export);
     assert_eq!(tree(&export.out)["credentials"]["more"]["grants"], json!({"test": "live"}));
     assert!(export.err.contains("credential mine: its fields are not in it"), "{}", export.err);
-    assert_eq!(tree(&export.out)["credentials"]["mine"]["values"]["live"], json!({"secret_fields": ["password"]}));
-    for arguments in [&["export", "--project", "acme"][..], &["apply", "more.yaml", "--project", "nowhere", "--plan"]] {
+    assert_eq!(
+        tree(&export.out)["credentials"]["mine"]["values"]["live"],
+        json!({"secret_fields": ["password"]})
+    );
+    for arguments in
+        [&["export", "--project", "acme"][..], &["apply", "more.yaml", "--project", "nowhere", "--plan"]]
+    {
         let foreign = run(&app, &key, arguments, &[]);
         assert!(foreign.code == Some(2) && foreign.err.contains("there is no project"), "{}", foreign.err);
     }
@@ -450,7 +526,10 @@ fn grants_fields_and_sets_go_when_the_file_says_so() {
     // With --prune, what apply made is as the file says.
     good(&ada(&app, &["apply", "whole.yaml", "--project", "first", "--yes"], &[]));
     good(&ada(&app, &["apply", "without.yaml", "--project", "first", "--yes", "--prune"], &[]));
-    assert_eq!(tree(&export(&app, "first"))["credentials"]["people"]["grants"], json!({"production": "live"}));
+    assert_eq!(
+        tree(&export(&app, "first"))["credentials"]["people"]["grants"],
+        json!({"production": "live"})
+    );
     app.stop();
 }
 
@@ -525,10 +604,18 @@ credentials:
     ] {
         assert!(wrong.out.contains(line), "{line}\n{}", wrong.out);
     }
-    for (text, said) in [("a: [", "not valid YAML"), ("project: {}\n", "begin it with `latchstring: 1`"), ("latchstring: 2\n", "form 1")] {
+    for (text, said) in [
+        ("a: [", "not valid YAML"),
+        ("project: {}\n", "begin it with `latchstring: 1`"),
+        ("latchstring: 2\n", "form 1"),
+    ] {
         file(&app, "wrong.yaml", text);
         let wrong = ada(&app, &["apply", "wrong.yaml", "--plan"], &[]);
-        assert!(wrong.code == Some(1) && wrong.out.starts_with("wrong.yaml:") && wrong.out.contains(said), "{}", wrong.out);
+        assert!(
+            wrong.code == Some(1) && wrong.out.starts_with("wrong.yaml:") && wrong.out.contains(said),
+            "{}",
+            wrong.out
+        );
     }
     let nowhere = ada(&app, &["apply", "nothing.yaml"], &[]);
     assert!(nowhere.code == Some(2) && nowhere.err.contains("cannot be read"), "{}", nowhere.err);

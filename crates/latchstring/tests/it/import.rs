@@ -44,7 +44,10 @@ fn has(run: &Run, lines: &[&str]) {
 
 fn sandbox_url(app: &TestApp) -> String {
     let said = app.stdout();
-    let line = said.lines().find(|line| line.contains("andbox") && line.contains(" listens on ")).expect("its address");
+    let line = said
+        .lines()
+        .find(|line| line.contains("andbox") && line.contains(" listens on "))
+        .expect("its address");
     line.split_once(" listens on ").unwrap().1.trim().to_owned()
 }
 
@@ -93,10 +96,23 @@ fn a_report_says_what_becomes_what_and_why_not() {
             "2 of 11 can be taken over.",
         ],
     );
-    let set = ["n8n", "n8n.json", "--dry-run", "--only", "Machine", "--set", "Machine.base_url=https://api.example.com"];
+    let set = [
+        "n8n",
+        "n8n.json",
+        "--dry-run",
+        "--only",
+        "Machine",
+        "--set",
+        "Machine.base_url=https://api.example.com",
+    ];
     let report = run(&app, None, &set);
     assert_eq!(report.code, Some(0), "{}", report.out);
-    has(&report, &["+ Machine (oAuth2Api) becomes http/oauth2_client_credentials with base_url, client_auth, client_id, client_secret, token_url"]);
+    has(
+        &report,
+        &[
+            "+ Machine (oAuth2Api) becomes http/oauth2_client_credentials with base_url, client_auth, client_id, client_secret, token_url",
+        ],
+    );
     for (arguments, said) in [
         (&["--set", "People.value=x"][..], "`value` is secret and does not come from the command line"),
         (&["--set", "People.nothing=x"], "has no field `nothing`"),
@@ -162,20 +178,33 @@ fn what_is_taken_over_is_verified_stored_and_used() {
     let account = app.done("POST", "/projects/acme/api-keys", &body, 201)["key"].as_str().unwrap().to_owned();
     file(&app, ".env", &format!("SANDBOX_URL={url}\nSANDBOX_API_KEY='{KEY}'\nexport OTHER=planted\n"));
     let foreign = run(&app, Some(&account), &["env", ".env", "--yes"]);
-    assert!(foreign.code == Some(1) && foreign.out.contains("a service account owns nothing itself"), "{}{}", foreign.out, foreign.err);
+    assert!(
+        foreign.code == Some(1) && foreign.out.contains("a service account owns nothing itself"),
+        "{}{}",
+        foreign.out,
+        foreign.err
+    );
     let arguments = ["env", ".env", "--project", "acme", "--grant", "staging", "--team", "--yes"];
     let done = run(&app, Some(&account), &arguments);
     assert_eq!(done.code, Some(0), "{}{}", done.out, done.err);
     has(
         &done,
-        &["+ Sandbox (SANDBOX_URL, SANDBOX_API_KEY) becomes sandbox/api_key", "! of no connector: OTHER;", "stored Sandbox as sandbox/api_key: verified"],
+        &[
+            "+ Sandbox (SANDBOX_URL, SANDBOX_API_KEY) becomes sandbox/api_key",
+            "! of no connector: OTHER;",
+            "stored Sandbox as sandbox/api_key: verified",
+        ],
     );
     let listed = app.done("GET", "/credentials?project=acme&q=Sandbox", &Value::Null, 200);
     assert_eq!(listed["items"][0]["owner"]["slug"], "acme");
     assert_eq!(listed["items"][0]["shares"][0]["grants"], json!({"staging": "production"}));
     let nowhere = ["env", ".env", "--project", "acme", "--grant", "prodction", "--yes"];
     let nowhere = run(&app, Some(app.manage_key()), &nowhere);
-    assert!(nowhere.code == Some(2) && nowhere.err.contains("no environment `prodction`, and nothing was stored"), "{}", nowhere.err);
+    assert!(
+        nowhere.code == Some(2) && nowhere.err.contains("no environment `prodction`, and nothing was stored"),
+        "{}",
+        nowhere.err
+    );
     assert!(!app.log().contains("planted"));
     app.stop();
 }
@@ -244,7 +273,10 @@ fn openfn_by_adaptor_by_name_or_as_it_is() {
     let project = "name: p\nworkflows:\n  w:\n    jobs:\n      j: {adaptor: '@openfn/language-dhis2@latest', credential: main}\ncredentials:\n  main: {hostUrl: 'https://play.dhis2.org/dev', username: admin, password: planted}\n  hidden: {password: '******'}\n";
     file(&app, "project.yaml", project);
     let report = run(&app, None, &["openfn", "project.yaml", "--dry-run"]);
-    has(&report, &["+ main (dhis2) becomes dhis2/basic", "! hidden (any JSON): `password` is hidden in the export"]);
+    has(
+        &report,
+        &["+ main (dhis2) becomes dhis2/basic", "! hidden (any JSON): `password` is hidden in the export"],
+    );
     file(&app, "state.json", &json!({"configuration": map["Main"], "data": {"x": "planted"}}).to_string());
     let report = run(&app, None, &["openfn", "state.json", "--dry-run", "--type", "state=dhis2"]);
     has(&report, &["+ state (dhis2) becomes dhis2/basic"]);

@@ -34,12 +34,7 @@ struct Applied {
 
 impl From<broker::Applied> for Applied {
     fn from(mark: broker::Applied) -> Self {
-        Self {
-            kind: mark.kind,
-            name: mark.name,
-            marked_at: mark.marked_at.into(),
-            marked_by: mark.marked_by,
-        }
+        Self { kind: mark.kind, name: mark.name, marked_at: mark.marked_at.into(), marked_by: mark.marked_by }
     }
 }
 

@@ -12,7 +12,10 @@ async fn marks(app: &TestApp, who: &Somebody) -> Vec<String> {
     loop {
         let page = app.get(&format!("{BASE}/applied?limit=3{cursor}")).key(&who.key).is(200).await.json();
         let items = page["items"].as_array().unwrap().iter();
-        all.extend(items.map(|mark| format!("{}/{}", mark["kind"].as_str().unwrap(), mark["name"].as_str().unwrap())));
+        all.extend(
+            items
+                .map(|mark| format!("{}/{}", mark["kind"].as_str().unwrap(), mark["name"].as_str().unwrap())),
+        );
         match page["next_cursor"].as_str() {
             Some(next) => cursor = format!("&cursor={}", next.replace('/', "%2F")),
             None => return all,

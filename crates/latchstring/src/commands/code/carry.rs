@@ -122,7 +122,11 @@ impl Carrier<'_> {
                 let role = self.thing(step)?.body.get("role").cloned().unwrap_or_default();
                 let path = format!("{}/members/{}", self.base(), part(&step.name));
                 let said = self.send("PUT", &path, &json!({"role": role})).await?;
-                if *act == Act::Make { self.mark(Kind::Member, &text(&said.body["user_id"])).await } else { Ok(()) }
+                if *act == Act::Make {
+                    self.mark(Kind::Member, &text(&said.body["user_id"])).await
+                } else {
+                    Ok(())
+                }
             }
             (Kind::Connector, _) => self.connector(step).await,
             (Kind::Variable | Kind::Secret, _) => self.value(step).await,
@@ -159,7 +163,8 @@ impl Carrier<'_> {
     }
 
     fn know_project(&mut self, said: &Said) {
-        self.present.environments = said.body["environments"].as_array().into_iter().flatten().map(text).collect();
+        self.present.environments =
+            said.body["environments"].as_array().into_iter().flatten().map(text).collect();
         let key = (Kind::Project, String::new());
         let mut known = super::state::There {
             body: Map::new(),
@@ -285,7 +290,8 @@ impl Carrier<'_> {
     }
 
     fn client_id(&self, named: &Value) -> Value {
-        let found = self.present.clients.iter().find(|(id, name)| named == name.as_str() || named == id.as_str());
+        let found =
+            self.present.clients.iter().find(|(id, name)| named == name.as_str() || named == id.as_str());
         found.map_or(Value::Null, |(id, _)| id.as_str().into())
     }
 
@@ -329,15 +335,22 @@ impl Carrier<'_> {
             body.insert("oauth_client".into(), self.client_id(&client));
         }
         let mut values = Map::new();
-        for (name, set) in sets.iter().filter_map(Value::as_object).flatten().filter(|(_, set)| !set.is_null()) {
+        for (name, set) in
+            sets.iter().filter_map(Value::as_object).flatten().filter(|(_, set)| !set.is_null())
+        {
             let fields = set["fields"].as_object().into_iter().flatten();
-            let fields: Vec<_> = fields.filter(|(_, value)| !value.is_null()).map(|(n, v)| (n.clone(), v.clone())).collect();
-            let secrets: Vec<String> = set["secret_fields"].as_array().into_iter().flatten().map(text).collect();
+            let fields: Vec<_> =
+                fields.filter(|(_, value)| !value.is_null()).map(|(n, v)| (n.clone(), v.clone())).collect();
+            let secrets: Vec<String> =
+                set["secret_fields"].as_array().into_iter().flatten().map(text).collect();
             values.insert(name.clone(), self.set(&step.name, name, &fields, &secrets));
         }
         let grants = said(grants.as_ref().and_then(Value::as_object).unwrap_or(&Map::new()));
         body.insert("values".into(), values.into());
-        body.insert("shares".into(), json!([{"project": self.present.slug, "slug": step.name, "grants": grants}]));
+        body.insert(
+            "shares".into(),
+            json!([{"project": self.present.slug, "slug": step.name, "grants": grants}]),
+        );
         body.insert("verify".into(), self.verify().into());
         let made = self.send("POST", "/credentials", &body.into()).await?;
         self.mark(step.kind, &text(&made.body["id"])).await
@@ -419,7 +432,11 @@ impl Carrier<'_> {
     pub fn told(&self, step: &Step, refusal: &Refusal) -> Wrong {
         let thing = self.wanted.things.get(&(step.kind, step.name.clone()));
         let found = refusal.errors().into_iter().find_map(|(pointer, _)| Some(place(thing?, pointer)));
-        let name = if step.name.is_empty() { String::new() } else { format!(".{}", super::thing::shown(&step.name).replace('/', ".")) };
+        let name = if step.name.is_empty() {
+            String::new()
+        } else {
+            format!(".{}", super::thing::shown(&step.name).replace('/', "."))
+        };
         Wrong::new(found.unwrap_or(step.at), format!("{}{name}: {}", step.kind.section(), refusal.text()))
     }
 }

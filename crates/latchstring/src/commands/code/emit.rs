@@ -129,14 +129,60 @@ mod tests {
     #[test]
     fn what_is_written_is_read_back() {
         let texts = [
-            "", " ", "a", "a b", "a: b", "a:", "- a", "yes", "No", "null", "~", "5", "1.5e3", "0x1f", "a#b", "a #b", "#", "\"",
-            "it's", "{{ x }}", "[a]", "*", "&a", "!a", "%", "@a", "`", "a\nb", "a\nb\n", "a\n\n b\n\n\n", " a\nb", "\na", "a\tb",
-            "a\r\nb", "é ü 你 🦀", "a\u{2028}b", "a\u{85}b\nc", "\u{7f}", "trailing ", "a,b", "2026-11-01", "https://a.example/b?c=d",
-            "id: x\nname: y\n# z\nlist:\n  - a\n", "\ttab\nb", "---\na", "a\n...\nb", "\u{feff}x\ny",
+            "",
+            " ",
+            "a",
+            "a b",
+            "a: b",
+            "a:",
+            "- a",
+            "yes",
+            "No",
+            "null",
+            "~",
+            "5",
+            "1.5e3",
+            "0x1f",
+            "a#b",
+            "a #b",
+            "#",
+            "\"",
+            "it's",
+            "{{ x }}",
+            "[a]",
+            "*",
+            "&a",
+            "!a",
+            "%",
+            "@a",
+            "`",
+            "a\nb",
+            "a\nb\n",
+            "a\n\n b\n\n\n",
+            " a\nb",
+            "\na",
+            "a\tb",
+            "a\r\nb",
+            "é ü 你 🦀",
+            "a\u{2028}b",
+            "a\u{85}b\nc",
+            "\u{7f}",
+            "trailing ",
+            "a,b",
+            "2026-11-01",
+            "https://a.example/b?c=d",
+            "id: x\nname: y\n# z\nlist:\n  - a\n",
+            "\ttab\nb",
+            "---\na",
+            "a\n...\nb",
+            "\u{feff}x\ny",
         ];
         let mut map = serde_json::Map::new();
         for (at, text) in texts.iter().enumerate() {
-            map.insert(format!("k{at}"), json!({"t": text, "l": [text, 1, true], "m": {*text: [{"a": text, "b": {}}, [text], []]}}));
+            map.insert(
+                format!("k{at}"),
+                json!({"t": text, "l": [text, 1, true], "m": {*text: [{"a": text, "b": {}}, [text], []]}}),
+            );
         }
         let value = Value::Object(map);
         let written = document(&value);

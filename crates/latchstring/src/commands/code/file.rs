@@ -79,16 +79,29 @@ impl Reader<'_> {
         let all = self.map(root, "the project file");
         let known = Kind::ALL.map(Kind::section);
         match root.get("latchstring").map(|node| (node.at, node.to_json())) {
-            None => self.say(root.at, format!("a project file says which form it has: begin it with `latchstring: {VERSION}`")),
+            None => self.say(
+                root.at,
+                format!("a project file says which form it has: begin it with `latchstring: {VERSION}`"),
+            ),
             Some((_, version)) if version == VERSION => {}
-            Some((at, _)) => self.say(at, format!("this latchstring reads files of the form {VERSION} (`latchstring: {VERSION}`)")),
+            Some((at, _)) => self.say(
+                at,
+                format!("this latchstring reads files of the form {VERSION} (`latchstring: {VERSION}`)"),
+            ),
         }
         for (key, node) in all {
             let kind = Kind::ALL.into_iter().find(|kind| kind.section() == key.text);
             let Some(kind) = kind else {
                 if key.text != "latchstring" {
                     let near = meant(&key.text, known);
-                    self.say(key.at, format!("`{}` is no part of a project file{near}; its parts are {}", key.text, known.join(", ")));
+                    self.say(
+                        key.at,
+                        format!(
+                            "`{}` is no part of a project file{near}; its parts are {}",
+                            key.text,
+                            known.join(", ")
+                        ),
+                    );
                 }
                 continue;
             };
@@ -100,7 +113,9 @@ impl Reader<'_> {
                 Kind::Environment => self.environments(node),
                 Kind::Variable | Kind::Secret => {
                     for (environment, node) in self.map(node, kind.section()) {
-                        for (name, node) in self.map(node, &format!("{}.{}", kind.section(), environment.text)) {
+                        for (name, node) in
+                            self.map(node, &format!("{}.{}", kind.section(), environment.text))
+                        {
                             let full = format!("{}/{}", environment.text, name.text);
                             self.value(kind, &full, name.at, node);
                         }
@@ -126,7 +141,13 @@ impl Reader<'_> {
 
     fn environments(&mut self, node: &Node) {
         let Data::List(all) = &node.data else {
-            return self.say(node.at, format!("environments are a list of names, as in [staging, production], and this is {}", node.what()));
+            return self.say(
+                node.at,
+                format!(
+                    "environments are a list of names, as in [staging, production], and this is {}",
+                    node.what()
+                ),
+            );
         };
         for node in all {
             let Data::Scalar { text, .. } = &node.data else {
@@ -165,10 +186,17 @@ impl Reader<'_> {
             Data::Scalar { .. } if !node.is_null() => self.short(Kind::Member, &name, email.at, "role", node),
             _ => self.thing(Kind::Member, &name, email.at, node),
         }
-        let role = self.wanted.things.get(&(Kind::Member, name)).and_then(|thing| Some(thing.body.get("role")?.as_str()?.to_owned()));
+        let role = self
+            .wanted
+            .things
+            .get(&(Kind::Member, name))
+            .and_then(|thing| Some(thing.body.get("role")?.as_str()?.to_owned()));
         let roles = ["owner", "admin", "editor", "viewer"];
         if let Some(role) = role.filter(|role| !roles.contains(&role.as_str())) {
-            self.say(node.at, format!("`{role}` is no role{}; roles are {}", meant(&role, roles), roles.join(", ")));
+            self.say(
+                node.at,
+                format!("`{role}` is no role{}; roles are {}", meant(&role, roles), roles.join(", ")),
+            );
         }
     }
 
@@ -214,12 +242,18 @@ impl Reader<'_> {
                 None => {
                     let known: Vec<&str> = fields.iter().map(|(field, ..)| *field).collect();
                     let near = meant(&key.text, known.iter().copied());
-                    self.say(key.at, format!("{what} has no `{}`{near}; it may have {}", key.text, known.join(", ")));
+                    self.say(
+                        key.at,
+                        format!("{what} has no `{}`{near}; it may have {}", key.text, known.join(", ")),
+                    );
                 }
             }
         }
         for (field, _, needed) in kind.fields() {
-            if *needed && body.get(*field).is_none_or(Value::is_null) && node.get(field).is_none_or(Node::is_null) {
+            if *needed
+                && body.get(*field).is_none_or(Value::is_null)
+                && node.get(field).is_none_or(Node::is_null)
+            {
                 self.say(at, format!("{what} needs `{field}`"));
             }
         }
@@ -241,10 +275,12 @@ impl Reader<'_> {
 
     fn shaped(&mut self, shape: Shape, what: &str, node: &Node) -> Option<Value> {
         match shape {
-            Shape::Text if what.ends_with(".expires_on") => self.text(what, node).map(|value| match value.as_str() {
-                Some(day) if day.len() == 10 => format!("{day}T00:00:00Z").into(),
-                _ => value,
-            }),
+            Shape::Text if what.ends_with(".expires_on") => {
+                self.text(what, node).map(|value| match value.as_str() {
+                    Some(day) if day.len() == 10 => format!("{day}T00:00:00Z").into(),
+                    _ => value,
+                })
+            }
             Shape::Text => self.text(what, node),
             Shape::Bool => match node.to_json() {
                 Value::Bool(yes) => Some(yes.into()),
@@ -276,7 +312,11 @@ impl Reader<'_> {
             Shape::Values => {
                 let mut sets = Map::new();
                 for (key, node) in self.map(node, what) {
-                    let set = if node.is_null() { Value::Null } else { self.set(&format!("{what}.{}", key.text), node) };
+                    let set = if node.is_null() {
+                        Value::Null
+                    } else {
+                        self.set(&format!("{what}.{}", key.text), node)
+                    };
                     sets.insert(key.text.clone(), set);
                 }
                 Some(sets.into())
@@ -329,7 +369,12 @@ impl Reader<'_> {
                     Err(error) => return self.say(at.at, format!("{named} cannot be read: {error}")),
                 }
             }
-            _ => return self.say(node.at, format!("{what} has either a `definition` (the YAML as a text) or a `file`")),
+            _ => {
+                return self.say(
+                    node.at,
+                    format!("{what} has either a `definition` (the YAML as a text) or a `file`"),
+                );
+            }
         };
         let (file, at) = match (node.get("definition"), node.get("file")) {
             (_, Some(named)) => (text("file").unwrap_or_default(), named.at),
@@ -338,12 +383,16 @@ impl Reader<'_> {
         };
         match check(&source, &file) {
             Ok(definition) if definition.id == id => {}
-            Ok(definition) => self.say(at, format!("{what}: its definition says `id: {}`; the two are one name", definition.id)),
+            Ok(definition) => self.say(
+                at,
+                format!("{what}: its definition says `id: {}`; the two are one name", definition.id),
+            ),
             Err(wrong) => {
                 for wrong in wrong {
                     match self.inside(at, &source, wrong.at) {
                         Some(exact) => {
-                            let near = wrong.suggestion.iter().map(|name| format!(" (did you mean `{name}`?)"));
+                            let near =
+                                wrong.suggestion.iter().map(|name| format!(" (did you mean `{name}`?)"));
                             let message = format!("{what}: {}{}", wrong.message, near.collect::<String>());
                             self.say(exact, message);
                         }

@@ -20,8 +20,7 @@ use super::client::{Api, Server, usage};
 use super::{on_runtime, print, say};
 use crate::Ending;
 
-const WHO_MAKES: &str =
-    "a service account of the project, or a personal key with the scope manage; docs/as-code.md says how to get one";
+const WHO_MAKES: &str = "a service account of the project, or a personal key with the scope manage; docs/as-code.md says how to get one";
 
 #[derive(clap::Args)]
 #[command(
@@ -157,7 +156,9 @@ fn show(plan: &Plan, place: &str, slug: &str, me: &Me) {
     let count = |sign: char| plan.steps.iter().filter(|step| step.line().starts_with(sign)).count();
     match plan.steps.is_empty() {
         true => print("Nothing to do."),
-        false => print(&format!("{} to make, {} to change, {} to remove.", count('+'), count('~'), count('-'))),
+        false => {
+            print(&format!("{} to make, {} to change, {} to remove.", count('+'), count('~'), count('-')))
+        }
     }
 }
 
@@ -214,7 +215,9 @@ async fn bring_in(apply: Apply) -> Result<Ending, Ending> {
     let sits = std::io::stdin().is_terminal();
     if !apply.yes {
         if !sits {
-            return Err(usage("nobody can be asked here, and nothing was changed: repeat it with --yes (or --plan, to look only)"));
+            return Err(usage(
+                "nobody can be asked here, and nothing was changed: repeat it with --yes (or --plan, to look only)",
+            ));
         }
         if !asked("Do it?")? {
             say("Nothing was changed.");

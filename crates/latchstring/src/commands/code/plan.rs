@@ -63,7 +63,12 @@ pub struct Plan {
 }
 
 /// A project that is not there yet: whoever makes it owns it.
-pub fn nothing_yet(slug: &str, email: &str, connectors: Vec<Value>, clients: Vec<(String, String)>) -> Present {
+pub fn nothing_yet(
+    slug: &str,
+    email: &str,
+    connectors: Vec<Value>,
+    clients: Vec<(String, String)>,
+) -> Present {
     let body = Map::from_iter([("role".to_owned(), Value::from("owner"))]);
     let maker = There { body, id: String::new(), etag: None, owned: true, raw: Value::Null };
     Present {
@@ -154,7 +159,8 @@ impl<'a> Planner<'a> {
         for ((kind, name), thing) in &self.wanted.things {
             let unknown = |name: &str| {
                 let near = meant(name, known.iter().copied());
-                let message = format!("the project has no environment `{name}`{near}; name it under `environments`");
+                let message =
+                    format!("the project has no environment `{name}`{near}; name it under `environments`");
                 (!self.has_environment(name)).then_some(message)
             };
             match kind {
@@ -164,16 +170,22 @@ impl<'a> Planner<'a> {
                 }
                 Kind::Credential => {
                     let sets = thing.body.get("values").and_then(Value::as_object);
-                    for (environment, set) in thing.body.get("grants").and_then(Value::as_object).into_iter().flatten() {
-                        let at = thing.places.get(&format!("/grants/{environment}")).copied().unwrap_or(thing.at);
+                    for (environment, set) in
+                        thing.body.get("grants").and_then(Value::as_object).into_iter().flatten()
+                    {
+                        let at =
+                            thing.places.get(&format!("/grants/{environment}")).copied().unwrap_or(thing.at);
                         wrong.extend(unknown(environment).map(|message| (at, message)));
-                        let there = self.here(Kind::Credential, name).and_then(|there| there.body["values"].as_object());
+                        let there = self
+                            .here(Kind::Credential, name)
+                            .and_then(|there| there.body["values"].as_object());
                         let is_set = |set: &str| {
                             sets.is_some_and(|sets| sets.get(set).is_some_and(|set| !set.is_null()))
                                 || there.is_some_and(|there| there.contains_key(set))
                         };
                         if let Some(set) = set.as_str().filter(|set| !is_set(set)) {
-                            let sets: Vec<&str> = sets.into_iter().flatten().map(|(name, _)| name.as_str()).collect();
+                            let sets: Vec<&str> =
+                                sets.into_iter().flatten().map(|(name, _)| name.as_str()).collect();
                             let near = meant(set, sets);
                             wrong.push((at, format!("credentials.{name} has no values `{set}`{near}; a grant names one of its `values`")));
                         }
@@ -201,7 +213,10 @@ impl<'a> Planner<'a> {
                 Kind::ServiceKey => self.service_key(name, thing),
                 Kind::Connector | Kind::Variable | Kind::Secret | Kind::Keychain | Kind::Webhook => {
                     if *kind == Kind::Webhook && self.present.unseen.contains(kind) {
-                        self.person("webhooks", "only admins and owners see them; this key's person is neither");
+                        self.person(
+                            "webhooks",
+                            "only admins and owners see them; this key's person is neither",
+                        );
                         continue;
                     }
                     self.plain(*kind, name, thing);
@@ -214,9 +229,20 @@ impl<'a> Planner<'a> {
         let after: Vec<&String> =
             wanted.environments.iter().filter(|name| self.present.environments.contains(name)).collect();
         if before != after {
-            let difference = Difference { name: "order".into(), from: json!(before), to: json!(wanted.environments) };
-            let at = wanted.things.iter().find(|((kind, _), _)| *kind == Kind::Environment).map(|(_, thing)| thing.at);
-            self.step(Kind::Environment, "", Act::Change(vec![difference]), at.unwrap_or(Position { line: 1, column: 1 }), Vec::new());
+            let difference =
+                Difference { name: "order".into(), from: json!(before), to: json!(wanted.environments) };
+            let at = wanted
+                .things
+                .iter()
+                .find(|((kind, _), _)| *kind == Kind::Environment)
+                .map(|(_, thing)| thing.at);
+            self.step(
+                Kind::Environment,
+                "",
+                Act::Change(vec![difference]),
+                at.unwrap_or(Position { line: 1, column: 1 }),
+                Vec::new(),
+            );
         }
     }
 
@@ -264,7 +290,10 @@ impl<'a> Planner<'a> {
             && (*self.me == Me::Account || self.present.role != "owner")
         {
             differences.remove(at);
-            self.person("project: require_second_factor", "an owner of the project decides that, who has a second factor");
+            self.person(
+                "project: require_second_factor",
+                "an owner of the project decides that, who has a second factor",
+            );
         }
         if !differences.is_empty() {
             self.step(Kind::Project, "", Act::Change(differences), thing.at, Vec::new());
@@ -281,7 +310,10 @@ impl<'a> Planner<'a> {
         let high = |role: &str| matches!(role, "admin" | "owner");
         if *self.me == Me::Account && (high(&from) || high(&to)) {
             let what = format!("member {email}: {to}");
-            return self.person(what, "a service account makes and changes no admins and owners: an admin or owner does");
+            return self.person(
+                what,
+                "a service account makes and changes no admins and owners: an admin or owner does",
+            );
         }
         if self.present.role != "owner" && (from == "owner" || to == "owner") {
             let what = format!("member {email}: {to}");
@@ -324,7 +356,10 @@ impl<'a> Planner<'a> {
             let definition = latchstring_connectors::check(&source, "").ok()?;
             let found = definition.auth_methods.iter().find(|one| one.id == auth);
             let Some(found) = found else {
-                self.wrong(place("auth_method"), format!("credentials.{name}: the connector {connector} has no auth method `{auth}`"));
+                self.wrong(
+                    place("auth_method"),
+                    format!("credentials.{name}: the connector {connector} has no auth method `{auth}`"),
+                );
                 return None;
             };
             let consent = if found.needs_consent() { json!({}) } else { Value::Null };
@@ -337,12 +372,26 @@ impl<'a> Planner<'a> {
             None => {
                 let ids = self.present.connectors.iter().filter_map(|one| one["id"].as_str());
                 let near = meant(&connector, ids);
-                self.wrong(place("connector"), format!("credentials.{name}: there is no connector `{connector}`{near}"));
+                self.wrong(
+                    place("connector"),
+                    format!("credentials.{name}: there is no connector `{connector}`{near}"),
+                );
             }
             Some(found) => {
-                let ids: Vec<String> = found["auth_methods"].as_array().into_iter().flatten().map(|one| text(&one["id"])).collect();
+                let ids: Vec<String> = found["auth_methods"]
+                    .as_array()
+                    .into_iter()
+                    .flatten()
+                    .map(|one| text(&one["id"]))
+                    .collect();
                 let near = meant(&auth, ids.iter().map(String::as_str));
-                self.wrong(place("auth_method"), format!("credentials.{name}: {connector} has no auth method `{auth}`{near}; it has {}", ids.join(", ")));
+                self.wrong(
+                    place("auth_method"),
+                    format!(
+                        "credentials.{name}: {connector} has no auth method `{auth}`{near}; it has {}",
+                        ids.join(", ")
+                    ),
+                );
             }
         }
         None
@@ -365,7 +414,9 @@ impl<'a> Planner<'a> {
                     self.wrong(at, format!("credentials.{name}.values.{set}: `{field}` is secret and does not stand in the file: name it in `secret_fields`"));
                 }
             }
-            for (number, field) in values["secret_fields"].as_array().into_iter().flatten().map(text).enumerate() {
+            for (number, field) in
+                values["secret_fields"].as_array().into_iter().flatten().map(text).enumerate()
+            {
                 if properties.get(&field).is_some_and(|property| property["writeOnly"] != true) {
                     let at = place(format!("/values/{set}/secret_fields/{number}"));
                     self.wrong(at, format!("credentials.{name}.values.{set}: `{field}` is not secret: its value stands under `fields`"));
@@ -384,7 +435,10 @@ impl<'a> Planner<'a> {
         let Some(there) = there else {
             let owner = owner.unwrap_or_else(|| "project".to_owned());
             if !mine(&owner) {
-                return self.person(format!("credential {name}"), format!("it is {owner}'s: they make it and share it with the project under this slug"));
+                return self.person(
+                    format!("credential {name}"),
+                    format!("it is {owner}'s: they make it and share it with the project under this slug"),
+                );
             }
             let Some(schema) = self.schema(name, thing) else { return };
             self.fields(name, thing, &schema);
@@ -396,7 +450,10 @@ impl<'a> Planner<'a> {
             let wants = wants(name, thing, None, &schema);
             self.step(Kind::Credential, name, Act::Make, thing.at, wants);
             if !schema["consent"].is_null() {
-                self.person(format!("credential {name}: connect an account"), "signing in at the provider is its owner's, in a browser, once it is made");
+                self.person(
+                    format!("credential {name}: connect an account"),
+                    "signing in at the provider is its owner's, in a browser, once it is made",
+                );
             }
             return;
         };
@@ -407,7 +464,9 @@ impl<'a> Planner<'a> {
                 "values" => differences.extend(values_differ(&from, to)),
                 "grants" => differences.extend(map_differs("grants", &from, to)),
                 "owner" if owner.as_deref() == from.as_str() => {}
-                _ if !same(&from, to) => differences.push(Difference { name: field.clone(), from, to: to.clone() }),
+                _ if !same(&from, to) => {
+                    differences.push(Difference { name: field.clone(), from, to: to.clone() })
+                }
                 _ => {}
             }
         }
@@ -415,7 +474,11 @@ impl<'a> Planner<'a> {
             let named = thing.body.get("grants").and_then(Value::as_object);
             for (environment, set) in there.body["grants"].as_object().into_iter().flatten() {
                 if named.is_some_and(|named| !named.contains_key(environment)) {
-                    differences.push(Difference { name: format!("grants/{environment}"), from: set.clone(), to: Value::Null });
+                    differences.push(Difference {
+                        name: format!("grants/{environment}"),
+                        from: set.clone(),
+                        to: Value::Null,
+                    });
                 }
             }
         }
@@ -424,15 +487,24 @@ impl<'a> Planner<'a> {
                 let one = differences.remove(at);
                 let why = match fixed {
                     "owner" => "hands it on: its owner does, and the recipient accepts (docs/ownership.md)",
-                    _ => "is another credential: its owner deletes this one, or gives one or the other another slug",
+                    _ => {
+                        "is another credential: its owner deletes this one, or gives one or the other another slug"
+                    }
                 };
                 self.person(format!("credential {name}: {fixed} {}", short(&one.to)), why);
             }
         }
         let going = Present::is_going(there);
-        let status = |word: &str| there.raw["environments"].as_object().is_some_and(|all| all.values().any(|one| one["status"] == word));
+        let status = |word: &str| {
+            there.raw["environments"]
+                .as_object()
+                .is_some_and(|all| all.values().any(|one| one["status"] == word))
+        };
         if there.owned && !going && (status("needs_authorization") || status("needs_reconnect")) {
-            self.person(format!("credential {name}: connect an account"), "signing in at the provider is its owner's, in a browser");
+            self.person(
+                format!("credential {name}: connect an account"),
+                "signing in at the provider is its owner's, in a browser",
+            );
         }
         if differences.is_empty() && !going {
             return;
@@ -440,11 +512,15 @@ impl<'a> Planner<'a> {
         if !there.owned {
             let names: Vec<&str> = differences.iter().map(|one| one.name.as_str()).collect();
             let what = if going { "scheduled for deletion".to_owned() } else { names.join(", ") };
-            return self.person(format!("credential {name}: {what}"), format!("it is {}'s to change", text(&there.body["owner"])));
+            return self.person(
+                format!("credential {name}: {what}"),
+                format!("it is {}'s to change", text(&there.body["owner"])),
+            );
         }
         let Some(schema) = self.schema(name, thing) else { return };
         self.fields(name, thing, &schema);
-        if let Some(to) = differences.iter().find(|one| one.name == "oauth_client").and_then(|one| one.to.as_str())
+        if let Some(to) =
+            differences.iter().find(|one| one.name == "oauth_client").and_then(|one| one.to.as_str())
             && !self.client(name, thing, to)
         {
             differences.retain(|one| one.name != "oauth_client");
@@ -484,7 +560,11 @@ impl<'a> Planner<'a> {
         for (name, there) in &self.present.things {
             let (kind, word) = name;
             let named = self.wanted.things.contains_key(name);
-            if named || !self.wanted.sections.contains(kind) || Present::is_going(there) || *kind == Kind::Project {
+            if named
+                || !self.wanted.sections.contains(kind)
+                || Present::is_going(there)
+                || *kind == Kind::Project
+            {
                 continue;
             }
             let applied = self.is_marked(*kind, there);
@@ -498,8 +578,11 @@ impl<'a> Planner<'a> {
                 self.plan.left.push(Left { kind: *kind, name: word.clone(), applied });
             }
         }
-        let environments: Vec<&str> =
-            gone.iter().filter(|((kind, _), _)| *kind == Kind::Environment).map(|((_, name), _)| name.as_str()).collect();
+        let environments: Vec<&str> = gone
+            .iter()
+            .filter(|((kind, _), _)| *kind == Kind::Environment)
+            .map(|((_, name), _)| name.as_str())
+            .collect();
         let mut removals = Vec::new();
         for ((kind, name), there) in gone.iter().rev() {
             // Goes with its environment.
@@ -517,7 +600,9 @@ impl<'a> Planner<'a> {
                 continue;
             }
             let uses = |one: &There| one.body.get("connector").is_some_and(|used| used == name.as_str());
-            if *kind == Kind::Connector && self.present.things.iter().any(|((kind, _), one)| *kind == Kind::Credential && uses(one)) {
+            if *kind == Kind::Connector
+                && self.present.things.iter().any(|((kind, _), one)| *kind == Kind::Credential && uses(one))
+            {
                 let what = format!("connector {name}: remove it");
                 self.person(what, "it has credentials, and those that are deleted are kept for a while: prune again when they are gone, or their owners purge them");
                 continue;
@@ -530,9 +615,14 @@ impl<'a> Planner<'a> {
         }
         for one in removals {
             match one {
-                Ok((kind, name)) => self.step(kind, &name, Act::Remove, Position { line: 1, column: 1 }, Vec::new()),
+                Ok((kind, name)) => {
+                    self.step(kind, &name, Act::Remove, Position { line: 1, column: 1 }, Vec::new())
+                }
                 Err((name, role)) => {
-                    self.person(format!("member {name}: remove them"), format!("they are {role}, which is for people with that right"));
+                    self.person(
+                        format!("member {name}: remove them"),
+                        format!("they are {role}, which is for people with that right"),
+                    );
                 }
             }
         }
@@ -563,10 +653,15 @@ fn values_differ(from: &Value, to: &Value) -> Vec<Difference> {
         if there.is_null() || there["fields"].is_object() {
             all.extend(map_differs(&format!("values/{set}/fields"), &there["fields"], &wanted["fields"]));
         }
-        let set_already: Vec<&str> = there["secret_fields"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
+        let set_already: Vec<&str> =
+            there["secret_fields"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
         for field in wanted["secret_fields"].as_array().into_iter().flatten().filter_map(Value::as_str) {
             if !set_already.contains(&field) {
-                all.push(Difference { name: format!("values/{set}/secret_fields/{field}"), from: Value::Null, to: json!("set") });
+                all.push(Difference {
+                    name: format!("values/{set}/secret_fields/{field}"),
+                    from: Value::Null,
+                    to: json!("set"),
+                });
             }
         }
         // A method without fields has sets that are empty.
@@ -581,7 +676,8 @@ fn values_differ(from: &Value, to: &Value) -> Vec<Difference> {
 fn wants(name: &str, thing: &Thing, there: Option<&There>, schema: &Value) -> Vec<Want> {
     let mut all = Vec::new();
     for (set, wanted) in thing.body.get("values").and_then(Value::as_object).into_iter().flatten() {
-        let before = there.map(|there| there.body["values"][set]["secret_fields"].clone()).unwrap_or_default();
+        let before =
+            there.map(|there| there.body["values"][set]["secret_fields"].clone()).unwrap_or_default();
         for field in wanted["secret_fields"].as_array().into_iter().flatten().filter_map(Value::as_str) {
             if !before.as_array().is_some_and(|before| before.iter().any(|one| one == field)) {
                 let path = format!("credentials.{name}.{set}.{field}");
@@ -608,7 +704,9 @@ impl Step {
         let name = if self.name.is_empty() { String::new() } else { format!(" {}", shown(&self.name)) };
         let (sign, more) = match &self.act {
             Act::Make => ('+', String::new()),
-            Act::Remove if self.kind == Kind::Environment => ('-', "with its variables, secrets, grants and keys".to_owned()),
+            Act::Remove if self.kind == Kind::Environment => {
+                ('-', "with its variables, secrets, grants and keys".to_owned())
+            }
             Act::Remove if self.kind == Kind::Credential => ('-', "restorable for a while".to_owned()),
             Act::Remove => ('-', String::new()),
             Act::Change(differences) => ('~', lines(differences)),
@@ -637,5 +735,8 @@ fn lines(differences: &[Difference]) -> String {
 
 /// The body that a new one is made with: what was said, and nothing else.
 pub fn said(body: &Map<String, Value>) -> Map<String, Value> {
-    body.iter().filter(|(_, value)| !value.is_null()).map(|(name, value)| (name.clone(), value.clone())).collect()
+    body.iter()
+        .filter(|(_, value)| !value.is_null())
+        .map(|(name, value)| (name.clone(), value.clone()))
+        .collect()
 }

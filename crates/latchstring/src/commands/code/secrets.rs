@@ -39,8 +39,8 @@ impl Secrets {
     /// `credentials: {people: {live: {key: …}}}`. Nothing of it is ever shown.
     pub fn read(file: &Path) -> Result<Self, Ending> {
         let name = file.display().to_string();
-        let source =
-            std::fs::read_to_string(file).map_err(|error| usage(format!("{name} cannot be read: {error}")))?;
+        let source = std::fs::read_to_string(file)
+            .map_err(|error| usage(format!("{name} cannot be read: {error}")))?;
         let wrong = |wrong: Wrong| usage(In(&name, &wrong).to_string());
         let root = parse_file(&source, "secrets file", super::file::MOST_BYTES)
             // A message of the parser may show what it stumbled over.
@@ -52,9 +52,13 @@ impl Secrets {
             }
         }
         if let Data::Map(parts) = &root.data
-            && let Some((key, _)) = parts.iter().find(|(key, _)| !["secrets", "credentials"].contains(&key.text.as_str()))
+            && let Some((key, _)) =
+                parts.iter().find(|(key, _)| !["secrets", "credentials"].contains(&key.text.as_str()))
         {
-            return Err(wrong(Wrong::new(key.at, format!("a secrets file has the parts `secrets` and `credentials`, and no `{}`", key.text))));
+            return Err(wrong(Wrong::new(
+                key.at,
+                format!("a secrets file has the parts `secrets` and `credentials`, and no `{}`", key.text),
+            )));
         }
         Ok(Self(all))
     }
@@ -71,12 +75,18 @@ impl Secrets {
             match std::env::var(&name) {
                 Ok(value) => {
                     if let Some(other) = named.insert(name.clone(), &want.path) {
-                        return Err(usage(format!("{name} would be both {other} and {}: give these two in a --secrets file", want.path)));
+                        return Err(usage(format!(
+                            "{name} would be both {other} and {}: give these two in a --secrets file",
+                            want.path
+                        )));
                     }
                     self.0.insert(want.path.clone(), typed(want, value));
                 }
                 Err(std::env::VarError::NotUnicode(_)) => {
-                    return Err(usage(format!("{name} is no UTF-8 text; give {} in a --secrets file", want.path)));
+                    return Err(usage(format!(
+                        "{name} is no UTF-8 text; give {} in a --secrets file",
+                        want.path
+                    )));
                 }
                 Err(std::env::VarError::NotPresent) => missing.push(want),
             }

@@ -11,7 +11,9 @@ use crate::commands::client::{Api, Body, part, usage};
 /// As whom the commands work.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Me {
-    Person { email: String },
+    Person {
+        email: String,
+    },
     /// A service account of the project.
     Account,
 }
@@ -85,7 +87,8 @@ impl Present {
                 "the project {project} is for people with a second factor, and this key's person has none: they set one up at /account"
             )));
         }
-        let environments: Vec<String> = said.body["environments"].as_array().into_iter().flatten().map(text).collect();
+        let environments: Vec<String> =
+            said.body["environments"].as_array().into_iter().flatten().map(text).collect();
         let mut present = Self {
             slug: text(&said.body["slug"]),
             role: text(&said.body["role"]),
@@ -120,9 +123,10 @@ impl Present {
     async fn simple(&mut self, api: &mut Api, base: &str) -> Result<(), Ending> {
         for name in self.environments.clone() {
             self.add(Kind::Environment, &name, there(Map::new(), &name, Value::Null));
-            for (kind, section, fields) in
-                [(Kind::Variable, "variables", &["value", "hosts"][..]), (Kind::Secret, "secrets", &["hosts"])]
-            {
+            for (kind, section, fields) in [
+                (Kind::Variable, "variables", &["value", "hosts"][..]),
+                (Kind::Secret, "secrets", &["hosts"]),
+            ] {
                 for item in api.list(&format!("{base}/environments/{}/{section}", part(&name))).await?? {
                     let full = format!("{name}/{}", text(&item["name"]));
                     self.add(kind, &full, there(picked(&item, fields), &full, Value::Null));
@@ -156,8 +160,12 @@ impl Present {
     async fn connectors(&mut self, api: &mut Api) -> Result<(), Ending> {
         let of = format!("project={}", part(&self.slug));
         self.connectors = api.list(&format!("/connectors?{of}")).await??;
-        let own: Vec<String> =
-            self.connectors.iter().filter(|one| !one["project_id"].is_null()).map(|one| text(&one["id"])).collect();
+        let own: Vec<String> = self
+            .connectors
+            .iter()
+            .filter(|one| !one["project_id"].is_null())
+            .map(|one| text(&one["id"]))
+            .collect();
         for id in own {
             let said = api.get(&format!("/connectors/{}?{of}", part(&id))).await?;
             let body = Map::from_iter([("definition".to_owned(), said.body["source"].clone())]);
@@ -195,7 +203,8 @@ impl Present {
                 if set["fields"].is_object() {
                     shown.insert("fields".into(), set["fields"].clone());
                 }
-                let mut names: Vec<String> = set["secret_fields"].as_array().into_iter().flatten().map(text).collect();
+                let mut names: Vec<String> =
+                    set["secret_fields"].as_array().into_iter().flatten().map(text).collect();
                 names.sort();
                 shown.insert("secret_fields".into(), names.into());
                 sets.insert(name.clone(), shown.into());
@@ -203,7 +212,11 @@ impl Present {
             body.insert("values".into(), sets.into());
             body.insert("grants".into(), here["grants"].clone());
             let slug = text(&here["slug"]);
-            self.add(Kind::Credential, &slug, There { body, id: text(&whole["id"]), etag, owned, raw: whole });
+            self.add(
+                Kind::Credential,
+                &slug,
+                There { body, id: text(&whole["id"]), etag, owned, raw: whole },
+            );
         }
         Ok(())
     }
@@ -249,12 +262,16 @@ impl Present {
         let mut parts: BTreeMap<Kind, Value> = Kind::ALL
             .into_iter()
             .filter(|kind| !self.unseen.contains(kind))
-            .map(|kind| (kind, if matches!(kind, Kind::Webhook | Kind::ServiceKey) { json!([]) } else { json!({}) }))
+            .map(|kind| {
+                (kind, if matches!(kind, Kind::Webhook | Kind::ServiceKey) { json!([]) } else { json!({}) })
+            })
             .collect();
         parts.insert(Kind::Environment, self.environments.clone().into());
         for ((kind, name), thing) in &self.things {
             let mut body = thing.body.clone();
-            for set in body.get_mut("values").and_then(Value::as_object_mut).into_iter().flat_map(Map::values_mut) {
+            for set in
+                body.get_mut("values").and_then(Value::as_object_mut).into_iter().flat_map(Map::values_mut)
+            {
                 if let Some(set) = set.as_object_mut() {
                     set.retain(|_, names| !is_nothing(names));
                 }

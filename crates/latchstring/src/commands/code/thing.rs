@@ -88,7 +88,9 @@ impl Kind {
     pub const fn fields(self) -> &'static [Field] {
         use Shape::{Bool, Grants, Text, Texts, Values};
         match self {
-            Self::Project => &[("slug", Text, false), ("name", Text, false), ("require_second_factor", Bool, false)],
+            Self::Project => {
+                &[("slug", Text, false), ("name", Text, false), ("require_second_factor", Bool, false)]
+            }
             Self::Environment => &[],
             Self::Member => &[("role", Text, true)],
             Self::Connector => &[("definition", Text, false), ("file", Text, false)],
@@ -107,12 +109,18 @@ impl Kind {
                 ("values", Values, false),
                 ("grants", Grants, false),
             ],
-            Self::Keychain => {
-                &[("name", Text, true), ("connector", Text, true), ("by", Text, true), ("default", Text, false)]
-            }
-            Self::Webhook => {
-                &[("url", Text, true), ("events", Texts, false), ("description", Text, false), ("disabled", Bool, false)]
-            }
+            Self::Keychain => &[
+                ("name", Text, true),
+                ("connector", Text, true),
+                ("by", Text, true),
+                ("default", Text, false),
+            ],
+            Self::Webhook => &[
+                ("url", Text, true),
+                ("events", Texts, false),
+                ("description", Text, false),
+                ("disabled", Bool, false),
+            ],
             Self::ServiceKey => &[
                 ("name", Text, true),
                 ("scope", Text, false),

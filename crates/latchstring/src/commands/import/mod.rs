@@ -101,8 +101,11 @@ fn given(all: &[String]) -> Result<Given, Ending> {
     let mut given = Given::new();
     for one in all {
         let parts = one.split_once('=').and_then(|(place, value)| Some((place.rsplit_once('.')?, value)));
-        let ((name, field), value) =
-            parts.ok_or_else(|| usage(format!("--set is NAME.FIELD=VALUE, as in 'My API.base_url=https://api.example.com', and not {one}")))?;
+        let ((name, field), value) = parts.ok_or_else(|| {
+            usage(format!(
+                "--set is NAME.FIELD=VALUE, as in 'My API.base_url=https://api.example.com', and not {one}"
+            ))
+        })?;
         given.insert((name.to_owned(), field.to_owned()), value.to_owned());
     }
     Ok(given)
@@ -117,7 +120,10 @@ fn method_of(target: &str) -> Option<(&'static Definition, &'static AuthMethod)>
 /// Fields that a method cannot be without.
 fn missing(method: &AuthMethod, values: &Map<String, Value>) -> Vec<String> {
     let needed = method.fields.iter().filter(|field| {
-        !field.optional && field.default.is_none() && field.visible_when.is_empty() && !values.contains_key(&field.name)
+        !field.optional
+            && field.default.is_none()
+            && field.visible_when.is_empty()
+            && !values.contains_key(&field.name)
     });
     needed.map(|field| field.name.clone()).collect()
 }
@@ -125,8 +131,12 @@ fn missing(method: &AuthMethod, values: &Map<String, Value>) -> Vec<String> {
 /// A text with `{{` in it would be a template here; there it was a text.
 fn as_it_is(value: Value) -> Value {
     match value {
-        Value::String(text) if text.contains("{{") || text.contains("{%") || text.contains("{#") => json!({"literal": text}),
-        Value::Object(map) => Value::Object(map.into_iter().map(|(name, value)| (name, as_it_is(value))).collect()),
+        Value::String(text) if text.contains("{{") || text.contains("{%") || text.contains("{#") => {
+            json!({"literal": text})
+        }
+        Value::Object(map) => {
+            Value::Object(map.into_iter().map(|(name, value)| (name, as_it_is(value))).collect())
+        }
         Value::Array(all) => Value::Array(all.into_iter().map(as_it_is).collect()),
         other => other,
     }
@@ -137,7 +147,9 @@ fn signed_in(target: Option<&str>) -> String {
         Some(target) => format!("have an OAuth client for it, store it with {target}, and connect"),
         None => "have an OAuth client for it, store it with http/oauth2_authorization_code (or a connector of its own), and connect".to_owned(),
     };
-    format!("somebody signed in at the provider for it, and what was granted there is not taken along: {then} (docs/oauth-clients.md)")
+    format!(
+        "somebody signed in at the provider for it, and what was granted there is not taken along: {then} (docs/oauth-clients.md)"
+    )
 }
 
 /// The first way that holds and is whole; else what the first that holds lacks.
@@ -158,18 +170,27 @@ fn decide(ways: &[Way], theirs: &Theirs, given: &Given) -> Outcome {
         for ((_, field), value) in given.iter().filter(|((name, _), _)| *name == theirs.name) {
             match method.field(field) {
                 Some(known) if known.secret => {
-                    return Outcome::Not(format!("`{field}` is secret and does not come from the command line, where others see it: put it into the export"));
+                    return Outcome::Not(format!(
+                        "`{field}` is secret and does not come from the command line, where others see it: put it into the export"
+                    ));
                 }
                 Some(_) => {
                     taken.values.insert(field.clone(), value.as_str().into());
                 }
-                None => return Outcome::Not(format!("{}/{} has no field `{field}`, which --set names", definition.id, method.id)),
+                None => {
+                    return Outcome::Not(format!(
+                        "{}/{} has no field `{field}`, which --set names",
+                        definition.id, method.id
+                    ));
+                }
             }
         }
         let missing = missing(method, &taken.values);
         if missing.is_empty() {
             let behind = theirs.fields.iter().filter(|(name, value)| {
-                !taken.used.contains(*name) && !matches!(value, Value::Null | Value::Bool(false)) && *value != ""
+                !taken.used.contains(*name)
+                    && !matches!(value, Value::Null | Value::Bool(false))
+                    && *value != ""
             });
             return Outcome::Becomes {
                 connector: definition.id.clone(),
@@ -206,31 +227,49 @@ fn n8n(source: &str, table: &Table, given: &Given) -> Result<Vec<Item>, String> 
     Ok(source::n8n(source)?.into_iter().map(item).collect())
 }
 
-fn openfn(source: &str, stem: &str, table: &Table, given: &Given, kinds: &[String]) -> Result<Vec<Item>, String> {
+fn openfn(
+    source: &str,
+    stem: &str,
+    table: &Table,
+    given: &Given,
+    kinds: &[String],
+) -> Result<Vec<Item>, String> {
     let mut said = BTreeMap::new();
     for one in kinds {
-        let (name, kind) =
-            one.split_once('=').ok_or_else(|| format!("--type is NAME=ADAPTOR, as in 'Main=dhis2', and not {one}"))?;
+        let (name, kind) = one
+            .split_once('=')
+            .ok_or_else(|| format!("--type is NAME=ADAPTOR, as in 'Main=dhis2', and not {one}"))?;
         if table.openfn(kind).is_none() {
             let known: Vec<&str> = table.adaptors().collect();
-            return Err(format!("--type: `{kind}` is no adaptor that has a connector; there are {}", known.join(", ")));
+            return Err(format!(
+                "--type: `{kind}` is no adaptor that has a connector; there are {}",
+                known.join(", ")
+            ));
         }
         said.insert(name.to_owned(), kind.to_owned());
     }
     let item = |theirs: Theirs| {
         let whole = |kind: &String| {
             let ways = table.openfn(kind)?;
-            let fits = matches!(decide(ways, &theirs, given), Outcome::Becomes { .. }) || ways.iter().any(|way| way.connect.is_some());
+            let fits = matches!(decide(ways, &theirs, given), Outcome::Becomes { .. })
+                || ways.iter().any(|way| way.connect.is_some());
             fits.then(|| kind.clone())
         };
         let named = theirs.name.to_lowercase();
         let guessed = named.split(|c: char| !c.is_ascii_alphanumeric()).map(str::to_owned);
-        let known = said.get(&theirs.name).cloned().or_else(|| theirs.kind.clone().filter(|kind| table.openfn(kind).is_some()));
+        let known = said
+            .get(&theirs.name)
+            .cloned()
+            .or_else(|| theirs.kind.clone().filter(|kind| table.openfn(kind).is_some()));
         // A name is a guess, and counts only where all fits; the report shows what it was taken for.
-        let kind = known.or_else(|| guessed.into_iter().find_map(|word| whole(&word))).unwrap_or_else(|| "*".to_owned());
+        let kind = known
+            .or_else(|| guessed.into_iter().find_map(|word| whole(&word)))
+            .unwrap_or_else(|| "*".to_owned());
         let granted = ["refresh_token", "access_token"].iter().all(|name| theirs.fields.contains_key(*name));
         let outcome = match table.openfn(&kind) {
-            Some(ways) if granted && ways.iter().all(|way| way.connect.is_none()) => Outcome::Not(signed_in(None)),
+            Some(ways) if granted && ways.iter().all(|way| way.connect.is_none()) => {
+                Outcome::Not(signed_in(None))
+            }
             Some(ways) => decide(ways, &theirs, given),
             None => Outcome::Not("no way to take it over fits what it holds".to_owned()),
         };
@@ -243,7 +282,8 @@ fn openfn(source: &str, stem: &str, table: &Table, given: &Given, kinds: &[Strin
 /// Also gives the variables that nothing was made of.
 fn env(source: &str, table: &Table, given: &Given) -> Result<(Vec<Item>, Vec<String>), String> {
     let all = source::env(source)?;
-    let fields: Map<String, Value> = all.iter().map(|(name, value)| (name.clone(), value.as_str().into())).collect();
+    let fields: Map<String, Value> =
+        all.iter().map(|(name, value)| (name.clone(), value.as_str().into())).collect();
     let (mut items, mut used) = (Vec::new(), BTreeSet::new());
     for way in &table.env {
         let Some((definition, method)) = way.to.as_deref().and_then(method_of) else { continue };
@@ -253,11 +293,15 @@ fn env(source: &str, table: &Table, given: &Given) -> Result<(Vec<Item>, Vec<Str
         if !secret || taken.used.iter().any(|name| used.contains(name)) {
             continue;
         }
-        let own: Map<String, Value> = taken.used.iter().filter_map(|name| Some((name.clone(), fields.get(name)?.clone()))).collect();
+        let own: Map<String, Value> =
+            taken.used.iter().filter_map(|name| Some((name.clone(), fields.get(name)?.clone()))).collect();
         let theirs = Theirs { name: definition.name.clone(), kind: None, fields: own, not: None };
-        let reference = theirs.fields.iter().find(|(_, value)| value.as_str().is_some_and(|text| text.contains("${")));
+        let reference =
+            theirs.fields.iter().find(|(_, value)| value.as_str().is_some_and(|text| text.contains("${")));
         let outcome = match reference {
-            Some((name, _)) => Outcome::Not(format!("{name} names another variable (`${{…}}`): put the value itself there")),
+            Some((name, _)) => {
+                Outcome::Not(format!("{name} names another variable (`${{…}}`): put the value itself there"))
+            }
             None => decide(std::slice::from_ref(way), &theirs, given),
         };
         used.extend(taken.used.iter().cloned());
@@ -273,7 +317,12 @@ fn report(items: &[Item], rest: &[String]) {
             Outcome::Becomes { connector, method, values, behind } => {
                 let mut names: Vec<&str> = values.keys().map(String::as_str).collect();
                 names.sort_unstable();
-                print(&format!("+ {} ({}) becomes {connector}/{method} with {}", item.name, item.kind, names.join(", ")));
+                print(&format!(
+                    "+ {} ({}) becomes {connector}/{method} with {}",
+                    item.name,
+                    item.kind,
+                    names.join(", ")
+                ));
                 if !behind.is_empty() {
                     print(&format!("    not taken along: {}", behind.join(", ")));
                 }
@@ -295,12 +344,15 @@ async fn take_over(import: Import) -> Result<Ending, Ending> {
     let file = import.file.display().to_string();
     let source = std::fs::read_to_string(&import.file)
         .map_err(|error| usage(format!("{file} cannot be read: {error}")))?;
-    let table = Table::read().map_err(|error| usage(format!("the table of types cannot be read: {error}")))?;
+    let table =
+        Table::read().map_err(|error| usage(format!("the table of types cannot be read: {error}")))?;
     let given = given(&import.set)?;
     let stem = import.file.file_stem().unwrap_or(Path::new("credential").as_os_str()).to_string_lossy();
     let read = match import.from {
         From::N8n => n8n(&source, &table, &given).map(|items| (items, Vec::new())),
-        From::Openfn => openfn(&source, &stem, &table, &given, &import.kinds).map(|items| (items, Vec::new())),
+        From::Openfn => {
+            openfn(&source, &stem, &table, &given, &import.kinds).map(|items| (items, Vec::new()))
+        }
         From::Env => env(&source, &table, &given),
     };
     let (mut items, rest) = read.map_err(|error| usage(format!("{file}: {error}")))?;
@@ -318,7 +370,9 @@ async fn take_over(import: Import) -> Result<Ending, Ending> {
     }
     if !import.yes {
         if !std::io::stdin().is_terminal() {
-            return Err(usage("nobody can be asked here, and nothing was stored: repeat it with --yes (or --dry-run, to look only)"));
+            return Err(usage(
+                "nobody can be asked here, and nothing was stored: repeat it with --yes (or --dry-run, to look only)",
+            ));
         }
         if !asked("Store them?")? {
             say("Nothing was stored.");
@@ -339,7 +393,9 @@ async fn store(import: &Import, items: Vec<Item>) -> Result<bool, Ending> {
         for name in &import.grant {
             let known = there["environments"].as_array();
             if !known.is_some_and(|known| known.iter().any(|one| one == name.as_str())) {
-                return Err(usage(format!("the project {project} has no environment `{name}`, and nothing was stored")));
+                return Err(usage(format!(
+                    "the project {project} has no environment `{name}`, and nothing was stored"
+                )));
             }
         }
     }
@@ -349,8 +405,12 @@ async fn store(import: &Import, items: Vec<Item>) -> Result<bool, Ending> {
     let (mut stored, mut all) = (0, true);
     for item in items {
         let Outcome::Becomes { connector, method, values, .. } = item.outcome else { continue };
-        if there.iter().any(|one| one["name"] == item.name.as_str() && one["connector"] == connector.as_str()) {
-            print(&format!("there  {} ({connector}): one of this name is there already, and is left", item.name));
+        if there.iter().any(|one| one["name"] == item.name.as_str() && one["connector"] == connector.as_str())
+        {
+            print(&format!(
+                "there  {} ({connector}): one of this name is there already, and is left",
+                item.name
+            ));
             continue;
         }
         let grants: Map<String, Value> =
@@ -365,7 +425,8 @@ async fn store(import: &Import, items: Vec<Item>) -> Result<bool, Ending> {
         match api.ask("POST", "/credentials", Body::Json(&body), None).await? {
             Ok(said) => {
                 stored += 1;
-                let status = said.body["environments"][&import.environment]["status"].as_str().unwrap_or_default();
+                let status =
+                    said.body["environments"][&import.environment]["status"].as_str().unwrap_or_default();
                 print(&format!("stored {} as {connector}/{method}: {status}", item.name));
             }
             Err(refusal) => {
@@ -376,7 +437,9 @@ async fn store(import: &Import, items: Vec<Item>) -> Result<bool, Ending> {
     }
     print(&format!("{stored} stored."));
     if !all {
-        say("latchstring: what was refused can be put right and imported again: what is stored already is left. --unverified stores without asking.");
+        say(
+            "latchstring: what was refused can be put right and imported again: what is stored already is left. --unverified stores without asking.",
+        );
     }
     Ok(all)
 }

@@ -22,7 +22,8 @@ const MOST_BYTES: usize = 64 * 1024 * 1024;
 
 /// JSON's own messages show what was read; this one does not.
 fn json(source: &str) -> Result<Value, String> {
-    serde_json::from_str(source).map_err(|error| format!("line {}, column {}: this is not JSON", error.line(), error.column()))
+    serde_json::from_str(source)
+        .map_err(|error| format!("line {}, column {}: this is not JSON", error.line(), error.column()))
 }
 
 /// `n8n export:credentials --all --decrypted`: a list, or one file each with `--separate`.
@@ -43,13 +44,19 @@ pub fn n8n(source: &str) -> Result<Vec<Theirs>, String> {
         match &one["data"] {
             Value::Object(data) => theirs.fields = data.clone(),
             Value::String(_) => {
-                theirs.not = Some("it is still encrypted: export with `n8n export:credentials --all --decrypted`".to_owned());
+                theirs.not = Some(
+                    "it is still encrypted: export with `n8n export:credentials --all --decrypted`"
+                        .to_owned(),
+                );
             }
             _ => theirs.not = Some("it has no `data`".to_owned()),
         }
-        let expression = theirs.fields.iter().find(|(_, value)| value.as_str().is_some_and(|text| text.starts_with('=')));
+        let expression =
+            theirs.fields.iter().find(|(_, value)| value.as_str().is_some_and(|text| text.starts_with('=')));
         if let Some((field, _)) = expression {
-            theirs.not = Some(format!("`{field}` is an expression of n8n, which means nothing elsewhere: put the value itself in its place there"));
+            theirs.not = Some(format!(
+                "`{field}` is an expression of n8n, which means nothing elsewhere: put the value itself in its place there"
+            ));
         }
         found.push(theirs);
     }
@@ -133,7 +140,9 @@ pub fn openfn(source: &str, stem: &str) -> Result<Vec<Theirs>, String> {
     let root = match source.trim_start().starts_with(['{', '[']) {
         true => json(source)?,
         false => parse_file(source, "export", MOST_BYTES)
-            .map_err(|Broken { at, .. }| format!("line {}, column {}: this is not YAML as latchstring reads it", at.line, at.column))?
+            .map_err(|Broken { at, .. }| {
+                format!("line {}, column {}: this is not YAML as latchstring reads it", at.line, at.column)
+            })?
             .to_json(),
     };
     let Value::Object(root) = root else {
@@ -161,7 +170,9 @@ fn jobs(value: &Value, found: &mut BTreeMap<String, String>) {
     match value {
         Value::Object(map) => {
             let text = |name: &str| map.get(name).and_then(Value::as_str);
-            if let (Some(adaptor), Some(credential)) = (text("adaptor").or_else(|| text("language_pack")), text("credential")) {
+            if let (Some(adaptor), Some(credential)) =
+                (text("adaptor").or_else(|| text("language_pack")), text("credential"))
+            {
                 let name = adaptor.rsplit('/').next().unwrap_or(adaptor);
                 let name = name.split('@').next().unwrap_or(name);
                 let name = name.strip_prefix("language-").unwrap_or(name);
@@ -183,9 +194,13 @@ fn body_of(name: &str, kind: Option<&String>, body: &Value) -> Theirs {
     };
     let about = ["id", "name", "owner", "schema", "external_id", "inserted_at", "updated_at", "production"];
     if fields.keys().all(|field| about.contains(&field.as_str())) {
-        theirs.not = Some("it has no body: OpenFn exports the names of credentials, and only its owner reads the values".to_owned());
+        theirs.not = Some(
+            "it has no body: OpenFn exports the names of credentials, and only its owner reads the values"
+                .to_owned(),
+        );
     }
-    let hidden = |value: &Value| value.as_str().is_some_and(|text| text.len() >= 3 && text.bytes().all(|b| b == b'*'));
+    let hidden =
+        |value: &Value| value.as_str().is_some_and(|text| text.len() >= 3 && text.bytes().all(|b| b == b'*'));
     if let Some((field, _)) = fields.iter().find(|(_, value)| hidden(value)) {
         theirs.not = Some(format!("`{field}` is hidden in the export (`***`): put the value itself there"));
     }
@@ -202,7 +217,8 @@ mod tests {
     fn dotenv_files_as_people_write_them() {
         let text = "# a comment\n\nexport A=1\nB = two words # a comment\nC='#literal $X \\n'\nD=\"line\\nbreak \\\"q\\\"\" # c\nE=\nF=a#b\nKEY=\"-----BEGIN KEY-----\nabc\n-----END KEY-----\"\nG=a=b\n";
         let read = env(text).unwrap();
-        let pairs: Vec<(&str, &str)> = read.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+        let pairs: Vec<(&str, &str)> =
+            read.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
         assert_eq!(
             pairs,
             [
@@ -216,7 +232,8 @@ mod tests {
                 ("KEY", "-----BEGIN KEY-----\nabc\n-----END KEY-----"),
             ]
         );
-        for (text, line) in [("A=1\nplanted", "line 2"), ("A=\"planted", "line 1"), ("1A=planted", "line 1")] {
+        for (text, line) in [("A=1\nplanted", "line 2"), ("A=\"planted", "line 1"), ("1A=planted", "line 1")]
+        {
             let error = env(text).unwrap_err();
             assert!(error.starts_with(line) && !error.contains("planted"), "{error}");
         }
@@ -224,8 +241,14 @@ mod tests {
 
     #[test]
     fn openfn_in_its_forms() {
-        let map = openfn(r#"{"a": {"username": "u"}, "b": {"body": {"token": "t"}}, "c": "planted"}"#, "f").unwrap();
-        assert_eq!(map.iter().map(|one| (one.name.as_str(), one.fields.len(), one.not.is_some())).collect::<Vec<_>>(), [("a", 1, false), ("b", 1, false), ("c", 0, true)]);
+        let map = openfn(r#"{"a": {"username": "u"}, "b": {"body": {"token": "t"}}, "c": "planted"}"#, "f")
+            .unwrap();
+        assert_eq!(
+            map.iter()
+                .map(|one| (one.name.as_str(), one.fields.len(), one.not.is_some()))
+                .collect::<Vec<_>>(),
+            [("a", 1, false), ("b", 1, false), ("c", 0, true)]
+        );
         let state = openfn(r#"{"configuration": {"hostUrl": "h"}, "data": {}}"#, "state").unwrap();
         assert_eq!((state[0].name.as_str(), state[0].fields.len()), ("state", 1));
         let alone = openfn(r#"{"hostUrl": "h", "password": "p"}"#, "dhis2").unwrap();

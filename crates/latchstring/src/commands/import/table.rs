@@ -154,8 +154,12 @@ mod tests {
     fn the_table_fits_the_connectors() {
         let table = Table::read().unwrap();
         let not_theirs = ["base_url", "domain", "tenant"];
-        let n8n = table.n8n.iter().flat_map(|(name, ways)| ways.all().iter().map(move |way| (name.as_str(), way)));
-        let openfn = table.openfn.iter().flat_map(|(name, ways)| ways.all().iter().map(move |way| (name.as_str(), way)));
+        let n8n =
+            table.n8n.iter().flat_map(|(name, ways)| ways.all().iter().map(move |way| (name.as_str(), way)));
+        let openfn = table
+            .openfn
+            .iter()
+            .flat_map(|(name, ways)| ways.all().iter().map(move |way| (name.as_str(), way)));
         let env = table.env.iter().map(|way| ("env", way));
         let mut count = 0;
         for (name, way) in n8n.chain(openfn).chain(env) {
@@ -164,7 +168,8 @@ mod tests {
             assert_eq!(said.iter().filter(|yes| **yes).count(), 1, "{name}: one of to, connect, why");
             let Some(target) = way.to.as_deref().or(way.connect.as_deref()) else { continue };
             let (connector, method) = target.split_once('/').unwrap();
-            let connector = builtin().find(|one| one.id == connector).unwrap_or_else(|| panic!("{name}: {target}"));
+            let connector =
+                builtin().find(|one| one.id == connector).unwrap_or_else(|| panic!("{name}: {target}"));
             let method = connector.auth_methods.iter().find(|one| one.id == method);
             let method = method.unwrap_or_else(|| panic!("{name}: {target}"));
             assert_eq!(method.needs_consent(), way.connect.is_some(), "{name}: {target}");
@@ -178,7 +183,9 @@ mod tests {
             for field in &method.fields {
                 let needed = !field.optional && field.default.is_none() && field.visible_when.is_empty();
                 assert!(
-                    !needed || given().any(|ours| *ours == field.name) || not_theirs.contains(&field.name.as_str()),
+                    !needed
+                        || given().any(|ours| *ours == field.name)
+                        || not_theirs.contains(&field.name.as_str()),
                     "{name}: {target} needs {}",
                     field.name
                 );
@@ -186,7 +193,10 @@ mod tests {
             for (ours, words) in &way.words {
                 let field = method.field(ours).unwrap();
                 for word in words.values() {
-                    assert!(field.options.is_empty() || field.options.iter().any(|(option, _)| option == word), "{name}: {ours} {word}");
+                    assert!(
+                        field.options.is_empty() || field.options.iter().any(|(option, _)| option == word),
+                        "{name}: {ours} {word}"
+                    );
                 }
             }
         }
@@ -197,19 +207,27 @@ mod tests {
     fn the_first_way_that_holds_and_what_it_takes() {
         let table = Table::read().unwrap();
         let theirs = |value: Value| value.as_object().unwrap().clone();
-        let key = theirs(serde_json::json!({"authType": "apiKey", "accountSid": "AC1", "apiKeySid": "SK1", "apiKeySecret": "x"}));
+        let key = theirs(
+            serde_json::json!({"authType": "apiKey", "accountSid": "AC1", "apiKeySid": "SK1", "apiKeySecret": "x"}),
+        );
         let way = table.n8n("twilioApi").unwrap().iter().find(|way| way.holds(&key)).unwrap();
         assert_eq!(way.to.as_deref(), Some("twilio/api_key"));
         let token = theirs(serde_json::json!({"accountSid": "AC1", "authToken": "x"}));
         let way = table.n8n("twilioApi").unwrap().iter().find(|way| way.holds(&token)).unwrap();
         assert_eq!(way.to.as_deref(), Some("twilio/auth_token"), "n8n leaves defaults out");
-        let cloud = theirs(serde_json::json!({"webDavUrl": "https://c.example.com/sub/remote.php/webdav", "user": "u", "password": "p"}));
+        let cloud = theirs(
+            serde_json::json!({"webDavUrl": "https://c.example.com/sub/remote.php/webdav", "user": "u", "password": "p"}),
+        );
         let taken = table.n8n("nextCloudApi").unwrap()[0].take(&cloud);
         assert_eq!(taken.values["base_url"], "https://c.example.com/sub");
-        let oauth = theirs(serde_json::json!({"grantType": "clientCredentials", "authentication": "body", "clientId": "c"}));
-        let taken = table.n8n("oAuth2Api").unwrap().iter().find(|way| way.holds(&oauth)).unwrap().take(&oauth);
+        let oauth = theirs(
+            serde_json::json!({"grantType": "clientCredentials", "authentication": "body", "clientId": "c"}),
+        );
+        let taken =
+            table.n8n("oAuth2Api").unwrap().iter().find(|way| way.holds(&oauth)).unwrap().take(&oauth);
         assert_eq!(taken.values["client_auth"], "post");
-        let raw = table.openfn("*").unwrap()[0].take(&theirs(serde_json::json!({"baseUrl": "https://a", "x": {"y": 1}})));
+        let raw = table.openfn("*").unwrap()[0]
+            .take(&theirs(serde_json::json!({"baseUrl": "https://a", "x": {"y": 1}})));
         assert_eq!(Value::from(raw.values), serde_json::json!({"baseUrl": "https://a", "x": {"y": 1}}));
     }
 }
