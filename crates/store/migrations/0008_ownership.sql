@@ -25,7 +25,7 @@ ALTER TABLE credential_versions ADD COLUMN withheld TEXT;
 
 -- When the values are to be checked next. Moving it is the lease. NULL: no time was chosen yet.
 ALTER TABLE credential_values ADD COLUMN check_at BIGINT;
-CREATE INDEX credential_values_check ON credential_values (check_at);
+CREATE INDEX credential_values_check ON credential_values (check_at, credential_id, environment);
 
 -- What is not going to be deleted is nearly everything: an index that holds it leads whoever leaves it out through all.
 DROP INDEX credentials_deletes;

@@ -154,7 +154,7 @@ impl Broker {
 
     /// Asks for consent for one of a credential's environments.
     pub async fn begin_consent(self: &Arc<Self>, actor: &Actor, id: &str, asked: Asked) -> Refused<Begun> {
-        let person = actor.manager()?.clone();
+        actor.may_manage()?;
         self.unfrozen(actor)?;
         let return_to = match &asked.return_to {
             None => None,
@@ -167,6 +167,8 @@ impl Broker {
             },
         };
         let checked = self.consent_ground(actor, id, &asked.environment).await?;
+        // After the credential: what is not there answers the same to a service account, which cannot consent.
+        let person = actor.manager()?.clone();
         let mut ready = self.consent_ready(actor, &checked)?;
         let scopes = wanted(&ready, checked.values.standing.scopes.as_deref(), asked.scopes.as_deref())?;
         ready.ask_for(&scopes);

@@ -304,6 +304,19 @@ both! {
     async fn lists_are_read_by_their_indexes(store, home) {
         sqlx::any::install_default_drivers();
         let mut connection = sqlx::AnyConnection::connect(&home.url).await.unwrap();
+        if store.dialect() == Dialect::Postgres {
+            // It plans by what there is: of empty tables every way through is as good.
+            let mut tx = store.begin_write(&["instance"]).await.unwrap();
+            for person in 0..100 {
+                let owner = user(&mut tx, &format!("{person}@example.com")).await;
+                for number in 0..8 {
+                    let row = credential(&mut tx, &owner, &format!("Sales {number}")).await;
+                    values::put(&mut tx, &row, &values_row("production", 1), None, &[]).await.unwrap();
+                }
+            }
+            tx.commit().await.unwrap();
+            sqlx::raw_sql("ANALYZE credentials, credential_values, users").execute(&mut connection).await.unwrap();
+        }
         let statements = all_statements(store.dialect());
         for (name, index) in [
             ("LIST_OF_OWNER", "credentials_listed"),
@@ -331,7 +344,7 @@ async fn plan(connection: &mut sqlx::AnyConnection, dialect: Dialect, text: &str
             sqlx::raw_sql(sqlx::AssertSqlSafe(explain)).fetch_all(connection).await.unwrap()
         }
         Dialect::Postgres => {
-            // Tables are empty: without this, reading them whole is the best that can be done.
+            // Tables are small: without this, reading them whole is the best that can be done.
             let count = (1..=20).rev().find(|number| text.contains(&format!("${number}"))).unwrap();
             let nulls = vec!["NULL"; count].join(", ");
             for sql in [
