@@ -24,7 +24,7 @@ mod table;
 mod template;
 mod three_legged;
 mod values;
-mod yaml;
+pub mod yaml;
 
 pub use catalog::{FILES, builtin, sandbox_at};
 pub use choice::Choice;

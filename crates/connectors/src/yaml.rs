@@ -2,7 +2,7 @@
 //!
 //! Only what a definition needs is accepted: one document, no anchors, aliases, tags or merge keys
 //! (so a short text cannot unfold into a long one), no key twice, at most [`MAX_BYTES`] and
-//! [`MAX_DEPTH`] levels.
+//! [`MAX_DEPTH`] levels. The same reader serves other files that people write ([`parse_file`]).
 
 use saphyr_parser::{Event, Marker, Parser, ScalarStyle, StrInput};
 use serde_json::{Map, Number, Value};
@@ -14,13 +14,13 @@ pub const MAX_DEPTH: usize = 32;
 
 /// A value and where it stands.
 #[derive(Clone, Debug)]
-pub(crate) struct Node {
+pub struct Node {
     pub at: Position,
     pub data: Data,
 }
 
 #[derive(Clone, Debug)]
-pub(crate) enum Data {
+pub enum Data {
     /// `plain` when written without quotes: then `5` is a number and `true` a boolean.
     Scalar {
         text: String,
@@ -31,7 +31,7 @@ pub(crate) enum Data {
 }
 
 #[derive(Clone, Debug)]
-pub(crate) struct Key {
+pub struct Key {
     pub at: Position,
     pub text: String,
 }
@@ -108,7 +108,7 @@ fn plain_scalar(text: &str) -> Value {
 
 /// Why a text is no tree.
 #[derive(Debug)]
-pub(crate) struct Broken {
+pub struct Broken {
     pub at: Position,
     pub message: String,
 }
@@ -127,11 +127,16 @@ enum Frame {
 }
 
 pub(crate) fn parse(source: &str) -> Result<Node, Broken> {
+    parse_file(source, "definition", MAX_BYTES)
+}
+
+/// `what` the file holds, in one word, for messages.
+pub fn parse_file(source: &str, what: &'static str, most_bytes: usize) -> Result<Node, Broken> {
     let start = Position { line: 1, column: 1 };
-    if source.len() > MAX_BYTES {
+    if source.len() > most_bytes {
         return broken(
             start,
-            format!("the definition has {} bytes; at most {MAX_BYTES} are accepted", source.len()),
+            format!("the {what} has {} bytes; at most {most_bytes} are accepted", source.len()),
         );
     }
     let joined;
@@ -159,24 +164,30 @@ pub(crate) fn parse(source: &str) -> Result<Node, Broken> {
             Event::DocumentStart(_) => {
                 documents += 1;
                 if documents > 1 {
-                    return broken(at, "a file holds one definition; this begins a second document (`---`)");
+                    return broken(
+                        at,
+                        format!("a file holds one {what}; this begins a second document (`---`)"),
+                    );
                 }
                 continue;
             }
             Event::Nothing | Event::StreamStart | Event::DocumentEnd => continue,
             Event::Alias(_) => {
-                return broken(at, "aliases (`*name`) are not accepted in definitions; write the value out");
+                return broken(
+                    at,
+                    format!("aliases (`*name`) are not accepted in {what}s; write the value out"),
+                );
             }
             Event::Scalar(text, style, anchor, tag) => {
-                refuse_anchor(at, anchor)?;
-                refuse_tag(at, tag.is_some())?;
+                refuse_anchor(at, anchor, what)?;
+                refuse_tag(at, tag.is_some(), what)?;
                 let plain = style == ScalarStyle::Plain;
                 if let Some(Frame::Map { key: key @ None, entries, .. }) = frames.last_mut() {
                     let text = text.into_owned();
                     if text == "<<" {
                         return broken(
                             at,
-                            "merge keys (`<<`) are not accepted in definitions; write the values out",
+                            format!("merge keys (`<<`) are not accepted in {what}s; write the values out"),
                         );
                     }
                     if let Some((first, _)) = entries.iter().find(|(key, _)| key.text == text) {
@@ -190,20 +201,20 @@ pub(crate) fn parse(source: &str) -> Result<Node, Broken> {
             Event::SequenceStart(anchor, tag) | Event::MappingStart(anchor, tag)
                 if { matches!(frames.last(), Some(Frame::Map { key: None, .. })) } =>
             {
-                refuse_anchor(at, anchor)?;
-                refuse_tag(at, tag.is_some())?;
+                refuse_anchor(at, anchor, what)?;
+                refuse_tag(at, tag.is_some(), what)?;
                 return broken(at, "a key must be a text");
             }
             Event::SequenceStart(anchor, tag) => {
-                refuse_anchor(at, anchor)?;
-                refuse_tag(at, tag.is_some())?;
+                refuse_anchor(at, anchor, what)?;
+                refuse_tag(at, tag.is_some(), what)?;
                 deeper(at, frames.len())?;
                 frames.push(Frame::List { at, items: Vec::new() });
                 continue;
             }
             Event::MappingStart(anchor, tag) => {
-                refuse_anchor(at, anchor)?;
-                refuse_tag(at, tag.is_some())?;
+                refuse_anchor(at, anchor, what)?;
+                refuse_tag(at, tag.is_some(), what)?;
                 deeper(at, frames.len())?;
                 frames.push(Frame::Map { at, entries: Vec::new(), key: None });
                 continue;
@@ -223,21 +234,24 @@ pub(crate) fn parse(source: &str) -> Result<Node, Broken> {
             },
         }
     }
-    root.ok_or(Broken { at: start, message: "the definition is empty".into() })
+    root.ok_or(Broken { at: start, message: format!("the {what} is empty") })
 }
 
-fn refuse_anchor(at: Position, anchor: usize) -> Result<(), Broken> {
+fn refuse_anchor(at: Position, anchor: usize, what: &str) -> Result<(), Broken> {
     if anchor == 0 {
         return Ok(());
     }
-    broken(at, "anchors (`&name`) are not accepted in definitions; write the value out where it is needed")
+    broken(
+        at,
+        format!("anchors (`&name`) are not accepted in {what}s; write the value out where it is needed"),
+    )
 }
 
-fn refuse_tag(at: Position, tagged: bool) -> Result<(), Broken> {
+fn refuse_tag(at: Position, tagged: bool, what: &str) -> Result<(), Broken> {
     if !tagged {
         return Ok(());
     }
-    broken(at, "tags (`!name`) are not accepted in definitions")
+    broken(at, format!("tags (`!name`) are not accepted in {what}s"))
 }
 
 fn deeper(at: Position, depth: usize) -> Result<(), Broken> {

@@ -52,6 +52,12 @@ enum Command {
     /// Rotate and retire keys
     #[command(subcommand)]
     Keys(commands::keys::Keys),
+    /// Write a project as a file, without secrets
+    Export(commands::code::Export),
+    /// Make a project as a file says; shows a plan first
+    Apply(commands::code::Apply),
+    /// Take credentials over from n8n, a .env file or OpenFn; reports first what becomes what
+    Import(Box<commands::import::Import>),
     /// Call an API through a running server
     Call(commands::call::Call),
     /// List OAuth clients with their redirect URIs, or print the one of a client alone
@@ -89,6 +95,9 @@ fn main() -> ExitCode {
         Some(Command::Connector(connector)) => commands::connector::run(connector),
         Some(Command::Audit(audit)) => commands::audit::run(audit),
         Some(Command::Keys(keys)) => commands::keys::run(keys),
+        Some(Command::Export(export)) => commands::code::run_export(export),
+        Some(Command::Apply(apply)) => commands::code::run_apply(apply),
+        Some(Command::Import(import)) => commands::import::run(*import),
         Some(Command::Call(call)) => commands::call::run(call),
         Some(Command::OAuthClients(wanted)) => commands::oauth_clients::run(wanted),
     };

@@ -3,6 +3,7 @@
 use latchstring_model::Timestamp;
 use latchstring_model::id::{EnvironmentId, ProjectId};
 
+use crate::applied;
 use crate::error::Result;
 use crate::sql::{Columns, statements};
 use crate::tx::{Tx, WriteTx};
@@ -52,6 +53,7 @@ pub async fn replace(
         DELETE_GRANTS.on(tx).bind(&gone.id).run().await?;
         DELETE_SECRETS.on(tx).bind(&gone.id).run().await?;
         END_KEYS.on(tx).bind(now).bind(&gone.id).run().await?;
+        applied::forget_environment(tx, project, &gone.name).await?;
         DELETE.on(tx).bind(&gone.id).bind(project).run().await?;
     }
     let mut kept: Vec<&EnvironmentRow> = old.iter().collect();

@@ -19,6 +19,7 @@
 //! `changed_at` are set and compared by the database's clock.
 
 pub mod api_keys;
+pub mod applied;
 pub mod audit;
 pub mod audit_forward;
 pub mod audit_keys;

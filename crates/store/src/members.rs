@@ -4,6 +4,7 @@ use latchstring_model::Timestamp;
 use latchstring_model::entity::Role;
 use latchstring_model::id::{ProjectId, UserId};
 
+use crate::applied::{self, AppliedKind, Thing};
 use crate::error::Result;
 use crate::page::{Page, Paging};
 use crate::sql::{Columns, statements};
@@ -80,5 +81,7 @@ pub async fn count_owners(tx: &mut impl Tx, project: &ProjectId) -> Result<i64> 
 
 /// Whether there was one to remove.
 pub async fn remove(tx: &mut WriteTx, project: &ProjectId, user: &UserId) -> Result<bool> {
+    let mark = Thing::new(AppliedKind::Member, user.as_str());
+    applied::forget(tx, project, &mark).await?;
     Ok(REMOVE.on(tx).bind(project).bind(user).run().await? == 1)
 }

@@ -74,6 +74,12 @@ const MIGRATIONS: &[Migration] = &[
         min_compatible: 1,
         text: include_str!("../migrations/0011_connect_sessions.sql"),
     },
+    Migration {
+        number: 12,
+        name: "applied",
+        min_compatible: 1,
+        text: include_str!("../migrations/0012_applied.sql"),
+    },
 ];
 
 const TABLE: &str = "CREATE TABLE IF NOT EXISTS migrations (

@@ -51,6 +51,7 @@ statements! {
     DELETE_SHARES = "DELETE FROM shares WHERE project_id = $1";
     DELETE_KEYCHAINS = "DELETE FROM keychains WHERE project_id = $1";
     DELETE_CONNECT_SESSIONS = "DELETE FROM connect_sessions WHERE project_id = $1";
+    DELETE_APPLIED = "DELETE FROM applied WHERE project_id = $1";
     DELETE_CLAIMED = "DELETE FROM claimed_names WHERE project_id = $1";
     DELETE_SECRETS = "DELETE FROM secrets WHERE environment_id IN (SELECT id FROM environments WHERE project_id = $1)";
     DELETE_KEYS = "DELETE FROM api_keys WHERE project_id = $1";
@@ -138,6 +139,7 @@ pub async fn delete(tx: &mut WriteTx, id: &ProjectId) -> Result<bool> {
         &DELETE_SHARES,
         &DELETE_KEYCHAINS,
         &DELETE_CONNECT_SESSIONS,
+        &DELETE_APPLIED,
         &DELETE_CLAIMED,
         &DELETE_SECRETS,
         &DELETE_KEYS,

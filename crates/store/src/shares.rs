@@ -3,6 +3,7 @@
 use latchstring_model::Timestamp;
 use latchstring_model::id::{CredentialId, EnvironmentId, KeychainId, ProjectId, ShareId};
 
+use crate::applied::{self, AppliedKind, Thing};
 use crate::credentials::CredentialRow;
 use crate::error::{Result, StoreError};
 use crate::sql::{Columns, statements};
@@ -166,8 +167,10 @@ pub async fn suspend_all(tx: &mut WriteTx, credential: &CredentialRow) -> Result
     SUSPEND_ALL.on(tx).bind(&credential.id).bind(credential.owner.id()).run().await
 }
 
-/// Removes a share with its grants. Its names stay claimed.
+/// Removes a share with its grants, and the mark of whoever made it by `apply`. Its names stay claimed.
 pub async fn remove(tx: &mut WriteTx, share: &ShareRow) -> Result<bool> {
+    let mark = Thing::new(AppliedKind::Credential, share.credential_id.as_str());
+    applied::forget(tx, &share.project_id, &mark).await?;
     DELETE_GRANTS.on(tx).bind(&share.id).run().await?;
     Ok(DELETE.on(tx).bind(&share.id).bind(&share.project_id).run().await? == 1)
 }

@@ -80,6 +80,7 @@ pub(crate) use statements;
 
 const MODULES: &[&[&Statement]] = &[
     crate::api_keys::ALL,
+    crate::applied::ALL,
     crate::audit::ALL,
     crate::audit_forward::ALL,
     crate::audit_keys::ALL,

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use latchstring_connectors::{Definition, Diagnostic};
 use latchstring_model::problem::Refused;
 use latchstring_model::{Code, FieldError, Problem};
+use latchstring_store::applied::{AppliedKind, Thing, forget};
 use latchstring_store::connectors::{self, ConnectorRow};
 use latchstring_store::{StoreError, Taken, WriteTx, credentials, keychains};
 
@@ -255,6 +256,8 @@ impl Broker {
             }
             Err(error) => return Err(refusals::store(error)),
         }
+        let mark = Thing::new(AppliedKind::Connector, id);
+        forget(&mut tx, &project, &mark).await.map_err(refusals::store)?;
         let event = Event::new("connector.delete").project(&project).target(id);
         self.record(&mut tx, actor, event.detail("digest", before.digest.as_str())).await?;
         tx.commit().await.map_err(refusals::store)?;

@@ -5,6 +5,7 @@ use latchstring_model::entity::{slug_from, valid_slug};
 use latchstring_model::id::{CredentialId, KeychainId, ProjectId};
 use latchstring_model::problem::Refused;
 use latchstring_model::{Code, FieldError, Problem};
+use latchstring_store::applied::{AppliedKind, Thing, forget};
 use latchstring_store::keychains::{self as store, KeychainRow};
 use latchstring_store::{StoreError, Taken, Tx, WriteTx, credentials, shares};
 
@@ -257,6 +258,8 @@ impl Broker {
         if !store::delete(&mut tx, &row).await.map_err(refusals::store)? {
             return Err(refusals::store(StoreError::Moved));
         }
+        let mark = Thing::new(AppliedKind::Keychain, row.id.as_str());
+        forget(&mut tx, &row.project_id, &mark).await.map_err(refusals::store)?;
         self.record(&mut tx, actor, event("keychain.delete", &row)).await?;
         tx.commit().await.map_err(refusals::store)?;
         Ok(())

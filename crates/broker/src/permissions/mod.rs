@@ -180,6 +180,11 @@ operations! {
     ];
     WebhookDelete = "webhook.delete", Ground::Member(Role::Admin), "delete webhooks",
         ["DELETE" "/api/v1/projects/{project}/webhooks/{id}"];
+    AppliedList = "applied.list", Ground::Look, "see what `apply` has made", ["GET" "/api/v1/projects/{project}/applied"];
+    AppliedMark = "applied.mark", Ground::Member(Role::Admin), "say what `apply` has made", [
+        "PUT" "/api/v1/projects/{project}/applied/{kind}/{name}",
+        "DELETE" "/api/v1/projects/{project}/applied/{kind}/{name}",
+    ];
     Call = "call", Ground::Call(Role::Editor), "call: `/proxy`, operations, metadata", [
         "POST" "/api/v1/projects/{project}/environments/{environment}/credentials/{credential}/call/{operation}",
         "GET" "/api/v1/projects/{project}/environments/{environment}/credentials/{credential}/metadata/{name}",
@@ -315,11 +320,13 @@ impl Operation {
             // It looks as a member does.
             O::ProjectLook | O::MembersList | O::ServiceKeysList | O::AuditLook | O::SecretsList | O::VariablesList
                 | O::ProjectConnectorsLook | O::ProjectClientsLook | O::ProjectCredentialsList | O::KeychainsList
-                | O::WebhooksList | O::CredentialLook | O::CredentialUsage | O::CredentialVersions | O::CredentialAudit
+                | O::WebhooksList | O::AppliedList | O::CredentialLook | O::CredentialUsage | O::CredentialVersions
+                | O::CredentialAudit
                 // It manages the project. Of people: viewers and editors; of keys: it ends itself.
                 | O::ProjectChange | O::MemberSet | O::MemberRemove | O::ServiceKeyEnd | O::SecretSet | O::SecretDelete
                 | O::VariableSet | O::VariableDelete | O::ConnectorCreate | O::ConnectorChange | O::ConnectorDelete
                 | O::WebhookCreate | O::WebhookChange | O::WebhookDelete
+                | O::KeychainCreate | O::KeychainChange | O::KeychainDelete | O::AppliedMark
                 // And what the project owns: no destination, no consent, no purge, no other owner.
                 | O::CredentialShare | O::TeamCredentialCreate | O::NameTake | O::ShareWithdraw | O::CredentialVerify
                 | O::CredentialChange | O::CredentialDisable | O::CredentialDelete | O::CredentialRevert

@@ -12,6 +12,7 @@
 //! on with a decision that was cached before.
 
 pub mod access;
+pub mod applied;
 pub mod environments;
 pub mod life;
 pub mod members;

@@ -5,6 +5,7 @@ use latchstring_model::entity::valid_secret_name;
 use latchstring_model::id::ProjectId;
 use latchstring_model::problem::Refused;
 use latchstring_model::{FieldError, Problem, SecretString, Timestamp};
+use latchstring_store::applied::forget;
 use latchstring_store::environments::EnvironmentRow;
 use latchstring_store::secrets::{self, SecretRow};
 
@@ -12,7 +13,7 @@ use crate::actor::Actor;
 use crate::audit::Event;
 use crate::people::{Page, Paging};
 use crate::permissions::Operation;
-use crate::projects::access;
+use crate::projects::{access, applied};
 use crate::road::authorise;
 use crate::sealing::secret_aad;
 use crate::{Broker, refusals};
@@ -258,6 +259,8 @@ impl Broker {
         if !secrets::delete(&mut tx, project, &environment.id, kind, name).await.map_err(refusals::store)? {
             return Err(unknown(kind));
         }
+        let mark = applied::value(kind, &environment.name, name);
+        forget(&mut tx, project, &mark).await.map_err(refusals::store)?;
         self.record(
             &mut tx,
             actor,

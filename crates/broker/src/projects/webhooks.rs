@@ -5,6 +5,7 @@ use latchstring_model::address::Address;
 use latchstring_model::id::{DeliveryId, ProjectId, WebhookId};
 use latchstring_model::problem::Refused;
 use latchstring_model::{Code, FieldError, Problem, Timestamp};
+use latchstring_store::applied::{AppliedKind, Thing, forget};
 use latchstring_store::deliveries;
 pub use latchstring_store::deliveries::DeliveryRow;
 use latchstring_store::webhooks::{self as store, WebhookRow};
@@ -257,6 +258,8 @@ impl Broker {
         if !store::delete(&mut tx, &found.project.id, &row.id).await.map_err(refusals::store)? {
             return Err(refusals::store(StoreError::Moved));
         }
+        let mark = Thing::new(AppliedKind::Webhook, row.id.as_str());
+        forget(&mut tx, &found.project.id, &mark).await.map_err(refusals::store)?;
         self.record(&mut tx, actor, webhook_event("webhook.delete", &row)).await?;
         tx.commit().await.map_err(refusals::store)?;
         Ok(())

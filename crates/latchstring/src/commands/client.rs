@@ -1,18 +1,20 @@
 //! A running server, asked by a command.
 
 use bytes::Bytes;
-use http::{Request, Response};
-use http_body_util::Full;
+use http::{Request, Response, header};
+use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
 use hyper::client::conn::http1::SendRequest;
 use hyper_util::rt::TokioIo;
 use latchstring_egress::{Configured, Egress, Wire};
 use latchstring_model::address::Address;
+use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
+use serde_json::Value;
 
 use crate::Ending;
 
 /// Which server, and as whom.
-#[derive(clap::Args)]
+#[derive(clap::Args, Clone)]
 pub struct Server {
     /// The server
     #[arg(long, env = "LATCHSTRING_URL", default_value = "http://127.0.0.1:5282")]
@@ -80,5 +82,159 @@ impl Open {
             self.sender.send_request(request).await
         };
         sent.await.map_err(|error| usage(format!("the server did not answer: {error}")))
+    }
+}
+
+/// What is sent along.
+pub enum Body<'a> {
+    None,
+    Json(&'a Value),
+    /// A connector's definition.
+    Yaml(&'a str),
+}
+
+/// A success.
+pub struct Said {
+    pub body: Value,
+    pub etag: Option<String>,
+}
+
+/// A refusal of the API: RFC 9457.
+pub struct Refusal {
+    pub status: u16,
+    body: Value,
+}
+
+impl Refusal {
+    pub fn code(&self) -> &str {
+        self.body["code"].as_str().unwrap_or_default()
+    }
+
+    /// Pointers into what was sent, and what is wrong there.
+    pub fn errors(&self) -> Vec<(&str, &str)> {
+        let errors = self.body["errors"].as_array().into_iter().flatten();
+        errors.filter_map(|error| Some((error["pointer"].as_str()?, error["detail"].as_str()?))).collect()
+    }
+
+    /// What happened, and what to do next.
+    pub fn text(&self) -> String {
+        let text = |name: &str| self.body[name].as_str().unwrap_or_default();
+        let mut all = text("detail").to_owned();
+        for (pointer, detail) in self.errors() {
+            // What stands in the detail already is not said twice.
+            if !all.contains(detail) {
+                all.push_str(&format!(" {}: {detail}.", pointer.trim_start_matches('/').replace('/', ".")));
+            }
+        }
+        format!("{all} {}", text("hint")).trim().to_owned()
+    }
+}
+
+impl From<Refusal> for Ending {
+    fn from(refusal: Refusal) -> Self {
+        usage(refusal.text())
+    }
+}
+
+/// The API, asked one thing after the other.
+pub struct Api {
+    server: Server,
+    key: String,
+    open: Option<Open>,
+}
+
+/// A part of a path: whatever stands in it is one part.
+pub fn part(text: &str) -> String {
+    utf8_percent_encode(text, NON_ALPHANUMERIC).to_string()
+}
+
+impl Api {
+    pub fn new(server: Server, who_makes: &str) -> Result<Self, Ending> {
+        let key = server.key(who_makes)?.to_owned();
+        Ok(Self { server, key, open: None })
+    }
+
+    /// Where it is, for people.
+    pub fn place(&self) -> Result<String, Ending> {
+        Ok(self.server.address()?.to_string())
+    }
+
+    /// Asks; the inner error is the API's refusal.
+    pub async fn ask(
+        &mut self,
+        method: &str,
+        path: &str,
+        body: Body<'_>,
+        if_match: Option<&str>,
+    ) -> Result<Result<Said, Refusal>, Ending> {
+        // A server closes what was idle for long, such as while somebody reads a plan.
+        let mut kept = self.open.take();
+        if let Some(open) = &mut kept
+            && open.sender.ready().await.is_err()
+        {
+            kept = None;
+        }
+        let mut open = match kept {
+            Some(open) => open,
+            None => self.server.open().await?,
+        };
+        let (kind, bytes) = match body {
+            Body::None => (None, Bytes::new()),
+            Body::Json(json) => (Some("application/json"), Bytes::from(json.to_string())),
+            Body::Yaml(text) => (Some("application/yaml"), Bytes::copy_from_slice(text.as_bytes())),
+        };
+        let mut request = Request::builder()
+            .method(method)
+            .uri(format!("{}/api/v1{path}", open.at.path.trim_end_matches('/')))
+            .header(header::HOST, open.at.origin.authority())
+            .header(header::AUTHORIZATION, format!("Bearer {}", self.key))
+            .header(header::USER_AGENT, concat!("latchstring/", env!("CARGO_PKG_VERSION")));
+        if let Some(kind) = kind {
+            request = request.header(header::CONTENT_TYPE, kind);
+        }
+        if let Some(tag) = if_match {
+            request = request.header(header::IF_MATCH, tag);
+        }
+        let request = request
+            .body(Full::new(bytes))
+            .map_err(|error| usage(format!("{path} cannot be asked for: {error}")))?;
+        let answer = open.send(request).await?;
+        let status = answer.status();
+        let etag = answer.headers().get(header::ETAG).and_then(|tag| tag.to_str().ok()).map(str::to_owned);
+        let body = answer.into_body().collect().await;
+        let body = body.map_err(|error| usage(format!("the answer broke off: {error}")))?.to_bytes();
+        let said = match body.is_empty() {
+            true => Value::Null,
+            false => serde_json::from_slice(&body)
+                .map_err(|_| usage(format!("what answered {status} at {} is no Latchstring", open.at)))?,
+        };
+        self.open = Some(open);
+        Ok(match status.is_success() {
+            true => Ok(Said { body: said, etag }),
+            false => Err(Refusal { status: status.as_u16(), body: said }),
+        })
+    }
+
+    /// What has to be there: a refusal ends the command.
+    pub async fn get(&mut self, path: &str) -> Result<Said, Ending> {
+        Ok(self.ask("GET", path, Body::None, None).await??)
+    }
+
+    /// All pages of a list. `path` may have a query.
+    pub async fn list(&mut self, path: &str) -> Result<Result<Vec<Value>, Refusal>, Ending> {
+        let (mut all, mut cursor) = (Vec::new(), String::new());
+        let join = if path.contains('?') { '&' } else { '?' };
+        loop {
+            let page =
+                match self.ask("GET", &format!("{path}{join}limit=200{cursor}"), Body::None, None).await? {
+                    Ok(page) => page.body,
+                    Err(refusal) => return Ok(Err(refusal)),
+                };
+            all.extend(page["items"].as_array().into_iter().flatten().cloned());
+            match page["next_cursor"].as_str() {
+                Some(next) => cursor = format!("&cursor={}", part(next)),
+                None => return Ok(Ok(all)),
+            }
+        }
     }
 }

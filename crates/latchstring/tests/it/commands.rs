@@ -25,6 +25,9 @@ fn every_command_has_help_with_an_example() {
         &["audit", "export", "--help"],
         &["keys", "rotate", "--help"],
         &["keys", "retire", "--help"],
+        &["export", "--help"],
+        &["apply", "--help"],
+        &["import", "--help"],
         &["call", "--help"],
         &["oauth-clients", "--help"],
     ] {

@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::disallowed_methods)]
 
+mod as_code;
 mod audit;
 mod bound;
 mod bounds;
@@ -14,6 +15,7 @@ mod disks;
 mod egress;
 mod freshness;
 mod guides;
+mod import;
 mod keypairs;
 mod kills;
 mod logs;

@@ -81,6 +81,8 @@ const ACTIONS: &[(Method, &str, &str)] = &[
     (Method::POST, "/api/v1/credentials/{id}/owner", "credential.transfer"),
     (Method::POST, "/api/v1/me/notices/read", "notice.read"),
     (Method::POST, "/api/v1/me/notices/{id}/read", "notice.read"),
+    (Method::PUT, "/api/v1/projects/{project}/applied/{kind}/{name}", "applied.mark"),
+    (Method::DELETE, "/api/v1/projects/{project}/applied/{kind}/{name}", "applied.unmark"),
     (Method::POST, "/api/v1/projects/{project}/keychains", "keychain.create"),
     (Method::PATCH, "/api/v1/projects/{project}/keychains/{keychain}", "keychain.update"),
     (Method::DELETE, "/api/v1/projects/{project}/keychains/{keychain}", "keychain.delete"),

@@ -18,6 +18,7 @@
 
 pub mod actions;
 pub mod api_keys;
+mod applied;
 pub mod audit;
 mod audit_export;
 pub mod connect_sessions;
@@ -83,6 +84,7 @@ pub fn router() -> OpenApiRouter<App> {
         .merge(projects::router())
         .merge(members::router())
         .merge(api_keys::router())
+        .merge(applied::router())
         .merge(audit::router())
         .merge(audit_export::router())
         .merge(secrets::router())

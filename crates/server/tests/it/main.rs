@@ -3,6 +3,7 @@
 
 mod acts_as;
 mod app;
+mod applied;
 mod audit_events;
 mod audit_list;
 mod background;

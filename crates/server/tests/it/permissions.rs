@@ -181,6 +181,8 @@ impl Place {
                 "{project}" => self.slug.clone(),
                 "{environment}" => "staging".to_owned(),
                 "{email}" => "extra@example.org".to_owned(),
+                "{kind}" => "variable".to_owned(),
+                "{name}" if before == "variable" => "staging%2Ftoken".to_owned(),
                 "{name}" | "{operation}" => "token".to_owned(),
                 "{version}" => "1".to_owned(),
                 "{delivery}" => format!("dlv_{MISSING}"),
@@ -271,6 +273,7 @@ fn asks(operation: Operation, place: &Place) -> Vec<Ask> {
                 nothing: match *path {
                     path if path.contains("/call/") => Some("has no operation"),
                     path if path.contains("/metadata/") => Some("has no metadata"),
+                    path if *method == "DELETE" && path.contains("/applied/") => Some("no such mark"),
                     path if path.ends_with("/redeliver") => Some("no such delivery"),
                     path if path.ends_with("/certificate") => Some("no certificate"),
                     path if *method == "DELETE" && path.ends_with("/transfer") => Some("no such offer"),

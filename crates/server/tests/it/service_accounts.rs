@@ -133,6 +133,19 @@ fn cells(world: &World) -> Vec<Cell> {
             403,
             refused,
         ),
+        // Keychains, and what `apply` has made.
+        (
+            post.clone(),
+            acme("/keychains"),
+            json!({"name": "Shops", "connector": "http", "by": "{{ input.shop }}"}),
+            201,
+            "",
+        ),
+        (patch.clone(), acme("/keychains/shops"), json!({"name": "Shops too"}), 200, ""),
+        (put.clone(), acme("/applied/environment/staging"), none.clone(), 204, ""),
+        (get.clone(), acme("/applied"), none.clone(), 200, ""),
+        (delete.clone(), acme("/applied/environment/staging"), none.clone(), 204, ""),
+        (delete.clone(), acme("/keychains/shops"), none.clone(), 204, ""),
         // What the project owns.
         (get.clone(), "/api/v1/credentials".into(), none.clone(), 200, ""),
         (get.clone(), "/api/v1/credentials?project=acme".into(), none.clone(), 200, ""),
