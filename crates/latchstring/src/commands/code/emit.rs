@@ -192,11 +192,11 @@ mod tests {
 
     #[test]
     fn it_is_for_people() {
-        let value = json!({"latchstring": 1, "environments": ["staging", "production"], "variables": {"production": {"REGION": "eu", "N": "5"}},
+        let value = json!({"latchstring": 1, "environments": ["staging", "production"], "variables": {"production": {"REGION": "eu", "LIMIT": "5"}},
             "webhooks": [{"url": "https://a.example/x", "events": []}], "connectors": {"x": {"definition": "id: x\nname: X\n"}}});
         assert_eq!(
             document(&value),
-            "latchstring: 1\nenvironments: [staging, production]\n\nvariables:\n  production:\n    REGION: eu\n    N: \"5\"\n\nwebhooks:\n  - url: https://a.example/x\n    events: []\n\nconnectors:\n  x:\n    definition: |\n      id: x\n      name: X\n"
+            "latchstring: 1\nenvironments: [staging, production]\n\nvariables:\n  production:\n    REGION: eu\n    LIMIT: \"5\"\n\nwebhooks:\n  - url: https://a.example/x\n    events: []\n\nconnectors:\n  x:\n    definition: |\n      id: x\n      name: X\n"
         );
     }
 }
