@@ -10,6 +10,7 @@ use crate::postgres;
 use crate::run::{self, cargo, locked};
 use crate::setup::{self, Need};
 
+const PROFILE: &str = "dist";
 const VENV: &str = ".cache/venv-bench";
 const PYTHON_LIST: &str = "tests/e2e/requirements-bench.txt";
 
@@ -57,7 +58,8 @@ pub fn find(root: &Path, options: &Options) -> Done<Tools> {
         setup::python(root, PYTHON_LIST, VENV)
     })?;
     let mut build = cargo(root);
-    locked(build.args(["build", "--release"]));
+    // What packages hold; both proxies of ours are built alike.
+    locked(build.args(["build", "--profile", PROFILE]));
     if proxies {
         build.args(["--package", "latchstring-bare"]);
     }
@@ -65,18 +67,13 @@ pub fn find(root: &Path, options: &Options) -> Done<Tools> {
         build.args(["--package", "latchstring"]);
     }
     run::run(&mut build)?;
-    let release = target_folder(root).join("release");
+    let built = target_folder(root).join(PROFILE);
     let (nginx, envoy) = if proxies {
         (nginx().ok_or("nginx is not there")?, envoy(&root.join(VENV))?)
     } else {
         Default::default()
     };
-    Ok(Tools {
-        nginx,
-        envoy,
-        latchstring: release.join("latchstring"),
-        bare: release.join("latchstring-bare"),
-    })
+    Ok(Tools { nginx, envoy, latchstring: built.join("latchstring"), bare: built.join("latchstring-bare") })
 }
 
 pub fn target_folder(root: &Path) -> PathBuf {

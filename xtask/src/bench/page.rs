@@ -233,8 +233,9 @@ ratios within each round. Upstream, proxy and wrk share the machine's cores, and
 - **Envoy**: credential injector with a generic secret, concurrency 2, no access log.
 - **bare hyper**: `benches/bare`, two threads with a runtime and a pool each; it adds one header and does
   nothing else. With RS256 it signs a fresh JWT for every call with aws-lc-rs, its key parsed once.
-- **Latchstring**: a release build with its defaults and two data cores: the caller's key checked, pins,
-  address filter, two journal records for each call, masking of what comes back.
+- **Latchstring**: a build as packages hold it (profile `dist`; `cargo run --release` is about a tenth slower),
+  with its defaults and two data cores: the caller's key checked, pins, address filter, two journal records
+  for each call, masking of what comes back.
 - CPU is that of the proxy's own processes, until they are quiet again: (afterwards) is the part of it that
   came when wrk had stopped, such as shipping the records of the calls into the database.
 - Memory is resident memory afterwards, summed over processes (what nginx's processes share counts more

@@ -864,6 +864,7 @@ errors:
     assert_eq!(scene.call().await.status, 200);
 
     // The connector knows what the provider's words mean, whether they come with the browser or from the token endpoint.
+    scene.world.app.clock.advance_millis(1);
     let (back, cookies) = scene.to_callback(&id, json!({})).await;
     let kept = |name: &str| back.split(['?', '&']).find(|pair| pair.starts_with(name)).unwrap().to_owned();
     let path = back.split('?').next().unwrap();

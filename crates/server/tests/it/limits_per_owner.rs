@@ -117,12 +117,12 @@ both! {
         stored(&world, &bob, "b", url("/token")).await;
         assert_eq!(call(&world, &bob, "b/echo").await, 200);
         // From now on the provider of ada's takes its time.
-        provider.0.lock().unwrap().hold = Duration::from_secs(4);
+        provider.0.lock().unwrap().hold = Duration::from_secs(9);
         world.app.clock.advance_secs(TOKEN_TTL * 9 / 10 - 1);
         let mut begun = world.app.broker.refresh_due_tokens().await.unwrap();
         assert_eq!(begun.len(), 3, "two of ada's ten, and bob's one, in one turn");
         let bobs = begun.pop().unwrap();
-        tokio::time::timeout(Duration::from_secs(3), bobs).await.expect("bob's does not wait for ada's").unwrap();
+        tokio::time::timeout(Duration::from_secs(8), bobs).await.expect("bob's does not wait for ada's").unwrap();
         assert_eq!(world.app.broker.refresh_due_tokens().await.unwrap().len(), 0, "no more of ada's meanwhile");
         for renewal in begun {
             renewal.await.unwrap();
