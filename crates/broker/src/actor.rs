@@ -6,6 +6,8 @@ use latchstring_model::entity::KeyScope;
 use latchstring_model::id::{ConnectSessionId, EnvironmentId, KeyId, ProjectId, SessionId, UserId};
 use latchstring_model::problem::Refused;
 use latchstring_model::{Code, Problem, Timestamp};
+use latchstring_store::api_keys::KeyOwner;
+use latchstring_store::users::UserRow;
 
 /// A signed-in person, as templates and audit see one.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -23,6 +25,52 @@ pub struct Person {
     pub held_back: bool,
     /// Owner rights rest until then: the password was reset.
     pub frozen_until: Option<Timestamp>,
+}
+
+impl Person {
+    pub(crate) fn of(row: &UserRow) -> Self {
+        Self {
+            id: row.id.clone(),
+            email: row.fields.email.clone(),
+            username: row.fields.username.clone(),
+            name: row.fields.name.clone(),
+            first_name: row.fields.first_name.clone(),
+            last_name: row.fields.last_name.clone(),
+            superuser: row.fields.superuser,
+            second_factor: row.second_factor,
+            held_back: false,
+            frozen_until: row.frozen_until,
+        }
+    }
+
+    /// Whose personal key it is; a project's key is nobody's.
+    pub(crate) fn of_key(id: UserId, owner: &KeyOwner) -> Option<Self> {
+        let KeyOwner::User {
+            email,
+            username,
+            name,
+            first_name,
+            last_name,
+            superuser,
+            second_factor,
+            frozen_until,
+        } = owner
+        else {
+            return None;
+        };
+        Some(Self {
+            id,
+            email: email.clone(),
+            username: username.clone(),
+            name: name.clone(),
+            first_name: first_name.clone(),
+            last_name: last_name.clone(),
+            superuser: *superuser,
+            second_factor: *second_factor,
+            held_back: false,
+            frozen_until: *frozen_until,
+        })
+    }
 }
 
 /// How a person came in.

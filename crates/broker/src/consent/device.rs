@@ -14,8 +14,7 @@ use latchstring_store::{scopes, users};
 use super::begin::{refused, unanswered};
 use super::ground::Way;
 use super::start::expired;
-use crate::actor::{Actor, Via, Who};
-use crate::road::authorise::person_of;
+use crate::actor::{Actor, Person, Via, Who};
 use crate::{Broker, refusals};
 
 /// Flows that one turn looks at.
@@ -93,7 +92,7 @@ impl Broker {
             Problem::new(Code::Forbidden, "Whoever began this sign-in is not active any more.")
                 .hint("Somebody who owns the credential begins it anew.")
         })?;
-        Ok(Actor { who: Who::Person { person: person_of(user), via: Via::Begun }, address: None })
+        Ok(Actor { who: Who::Person { person: Person::of(&user), via: Via::Begun }, address: None })
     }
 
     async fn ask_device(self: &Arc<Self>, actor: &Actor, row: &ConsentRow) -> Refused<Polled> {

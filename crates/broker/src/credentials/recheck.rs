@@ -24,11 +24,10 @@ use super::attempt::Place;
 use super::check::Checked;
 use super::input::Verify;
 use super::sharing::Placed;
-use crate::actor::Actor;
+use crate::actor::{Actor, Person};
 use crate::jobs::places::{Full, Places};
 use crate::permissions::Operation;
 use crate::projects::access::role_may;
-use crate::road::authorise::person_of;
 use crate::{Broker, refusals};
 
 /// Checks that are under way at the same time; and of one owner.
@@ -155,7 +154,7 @@ impl Broker {
             Principal::User(id) => {
                 let user = users::by_id(&mut tx, id).await.map_err(refusals::store)?;
                 match user.filter(|user| user.fields.active) {
-                    Some(user) => Some(person_of(user)),
+                    Some(user) => Some(Person::of(&user)),
                     None => return Ok(None),
                 }
             }

@@ -13,7 +13,6 @@ use latchstring_model::id::{CallId, CredentialId, KeyId, ProjectId};
 use latchstring_model::problem::Refused;
 use latchstring_model::{Problem, SecretString, Timestamp};
 use latchstring_store::api_keys::{self, KeyBelongs, KeyCaller, KeyOwner};
-use latchstring_store::users::UserRow;
 use latchstring_store::{credentials, sessions, users};
 
 use crate::actor::{Actor, Person, Via, Who};
@@ -44,21 +43,6 @@ pub struct Door {
     pub(crate) limits: Limits,
     used: Mutex<Used>,
     secure: bool,
-}
-
-pub(crate) fn person(row: &UserRow) -> Person {
-    Person {
-        id: row.id.clone(),
-        email: row.fields.email.clone(),
-        username: row.fields.username.clone(),
-        name: row.fields.name.clone(),
-        first_name: row.fields.first_name.clone(),
-        last_name: row.fields.last_name.clone(),
-        superuser: row.fields.superuser,
-        second_factor: row.second_factor,
-        held_back: false,
-        frozen_until: row.frozen_until,
-    }
 }
 
 impl Door {
@@ -131,31 +115,9 @@ impl Door {
     async fn by_key(&self, caller: KeyCaller, address: Option<IpAddr>) -> Refused<Actor> {
         let key = caller.key;
         let who = match (caller.owner, key.belongs) {
-            (
-                KeyOwner::User {
-                    email,
-                    username,
-                    name,
-                    first_name,
-                    last_name,
-                    superuser,
-                    second_factor,
-                    frozen_until,
-                },
-                KeyBelongs::Personal { user_id },
-            ) => {
-                let person = Person {
-                    id: user_id,
-                    email,
-                    username,
-                    name,
-                    first_name,
-                    last_name,
-                    superuser,
-                    second_factor,
-                    held_back: false,
-                    frozen_until,
-                };
+            (owner @ KeyOwner::User { .. }, KeyBelongs::Personal { user_id }) => {
+                let person = Person::of_key(user_id, &owner)
+                    .ok_or_else(|| refusals::internal(&"a personal key of nobody"))?;
                 let person = self.held_back(person).await?;
                 Who::Person { person, via: Via::Key { id: key.id.clone(), scope: key.scope } }
             }
@@ -242,7 +204,7 @@ impl Door {
         }
         let via = Via::Session { id: session.id, confirmed_at: session.confirmed_at };
         // What was shown in this session counts, not what the person has.
-        let person = Person { second_factor: session.second_factor, ..person(&user) };
+        let person = Person { second_factor: session.second_factor, ..Person::of(&user) };
         let person = self.held_back(person).await?;
         Ok(Actor { who: Who::Person { person, via }, address })
     }

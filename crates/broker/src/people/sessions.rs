@@ -16,7 +16,7 @@ use latchstring_store::{WriteTx, fold, users};
 use crate::actor::{Actor, Person, Via, Who};
 use crate::audit::Event;
 use crate::people::code_page::CodePage;
-use crate::people::entry::{Door, person};
+use crate::people::entry::Door;
 use crate::people::identities::{password_sign_in_off, takes_password};
 use crate::people::instance::PasswordSignIn;
 use crate::people::limits::Limits;
@@ -88,7 +88,7 @@ impl Broker {
         };
         store_sessions::create(tx, &row, &random::hash(token.expose())).await.map_err(refusals::store)?;
         let via = Via::Session { id: row.id.clone(), confirmed_at: now };
-        let person = Person { second_factor, ..person(user) };
+        let person = Person { second_factor, ..Person::of(user) };
         let actor = Actor { who: Who::Person { person, via }, address };
         let event = Event::new("session.create").target(row.id.as_str());
         self.record(tx, &actor, event.detail("second_factor", second_factor)).await?;

@@ -3,7 +3,7 @@
 //! A credential that does not exist, one of another project, and one whose owner has left answer the same 404.
 
 use latchstring_model::entity::KeyScope;
-use latchstring_model::id::{EnvironmentId, ProjectId, UserId};
+use latchstring_model::id::{EnvironmentId, ProjectId};
 use latchstring_model::problem::Refused;
 use latchstring_model::{Code, OpenTicket, Problem, Timestamp};
 use latchstring_store::api_keys::{KeyBelongs, KeyCaller, KeyOwner};
@@ -69,48 +69,6 @@ fn context_missing(what: &'static str, header: &'static str) -> Box<Problem> {
     .into()
 }
 
-fn person(id: UserId, owner: &KeyOwner) -> Option<Person> {
-    match owner {
-        KeyOwner::User {
-            email,
-            username,
-            name,
-            first_name,
-            last_name,
-            superuser,
-            second_factor,
-            frozen_until,
-        } => Some(Person {
-            id,
-            email: email.clone(),
-            username: username.clone(),
-            name: name.clone(),
-            first_name: first_name.clone(),
-            last_name: last_name.clone(),
-            superuser: *superuser,
-            second_factor: *second_factor,
-            held_back: false,
-            frozen_until: *frozen_until,
-        }),
-        KeyOwner::Project { .. } => None,
-    }
-}
-
-pub(crate) fn person_of(row: users::UserRow) -> Person {
-    Person {
-        id: row.id,
-        email: row.fields.email,
-        username: row.fields.username,
-        name: row.fields.name,
-        first_name: row.fields.first_name,
-        last_name: row.fields.last_name,
-        superuser: row.fields.superuser,
-        second_factor: row.second_factor,
-        held_back: false,
-        frozen_until: row.frozen_until,
-    }
-}
-
 /// The caller of a `/proxy` request, from its key and headers.
 pub async fn caller(tx: &mut ReadTx, ask: &RouteAsk, now: Timestamp, basis: &mut Basis) -> Refused<Caller> {
     let hash = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, ask.key.expose().as_bytes());
@@ -164,7 +122,7 @@ pub async fn caller(tx: &mut ReadTx, ask: &RouteAsk, now: Timestamp, basis: &mut
         .into()),
         KeyBelongs::Personal { user_id } => {
             basis.add(user_id.as_str(), epoch);
-            let person = person(user_id, &owner)
+            let person = Person::of_key(user_id, &owner)
                 .ok_or_else(|| refusals::internal(&"a personal key without a person"))?;
             if ask.user.as_ref().is_some_and(|named| {
                 !named.eq_ignore_ascii_case(&person.email) && named != person.id.as_str()
@@ -250,7 +208,7 @@ pub(crate) async fn acted_for(
     }
     let epoch = latchstring_store::scopes::epoch(tx, row.id.as_str()).await.map_err(refusals::store)?;
     basis.add(row.id.as_str(), epoch);
-    Ok(person_of(row))
+    Ok(Person::of(&row))
 }
 
 /// Share → grant → values, in one look-up. Only this function mints an [`OpenTicket`] for calls.

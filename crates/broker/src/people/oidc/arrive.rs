@@ -19,11 +19,11 @@ use serde_json::{Map, Value};
 
 use super::begin::unknown;
 use super::settings::OidcSettings;
-use crate::actor::{Actor, Via, Who};
+use crate::actor::{Actor, Person, Via, Who};
 use crate::audit::Event;
 use crate::notices::account;
 use crate::people::code_page::{CODE_LIFE, code_path};
-use crate::people::entry::{Door, person};
+use crate::people::entry::Door;
 use crate::people::sessions::Entered;
 use crate::people::users::NewUser;
 use crate::people::{LONGEST_NAME, Names, check_email, invites};
@@ -201,7 +201,7 @@ impl Door {
         let mut tx = broker.parts.store.begin_write(&plan.scopes()).await.map_err(refusals::store)?;
         let (user, new) = broker.account_of(&mut tx, guest).await?;
         tx.raise(&[user.id.as_str()]).await.map_err(refusals::store)?;
-        let as_person = Actor { who: Who::Person { person: person(&user), via: Via::Begun }, address };
+        let as_person = Actor { who: Who::Person { person: Person::of(&user), via: Via::Begun }, address };
         let mut events = Vec::new();
         if new {
             let event = Event::new("user.create").target(user.id.as_str());
