@@ -267,16 +267,21 @@ pub(crate) fn grant(
     Ok((Grant::DeviceCode(Box::new(grant)), consent))
 }
 
+pub(crate) fn no_client() -> RenderError {
+    RenderError::NotUsable {
+        detail:
+            "this method needs an OAuth client: our registration with the provider, which a superuser makes"
+                .into(),
+    }
+}
+
 fn authorization_code(
     keys: &Keys<'_>,
     registered: Option<&OAuthClient>,
     destinations: &mut Vec<Destination>,
 ) -> Result<(Grant, Consent), RenderError> {
     let Some(registered) = registered else {
-        return Err(RenderError::NotUsable {
-            detail: "this method needs an OAuth client: our registration with the provider, which a superuser makes"
-                .into(),
-        });
+        return Err(no_client());
     };
     let authorize = find(keys, "authorize_url", Some(&registered.endpoints.authorization))?;
     let authorize = needed(keys, "authorize_url", authorize)?;

@@ -7,7 +7,7 @@ use latchstring_schemes::oauth1::{OAuth1, SignatureMethod, ThreeLegged};
 use latchstring_schemes::oauth2::Scope;
 
 use crate::client::OAuthClient;
-use crate::consented::{Consent, find, goes_to, needed, wishes};
+use crate::consented::{Consent, find, goes_to, needed, no_client, wishes};
 use crate::error::RenderError;
 use crate::render::Keys;
 use crate::resolve::Destination;
@@ -51,10 +51,7 @@ pub(crate) fn scheme(
     destinations: &mut Vec<Destination>,
 ) -> Result<(ThreeLegged, Consent), RenderError> {
     let Some(registered) = registered else {
-        return Err(RenderError::NotUsable {
-            detail: "this method needs an OAuth client: our registration with the provider, which a superuser makes"
-                .into(),
-        });
+        return Err(no_client());
     };
     let named = &registered.endpoints;
     let request =
