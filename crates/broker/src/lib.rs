@@ -24,6 +24,7 @@ pub mod people;
 pub mod permissions;
 pub mod projects;
 mod refusals;
+pub mod returned;
 pub mod road;
 mod sealing;
 pub mod tokens;

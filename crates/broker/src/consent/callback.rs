@@ -29,24 +29,10 @@ use crate::audit::Event;
 use crate::credentials::check::Checked;
 use crate::people::entry::Door;
 use crate::people::random;
+use crate::returned::Returned;
 use crate::road::authorise;
 use crate::sealing::consent_aad;
 use crate::{Broker, refusals};
-
-/// How a consent ended, for the page that tells it.
-pub struct Returned {
-    pub result: Refused<Connected>,
-    /// The path that whoever began it wanted to come back to.
-    pub return_to: Option<String>,
-    /// `Set-Cookie` that takes the flow's cookie away.
-    pub no_cookie: Option<String>,
-}
-
-impl From<Box<Problem>> for Returned {
-    fn from(problem: Box<Problem>) -> Self {
-        Self { result: Err(problem), return_to: None, no_cookie: None }
-    }
-}
 
 /// What the provider said at the redirect URI, as a refusal.
 fn said(refused: CallbackRefused) -> Box<Problem> {
@@ -109,7 +95,7 @@ impl Door {
         client: &str,
         query: &str,
         headers: &HeaderMap,
-    ) -> Returned {
+    ) -> Returned<Connected> {
         let (row, state) = match self.consent_of_callback(actor, client, query, headers).await {
             Ok(found) => found,
             Err(problem) => {

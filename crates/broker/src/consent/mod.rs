@@ -31,7 +31,6 @@ use latchstring_model::Timestamp;
 
 pub use begin::{Asked, Offer, own_path};
 pub use bring_in::BroughtGrant;
-pub use callback::Returned;
 pub use finish::Connected;
 pub use start::Started;
 

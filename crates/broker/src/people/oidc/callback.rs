@@ -21,23 +21,10 @@ use crate::actor::Actor;
 use crate::audit::Event;
 use crate::people::entry::Door;
 use crate::people::random;
+use crate::returned::Returned;
 use crate::road::authorise;
 use crate::sealing::sign_in_aad;
 use crate::{Broker, refusals};
-
-/// How a way to the provider ended, for the page that tells it.
-pub struct Returned {
-    pub result: Refused<Arrived>,
-    pub return_to: Option<String>,
-    /// `Set-Cookie` that takes the flow's cookie away, when the flow is over.
-    pub no_cookie: Option<String>,
-}
-
-impl From<Box<Problem>> for Returned {
-    fn from(problem: Box<Problem>) -> Self {
-        Self { result: Err(problem), return_to: None, no_cookie: None }
-    }
-}
 
 /// What the provider said at the redirect URI, as a refusal.
 fn said(refused: CallbackRefused) -> Box<Problem> {
@@ -72,7 +59,7 @@ impl Door {
         query: &str,
         headers: &HeaderMap,
         agent: &str,
-    ) -> Returned {
+    ) -> Returned<Arrived> {
         let (row, state) = match self.flow_of_callback(actor, query, headers).await {
             Ok(found) => found,
             Err(problem) => {

@@ -19,7 +19,6 @@ mod settings;
 
 pub use arrive::Arrived;
 pub use begin::{Begun, Link};
-pub use callback::Returned;
 pub(crate) use groups::given_by_hand;
 pub use provider::Provider;
 pub use settings::{Gives, GroupRole, OidcSettings, OidcText};
