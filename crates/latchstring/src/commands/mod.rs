@@ -11,6 +11,7 @@ pub mod keys;
 pub mod oauth_clients;
 pub mod serve;
 
+use std::fmt::Display;
 use std::future::Future;
 use std::io::Write;
 
@@ -44,6 +45,12 @@ pub fn refused(problem: &Problem) -> Ending {
 
 pub fn stopped(error: SettingError) -> Ending {
     Ending::Stopped(error.0)
+}
+
+/// `1 step`, `2 steps`.
+pub fn counted(many: impl Display + PartialEq + From<u8>, what: &str) -> String {
+    let s = if many == 1.into() { "" } else { "s" };
+    format!("{many} {what}{s}")
 }
 
 /// For output that is data: commands print nothing else to stdout.

@@ -8,7 +8,7 @@ use latchstring_broker::audit::signing::{PublicKeys, SigningError};
 use latchstring_broker::audit::verify::{Against, Report, VerifyError, verify_against};
 use serde_json::json;
 
-use crate::commands::{on_runtime, print, stopped};
+use crate::commands::{counted, on_runtime, print, stopped};
 use crate::settings::{Raw, Settings};
 use crate::start::Opened;
 use crate::{Config, Ending, checkpoints, start};
@@ -182,7 +182,11 @@ fn as_json(report: &Report, against: &Against) -> serde_json::Value {
 }
 
 fn as_text(report: &Report, against: &Against) -> String {
-    let mut text = format!("{} records in {} chains hold together.", report.records, report.heads.len());
+    let mut text = format!(
+        "{} in {} hold together.",
+        counted(report.records, "record"),
+        counted(report.heads.len(), "chain")
+    );
     if report.cut > 0 {
         text.push_str(&format!(
             "\n{} older ones were cut away by retention, behind signed anchors.",
@@ -199,8 +203,12 @@ fn as_text(report: &Report, against: &Against) -> String {
         Some((known, covered)) => {
             let last = known.last_at.map_or_else(|| "never".to_owned(), |at| at.to_rfc3339());
             text.push_str(&format!(
-                "\nThis is what {} checkpoints (the last of {last}) have seen: {} of the chains' {} rows and {} credentials; {} rows are newer.",
-                known.lines, covered.rows, report.rows, covered.credentials, covered.after
+                "\nSeen by {} (the last of {last}): {} of the chains' {} and {}; newer than that: {}.",
+                counted(known.lines, "checkpoint"),
+                covered.rows,
+                counted(report.rows, "row"),
+                counted(covered.credentials, "credential"),
+                counted(covered.after, "row")
             ));
             for file in &known.begin_later {
                 text.push_str(&format!(

@@ -17,7 +17,7 @@ use self::secrets::Secrets;
 use self::state::{Me, Present, text};
 use self::thing::{In, Kind, Wanted, Wrong, shown};
 use super::client::{Api, Server, usage};
-use super::{on_runtime, print, say};
+use super::{counted, on_runtime, print, say};
 use crate::Ending;
 
 const WHO_MAKES: &str = "a service account of the project, or a personal key with the scope manage; docs/as-code.md says how to get one";
@@ -261,11 +261,11 @@ async fn carry_out(carrier: &mut Carrier<'_>, plan: &Plan, file: &str) -> Ending
         say(&format!("latchstring: {why}"));
         let left = plan.steps.len() - done - 1;
         say(&format!(
-            "latchstring: {done} of {} steps were done and stay; {left} more wait behind this one. Put it right and apply the same file again: it goes on from here.",
-            plan.steps.len()
+            "latchstring: {done} of {} done and kept; {left} more behind this one. Put it right and apply the same file again: it goes on from here.",
+            counted(plan.steps.len(), "step")
         ));
         return Ending::No;
     }
-    print(&format!("Done: {} steps.", plan.steps.len()));
+    print(&format!("Done: {}.", counted(plan.steps.len(), "step")));
     Ending::Good
 }
