@@ -5,7 +5,7 @@
 //! and that is the tokens' affair.
 
 use latchstring_model::Timestamp;
-use latchstring_model::id::{ConsentId, CredentialId, DataKeyId, OAuthClientId, UserId};
+use latchstring_model::id::{ConnectSessionId, ConsentId, CredentialId, DataKeyId, OAuthClientId, UserId};
 
 use crate::credentials::CredentialRow;
 use crate::error::{Result, StoreError};
@@ -73,13 +73,21 @@ pub struct Ending {
     pub at: Timestamp,
 }
 
+/// Who began it, and who alone may go on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum By {
+    User(UserId),
+    /// An end user without an account here.
+    ConnectSession(ConnectSessionId),
+}
+
 #[derive(Clone, Debug, PartialEq)]
 pub struct ConsentRow {
     pub id: ConsentId,
     pub credential_id: CredentialId,
     pub environment: String,
     pub values_version: i64,
-    pub user_id: UserId,
+    pub by: By,
     pub oauth_client_id: Option<OAuthClientId>,
     pub client_digest: Option<String>,
     pub kind: Kind,
@@ -108,8 +116,8 @@ pub struct Started<'a> {
 
 macro_rules! consent_columns {
     () => {
-        "f.id, f.credential_id, f.environment, f.values_version, f.user_id, f.oauth_client_id, f.client_digest, f.kind,
-         f.state, f.browser_hash, f.sealed, f.data_key, f.sealed_version, f.scopes, f.return_to, f.outcome, f.detail,
+        "f.id, f.credential_id, f.environment, f.values_version, f.user_id, f.connect_session_id, f.oauth_client_id,
+         f.client_digest, f.kind, f.state, f.browser_hash, f.sealed, f.data_key, f.sealed_version, f.scopes, f.return_to, f.outcome, f.detail,
          f.hint, f.ended_at, f.poll_at, f.poll_every, f.created_at, f.expires_at"
     };
 }
@@ -117,10 +125,10 @@ macro_rules! consent_columns {
 pub(crate) use consent_columns;
 
 statements! {
-    CREATE = "INSERT INTO consents (id, credential_id, environment, values_version, user_id, oauth_client_id,
-        client_digest, kind, state, start_hash, sealed, data_key, sealed_version, scopes, return_to, poll_at,
-        poll_every, created_at, expires_at)
-        VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19)";
+    CREATE = "INSERT INTO consents (id, credential_id, environment, values_version, user_id, connect_session_id,
+        oauth_client_id, client_digest, kind, state, start_hash, sealed, data_key, sealed_version, scopes, return_to,
+        poll_at, poll_every, created_at, expires_at)
+        VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20)";
     BY_START = concat!("SELECT ", consent_columns!(), " FROM consents f WHERE f.start_hash = $1");
     BY_STATE = concat!("SELECT ", consent_columns!(), " FROM consents f WHERE f.state_hash = $1");
     BY_ID = concat!("SELECT ", consent_columns!(), " FROM consents f WHERE f.id = $1");
@@ -145,7 +153,12 @@ statements! {
 
 pub(crate) fn read(row: &mut Columns<'_>) -> Result<ConsentRow> {
     let (id, credential_id, environment, values_version) = (row.id()?, row.id()?, row.text()?, row.int()?);
-    let (user_id, oauth_client_id, client_digest) = (row.id()?, row.id_or()?, row.text_or()?);
+    let by = match (row.id_or()?, row.id_or()?) {
+        (Some(user), None) => By::User(user),
+        (None, Some(session)) => By::ConnectSession(session),
+        _ => return Err(StoreError::bad_row("a consent is of one who began it")),
+    };
+    let (oauth_client_id, client_digest) = (row.id_or()?, row.text_or()?);
     let (kind, state) = (row.word(Kind::parse)?, row.word(State::parse)?);
     let browser_hash = row.bytes_or()?;
     let sealed = match (row.bytes_or()?, row.id_or()?) {
@@ -164,7 +177,7 @@ pub(crate) fn read(row: &mut Columns<'_>) -> Result<ConsentRow> {
         credential_id,
         environment,
         values_version,
-        user_id,
+        by,
         oauth_client_id,
         client_digest,
         kind,
@@ -185,13 +198,18 @@ pub(crate) fn read(row: &mut Columns<'_>) -> Result<ConsentRow> {
 /// `start_hash`: of the link that begins it in a browser.
 pub async fn create(tx: &mut WriteTx, row: &ConsentRow, start_hash: Option<&[u8]>) -> Result<()> {
     let (sealed, key) = row.sealed.as_ref().map_or((None, None), |(sealed, key)| (Some(sealed), Some(key)));
+    let (user, session) = match &row.by {
+        By::User(user) => (Some(user), None),
+        By::ConnectSession(session) => (None, Some(session)),
+    };
     CREATE
         .on(tx)
         .bind(&row.id)
         .bind(&row.credential_id)
         .bind(&row.environment)
         .bind(row.values_version)
-        .bind(&row.user_id)
+        .bind(user)
+        .bind(session)
         .bind(row.oauth_client_id.as_ref())
         .bind(row.client_digest.as_ref())
         .bind(row.kind.as_str())

@@ -327,12 +327,14 @@ fn read_offered(row: &mut Columns<'_>) -> Result<Offered> {
     Ok(Offered { id: row.id()?, name: row.text()?, connector: row.text_or()? })
 }
 
-/// Those that a project may use and that are no drafts; without a project, those of a person's projects.
-pub async fn offered(tx: &mut impl Tx, project: Option<&ProjectId>, user: &UserId) -> Result<Vec<Offered>> {
-    match project {
-        Some(project) => OFFERED.on(tx).bind(project).all(read_offered).await,
-        None => OFFERED_TO_MEMBER.on(tx).bind("").bind(user).all(read_offered).await,
-    }
+/// Those that a project may use and that are no drafts.
+pub async fn offered(tx: &mut impl Tx, project: &ProjectId) -> Result<Vec<Offered>> {
+    OFFERED.on(tx).bind(project).all(read_offered).await
+}
+
+/// The same of all projects of a person.
+pub async fn offered_to_member(tx: &mut impl Tx, user: &UserId) -> Result<Vec<Offered>> {
+    OFFERED_TO_MEMBER.on(tx).bind("").bind(user).all(read_offered).await
 }
 
 /// Whether a project may use it.

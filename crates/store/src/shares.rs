@@ -75,6 +75,7 @@ statements! {
         ON CONFLICT (project_id, kind, name) DO UPDATE SET credential_id = excluded.credential_id";
     EVER_CLAIMED = "SELECT COUNT(*) FROM claimed_names WHERE project_id = $1 AND credential_id = $2";
     CLAIMED_BY_KEYCHAIN = "SELECT credential_id FROM claimed_names WHERE project_id = $1 AND kind = 'keychain' AND name = $2";
+    UNCLAIM = "DELETE FROM claimed_names WHERE project_id = $1 AND credential_id = $2";
     CLAIMED_BY = "SELECT credential_id FROM claimed_names WHERE project_id = $1 AND kind = $2 AND name = $3";
 }
 
@@ -257,6 +258,11 @@ pub async fn claim_for_keychain(
 ) -> Result<()> {
     CLAIM.on(tx).bind(project).bind("keychain").bind(slug).bind(keychain).run().await?;
     Ok(())
+}
+
+/// Nobody ever called by the names of a credential: they are free.
+pub async fn unclaim(tx: &mut WriteTx, project: &ProjectId, credential: &CredentialId) -> Result<u64> {
+    UNCLAIM.on(tx).bind(project).bind(credential).run().await
 }
 
 /// Notes that a credential has that name here. Whether it may was decided before ([`claimed_by`]).

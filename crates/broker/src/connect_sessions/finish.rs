@@ -4,16 +4,16 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use http::HeaderMap;
-use latchstring_model::id::CredentialId;
+use latchstring_model::id::{ConnectSessionId, CredentialId};
 use latchstring_model::problem::Refused;
-use latchstring_model::{Code, Problem};
+use latchstring_model::{Code, Problem, Timestamp};
 use latchstring_store::connect_sessions::{self as rows, ConnectSessionRow};
 use latchstring_store::credentials::CredentialRow;
 use latchstring_store::{WriteTx, credentials};
 use serde_json::{Map, Value, json};
 
 use super::open::void;
-use super::{Connects, Offered, TRIES};
+use super::{Connects, ONE, Offered, TRIES, Way};
 use crate::actor::{Actor, Who};
 use crate::audit::Event;
 use crate::credentials::{NewCredential, ShareInput, Verify};
@@ -21,15 +21,22 @@ use crate::notices::{self, CONNECTED, Telling};
 use crate::people::entry::Door;
 use crate::{Broker, refusals};
 
-/// The credential's one environment.
-const ONE: &str = "default";
-
 /// What an end user chose and typed.
 pub struct Chosen {
     /// A connector's uid.
     pub connector: String,
     pub method: String,
     pub values: Map<String, Value>,
+}
+
+/// What comes after a form that was good.
+pub enum Next {
+    Connected,
+    /// The end user signs in at this host; with the session's id the way there is found.
+    SignIn {
+        session: String,
+        host: String,
+    },
 }
 
 /// What the page that opened the window is told.
@@ -74,7 +81,7 @@ fn note(end_user: &Value) -> String {
     lines.join("\n")
 }
 
-fn new_credential(row: &ConnectSessionRow, offered: &Offered, chosen: Chosen) -> NewCredential {
+fn new_credential(row: &ConnectSessionRow, offered: &Offered, way: &Way, chosen: Chosen) -> NewCredential {
     let name: String =
         format!("{} · {}", offered.definition.name, row.end_user["id"].as_str().unwrap_or_default());
     // The end of the id: two of the same end user must not ask for one name.
@@ -87,6 +94,7 @@ fn new_credential(row: &ConnectSessionRow, offered: &Offered, chosen: Chosen) ->
         auth_method: chosen.method,
         owner_project: Some(row.project_id.to_string()),
         external_id: row.external_id.clone(),
+        oauth_client: way.client.as_ref().map(ToString::to_string),
         note: Some(note(&row.end_user)),
         values: BTreeMap::from([(ONE.to_owned(), as_typed(chosen.values))]),
         shares: vec![ShareInput {
@@ -107,32 +115,41 @@ fn tried_too_often() -> Box<Problem> {
 }
 
 impl Door {
-    /// Tries and saves what an end user typed; once.
+    /// Tries and saves what an end user typed; once. Where they sign in elsewhere, that is next.
     pub async fn connect(
         &self,
         token: &str,
         headers: &HeaderMap,
         address: Option<IpAddr>,
         chosen: Chosen,
-    ) -> Refused<()> {
+    ) -> Refused<Next> {
         let broker = &self.broker;
-        let row = self.connect_session_here(token, headers, address).await?;
+        let mut row = self.connect_session_here(token, headers, address).await?;
         if row.ended_at.is_some() {
             return Err(void());
         }
         let offered = self.offered(&row).await?;
         let offered = offered.into_iter().find(|one| one.uid == chosen.connector);
-        let offered = offered.filter(|one| one.methods().iter().any(|method| method.id == chosen.method));
-        let offered = offered.ok_or_else(|| refusals::not_found("This cannot be chosen here."))?;
+        let way = offered.as_ref().and_then(|one| one.ways.iter().find(|way| way.method.id == chosen.method));
+        let (Some(offered), Some(way)) = (&offered, way) else {
+            return Err(refusals::not_found("This cannot be chosen here."));
+        };
         let mut tx = broker.parts.store.begin_upkeep().await.map_err(refusals::store)?;
         if !rows::count_try(&mut tx, &row.id, TRIES, broker.now()).await.map_err(refusals::store)? {
             return Err(tried_too_often());
         }
         tx.commit().await.map_err(refusals::store)?;
+        broker.give_up_waiting(&row).await?;
         let who = Who::EndUser { session: row.id.clone(), project: row.project_id.clone() };
         let actor = Actor { who, address };
-        let new = new_credential(&row, &offered, chosen);
-        Box::pin(broker.create_credential(&actor, new)).await.map(|_| ())
+        let new = new_credential(&row, offered, way, chosen);
+        let made = Box::pin(broker.create_credential(&actor, new)).await?;
+        if way.client.is_none() {
+            return Ok(Next::Connected);
+        }
+        row.credential_id = Some(made.id.clone());
+        let host = Box::pin(broker.begin_end_users_consent(&actor, &row, &made.id)).await?;
+        Ok(Next::SignIn { session: row.id.to_string(), host })
     }
 
     /// How it ended, for the page that tells it: in the same browser, until the link runs out.
@@ -143,11 +160,33 @@ impl Door {
         address: Option<IpAddr>,
     ) -> Refused<Connected> {
         let row = self.connect_session_here(token, headers, address).await?;
+        self.broker.what_was_connected(row).await
+    }
+}
+
+impl Broker {
+    /// The consent of an end user was good: the session ends in the transaction that saves its grant.
+    pub(crate) async fn end_connect_by_consent(
+        &self,
+        tx: &mut WriteTx,
+        actor: &Actor,
+        session: &ConnectSessionId,
+        row: &CredentialRow,
+        begun_at: Timestamp,
+    ) -> Refused<()> {
+        let session = rows::by_id(tx, session).await.map_err(refusals::store)?.ok_or_else(void)?;
+        let connects = Connects { session: session.id, end_user: session.end_user };
+        self.end_connect(tx, actor, &connects, row, begun_at).await
+    }
+
+    /// What a session that has ended well was for.
+    pub(super) async fn what_was_connected(&self, row: ConnectSessionRow) -> Refused<Connected> {
+        row.ended_at.ok_or_else(void)?;
         let credential = row.credential_id.ok_or_else(void)?;
-        let mut tx = self.broker.parts.store.begin_read().await.map_err(refusals::store)?;
+        let mut tx = self.parts.store.begin_read().await.map_err(refusals::store)?;
         let made = credentials::for_upkeep(&mut tx, &credential).await.map_err(refusals::store)?;
         let uid = made.ok_or_else(void)?.connector;
-        let definition = self.broker.definition_by_uid(&mut tx, &uid).await?.definition;
+        let definition = self.definition_by_uid(&mut tx, &uid).await?.definition;
         Ok(Connected {
             session: row.id.to_string(),
             credential,
@@ -157,9 +196,7 @@ impl Door {
             return_origin: row.return_origin,
         })
     }
-}
 
-impl Broker {
     /// Uses the session up, in the transaction that saves the credential: of two that try at once one is late, and
     /// nothing of it is saved.
     pub(crate) async fn end_connect(
@@ -168,9 +205,10 @@ impl Broker {
         actor: &Actor,
         connects: &Connects,
         row: &CredentialRow,
+        begun_at: Timestamp,
     ) -> Refused<()> {
         let now = self.now();
-        if !rows::end(tx, &connects.session, &row.id, now).await.map_err(refusals::store)? {
+        if !rows::end(tx, &connects.session, &row.id, now, begun_at).await.map_err(refusals::store)? {
             return Err(void());
         }
         let telling = Telling {

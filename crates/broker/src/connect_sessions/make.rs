@@ -1,6 +1,6 @@
 //! A product asks for a session.
 
-use latchstring_model::id::ConnectSessionId;
+use latchstring_model::id::{ConnectSessionId, OAuthClientId, ProjectId};
 use latchstring_model::problem::Refused;
 use latchstring_model::{Code, FieldError, Problem, Timestamp};
 use latchstring_store::connect_sessions::{self as rows, ConnectSessionRow};
@@ -8,7 +8,7 @@ use latchstring_store::environments;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use super::{LIFE, usable};
+use super::{LIFE, ways};
 use crate::actor::Actor;
 use crate::audit::Event;
 use crate::people::{ShownOnce, random};
@@ -38,6 +38,8 @@ pub struct NewConnectSession {
     pub environments: Option<Vec<String>>,
     pub end_user: EndUser,
     pub external_id: Option<String>,
+    /// Ids: which to consent to, where a connector has several in the project.
+    pub oauth_clients: Vec<String>,
     pub return_origin: String,
 }
 
@@ -78,6 +80,9 @@ impl NewConnectSession {
         if self.end_user.tags.len() > MOST_NAMED {
             errors.push(FieldError::new("/end_user/tags", format!("at most {MOST_NAMED}")));
         }
+        if self.oauth_clients.len() > MOST_NAMED {
+            errors.push(FieldError::new("/oauth_clients", format!("at most {MOST_NAMED}")));
+        }
         for (name, value) in &self.end_user.tags {
             let pointer = format!("/end_user/tags/{}", crate::credentials::input::escape(name));
             match value {
@@ -99,31 +104,73 @@ impl NewConnectSession {
     }
 }
 
+/// What may be chosen: uids of connectors, and the OAuth client of each that is consented to.
+struct Choices {
+    connectors: Vec<String>,
+    clients: Vec<OAuthClientId>,
+}
+
+/// The one client of a connector: the only one, or the one that is named.
+fn the_one(clients: &[OAuthClientId], named: &[OAuthClientId]) -> Result<Option<OAuthClientId>, String> {
+    let wanted: Vec<&OAuthClientId> = clients.iter().filter(|client| named.contains(client)).collect();
+    match (wanted.as_slice(), clients) {
+        ([one], _) => Ok(Some((*one).clone())),
+        ([], []) => Ok(None),
+        ([], [one]) => Ok(Some(one.clone())),
+        _ => {
+            let ids: Vec<&str> = clients.iter().map(OAuthClientId::as_str).collect();
+            Err(format!(
+                "has several OAuth clients in this project: name one of {} in `oauth_clients`",
+                ids.join(", ")
+            ))
+        }
+    }
+}
+
 impl Broker {
-    /// Uids of the connectors, each with at least one method that can be filled in.
+    /// Each connector with at least one method that an end user can connect by.
     async fn connectable(
         &self,
         tx: &mut impl latchstring_store::Tx,
-        project: &latchstring_model::id::ProjectId,
-        named: &[String],
-    ) -> Refused<Vec<String>> {
-        let (mut uids, mut errors) = (Vec::new(), Vec::new());
-        for (i, name) in named.iter().enumerate() {
+        project: &ProjectId,
+        new: &NewConnectSession,
+    ) -> Refused<Choices> {
+        let (mut choices, mut errors) = (Choices { connectors: Vec::new(), clients: Vec::new() }, Vec::new());
+        let named: Vec<OAuthClientId> = new.oauth_clients.iter().filter_map(|id| id.parse().ok()).collect();
+        let mut known = Vec::new();
+        for (i, name) in new.connectors.iter().enumerate() {
             let pointer = format!("/connectors/{i}");
-            match self.definition_named(tx, std::slice::from_ref(project), name).await? {
-                None => errors.push(FieldError::new(pointer, "the project has no such connector")),
-                Some(found) if usable(&found.definition).next().is_none() => errors.push(FieldError::new(
+            let Some(found) = self.definition_named(tx, std::slice::from_ref(project), name).await? else {
+                errors.push(FieldError::new(pointer, "the project has no such connector"));
+                continue;
+            };
+            let clients = self.clients_to_connect(tx, project, &found).await?;
+            match the_one(&clients, &named) {
+                Err(why) => errors.push(FieldError::new(pointer, why)),
+                Ok(client) if ways(&found.definition, client.as_ref()).is_empty() => errors.push(FieldError::new(
                     pointer,
-                    "has no method that an end user can fill in: none that needs no sign-in elsewhere and goes to hosts \
-                     that the connector names",
+                    "has no method that an end user can connect by: none goes to hosts that the connector names, or they \
+                     need an OAuth client for the connector, which a superuser makes for this project",
                 )),
-                Some(found) if uids.contains(&found.uid) => {
+                Ok(_) if choices.connectors.contains(&found.uid) => {
                     errors.push(FieldError::new(pointer, "is named twice"));
                 }
-                Some(found) => uids.push(found.uid),
+                Ok(client) => {
+                    choices.connectors.push(found.uid);
+                    choices.clients.extend(client);
+                }
+            }
+            known.extend(clients);
+        }
+        for (i, id) in new.oauth_clients.iter().enumerate() {
+            if !known.iter().any(|client| client.as_str() == id) {
+                errors.push(FieldError::new(
+                    format!("/oauth_clients/{i}"),
+                    "the project has no such OAuth client for any of these connectors",
+                ));
             }
         }
-        if errors.is_empty() { Ok(uids) } else { Err(Problem::invalid(errors).into()) }
+        if errors.is_empty() { Ok(choices) } else { Err(Problem::invalid(errors).into()) }
     }
 
     /// For admins and owners of the project, and its service accounts.
@@ -142,7 +189,7 @@ impl Broker {
         let project = found.project.id;
         let mut tx = self.parts.store.begin_upkeep().await.map_err(refusals::store)?;
         access::member(&mut tx, actor, project.as_str(), operation).await?;
-        let connectors = self.connectable(&mut tx, &project, &new.connectors).await?;
+        let Choices { connectors, clients } = self.connectable(&mut tx, &project, &new).await?;
         let known: Vec<String> = environments::list(&mut tx, &project)
             .await
             .map_err(refusals::store)?
@@ -182,6 +229,7 @@ impl Broker {
             environments: wanted,
             end_user,
             external_id: new.external_id,
+            oauth_clients: clients,
             return_origin: new.return_origin,
             browser_hash: None,
             credential_id: None,
@@ -206,7 +254,21 @@ impl Broker {
 
 #[cfg(test)]
 mod tests {
-    use super::origin;
+    use super::{origin, the_one};
+
+    #[test]
+    fn of_several_clients_one_is_named() {
+        let ids = |ids: &[&str]| -> Vec<_> {
+            ids.iter().map(|id| format!("oac_{id:0>26}").parse().unwrap()).collect()
+        };
+        let (none, one, two) = (ids(&[]), ids(&["1"]), ids(&["1", "2"]));
+        assert_eq!(the_one(&none, &none), Ok(None));
+        assert_eq!(the_one(&one, &none), Ok(Some(one[0].clone())));
+        assert_eq!(the_one(&two, &ids(&["2"])), Ok(Some(two[1].clone())));
+        assert!(the_one(&two, &none).unwrap_err().contains(one[0].as_str()));
+        assert!(the_one(&two, &two).is_err());
+        assert_eq!(the_one(&one, &ids(&["3"])), Ok(Some(one[0].clone())), "another connector's");
+    }
 
     #[test]
     fn an_origin_is_exact() {

@@ -11,8 +11,9 @@ use latchstring_model::id::ConnectSessionId;
 use latchstring_model::problem::Refused;
 use latchstring_model::{Code, Problem, SecretString};
 use latchstring_store::connect_sessions::{self as rows, ConnectSessionRow};
+use latchstring_store::credentials;
 
-use super::usable;
+use super::{Way, ways};
 use crate::actor::{Actor, Who};
 use crate::audit::Event;
 use crate::people::entry::Door;
@@ -24,13 +25,22 @@ use crate::refusals;
 pub struct Offered {
     pub uid: String,
     pub definition: Arc<Definition>,
+    pub ways: Vec<Way>,
 }
 
 impl Offered {
-    /// Methods that can be filled in here.
     pub fn methods(&self) -> Vec<&AuthMethod> {
-        usable(&self.definition).collect()
+        self.ways.iter().map(|way| &way.method).collect()
     }
+}
+
+/// How the end user came back from signing in elsewhere, without having connected anything.
+pub struct ComeBack {
+    /// A connector's uid, and a method's id: what they had chosen.
+    pub connector: String,
+    pub method: String,
+    pub detail: String,
+    pub hint: Option<String>,
 }
 
 /// An open session, in the browser that it belongs to.
@@ -38,6 +48,7 @@ pub struct Visit {
     pub offered: Vec<Offered>,
     /// For whom it is: the origin that is told the result.
     pub return_origin: String,
+    pub come_back: Option<ComeBack>,
     /// `Set-Cookie`, for the browser that was first.
     pub cookie: Option<String>,
 }
@@ -74,12 +85,18 @@ fn brought<'h>(headers: &'h HeaderMap, name: &str) -> Option<&'h str> {
 }
 
 impl Door {
-    async fn connect_session(&self, token: &str) -> Refused<ConnectSessionRow> {
-        if !random::is_token(token) {
-            return Err(void());
-        }
+    /// By the link's token; or by the id, which is no secret, where a browser has opened it before: that one alone can
+    /// do anything with it.
+    pub(super) async fn connect_session(&self, link: &str) -> Refused<ConnectSessionRow> {
         let mut reader = self.broker.parts.store.read().await.map_err(refusals::store)?;
-        let row = rows::by_token(&mut reader, &random::hash(token)).await.map_err(refusals::store)?;
+        let row = if let Ok(id) = link.parse::<ConnectSessionId>() {
+            let row = rows::by_id(&mut reader, &id).await.map_err(refusals::store)?;
+            row.filter(|row| row.browser_hash.is_some())
+        } else if random::is_token(link) {
+            rows::by_token(&mut reader, &random::hash(link)).await.map_err(refusals::store)?
+        } else {
+            None
+        };
         row.filter(|row| row.expires_at > self.broker.now()).ok_or_else(void)
     }
 
@@ -91,13 +108,13 @@ impl Door {
     }
 
     /// The session of this link, in its browser; used up or not.
-    pub(super) async fn connect_session_here(
+    pub(crate) async fn connect_session_here(
         &self,
-        token: &str,
+        link: &str,
         headers: &HeaderMap,
         address: Option<IpAddr>,
     ) -> Refused<ConnectSessionRow> {
-        let found = match self.connect_session(token).await {
+        let found = match self.connect_session(link).await {
             Ok(row) if self.is_its_browser(&row, headers) => Ok(row),
             Ok(_) => Err(elsewhere()),
             Err(problem) => Err(problem),
@@ -109,7 +126,7 @@ impl Door {
     }
 
     /// Only what fails is counted: the end users of one product may all come from one address.
-    async fn refused_link(&self, problem: Box<Problem>, address: Option<IpAddr>) -> Box<Problem> {
+    pub(super) async fn refused_link(&self, problem: Box<Problem>, address: Option<IpAddr>) -> Box<Problem> {
         let event = Event::new("connect_session.open").detail("code", problem.code.as_str());
         self.note_refusal(&Actor { who: Who::Anonymous, address }, event).await;
         self.limits.link(address).err().unwrap_or(problem)
@@ -157,7 +174,22 @@ impl Door {
             return Err(elsewhere());
         }
         let offered = self.offered(&row).await?;
-        Ok(Visit { offered, return_origin: row.return_origin, cookie })
+        let come_back = self.come_back(&row).await?;
+        Ok(Visit { offered, return_origin: row.return_origin, come_back, cookie })
+    }
+
+    async fn come_back(&self, row: &ConnectSessionRow) -> Refused<Option<ComeBack>> {
+        let Some(waits) = &row.credential_id else { return Ok(None) };
+        let mut tx = self.broker.parts.store.begin_read().await.map_err(refusals::store)?;
+        let consent = self.broker.end_users_consent(&mut tx, row).await?;
+        let Some(ending) = consent.and_then(|consent| consent.ending) else { return Ok(None) };
+        let made = credentials::for_upkeep(&mut tx, waits).await.map_err(refusals::store)?;
+        Ok(made.map(|made| ComeBack {
+            connector: made.connector,
+            method: made.auth_method,
+            detail: ending.detail.unwrap_or_default(),
+            hint: ending.hint,
+        }))
     }
 
     /// What may be chosen, as it is now: one that is gone meanwhile is not offered.
@@ -166,10 +198,14 @@ impl Door {
         let mut offered = Vec::with_capacity(row.connectors.len());
         for uid in &row.connectors {
             match self.broker.definition_by_uid(&mut tx, uid).await {
-                Ok(found) if usable(&found.definition).next().is_some() => {
-                    offered.push(Offered { uid: found.uid, definition: found.definition });
+                Ok(found) => {
+                    let clients = self.broker.clients_to_connect(&mut tx, &row.project_id, &found).await?;
+                    let client = clients.iter().find(|client| row.oauth_clients.contains(client));
+                    let ways = ways(&found.definition, client);
+                    if !ways.is_empty() {
+                        offered.push(Offered { uid: found.uid, definition: found.definition, ways });
+                    }
                 }
-                Ok(_) => {}
                 Err(problem) if problem.code == Code::ConnectorChanged => {}
                 Err(problem) => return Err(problem),
             }

@@ -8,7 +8,7 @@ use latchstring_model::id::ConsentId;
 use latchstring_model::problem::Refused;
 use latchstring_model::{Code, FieldError, Problem, Timestamp};
 use latchstring_schemes::oauth2::{DeviceCode, Grant, OAuthError};
-use latchstring_store::consents::{self, ConsentRow, Kind, State};
+use latchstring_store::consents::{self, By, ConsentRow, Kind, State};
 use latchstring_store::scopes;
 
 use super::ground::{Ready, WITHIN, Way};
@@ -62,7 +62,11 @@ pub fn own_path(public_url: &str, given: &str) -> Option<String> {
 }
 
 /// Mandatory scopes, those that were granted before, and those that were chosen: in this order, each once.
-fn wanted(ready: &Ready, held: Option<&[String]>, chosen: Option<&[String]>) -> Refused<Vec<String>> {
+pub(super) fn wanted(
+    ready: &Ready,
+    held: Option<&[String]>,
+    chosen: Option<&[String]>,
+) -> Refused<Vec<String>> {
     let declared =
         |scope: &String| ready.consent.mandatory.contains(scope) || ready.consent.optional.contains(scope);
     let chosen = chosen.unwrap_or_default();
@@ -135,19 +139,12 @@ impl Broker {
     pub async fn consent_offer(&self, actor: &Actor, id: &str, environment: &str) -> Refused<Offer> {
         let checked = self.consent_ground(actor, id, environment).await?;
         let ready = self.consent_ready(actor, &checked)?;
-        let (at, device) = match &ready.way {
-            Way::OAuth1(legs) => (legs.authorize_url.origin.host.clone(), false),
-            Way::OAuth2(grant) => match &**grant {
-                Grant::AuthorizationCode(grant) => (grant.authorize_url.origin.host.clone(), false),
-                Grant::DeviceCode(grant) => (grant.device_endpoint.url.origin.host.clone(), true),
-                _ => (String::new(), false),
-            },
-        };
+        let device = matches!(&ready.way, Way::OAuth2(grant) if matches!(**grant, Grant::DeviceCode(_)));
         Ok(Offer {
             mandatory: ready.consent.mandatory.clone(),
             optional: ready.consent.optional.clone(),
             granted: checked.values.standing.scopes.clone().unwrap_or_default(),
-            at,
+            at: ready.host(),
             device,
         })
     }
@@ -172,14 +169,38 @@ impl Broker {
         let mut ready = self.consent_ready(actor, &checked)?;
         let scopes = wanted(&ready, checked.values.standing.scopes.as_deref(), asked.scopes.as_deref())?;
         ready.ask_for(&scopes);
+        let row = self.new_consent(By::User(person.id), &checked, scopes, return_to);
+        if let Way::OAuth2(grant) = &ready.way
+            && let Grant::DeviceCode(grant) = &**grant
+        {
+            return self.begin_device(actor, &checked, &ready, grant, row).await;
+        }
+        let token = random::new_token(&*self.parts.entropy);
+        let mut tx = self.parts.store.begin_upkeep().await.map_err(refusals::store)?;
+        consents::create(&mut tx, &row, Some(&random::hash(token.expose())))
+            .await
+            .map_err(refusals::store)?;
+        tx.commit().await.map_err(refusals::store)?;
+        let authorize_url = format!("{}/oauth/start/{}", self.settings.public_url, token.expose());
+        Ok(Begun::Browser { authorize_url, expires_at: row.expires_at })
+    }
+
+    /// One that begins now, in a browser.
+    pub(super) fn new_consent(
+        &self,
+        by: By,
+        checked: &Checked,
+        scopes: Vec<String>,
+        return_to: Option<String>,
+    ) -> ConsentRow {
         let now = self.now();
         let client = checked.client.as_deref();
-        let mut row = ConsentRow {
+        ConsentRow {
             id: ConsentId::new(now, &*self.parts.entropy),
             credential_id: checked.row.id.clone(),
             environment: checked.values.environment.clone(),
             values_version: checked.values.version,
-            user_id: person.id,
+            by,
             oauth_client_id: client.map(|client| client.id.clone()),
             client_digest: client.map(|client| client.digest.clone()),
             kind: Kind::Browser,
@@ -194,21 +215,7 @@ impl Broker {
             poll_every_ms: None,
             created_at: now,
             expires_at: now.plus_millis(LIFE),
-        };
-        if let Way::OAuth2(grant) = &ready.way
-            && let Grant::DeviceCode(grant) = &**grant
-        {
-            return self.begin_device(actor, &checked, &ready, grant, row).await;
         }
-        row.kind = Kind::Browser;
-        let token = random::new_token(&*self.parts.entropy);
-        let mut tx = self.parts.store.begin_upkeep().await.map_err(refusals::store)?;
-        consents::create(&mut tx, &row, Some(&random::hash(token.expose())))
-            .await
-            .map_err(refusals::store)?;
-        tx.commit().await.map_err(refusals::store)?;
-        let authorize_url = format!("{}/oauth/start/{}", self.settings.public_url, token.expose());
-        Ok(Begun::Browser { authorize_url, expires_at: row.expires_at })
     }
 
     async fn begin_device(

@@ -1,6 +1,6 @@
-//! The browser comes back. In this order: the flow that `state` (or the temporary token) names, the client whose redirect URI this is, the
-//! person in whose session the browser is, the browser itself by the flow's cookie, the ten minutes. What fails
-//! one of these uses nothing up. Then the flow is taken by one of all who bring it, and only that one looks at
+//! The browser comes back. In this order: the flow that `state` (or the temporary token) names, the client whose redirect
+//! URI this is, the person in whose session the browser is (or the connect session, if it is still open), the browser
+//! itself by the flow's cookie, the ten minutes. What fails one of these uses nothing up. Then the flow is taken by one of all who bring it, and only that one looks at
 //! what the provider said and exchanges the code. From there on it is a task of its own: a browser that hangs up
 //! does not lose a token that the provider has given out.
 
@@ -11,13 +11,14 @@ use http::HeaderMap;
 use http::header::COOKIE;
 use latchstring_journal::Purpose;
 use latchstring_model::entity::Outcome;
+use latchstring_model::id::{ConnectSessionId, UserId};
 use latchstring_model::problem::Refused;
 use latchstring_model::{Code, OpenTicket, Problem, SecretString, Timestamp};
 use latchstring_schemes::oauth1::callback_token;
 use latchstring_schemes::oauth2::{
     Callback, CallbackRefused, Grant, PkceVerifier, callback_state, read_callback,
 };
-use latchstring_store::consents::{self, ConsentRow, State};
+use latchstring_store::consents::{self, By, ConsentRow, State};
 
 use super::begin::{refused, unanswered};
 use super::finish::Connected;
@@ -79,12 +80,34 @@ pub(super) fn explained(mut problem: Box<Problem>, checked: &Checked, words: &st
     problem
 }
 
+/// The person who is signed in here, if it is the one who began.
+fn begun_here(actor: &Actor, user: &UserId) -> Refused<Actor> {
+    let (person, _, _) = actor.in_session().map_err(|_| {
+        elsewhere(
+            "The sign-in was begun by somebody who is not signed in to Latchstring in this browser any more.",
+        )
+    })?;
+    if person.id != *user {
+        return Err(elsewhere(
+            "The sign-in was begun by somebody else than the person who is signed in to Latchstring in this browser.",
+        ));
+    }
+    Ok(actor.clone())
+}
+
 fn cookie<'h>(headers: &'h HeaderMap, name: &str) -> Option<&'h str> {
     let lines = headers.get_all(COOKIE).iter().filter_map(|line| line.to_str().ok());
     lines.flat_map(|line| line.split(';')).find_map(|pair| {
         let (known, value) = pair.trim().split_once('=')?;
         (known == name).then_some(value)
     })
+}
+
+/// How a consent came back.
+pub struct CameBack {
+    pub returned: Returned<Connected>,
+    /// It was an end user's: that session's page goes on.
+    pub connect_session: Option<ConnectSessionId>,
 }
 
 impl Door {
@@ -95,21 +118,25 @@ impl Door {
         client: &str,
         query: &str,
         headers: &HeaderMap,
-    ) -> Returned<Connected> {
-        let (row, state) = match self.consent_of_callback(actor, client, query, headers).await {
+    ) -> CameBack {
+        let (row, state, actor) = match self.consent_of_callback(actor, client, query, headers).await {
             Ok(found) => found,
             Err(problem) => {
                 let event = Event::new("credential.authorize").detail("code", problem.code.as_str());
                 self.note_refusal(actor, event).await;
-                return problem.into();
+                return CameBack { returned: problem.into(), connect_session: None };
             }
+        };
+        let connect_session = match &row.by {
+            By::User(_) => None,
+            By::ConnectSession(session) => Some(session.clone()),
         };
         let broker = Arc::clone(&self.broker);
         let (return_to, name) = (row.return_to.clone(), cookie_name(&row.id, self.is_secure()));
         let secure = if self.is_secure() { "; Secure" } else { "" };
         let no_cookie =
             format!("{name}=; Path=/oauth/callback/{client}; HttpOnly; SameSite=Lax; Max-Age=0{secure}");
-        let (actor, query) = (actor.clone(), query.to_owned());
+        let query = query.to_owned();
         let task = self.broker.parts.control.spawn(async move {
             let result = broker.exchange_code(&actor, &row, &query, &state).await;
             if let Err(problem) = &result {
@@ -121,17 +148,18 @@ impl Door {
             Ok(result) => result,
             Err(_) => Err(refusals::internal(&"a consent ended without a result")),
         };
-        Returned { result, return_to, no_cookie: Some(no_cookie) }
+        let returned = Returned { result, return_to, no_cookie: Some(no_cookie) };
+        CameBack { returned, connect_session }
     }
 
-    /// Whose answer this is, taken: nobody else gets it after that.
+    /// Whose answer this is, taken: nobody else gets it after that; and as whom it is looked at.
     async fn consent_of_callback(
         &self,
         actor: &Actor,
         client: &str,
         query: &str,
         headers: &HeaderMap,
-    ) -> Refused<(ConsentRow, SecretString)> {
+    ) -> Refused<(ConsentRow, SecretString, Actor)> {
         let broker = &self.broker;
         let state = match callback_state(query) {
             Some(state) => state,
@@ -150,19 +178,10 @@ impl Door {
         if row.oauth_client_id.as_ref().is_none_or(|id| id.as_str() != client) {
             return Err(unknown());
         }
-        let person = match actor.in_session() {
-            Ok((person, _, _)) => person,
-            Err(_) => {
-                return Err(elsewhere(
-                    "The sign-in was begun by somebody who is not signed in to Latchstring in this browser any more.",
-                ));
-            }
+        let actor = match &row.by {
+            By::User(user) => begun_here(actor, user)?,
+            By::ConnectSession(session) => self.end_user_of(session, actor.address).await?,
         };
-        if row.user_id != person.id {
-            return Err(elsewhere(
-                "The sign-in was begun by somebody else than the person who is signed in to Latchstring in this browser.",
-            ));
-        }
         let brought = cookie(headers, &cookie_name(&row.id, self.is_secure())).unwrap_or_default();
         let same = row
             .browser_hash
@@ -183,7 +202,7 @@ impl Door {
         let mut tx = broker.parts.store.begin_upkeep().await.map_err(refusals::store)?;
         let taken = consents::claim(&mut tx, &row.id, now).await.map_err(refusals::store)?;
         tx.commit().await.map_err(refusals::store)?;
-        if taken { Ok((row, state)) } else { Err(unknown()) }
+        if taken { Ok((row, state, actor)) } else { Err(unknown()) }
     }
 }
 

@@ -8,7 +8,7 @@ use latchstring_journal::Purpose;
 use latchstring_model::problem::Refused;
 use latchstring_model::{Code, Problem};
 use latchstring_schemes::oauth2::{ErrorClass, Grant, OAuthError};
-use latchstring_store::consents::{self, ConsentRow, Kind};
+use latchstring_store::consents::{self, By, ConsentRow, Kind};
 use latchstring_store::{scopes, users};
 
 use super::begin::{refused, unanswered};
@@ -87,7 +87,8 @@ impl Broker {
     /// The person who began it, with the rights that they have now.
     async fn begun_by(&self, row: &ConsentRow) -> Refused<Actor> {
         let mut reader = self.parts.store.read().await.map_err(refusals::store)?;
-        let user = users::by_id(&mut reader, &row.user_id).await.map_err(refusals::store)?;
+        let By::User(user) = &row.by else { return Err(super::start::unknown()) };
+        let user = users::by_id(&mut reader, user).await.map_err(refusals::store)?;
         let user = user.filter(|user| user.fields.active).ok_or_else(|| {
             Problem::new(Code::Forbidden, "Whoever began this sign-in is not active any more.")
                 .hint("Somebody who owns the credential begins it anew.")

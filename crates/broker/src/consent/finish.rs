@@ -8,7 +8,7 @@ use latchstring_model::entity::Status;
 use latchstring_model::problem::Refused;
 use latchstring_model::{Code, Problem, Timestamp};
 use latchstring_schemes::token::TokenSet;
-use latchstring_store::consents::{self, ConsentRow, Ending};
+use latchstring_store::consents::{self, By, ConsentRow, Ending};
 use latchstring_store::tokens::{self, TokenState};
 use latchstring_store::values::{self, Standing};
 use latchstring_store::{StoreError, WriteTx};
@@ -215,6 +215,9 @@ impl Broker {
         let ending = Ending { outcome: "ok".into(), detail: None, hint: None, at: now };
         if !consents::end(&mut tx, &row.id, true, &ending).await.map_err(refusals::store)? {
             return Err(super::start::unknown());
+        }
+        if let By::ConnectSession(session) = &row.by {
+            self.end_connect_by_consent(&mut tx, actor, session, credential, row.created_at).await?;
         }
         self.record_all(&mut tx, actor, told(credential, &checked.shares, &event)).await?;
         tx.commit().await.map_err(refusals::store)?;

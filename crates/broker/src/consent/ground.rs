@@ -17,7 +17,7 @@ use latchstring_schemes::wire::{WireAnswer, WireRequest};
 use latchstring_store::Tx;
 use latchstring_store::consents::ConsentRow;
 
-use crate::actor::Actor;
+use crate::actor::{Actor, Who};
 use crate::credentials::attempt::{Place, contexts};
 use crate::credentials::check::Checked;
 use crate::credentials::input::Verify;
@@ -60,6 +60,19 @@ impl Ready {
         };
         all.extend(self.mask.iter().cloned());
         all
+    }
+
+    /// Where people sign in: a host.
+    pub fn host(&self) -> String {
+        let origin = match &self.way {
+            Way::OAuth1(legs) => &legs.authorize_url.origin,
+            Way::OAuth2(grant) => match &**grant {
+                Grant::AuthorizationCode(grant) => &grant.authorize_url.origin,
+                Grant::DeviceCode(grant) => &grant.device_endpoint.url.origin,
+                _ => return String::new(),
+            },
+        };
+        origin.host.clone()
     }
 
     /// What the person is asked for.
@@ -143,7 +156,11 @@ impl Broker {
         if let Principal::Project(owner) = &checked.row.owner {
             projects.push(owner.clone());
         }
-        self.client_is_still_for(tx, actor.person()?, client, &projects).await
+        let person = match &actor.who {
+            Who::EndUser { .. } => None,
+            _ => Some(actor.person()?),
+        };
+        self.client_is_still_for(tx, person, client, &projects).await
     }
 
     /// The same for a consent that was begun before, if nothing that it depends on has changed.

@@ -6,6 +6,7 @@
 //!   browser goes to the provider.
 //! * [`callback`]: it comes back. A `state` is taken once, from that browser and person, for that client.
 //! * [`oauth1`]: what of these two is different with OAuth 1.0a.
+//! * [`end_user`]: what is different for an end user, in a connect session.
 //! * [`device`]: the server asks until the person has decided.
 //! * [`finish`]: what came is looked at, used once, and saved in one transaction; until then the old grant stands.
 //! * [`bring_in`]: a grant that exists already, at the creation of a credential.
@@ -20,6 +21,7 @@ mod begin;
 pub mod bring_in;
 mod callback;
 mod device;
+mod end_user;
 mod finish;
 pub(crate) mod ground;
 mod oauth1;
@@ -31,6 +33,7 @@ use latchstring_model::Timestamp;
 
 pub use begin::{Asked, Offer, own_path};
 pub use bring_in::BroughtGrant;
+pub use callback::CameBack;
 pub use finish::Connected;
 pub use start::Started;
 

@@ -7,7 +7,7 @@ use latchstring_model::id::ConsentId;
 use latchstring_model::problem::Refused;
 use latchstring_model::{Code, Problem, SecretString};
 use latchstring_schemes::oauth2::{AuthorizationCode, Grant, PkceVerifier};
-use latchstring_store::consents::{self, ConsentRow, State};
+use latchstring_store::consents::{self, By, ConsentRow, State};
 
 use super::ground::Way;
 use super::{LIFE, oauth1};
@@ -70,16 +70,10 @@ impl Door {
         let row = consents::by_start(&mut reader, &random::hash(token)).await.map_err(refusals::store)?;
         drop(reader);
         let row = row.ok_or_else(unknown)?;
-        if row.user_id != person.id {
+        if row.by != By::User(person.id.clone()) {
             return Err(elsewhere(
                 "Somebody else asked for this sign-in; it works in that person's session only.",
             ));
-        }
-        if !matches!(row.state, State::Begun | State::AtProvider) {
-            return Err(unknown());
-        }
-        if row.expires_at <= broker.now() {
-            return Err(expired());
         }
         broker.send_to_provider(actor, &row, self.is_secure()).await
     }
@@ -102,7 +96,18 @@ impl Broker {
         Leaving { page, known_by: state.expose().into(), kept: verifier.expose().into() }
     }
 
-    async fn send_to_provider(&self, actor: &Actor, row: &ConsentRow, secure: bool) -> Refused<Started> {
+    pub(super) async fn send_to_provider(
+        &self,
+        actor: &Actor,
+        row: &ConsentRow,
+        secure: bool,
+    ) -> Refused<Started> {
+        if !matches!(row.state, State::Begun | State::AtProvider) {
+            return Err(unknown());
+        }
+        if row.expires_at <= self.now() {
+            return Err(expired());
+        }
         let checked = self.ground_of(actor, row).await?;
         let mut ready = self.consent_ready(actor, &checked)?;
         ready.ask_for(&row.scopes);

@@ -4,11 +4,11 @@
 //! statement.
 
 use latchstring_model::entity::{Principal, Role};
-use latchstring_model::id::{CredentialId, ProjectId};
+use latchstring_model::id::{ConnectSessionId, CredentialId, ProjectId};
 use latchstring_model::problem::Refused;
 use latchstring_model::{Code, Problem};
 use latchstring_store::credentials::{self as rows, CredentialRow, Tie};
-use latchstring_store::{Tx, shares};
+use latchstring_store::{Tx, connect_sessions, shares};
 
 use crate::actor::{Actor, Person, Who};
 use crate::permissions::{Ground, Operation, misplaced};
@@ -37,6 +37,9 @@ pub struct Held {
 pub async fn held(tx: &mut impl Tx, actor: &Actor, id: &str, operation: Operation) -> Refused<Held> {
     if let Who::Account { project, .. } = &actor.who {
         return held_by_account(tx, actor, project, id, operation).await;
+    }
+    if let Who::EndUser { session, project } = &actor.who {
+        return held_by_end_user(tx, session, project, id, operation).await;
     }
     let person = match operation.ground() {
         Ground::Seen => actor.person()?,
@@ -72,6 +75,32 @@ pub async fn held(tx: &mut impl Tx, actor: &Actor, id: &str, operation: Operatio
             .into())
         }
     }
+}
+
+/// An end user consents for what waits for them in their connect session, and comes near nothing else.
+async fn held_by_end_user(
+    tx: &mut impl Tx,
+    session: &ConnectSessionId,
+    project: &ProjectId,
+    id: &str,
+    operation: Operation,
+) -> Refused<Held> {
+    if operation != Operation::CredentialAuthorize {
+        return Err(no_such_credential());
+    }
+    let id: CredentialId = id.parse().map_err(|_| no_such_credential())?;
+    let session = connect_sessions::by_id(tx, session).await.map_err(refusals::store)?;
+    let waits = session.is_some_and(|session| {
+        session.ended_at.is_none()
+            && session.credential_id.as_ref() == Some(&id)
+            && session.project_id == *project
+    });
+    if !waits {
+        return Err(no_such_credential());
+    }
+    let row = rows::for_upkeep(tx, &id).await.map_err(refusals::store)?;
+    let row = row.filter(|row| matches!(&row.owner, Principal::Project(owner) if owner == project));
+    Ok(Held { row: row.ok_or_else(no_such_credential)?, stand: Stand::Owner })
 }
 
 /// What its project owns is a service account's, less what is kept to people; what its project uses it sees, and

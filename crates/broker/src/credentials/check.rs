@@ -472,8 +472,9 @@ impl Broker {
         pins: &[Pin],
     ) -> Refused<Vec<String>> {
         let known = |pin: &Pin| checked.values.pins.iter().any(|old| old.origin == pin.origin);
-        // Values that were never pinned were of no use to anybody yet.
-        if checked.values.pins.is_empty() || pins.iter().all(known) {
+        // Values that were never pinned were of no use to anybody yet; nor was what waits for an end user's consent.
+        let unused = checked.values.pins.is_empty() || matches!(actor.who, Who::EndUser { .. });
+        if unused || pins.iter().all(known) {
             return Ok(Vec::new());
         }
         let mut suspended = Vec::new();

@@ -180,8 +180,12 @@ impl Broker {
             events.push(save::shared(&row, &place.project.id).detail("grants", json!(place.granted())));
         }
         self.record_all(&mut tx, actor, events).await?;
-        if let Some(connects) = &new.connects {
-            self.end_connect(&mut tx, actor, connects, &row).await?;
+        match &new.connects {
+            None => {}
+            Some(connects) if method.needs_consent() => {
+                self.wait_for_consent(&mut tx, connects, &row).await?
+            }
+            Some(connects) => self.end_connect(&mut tx, actor, connects, &row, now).await?,
         }
         tx.commit().await.map_err(refusals::store)?;
         Ok(view)

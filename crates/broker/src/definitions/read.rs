@@ -53,12 +53,13 @@ async fn offers(
     actor: &Actor,
     project: Option<&ProjectId>,
 ) -> Refused<(Vec<Offered>, Vec<String>)> {
-    let clients = match actor.as_user() {
-        Some(person) => oauth_clients::offered(tx, project, &person.id).await.map_err(refusals::store)?,
+    let clients = match (actor.as_user(), project) {
+        (Some(_), Some(project)) => oauth_clients::offered(tx, project).await,
+        (Some(person), None) => oauth_clients::offered_to_member(tx, &person.id).await,
         // Nobody consents in a service account's name.
-        None => Vec::new(),
+        (None, _) => Ok(Vec::new()),
     };
-    Ok((clients, users::superusers(tx, ASKED).await.map_err(refusals::store)?))
+    Ok((clients.map_err(refusals::store)?, users::superusers(tx, ASKED).await.map_err(refusals::store)?))
 }
 
 /// Superusers that are named: enough to find one who is there.

@@ -112,6 +112,9 @@ impl Broker {
 
     /// Deletes credentials whose day has come. Values, tokens and shares go; the audit trail stays.
     pub async fn delete_due_credentials(self: &Arc<Self>) -> Result<Again, StoreError> {
+        if let Err(problem) = self.give_up_left().await {
+            tracing::warn!(problem = %problem, "what waits for end users who have gone could not be removed");
+        }
         let now = self.now();
         let mut reader = self.parts.store.read().await?;
         let due = credentials::due_for_deletion(&mut reader, now, DELETIONS).await?;
@@ -138,17 +141,29 @@ impl Broker {
         for row in claimed {
             let mut tx = self.parts.store.begin_write(&[row.id.as_str(), row.owner.id()]).await?;
             let Some(current) = still_due(&mut tx, &row, now).await? else { continue };
-            let events = purged(&mut tx, &current).await?;
-            if !credentials::purge(&mut tx, &current.owner, &current.id).await? {
-                continue;
+            if self.purge_credential(&mut tx, &current, now).await? {
+                tx.commit().await?;
+                deleted += 1;
             }
-            let operator = Actor::operator();
-            let events: Vec<_> = events.into_iter().map(|event| (&operator, event)).collect();
-            events::append(&mut tx, &self.parts.server, now, &events).await?;
-            tx.commit().await?;
-            deleted += 1;
         }
         Ok(if full && deleted > 0 { Again::Now } else { Again::Later })
+    }
+
+    /// What a deleted credential leaves is its trail.
+    pub(crate) async fn purge_credential(
+        &self,
+        tx: &mut WriteTx,
+        row: &CredentialRow,
+        now: Timestamp,
+    ) -> Result<bool, StoreError> {
+        let events = purged(tx, row).await?;
+        if !credentials::purge(tx, &row.owner, &row.id).await? {
+            return Ok(false);
+        }
+        let operator = Actor::operator();
+        let events: Vec<_> = events.into_iter().map(|event| (&operator, event)).collect();
+        events::append(tx, &self.parts.server, now, &events).await?;
+        Ok(true)
     }
 }
 

@@ -96,17 +96,43 @@ impl Broker {
         Ok(row)
     }
 
-    /// Whether a credential's owner, who is `person`, may still have its client used: they see it, and it is for
-    /// each of `projects`. What was so when the credential was made may have ended with a membership.
+    /// Clients with which an account can be connected in a project, by whoever the project lets do that: each serves
+    /// the connector, is for the project and has its client id.
+    pub(crate) async fn clients_to_connect(
+        &self,
+        tx: &mut impl Tx,
+        project: &ProjectId,
+        found: &Found,
+    ) -> Refused<Vec<OAuthClientId>> {
+        let mut ids = Vec::new();
+        for offered in rows::offered(tx, project).await.map_err(refusals::store)? {
+            if offered.connector.as_ref() != Some(&found.uid) {
+                continue;
+            }
+            let row = rows::by_id(tx, &offered.id).await.map_err(refusals::store)?;
+            if row.is_some_and(|row| serves(&row, found).is_ok()) {
+                ids.push(offered.id);
+            }
+        }
+        Ok(ids)
+    }
+
+    /// Whether a credential's owner may still have its client used: `person` sees it, and it is for each of `projects`.
+    /// What was so when the credential was made may have ended with a membership. Nobody is asked about where an end
+    /// user consents: the project alone lets them.
     pub(crate) async fn client_is_still_for(
         &self,
         tx: &mut impl Tx,
-        person: &Person,
+        person: Option<&Person>,
         client: &OAuthClientId,
         projects: &[ProjectId],
     ) -> Refused<()> {
-        let seen = person.superuser
-            || rows::for_member(tx, &person.id, client).await.map_err(refusals::store)?.is_some();
+        let seen = match person {
+            Some(person) if !person.superuser => {
+                rows::for_member(tx, &person.id, client).await.map_err(refusals::store)?.is_some()
+            }
+            _ => true,
+        };
         if !seen {
             return Err(not_for(
                 "The OAuth client of this credential is not for any of your projects any more.",

@@ -47,14 +47,25 @@ export function connect(session) {
       opened.close();
     };
     addEventListener("message", heard);
-    watch = setInterval(() => {
-      if (opened.closed) end(reject, new ConnectError("closed", "The window was closed before anything was connected."));
-    }, 400);
+    const gone = new ConnectError("closed", "The window was closed before anything was connected.");
+    // A provider's page may cut the window off from this one, and then it looks closed: the server knows better.
+    const ask = async (url) => {
+      const { source, type, ...result } = await fetch(`${url}/result`).then((answer) => answer.json());
+      if (source !== "latchstring") end(reject, gone);
+      else if (type === "connected") end(resolve, result);
+      else if (type === "signing_in") setTimeout(() => ask(url).catch(() => end(reject, gone)), 2000);
+      else end(reject, gone);
+    };
     Promise.resolve(session).then(
       (url) => {
         // Nobody is sent elsewhere than to the server that this file came from.
         if (new URL(url).origin !== HOME) throw new TypeError("The session's url is not of this server.");
         opened.location.replace(url);
+        watch = setInterval(() => {
+          if (!opened.closed) return;
+          clearInterval(watch);
+          ask(url).catch(() => end(reject, gone));
+        }, 400);
       },
     ).catch((error) => {
       opened.close();

@@ -41,14 +41,17 @@ struct EndUser {
 struct CreateConnectSession {
     /// Slug or id: owns what is connected.
     project: String,
-    /// Ids of the connectors to choose from, 1 to 20. Each needs a method without a sign-in elsewhere, and hosts of its
-    /// own.
+    /// Ids of the connectors to choose from, 1 to 20. Each needs hosts of its own, and a method that is filled in or an
+    /// OAuth client for the project.
     connectors: Vec<String>,
     /// The project's environments that get to use it; all of them when missing.
     environments: Option<Vec<String>>,
     end_user: EndUser,
     /// The credential's, by which keychains find it; unique in the project.
     external_id: Option<String>,
+    /// Which OAuth clients to consent to: for connectors that have several in the project. At most 20.
+    #[serde(default)]
+    oauth_clients: Vec<String>,
     /// The origin of the page that opens the window, exactly as browsers write it: nobody else is told the result.
     #[schema(example = "https://app.example.com")]
     return_origin: String,
@@ -83,6 +86,7 @@ async fn create_connect_session(
         environments: body.environments,
         end_user: sessions::EndUser { id: body.end_user.id, tags: body.end_user.tags },
         external_id: body.external_id,
+        oauth_clients: body.oauth_clients,
         return_origin: body.return_origin,
     };
     let made = app.broker().create_connect_session(&actor, new).await?;

@@ -8,7 +8,10 @@ use axum::response::Response;
 use crate::App;
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
-const OPENER: HeaderName = HeaderName::from_static("cross-origin-opener-policy");
+pub const OPENER: HeaderName = HeaderName::from_static("cross-origin-opener-policy");
+/// Of what is shown in a window that another page has opened, on the way back from a provider too: one answer without it
+/// parts the two for good.
+pub const STAYS_KNOWN: HeaderValue = HeaderValue::from_static("unsafe-none");
 const LONGEST_ID: usize = 64;
 
 /// Everything from our own origin, nothing inline, nobody frames us.
@@ -58,7 +61,7 @@ pub async fn layer(State(app): State<App>, request: Request, next: Next) -> Resp
     headers.insert(REQUEST_ID, id);
     // The page that opened the window is told the result: the two have to know of each other. Nobody frames it.
     if path.starts_with("/connect/") {
-        headers.insert(OPENER, HeaderValue::from_static("unsafe-none"));
+        headers.insert(OPENER, STAYS_KNOWN);
     }
     for (name, value) in FIXED {
         headers.entry(name).or_insert(HeaderValue::from_static(value));

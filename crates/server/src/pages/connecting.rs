@@ -1,19 +1,23 @@
 //! `/connect/{token}`: an end user connects an account, in a window that a page of another origin opened.
 
 use askama::Template;
+use axum::Json;
 use axum::extract::State;
 use axum::http::{HeaderValue, header};
-use axum::response::Response;
-use latchstring_broker::connect_sessions::{Chosen, Connected, Offered, Visit};
+use axum::response::{IntoResponse, Response};
+use latchstring_broker::connect_sessions::{Chosen, ComeBack, Connected, Next, Offered, Progress, Visit};
 use latchstring_broker::definitions::AuthMethod;
 use latchstring_model::{Code, Problem};
 use serde::Deserialize;
-use serde_json::json;
+use serde_json::{Value, json};
 
+use super::consent;
+use super::credentials::connect::leave;
 use super::credentials::fields::{Pairs, Set};
 use crate::App;
 use crate::extract::form::Filled;
 use crate::extract::path::{Asked, Named};
+use crate::guard::headers::{OPENER, STAYS_KNOWN};
 use crate::pages::frame::refused::Refused;
 use crate::pages::frame::{self, Frame, Visitor, html};
 use crate::pages::go;
@@ -25,7 +29,9 @@ pub fn pages(pages: Pages) -> Pages {
     pages
         .show("/connect/{token}", show)
         .send("/connect/{token}", "connect_session.use", send)
+        .show("/connect/{token}/sign-in", sign_in)
         .show("/connect/{token}/done", done)
+        .show("/connect/{token}/result", result)
 }
 
 /// A step to choose.
@@ -67,6 +73,8 @@ struct Form {
     fields: Vec<Field>,
     outcome: Option<Outcome>,
     several: bool,
+    /// What the button says.
+    button: &'static str,
 }
 
 #[derive(Template)]
@@ -84,6 +92,8 @@ struct Done {
 pub struct Query {
     connector: Option<String>,
     method: Option<String>,
+    /// From signing in elsewhere, without having connected anything.
+    back: Option<String>,
 }
 
 fn frame(visitor: &Visitor) -> Frame {
@@ -142,6 +152,7 @@ fn form(
         fields: method.fields.iter().map(|field| set.draw(field, &mut wrong)).collect(),
         wrong,
         outcome: None,
+        button: if method.needs_consent() { c.sign_in.0 } else { c.send.0 },
         several: visit.offered.len() > 1 || offered.methods().len() > 1,
     }
 }
@@ -164,6 +175,15 @@ async fn show(
     Asked(query): Asked<Query>,
 ) -> Result<Response, Refused> {
     let visit = app.door().open_connect(&token, &visitor.headers, visitor.actor.address).await?;
+    if query.back.is_some()
+        && let Some(back) = &visit.come_back
+        && let Some(offered) = visit.offered.iter().find(|one| one.uid == back.connector)
+        && let Some(method) = offered.methods().into_iter().find(|one| one.id == back.method)
+    {
+        let wrong = Wrong::none(visitor.t);
+        let page = form(&visitor, &visit, offered, method, &Pairs::default(), wrong);
+        return Ok(visitor.show(&Form { outcome: Some(not_connected(&visitor, back)), ..page }));
+    }
     let offered = match (&query.connector, visit.offered.as_slice()) {
         (Some(uid), offered) => {
             Some(offered.iter().find(|one| one.uid == *uid).ok_or_else(|| not_offered(&visitor))?)
@@ -220,6 +240,14 @@ fn outcome(visitor: &Visitor, offered: &Offered, problem: &Problem) -> Option<Ou
     Some(Outcome { title, text: problem.detail.to_string(), hint })
 }
 
+/// What came of signing in elsewhere.
+fn not_connected(visitor: &Visitor, back: &ComeBack) -> Outcome {
+    let title = visitor.t.connecting.not_connected.to_string();
+    // The hint was written for people of the project; an end user begins again right here.
+    let hint = back.hint.as_ref().map(|hint| hint.replace(" from the credential", ""));
+    Outcome { title, text: back.detail.clone(), hint }
+}
+
 async fn send(
     State(app): State<App>,
     visitor: Visitor,
@@ -246,7 +274,10 @@ async fn send(
         Err(errors) => Err(Problem::invalid(errors).into()),
     };
     match done {
-        Ok(()) => Ok(go::to(&format!("/connect/{}/done", go::part(&token)))),
+        Ok(Next::Connected) => Ok(go::to(&format!("/connect/{}/done", go::part(&token)))),
+        Ok(Next::SignIn { session, host }) => {
+            Ok(leave(&visitor, format!("/connect/{}/sign-in", go::part(&session)), &host))
+        }
         Err(problem) if shown_here(&problem) => {
             let outcome = outcome(&visitor, offered, &problem);
             let wrong = match &outcome {
@@ -260,12 +291,58 @@ async fn send(
     }
 }
 
-fn told(visitor: &Visitor, connected: &Connected) -> Done {
-    let c = &visitor.t.connecting;
-    let result = json!({
+/// The way to the provider: a page of ours leads here by a link, since `form-action 'self'` would stop a form's redirect.
+async fn sign_in(
+    State(app): State<App>,
+    visitor: Visitor,
+    Named(token): Named<String>,
+) -> Result<Response, Refused> {
+    let address = visitor.actor.address;
+    let started = Box::pin(app.door().start_end_users_consent(&token, &visitor.headers, address)).await?;
+    consent::away(started)
+}
+
+/// Back from the provider: to the page of the session, in the window that still knows who opened it.
+pub fn came_back(session: &str, good: bool) -> Response {
+    let rest = if good { "/done" } else { "?back=1" };
+    let mut response = go::to(&format!("/connect/{}{rest}", go::part(session)));
+    response.headers_mut().insert(OPENER, STAYS_KNOWN);
+    response
+}
+
+fn shown_result(connected: &Connected) -> Value {
+    json!({
         "source": "latchstring", "type": "connected", "connect_session": connected.session,
         "credential": connected.credential, "connector": connected.connector, "end_user": connected.end_user,
-    });
+    })
+}
+
+/// For `connect.js`, when it has lost sight of the window: a provider's page may part the two
+/// (`Cross-Origin-Opener-Policy`). Asked by whoever has the link, from the one origin that is told; browsers show it to
+/// no other.
+async fn result(
+    State(app): State<App>,
+    visitor: Visitor,
+    Named(token): Named<String>,
+) -> Result<Response, Refused> {
+    let origin = visitor.headers.get(header::ORIGIN).cloned();
+    let named = origin.as_ref().and_then(|origin| origin.to_str().ok()).unwrap_or_default();
+    let told = match app.door().connect_progress(&token, named, visitor.actor.address).await? {
+        Progress::Open => json!({"source": "latchstring", "type": "open"}),
+        Progress::SigningIn => json!({"source": "latchstring", "type": "signing_in"}),
+        Progress::Connected(connected) => shown_result(&connected),
+    };
+    let mut response = Json(told).into_response();
+    response.headers_mut().insert(header::VARY, HeaderValue::from_static("Origin"));
+    if let Some(origin) = origin {
+        response.headers_mut().insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, origin);
+    }
+    Ok(response)
+}
+
+fn told(visitor: &Visitor, connected: &Connected) -> Done {
+    let c = &visitor.t.connecting;
+    let result = shown_result(connected);
     Done {
         f: frame(visitor),
         title: c.done.with("connector", &connected.connector_name).0,

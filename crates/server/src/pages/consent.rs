@@ -5,7 +5,7 @@ use axum::extract::{RawQuery, State};
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{AppendHeaders, IntoResponse, Redirect, Response};
 use latchstring_broker::Who;
-use latchstring_broker::consent::Connected;
+use latchstring_broker::consent::{CameBack, Connected, Started};
 use latchstring_model::Problem;
 use latchstring_model::entity::Status;
 
@@ -14,7 +14,7 @@ use crate::api::session::set_cookie;
 use crate::extract::path::Named;
 use crate::pages::frame::refused::Refused;
 use crate::pages::frame::{self, Flash, Frame, Visitor, html};
-use crate::pages::go;
+use crate::pages::{connecting, go};
 use crate::texts::Rich;
 
 #[derive(Template)]
@@ -98,12 +98,15 @@ pub async fn start(
         return Ok(Redirect::to(&format!("/sign-in{back}")).into_response());
     }
     match Box::pin(app.door().start_consent(&visitor.actor, &token)).await {
-        Ok(started) => {
-            Ok((StatusCode::SEE_OTHER, set_cookie(started.cookie)?, [(header::LOCATION, started.location)])
-                .into_response())
-        }
+        Ok(started) => away(started),
         Err(problem) => Ok(failed(bare(&visitor), &problem, None)),
     }
+}
+
+/// To the provider's page.
+pub fn away(started: Started) -> Result<Response, Refused> {
+    Ok((StatusCode::SEE_OTHER, set_cookie(started.cookie)?, [(header::LOCATION, started.location)])
+        .into_response())
 }
 
 pub async fn callback(
@@ -114,7 +117,12 @@ pub async fn callback(
     headers: HeaderMap,
 ) -> Result<Response, Refused> {
     let query = query.unwrap_or_default();
-    let returned = Box::pin(app.door().finish_consent(&visitor.actor, &client, &query, &headers)).await;
+    let CameBack { returned, connect_session } =
+        Box::pin(app.door().finish_consent(&visitor.actor, &client, &query, &headers)).await;
+    if let Some(session) = connect_session {
+        let response = connecting::came_back(session.as_str(), returned.result.is_ok());
+        return Ok(with_cookie(response, returned.no_cookie));
+    }
     let return_to = returned.return_to.as_deref();
     let response = match &returned.result {
         Ok(connected) => match return_to {
@@ -126,11 +134,12 @@ pub async fn callback(
         },
         Err(problem) => failed(bare(&visitor), problem, return_to),
     };
-    Ok(match returned.no_cookie {
-        Some(cookie) => match HeaderValue::try_from(cookie) {
-            Ok(cookie) => (AppendHeaders([(header::SET_COOKIE, cookie)]), response).into_response(),
-            Err(_) => response,
-        },
+    Ok(with_cookie(response, returned.no_cookie))
+}
+
+fn with_cookie(response: Response, cookie: Option<String>) -> Response {
+    match cookie.and_then(|cookie| HeaderValue::try_from(cookie).ok()) {
+        Some(cookie) => (AppendHeaders([(header::SET_COOKIE, cookie)]), response).into_response(),
         None => response,
-    })
+    }
 }

@@ -9,6 +9,8 @@ group! {
         lead: "What you give here is kept sealed on this server and used for {origin} alone. It is shown to nobody, {origin} included.",
         other: "Choose another",
         send: "Check and connect",
+        sign_in: "Continue and sign in",
+        not_connected: "Nothing is connected yet",
         no_method: "This cannot be chosen here.",
         nothing: "There is nothing to choose any more. Go back to where you came from and begin again there.",
         done: "{connector} is connected",

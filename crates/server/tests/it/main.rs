@@ -9,6 +9,7 @@ mod audit_list;
 mod background;
 mod callers_grants;
 mod calling;
+mod connect_consents;
 mod connect_sessions;
 mod connector_races;
 mod connectors;

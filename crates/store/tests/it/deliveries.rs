@@ -75,7 +75,7 @@ both! {
             credential_id: crm.id.clone(),
             environment: "production".into(),
             values_version: 1,
-            user_id: ada.clone(),
+            by: consents::By::User(ada.clone()),
             oauth_client_id: None,
             client_digest: None,
             kind: consents::Kind::Device,

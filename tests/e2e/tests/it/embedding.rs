@@ -88,6 +88,57 @@ fn an_account_is_connected_from_another_origin() {
 }
 
 #[test]
+fn an_account_is_signed_in_to_from_another_origin() {
+    let app = latchstring_e2e::app();
+    scene::client(&app);
+    let example = Example::start(&app);
+    let browser = Browser::at(&example.url);
+    browser.go("/");
+    browser.press("Connect an account");
+    let (page, _) = window(&browser);
+    browser.sees("How do you want to connect Sandbox?");
+    browser.press_near("A person consents", "Sign in with the sandbox");
+    browser.press("Continue and sign in");
+    browser.sees("Let Latchstring in?");
+    browser.press("Deny");
+    browser.sees("Nothing is connected yet");
+    browser.has_no_barriers();
+    browser.press("Continue and sign in");
+    browser.press("Allow");
+    browser.switch_to(page);
+    browser.sees("Connected: sandbox, crd_");
+    browser.until("the window is closed", |browser| (browser.windows().len() == 1).then_some(()));
+    let list = app.done("GET", "/credentials?project=acme", &Value::Null, 200);
+    assert_eq!(list["items"].as_array().unwrap().len(), 1, "the try that was denied is gone");
+}
+
+/// What providers do whose sign-in page parts the window from the page that opened it.
+#[test]
+fn a_window_that_is_cut_off_is_heard_of_all_the_same() {
+    let app = latchstring_e2e::app();
+    scene::client(&app);
+    let example = Example::start(&app);
+    let browser = Browser::at(&example.url);
+    browser.go("/");
+    browser.press("Connect an account");
+    let (page, window) = window(&browser);
+    browser.press_near("A person consents", "Sign in with the sandbox");
+    browser.press("Continue and sign in");
+    browser.sees("Let Latchstring in?");
+    // A page of this server that is shown with `same-origin`, on the way.
+    let provider = browser.js("return location.href");
+    browser.js_with("location.href = arguments[0]", vec![format!("{}/sign-in", app.url).into()]);
+    browser.sees("Sign in");
+    browser.js_with("location.href = arguments[0]", vec![provider]);
+    browser.press("Allow");
+    browser.sees("Sandbox is connected");
+    assert_eq!(browser.js("return window.opener === null"), json!(true));
+    browser.switch_to(page);
+    browser.sees("Connected: sandbox, crd_");
+    browser.switch_to(window);
+}
+
+#[test]
 fn who_closes_the_window_connects_nothing() {
     let app = latchstring_e2e::app();
     let example = Example::start(&app);

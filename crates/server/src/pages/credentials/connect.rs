@@ -61,6 +61,17 @@ struct Ready {
     link: String,
 }
 
+/// To the provider, by a path of our own that leads there.
+pub fn leave(visitor: &Visitor, path: String, host: &str) -> Response {
+    if visitor.stays
+        && let Ok(to) = HeaderValue::try_from(path.as_str())
+    {
+        return (StatusCode::NO_CONTENT, [(GO, to)]).into_response();
+    }
+    let title = visitor.t.editing.connect_ready.with("host", host).0;
+    visitor.show(&Ready { f: Frame { path: "/".to_owned(), ..Frame::alone(visitor) }, title, link: path })
+}
+
 #[derive(Template)]
 #[template(path = "credentials/device.html")]
 struct Device {
@@ -148,17 +159,8 @@ fn return_to(sheet: &Sheet) -> String {
     format!("{}{call}{}", sheet.path(), sheet.query())
 }
 
-/// To the provider: a link of our own that leads there.
-fn leave(visitor: &Visitor, link: String, host: &str) -> Response {
-    let path = link.find("/oauth/start/").and_then(|at| link.get(at..)).unwrap_or("/").to_owned();
-    if visitor.stays
-        && let Ok(to) = HeaderValue::try_from(path.as_str())
-    {
-        return (StatusCode::NO_CONTENT, [(GO, to)]).into_response();
-    }
-    let title = visitor.t.editing.connect_ready.with("host", host).0;
-    let page = Ready { f: Frame::alone(visitor), title, link: path };
-    visitor.show(&page)
+fn path_of(link: &str) -> String {
+    link.find("/oauth/start/").and_then(|at| link.get(at..)).unwrap_or("/").to_owned()
 }
 
 async fn device(
@@ -200,7 +202,7 @@ async fn send(
         return_to: Some(return_to(&sheet)),
     };
     match Box::pin(app.broker().begin_consent(&visitor.actor, &id, wish)).await {
-        Ok(Begun::Browser { authorize_url, .. }) => Ok(leave(&visitor, authorize_url, &offer.at)),
+        Ok(Begun::Browser { authorize_url, .. }) => Ok(leave(&visitor, path_of(&authorize_url), &offer.at)),
         Ok(Begun::Device { user_code, verification_uri, verification_uri_complete, expires_at }) => {
             let begun = (user_code, verification_uri, verification_uri_complete, expires_at);
             device(&app, &visitor, &sheet, &environment, begun).await

@@ -2,7 +2,7 @@
 
 mod actions;
 mod call;
-mod connect;
+pub mod connect;
 mod edit;
 pub mod fields;
 mod list;
