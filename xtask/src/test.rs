@@ -183,10 +183,11 @@ fn tests(root: &Path, plan: &Plan, report: &mut Report) {
     let _ = fs::remove_file(&figures);
 }
 
-/// The binary that the browser tests start.
+/// The binary that the browser tests start. With the whole workspace: a package alone has other features of what it
+/// depends on, and would build nearly everything anew.
 pub fn program(root: &Path, release: bool) -> Command {
     let mut build = cargo(root);
-    locked(build.arg("build")).args(["--package", "latchstring"]);
+    locked(build.arg("build")).args(["--workspace", "--bin", "latchstring"]);
     if release {
         build.arg("--release");
     }
@@ -199,7 +200,7 @@ pub fn screenshots(root: &Path, args: &[&str]) -> Done {
     run::run(&mut program(root, false))?;
     let folder = root.join(".cache/screenshots");
     let mut test = cargo(root);
-    locked(test.arg("test")).args(["--package", "latchstring-e2e", "--test", "it", "--"]);
+    locked(test.arg("test")).args(["--workspace", "--test", "it", "--"]);
     test.args(if args.is_empty() { &["every_page"][..] } else { args });
     test.env("LATCHSTRING_TEST_SCREENSHOTS", &folder);
     let done = run::run(&mut test);
