@@ -155,12 +155,6 @@ statements! {
         AND (t.retry_at IS NULL OR t.retry_at <= $2)
         AND t.lease_until <= $2 AND c.disabled = 0 AND c.deletes_at IS NULL
         ORDER BY t.fresh_until, t.id LIMIT $3");
-    IDLE = concat!("SELECT ", columns!(), " FROM tokens t JOIN credentials c ON c.id = t.credential_id
-        JOIN credential_values v ON v.credential_id = t.credential_id AND v.environment = t.environment
-            AND v.version = t.values_version
-        WHERE t.state = 'live' AND t.obtained_at <= $1 AND (t.retry_at IS NULL OR t.retry_at <= $2)
-        AND t.lease_until <= $2 AND c.disabled = 0 AND c.deletes_at IS NULL
-        ORDER BY t.obtained_at, t.id LIMIT $3");
     GRANT_ENDING = concat!("SELECT ", columns!(), " FROM tokens t JOIN credentials c ON c.id = t.credential_id
         JOIN credential_values v ON v.credential_id = t.credential_id AND v.environment = t.environment
             AND v.version = t.values_version
@@ -399,16 +393,6 @@ pub async fn due(
     limit: i64,
 ) -> Result<Vec<TokenRow>> {
     DUE.on(tx).bind(fresh_before).bind(db_now).bind(limit).bind(after.0).bind(after.1).all(read).await
-}
-
-/// Live tokens that were obtained before `obtained_before`, for keeping idle grants alive.
-pub async fn idle(
-    tx: &mut impl Tx,
-    obtained_before: Timestamp,
-    db_now: Timestamp,
-    limit: i64,
-) -> Result<Vec<TokenRow>> {
-    IDLE.on(tx).bind(obtained_before).bind(db_now).bind(limit).all(read).await
 }
 
 /// Removes the tokens of older values of an environment; how many.

@@ -38,7 +38,11 @@ verify: {{get: /resource}}
 
 impl Scene {
     async fn crm(&self) -> Value {
-        self.world.upload("acme", &definition(&self.oidc)).await;
+        self.crm_of(&definition(&self.oidc)).await
+    }
+
+    async fn crm_of(&self, definition: &str) -> Value {
+        self.world.upload("acme", definition).await;
         let client = json!({
             "name": "CRM", "connector": "crm", "client_id": OidcProvider::CLIENT_ID,
             "client_secret": OidcProvider::CLIENT_SECRET, "client_auth": "basic", "projects": ["acme"],
@@ -85,6 +89,28 @@ both_scenes! {
             scene.world.app.clock.advance_secs(days * DAY);
             assert_eq!(scene.told().await, told, "after {days} more days");
         }
+    }
+
+    async fn one_that_dies_of_idleness_is_kept_alive(scene) {
+        let knows = format!("grant_ttl: {}", 90 * DAY);
+        let definition = definition(&scene.oidc).replace(&knows, &format!("keep_alive: {}", 30 * DAY));
+        let client = scene.crm_of(&definition).await;
+        // Its access token is good for longer than the grant without use, and nobody calls.
+        scene.bring(&client, json!({"expires_in": 90 * DAY})).await;
+        let before = scene.oidc.token_requests();
+        let turn = async || {
+            let begun = scene.world.app.broker.refresh_due_tokens().await.unwrap();
+            let count = begun.len();
+            for renewal in begun {
+                renewal.await.unwrap();
+            }
+            count
+        };
+        for (days, renewed) in [(20, 0), (10, 1)] {
+            scene.world.app.clock.advance_secs(days * DAY);
+            assert_eq!(turn().await, renewed, "after {days} more days");
+        }
+        assert_eq!(scene.oidc.token_requests(), before + 1);
     }
 
     async fn whoever_brings_it_knows_when_it_ends(scene) {
