@@ -7,18 +7,20 @@ use aws_lc_rs::constant_time::verify_slices_are_equal;
 use http::HeaderMap;
 use http::header::COOKIE;
 use latchstring_connectors::{AuthMethod, Definition};
-use latchstring_model::id::ConnectSessionId;
+use latchstring_model::id::{ConnectSessionId, KeyId, UserId};
 use latchstring_model::problem::Refused;
 use latchstring_model::{Code, Problem, SecretString};
 use latchstring_store::connect_sessions::{self as rows, ConnectSessionRow};
-use latchstring_store::credentials;
+use latchstring_store::{Tx, api_keys, credentials, members, users};
 
 use super::{Way, ways};
 use crate::actor::{Actor, Who};
 use crate::audit::Event;
 use crate::people::entry::Door;
 use crate::people::random;
-use crate::refusals;
+use crate::permissions::Operation;
+use crate::projects::access::role_may;
+use crate::{Broker, refusals};
 
 /// A connector that may be chosen.
 #[derive(Clone)]
@@ -84,6 +86,22 @@ fn brought<'h>(headers: &'h HeaderMap, name: &str) -> Option<&'h str> {
     })
 }
 
+impl Broker {
+    /// Whether whoever made a session could make it now: a key that was ended, and a person who is no admin any more, let
+    /// nobody in.
+    pub(crate) async fn maker_stands(&self, tx: &mut impl Tx, row: &ConnectSessionRow) -> Refused<bool> {
+        if let Ok(key) = row.created_by.parse::<KeyId>() {
+            let found = api_keys::by_id(tx, &key, self.now()).await.map_err(refusals::store)?;
+            return Ok(found.is_some());
+        }
+        let Ok(user) = row.created_by.parse::<UserId>() else { return Ok(false) };
+        let person = users::by_id(tx, &user).await.map_err(refusals::store)?;
+        let role = members::role(tx, &row.project_id, &user).await.map_err(refusals::store)?;
+        let active = person.is_some_and(|person| person.fields.active);
+        Ok(active && role_may(role, Operation::ConnectSessionCreate))
+    }
+}
+
 impl Door {
     /// By the link's token; or by the id, which is no secret, where a browser has opened it before: that one alone can
     /// do anything with it.
@@ -97,7 +115,11 @@ impl Door {
         } else {
             None
         };
-        row.filter(|row| row.expires_at > self.broker.now()).ok_or_else(void)
+        let row = row.filter(|row| row.expires_at > self.broker.now()).ok_or_else(void)?;
+        if row.ended_at.is_none() && !self.broker.maker_stands(&mut reader, &row).await? {
+            return Err(void());
+        }
+        Ok(row)
     }
 
     /// Whether the browser is the one that the session belongs to.

@@ -79,6 +79,9 @@ impl Door {
         let mut reader = self.broker.parts.store.read().await.map_err(refusals::store)?;
         let session = connect_sessions::by_id(&mut reader, session).await.map_err(refusals::store)?;
         let session = session.filter(|session| session.ended_at.is_none()).ok_or_else(unknown)?;
+        if !self.broker.maker_stands(&mut reader, &session).await? {
+            return Err(unknown());
+        }
         Ok(Actor { who: Who::EndUser { session: session.id, project: session.project_id }, address })
     }
 }

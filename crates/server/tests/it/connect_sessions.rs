@@ -133,6 +133,27 @@ both_shops! {
         send(&shop, &path, &cookie, DEMO.api_key).is(303).await;
     }
 
+    async fn it_ends_with_whoever_made_it(shop) {
+        let account = json!({"name": "shop", "scope": "manage"});
+        let account = shop.app.post("/api/v1/projects/acme/api-keys", account).key(&shop.ada.key).is(201).await.json();
+        let bob = shop.app.person("bob@example.org").await;
+        shop.app.member(&shop.ada, "acme", &bob, "admin").await;
+        let mut opened = Vec::new();
+        for key in [account["key"].as_str().unwrap(), &bob.key] {
+            let made = make(&shop, body()).key(key).is(201).await.json();
+            let path = made["url"].as_str().unwrap().strip_prefix("http://127.0.0.1:5282").unwrap().to_owned();
+            let cookie = shop.app.get(&path).is(200).await.cookie();
+            opened.push((path, cookie));
+        }
+        let path = format!("/api/v1/projects/acme/api-keys/{}", account["id"].as_str().unwrap());
+        shop.app.delete(&path).key(&shop.ada.key).is(204).await;
+        shop.app.member(&shop.ada, "acme", &bob, "editor").await;
+        for (path, cookie) in opened {
+            looks_over(&send(&shop, &path, &cookie, DEMO.api_key).is(410).await);
+            looks_over(&shop.app.get(&path).cookie(&cookie).is(410).await);
+        }
+    }
+
     async fn it_ends_by_time_and_by_tries(shop) {
         let path = made(&shop, body()).await;
         let cookie = opened(&shop, &path).await;
