@@ -57,6 +57,40 @@ both! {
         }
     }
 
+    async fn what_is_under_way_survives_a_table_that_is_made_anew(store, home) {
+        let (fresh, freely) = match store.dialect() {
+            Dialect::Sqlite => (sqlite_home(), "PRAGMA foreign_keys = OFF"),
+            Dialect::Postgres => (postgres_home(), "SET session_replication_role = replica"),
+        };
+        let opened = fresh.open().await;
+        let mut connection = sqlx::AnyConnection::connect(&fresh.url).await.unwrap();
+        let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/migrations");
+        let mut files: Vec<_> = std::fs::read_dir(folder).unwrap().map(|file| file.unwrap().path()).collect();
+        files.sort();
+        for file in files {
+            let anew = file.file_name().unwrap().to_str().unwrap().starts_with("0011");
+            if anew {
+                sqlx::raw_sql(freely).execute(&mut connection).await.unwrap();
+                let row = "INSERT INTO consents (id, credential_id, environment, values_version, user_id, kind, state,
+                    sealed_version, scopes, created_at, expires_at)
+                    VALUES ('c', 'crd', 'production', 3, 'usr', 'browser', 'at_provider', 1, '[]', 10, 20)";
+                sqlx::raw_sql(row).execute(&mut connection).await.unwrap();
+            }
+            let mut text = std::fs::read_to_string(&file).unwrap();
+            if store.dialect() == Dialect::Postgres {
+                text = text.replace(" BLOB", " BYTEA").replace("SEQUENCE_KEY", "BIGSERIAL PRIMARY KEY");
+            }
+            sqlx::raw_sql(sqlx::AssertSqlSafe(text)).execute(&mut connection).await.unwrap();
+            if anew {
+                let asked = "SELECT user_id, state, values_version, expires_at FROM consents WHERE connect_session_id IS NULL";
+                let kept: Vec<(String, String, i64, i64)> =
+                    sqlx::query_as(asked).fetch_all(&mut connection).await.unwrap();
+                assert_eq!(kept, [("usr".to_owned(), "at_provider".to_owned(), 3, 20)]);
+            }
+        }
+        opened.close().await;
+    }
+
     async fn a_newer_schema_is_refused_unless_it_is_compatible(store, home) {
         let mut connection = sqlx::AnyConnection::connect(&home.url).await.unwrap();
         let insert = "INSERT INTO migrations (number, name, checksum, min_compatible, applied_at) VALUES (1000, 'n', 'c', 1, 0)";
