@@ -55,6 +55,18 @@ fn window(browser: &Browser) -> (fantoccini::wd::WindowHandle, fantoccini::wd::W
     (page, window)
 }
 
+/// From the product's page to the provider's, by the method that people consent to.
+fn at_the_provider(browser: &Browser) -> (fantoccini::wd::WindowHandle, fantoccini::wd::WindowHandle) {
+    browser.go("/");
+    browser.press("Connect an account");
+    let windows = window(browser);
+    browser.sees("How do you want to connect Sandbox?");
+    browser.press_near("A person consents", "Sign in with the sandbox");
+    browser.press("Continue and sign in");
+    browser.sees("Let Latchstring in?");
+    windows
+}
+
 #[test]
 fn an_account_is_connected_from_another_origin() {
     let app = latchstring_e2e::app();
@@ -93,13 +105,7 @@ fn an_account_is_signed_in_to_from_another_origin() {
     scene::client(&app);
     let example = Example::start(&app);
     let browser = Browser::at(&example.url);
-    browser.go("/");
-    browser.press("Connect an account");
-    let (page, _) = window(&browser);
-    browser.sees("How do you want to connect Sandbox?");
-    browser.press_near("A person consents", "Sign in with the sandbox");
-    browser.press("Continue and sign in");
-    browser.sees("Let Latchstring in?");
+    let (page, _) = at_the_provider(&browser);
     browser.press("Deny");
     browser.sees("Nothing is connected yet");
     browser.has_no_barriers();
@@ -119,12 +125,7 @@ fn a_window_that_is_cut_off_is_heard_of_all_the_same() {
     scene::client(&app);
     let example = Example::start(&app);
     let browser = Browser::at(&example.url);
-    browser.go("/");
-    browser.press("Connect an account");
-    let (page, window) = window(&browser);
-    browser.press_near("A person consents", "Sign in with the sandbox");
-    browser.press("Continue and sign in");
-    browser.sees("Let Latchstring in?");
+    let (page, _) = at_the_provider(&browser);
     // A page of this server that is shown with `same-origin`, on the way.
     let provider = browser.js("return location.href");
     browser.js_with("location.href = arguments[0]", vec![format!("{}/sign-in", app.url).into()]);
@@ -135,7 +136,6 @@ fn a_window_that_is_cut_off_is_heard_of_all_the_same() {
     assert_eq!(browser.js("return window.opener === null"), json!(true));
     browser.switch_to(page);
     browser.sees("Connected: sandbox, crd_");
-    browser.switch_to(window);
 }
 
 #[test]
