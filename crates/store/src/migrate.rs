@@ -1,6 +1,6 @@
 //! Migrations: applied at start, in one transaction, under a lock, each exactly once.
 //!
-//! They only expand. `min_compatible` is the newest migration that a version has to know to work beside
+//! They only expand; where a table has to be made anew, with its rows, older versions are refused. `min_compatible` is the newest migration that a version has to know to work beside
 //! this one, so that two versions can run side by side while a cluster is rolled over.
 
 use sha2::{Digest, Sha256};
@@ -71,7 +71,8 @@ const MIGRATIONS: &[Migration] = &[
     Migration {
         number: 11,
         name: "connect_sessions",
-        min_compatible: 1,
+        // A version before it takes a consent without a user for a broken row.
+        min_compatible: 11,
         text: include_str!("../migrations/0011_connect_sessions.sql"),
     },
     Migration {
