@@ -7,6 +7,7 @@ pub mod audit;
 pub mod catalog;
 pub mod connect_sessions;
 pub mod consent;
+pub mod cookies;
 pub mod credentials;
 pub mod definitions;
 pub mod freshness;

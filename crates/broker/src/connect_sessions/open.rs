@@ -5,7 +5,6 @@ use std::sync::Arc;
 
 use aws_lc_rs::constant_time::verify_slices_are_equal;
 use http::HeaderMap;
-use http::header::COOKIE;
 use latchstring_connectors::{AuthMethod, Definition};
 use latchstring_model::id::{ConnectSessionId, KeyId, UserId};
 use latchstring_model::problem::Refused;
@@ -16,6 +15,7 @@ use latchstring_store::{Tx, api_keys, credentials, members, users};
 use super::{Way, ways};
 use crate::actor::{Actor, Who};
 use crate::audit::Event;
+use crate::cookies::cookie;
 use crate::people::entry::Door;
 use crate::people::random;
 use crate::permissions::Operation;
@@ -78,14 +78,6 @@ fn cookie_name(id: &ConnectSessionId, secure: bool) -> String {
     format!("{}latchstring_connect_{own}", if secure { "__Secure-" } else { "" })
 }
 
-fn brought<'h>(headers: &'h HeaderMap, name: &str) -> Option<&'h str> {
-    let lines = headers.get_all(COOKIE).iter().filter_map(|line| line.to_str().ok());
-    lines.flat_map(|line| line.split(';')).find_map(|pair| {
-        let (known, value) = pair.trim().split_once('=')?;
-        (known == name).then_some(value)
-    })
-}
-
 impl Broker {
     /// Whether whoever made a session could make it now: a key that was ended, and a person who is no admin any more, let
     /// nobody in.
@@ -124,7 +116,7 @@ impl Door {
 
     /// Whether the browser is the one that the session belongs to.
     fn is_its_browser(&self, row: &ConnectSessionRow, headers: &HeaderMap) -> bool {
-        let brought = brought(headers, &cookie_name(&row.id, self.is_secure())).unwrap_or_default();
+        let brought = cookie(headers, &cookie_name(&row.id, self.is_secure())).unwrap_or_default();
         let kept = row.browser_hash.as_ref();
         kept.is_some_and(|kept| verify_slices_are_equal(kept, &random::hash(brought)).is_ok())
     }

@@ -1,14 +1,13 @@
 //! The browser comes back. In this order: the flow that `state` (or the temporary token) names, the client whose redirect
 //! URI this is, the person in whose session the browser is (or the connect session, if it is still open), the browser
-//! itself by the flow's cookie, the ten minutes. What fails one of these uses nothing up. Then the flow is taken by one of all who bring it, and only that one looks at
-//! what the provider said and exchanges the code. From there on it is a task of its own: a browser that hangs up
-//! does not lose a token that the provider has given out.
+//! itself by the flow's cookie, the ten minutes. What fails one of these uses nothing up. Then the flow is taken by one of
+//! all who bring it, and only that one looks at what the provider said and exchanges the code. From there on it is a task
+//! of its own: a browser that hangs up does not lose a token that the provider has given out.
 
 use std::sync::Arc;
 
 use aws_lc_rs::constant_time::verify_slices_are_equal;
 use http::HeaderMap;
-use http::header::COOKIE;
 use latchstring_journal::Purpose;
 use latchstring_model::entity::Outcome;
 use latchstring_model::id::{ConnectSessionId, UserId};
@@ -27,6 +26,7 @@ use super::oauth1;
 use super::start::{cookie_name, elsewhere, expired, unknown};
 use crate::actor::Actor;
 use crate::audit::Event;
+use crate::cookies::cookie;
 use crate::credentials::check::Checked;
 use crate::people::entry::Door;
 use crate::people::random;
@@ -93,14 +93,6 @@ fn begun_here(actor: &Actor, user: &UserId) -> Refused<Actor> {
         ));
     }
     Ok(actor.clone())
-}
-
-fn cookie<'h>(headers: &'h HeaderMap, name: &str) -> Option<&'h str> {
-    let lines = headers.get_all(COOKIE).iter().filter_map(|line| line.to_str().ok());
-    lines.flat_map(|line| line.split(';')).find_map(|pair| {
-        let (known, value) = pair.trim().split_once('=')?;
-        (known == name).then_some(value)
-    })
 }
 
 /// How a consent came back.

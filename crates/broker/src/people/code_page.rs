@@ -5,7 +5,6 @@ use std::net::IpAddr;
 
 use aws_lc_rs::constant_time::verify_slices_are_equal;
 use http::HeaderMap;
-use http::header::COOKIE;
 use latchstring_model::id::{SignInId, UserId};
 use latchstring_model::problem::Refused;
 use latchstring_model::{Code, Problem, SecretString, Timestamp};
@@ -14,6 +13,7 @@ use latchstring_store::{WriteTx, sessions, users};
 
 use crate::actor::{Actor, Who};
 use crate::audit::Event;
+use crate::cookies::cookie;
 use crate::people::entry::Door;
 use crate::people::random;
 use crate::people::sessions::Entered;
@@ -46,15 +46,6 @@ pub(crate) fn gone() -> Box<Problem> {
     )
     .hint("Sign in again from the beginning.")
     .into()
-}
-
-/// A cookie of the request.
-pub(crate) fn cookie<'h>(headers: &'h HeaderMap, name: &str) -> Option<&'h str> {
-    let lines = headers.get_all(COOKIE).iter().filter_map(|line| line.to_str().ok());
-    lines.flat_map(|line| line.split(';')).find_map(|pair| {
-        let (known, value) = pair.trim().split_once('=')?;
-        (known == name).then_some(value)
-    })
 }
 
 impl Door {

@@ -3,7 +3,8 @@
 
 use axum::http::{HeaderMap, HeaderValue, header};
 
-use super::theme::cookie;
+use latchstring_broker::cookies::cookie;
+
 use crate::texts::{T, Text};
 
 const COOKIE: &str = "latchstring_said";

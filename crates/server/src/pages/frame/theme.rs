@@ -3,6 +3,7 @@
 use axum::extract::State;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use latchstring_broker::cookies::cookie;
 use serde::Deserialize;
 
 use crate::App;
@@ -31,7 +32,7 @@ impl Theme {
     }
 
     pub fn of(headers: &HeaderMap) -> Self {
-        cookie(headers, COOKIE).map_or(Self::System, |value| Self::parse(&value))
+        cookie(headers, COOKIE).map_or(Self::System, Self::parse)
     }
 
     pub fn as_str(self) -> &'static str {
@@ -45,16 +46,6 @@ impl Theme {
     pub fn is(&self, name: &str) -> bool {
         self.as_str() == name
     }
-}
-
-/// The value of a cookie that is no secret.
-pub fn cookie(headers: &HeaderMap, wanted: &str) -> Option<String> {
-    let lines = headers.get_all(header::COOKIE);
-    let mut pairs = lines.iter().filter_map(|line| line.to_str().ok()).flat_map(|line| line.split(';'));
-    pairs.find_map(|pair| {
-        let (name, value) = pair.trim().split_once('=')?;
-        (name == wanted).then(|| value.to_owned())
-    })
 }
 
 #[derive(Deserialize)]
