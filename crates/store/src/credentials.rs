@@ -101,11 +101,18 @@ statements! {
     LIST_OF_OWNER = concat!("SELECT ", credential_columns!(), " FROM credentials c WHERE c.id IN
         (SELECT l.id FROM credentials l WHERE l.owner_type = $7 AND l.owner_id = $1 AND ", filter!(), "
          ORDER BY l.id LIMIT $6) ORDER BY c.id");
+    // A limit in each arm: without it the whole project is gathered and sorted for every page.
     LIST_OF_PROJECT = concat!("SELECT ", credential_columns!(), " FROM credentials c WHERE c.id IN
-        (SELECT l.id FROM (SELECT s.credential_id AS id FROM shares s WHERE s.project_id = $1 AND s.credential_id > $2
-             UNION SELECT t.id FROM credentials t WHERE t.owner_type = 'project' AND t.owner_id = $1 AND t.id > $2) p
-         JOIN credentials l ON l.id = p.id WHERE (l.owner_id = $7 OR CAST($7 AS TEXT) IS NULL) AND ", filter!(), "
-         ORDER BY l.id LIMIT $6) ORDER BY c.id");
+        (SELECT p.id FROM
+            (SELECT s.* FROM (SELECT l.id FROM shares s JOIN credentials l ON l.id = s.credential_id
+                WHERE s.project_id = $1 AND s.credential_id > $2
+                AND (l.owner_id = $7 OR CAST($7 AS TEXT) IS NULL) AND ", filter!(), "
+                ORDER BY s.credential_id LIMIT $6) s
+             UNION
+             SELECT o.* FROM (SELECT l.id FROM credentials l WHERE l.owner_type = 'project' AND l.owner_id = $1
+                AND (l.owner_id = $7 OR CAST($7 AS TEXT) IS NULL) AND ", filter!(), "
+                ORDER BY l.id LIMIT $6) o) p
+         ORDER BY p.id LIMIT $6) ORDER BY c.id");
     LIST_SHARED = concat!("SELECT ", credential_columns!(), ", ", shares::share_columns!(), "
         FROM shares s JOIN credentials c ON c.id = s.credential_id
         WHERE s.project_id = $1 AND s.credential_id > $2 ORDER BY s.credential_id LIMIT $3");

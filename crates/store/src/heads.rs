@@ -1,9 +1,9 @@
 //! What lists show of many credentials, read for all of a page at once: everything but sealed bytes.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 
 use latchstring_model::entity::Status;
-use latchstring_model::id::{CredentialId, ShareId};
+use latchstring_model::id::{CredentialId, EnvironmentId};
 use latchstring_model::{Pin, Timestamp};
 
 use crate::consents::{self, ConsentRow};
@@ -72,17 +72,16 @@ statements! {
     VALUES = concat!("SELECT v.credential_id, v.environment, v.version, v.secret_fields, v.withheld, v.pins, v.status,
         v.verified_at, v.checked_at, v.check_error, v.account, v.scopes, v.certificate_ends_at
         FROM credential_values v WHERE v.credential_id ", ids!(), " ORDER BY v.credential_id, v.environment");
-    SHARES = concat!("SELECT ", shares::share_columns!(), ", p.slug FROM shares s JOIN projects p ON p.id = s.project_id
-        WHERE s.credential_id ", ids!(), " ORDER BY s.id");
-    GRANTS = concat!("SELECT g.share_id, g.environment_id, e.name, g.credential_environment, g.granted_by, g.granted_at
-        FROM shares s JOIN grants g ON g.share_id = s.id JOIN environments e ON e.id = g.environment_id
-        WHERE s.credential_id ", ids!(), " ORDER BY e.position, e.id");
+    SHARES = concat!("SELECT ", shares::share_columns!(), ", p.slug, g.environment_id, e.name, g.credential_environment,
+        g.granted_by, g.granted_at
+        FROM shares s JOIN projects p ON p.id = s.project_id LEFT JOIN grants g ON g.share_id = s.id
+        LEFT JOIN environments e ON e.id = g.environment_id
+        WHERE s.credential_id ", ids!(), " ORDER BY s.id, e.position, e.id");
     TOKENS = concat!("SELECT t.credential_id, t.environment, t.values_version, t.state, t.obtained_at, t.expires_at,
         t.grant_expires_at, t.failures, t.retry_at, t.last_error, t.updated_at
         FROM tokens t WHERE t.credential_id ", ids!(), " ORDER BY t.environment, t.id");
-    OWNERS = concat!("SELECT c.id, u.email, u.active, p.slug FROM credentials c
-        LEFT JOIN users u ON c.owner_type = 'user' AND u.id = c.owner_id
-        LEFT JOIN projects p ON c.owner_type = 'project' AND p.id = c.owner_id WHERE c.id ", ids!());
+    PEOPLE = concat!("SELECT u.id, u.email, u.active FROM users u WHERE u.id ", ids!());
+    PROJECTS = concat!("SELECT p.id, p.slug FROM projects p WHERE p.id ", ids!());
     CONSENTS = concat!("SELECT ", consents::consent_columns!(), " FROM consents f WHERE f.credential_id ", ids!(),
         " AND NOT EXISTS (SELECT 1 FROM consents n WHERE n.credential_id = f.credential_id
             AND n.environment = f.environment
@@ -111,17 +110,21 @@ fn read_values(row: &mut Columns<'_>) -> Result<(CredentialId, ValuesHead)> {
     ))
 }
 
-fn read_grant(row: &mut Columns<'_>) -> Result<(ShareId, GrantRow)> {
-    Ok((
-        row.id()?,
-        GrantRow {
-            environment_id: row.id()?,
+/// A share and one of its grants; without any it has one row.
+fn read_share(row: &mut Columns<'_>) -> Result<(ShareWithGrants, Option<GrantRow>)> {
+    let (share, project_slug) = (shares::read(row)?, row.text()?);
+    let environment_id: Option<EnvironmentId> = row.id_or()?;
+    let grant = match environment_id {
+        None => None,
+        Some(environment_id) => Some(GrantRow {
+            environment_id,
             environment: row.text()?,
             credential_environment: row.text()?,
             granted_by: row.text()?,
             granted_at: row.time()?,
-        },
-    ))
+        }),
+    };
+    Ok((ShareWithGrants { share, project_slug, grants: Vec::new() }, grant))
 }
 
 fn read_token(row: &mut Columns<'_>) -> Result<(CredentialId, TokenHead)> {
@@ -142,10 +145,11 @@ fn read_token(row: &mut Columns<'_>) -> Result<(CredentialId, TokenHead)> {
     ))
 }
 
-fn bound<'a>(mut run: Run<'a>, ids: &[&CredentialRow]) -> Run<'a> {
-    for at in 0..AT_ONCE {
+fn bound<'a, 'i>(mut run: Run<'a>, ids: impl IntoIterator<Item = &'i str>) -> Run<'a> {
+    let mut ids = ids.into_iter();
+    for _ in 0..AT_ONCE {
         // No id is empty.
-        run = run.bind(ids.get(at).map_or("", |row| row.id.as_str()));
+        run = run.bind(ids.next().unwrap_or_default());
     }
     run
 }
@@ -158,41 +162,32 @@ pub async fn of_all(
 ) -> Result<HashMap<CredentialId, Head>> {
     let mut heads: HashMap<CredentialId, Head> =
         rows.iter().map(|row| (row.id.clone(), Head::default())).collect();
-    for ids in rows.chunks(AT_ONCE) {
-        for (id, values) in bound(VALUES.on(tx), ids).all(read_values).await? {
+    for rows in rows.chunks(AT_ONCE) {
+        let ids = || rows.iter().map(|row| row.id.as_str());
+        for (id, values) in bound(VALUES.on(tx), ids()).all(read_values).await? {
             if let Some(head) = heads.get_mut(&id) {
                 head.values.push(values);
             }
         }
-        let mut grants: HashMap<ShareId, Vec<GrantRow>> = HashMap::new();
-        for (share, grant) in bound(GRANTS.on(tx), ids).all(read_grant).await? {
-            grants.entry(share).or_default().push(grant);
-        }
-        let found = bound(SHARES.on(tx), ids).all(|row| Ok((shares::read(row)?, row.text()?))).await?;
-        for (share, project_slug) in found {
-            let grants = grants.remove(&share.id).unwrap_or_default();
-            if let Some(head) = heads.get_mut(&share.credential_id) {
-                head.shares.push(ShareWithGrants { share, project_slug, grants });
+        for (share, grant) in bound(SHARES.on(tx), ids()).all(read_share).await? {
+            if let Some(head) = heads.get_mut(&share.share.credential_id) {
+                // The rows of a share come one after the other.
+                if head.shares.last().is_none_or(|last| last.share.id != share.share.id) {
+                    head.shares.push(share);
+                }
+                if let Some(share) = head.shares.last_mut() {
+                    share.grants.extend(grant);
+                }
             }
         }
-        for (id, token) in bound(TOKENS.on(tx), ids).all(read_token).await? {
+        for (id, token) in bound(TOKENS.on(tx), ids()).all(read_token).await? {
             if let Some(head) = heads.get_mut(&id) {
                 head.tokens.push(token);
             }
         }
-        let owners = bound(OWNERS.on(tx), ids)
-            .all(|row| {
-                let id: CredentialId = row.id()?;
-                Ok((id, row.text_or()?, row.flag_or()?, row.text_or()?))
-            })
-            .await?;
-        for (id, email, active, slug) in owners {
-            if let Some(head) = heads.get_mut(&id) {
-                (head.owner_email, head.owner_active, head.owner_slug) = (email, active != Some(false), slug);
-            }
-        }
+        owners(tx, rows, &mut heads).await?;
         if consents {
-            for consent in bound(CONSENTS.on(tx), ids).all(consents::read).await? {
+            for consent in bound(CONSENTS.on(tx), ids()).all(consents::read).await? {
                 if let Some(head) = heads.get_mut(&consent.credential_id) {
                     head.consents.push(consent);
                 }
@@ -200,4 +195,34 @@ pub async fn of_all(
         }
     }
     Ok(heads)
+}
+
+/// Many credentials have few owners: each is read once.
+async fn owners(
+    tx: &mut impl Tx,
+    rows: &[&CredentialRow],
+    heads: &mut HashMap<CredentialId, Head>,
+) -> Result<()> {
+    let of_kind = |kind: &str| -> BTreeSet<&str> {
+        rows.iter().filter(|row| row.owner.kind() == kind).map(|row| row.owner.id()).collect()
+    };
+    let (people, projects) = (of_kind("user"), of_kind("project"));
+    let mut emails: HashMap<String, (String, bool)> = HashMap::new();
+    let mut slugs: HashMap<String, String> = HashMap::new();
+    if !people.is_empty() {
+        let found = bound(PEOPLE.on(tx), people);
+        emails.extend(found.all(|row| Ok((row.text()?, (row.text()?, row.flag()?)))).await?);
+    }
+    if !projects.is_empty() {
+        slugs.extend(bound(PROJECTS.on(tx), projects).all(|row| Ok((row.text()?, row.text()?))).await?);
+    }
+    for row in rows {
+        if let Some(head) = heads.get_mut(&row.id) {
+            let person = emails.get(row.owner.id());
+            head.owner_email = person.map(|(email, _)| email.clone());
+            head.owner_active = person.is_none_or(|(_, active)| *active);
+            head.owner_slug = slugs.get(row.owner.id()).cloned();
+        }
+    }
+    Ok(())
 }
