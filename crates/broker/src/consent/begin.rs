@@ -115,7 +115,7 @@ pub(super) fn unanswered(failure: OwnFailure, what: &str) -> Box<Problem> {
     problem.code = Code::TokenEndpointError;
     problem.detail = format!("{what} {why}").into();
     problem.hint = Some(
-        "Start the sign-in again from the credential. If it stays so, the provider's status page may say more, or a superuser looks at the endpoints of the OAuth client.".into(),
+        "Start the sign-in again. If it stays so, the provider's status page may say more, or a superuser looks at the endpoints of the OAuth client.".into(),
     );
     problem
 }

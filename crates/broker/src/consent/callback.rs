@@ -45,7 +45,7 @@ fn said(refused: CallbackRefused) -> Box<Problem> {
     let hint = match &refused {
         CallbackRefused::Provider { error, .. } => match error.as_str() {
             "access_denied" => {
-                "Start the sign-in again from the credential, and agree at the provider. If an administrator has to agree first, ask for that."
+                "Start the sign-in again, and agree at the provider. If an administrator has to agree first, ask for that."
             }
             "invalid_scope" => {
                 "Ask for other scopes, or have the client's scopes corrected by a superuser; then start again."
@@ -53,14 +53,10 @@ fn said(refused: CallbackRefused) -> Box<Problem> {
             "unauthorized_client" | "invalid_client" => {
                 "A superuser compares the OAuth client with its registration at the provider."
             }
-            "temporarily_unavailable" | "server_error" => {
-                "Wait a few minutes and start again from the credential."
-            }
-            _ => {
-                "Start the sign-in again from the credential. If it stays so, a superuser looks at the OAuth client."
-            }
+            "temporarily_unavailable" | "server_error" => "Wait a few minutes and start again.",
+            _ => "Start the sign-in again. If it stays so, a superuser looks at the OAuth client.",
         },
-        _ => "Start the sign-in again from the credential.",
+        _ => "Start the sign-in again.",
     };
     let text = refused.to_string();
     let mut letters = text.chars();
@@ -73,7 +69,7 @@ pub(super) fn explained(mut problem: Box<Problem>, checked: &Checked, words: &st
     if let Some(explained) = checked.definition.explain_words(Some(&checked.method), words) {
         let again = match explained.to_lowercase().contains("connect again") {
             true => "",
-            false => " Then start the sign-in again from the credential.",
+            false => " Then start the sign-in again.",
         };
         problem.hint = Some(format!("{explained}{again}").into());
     }
@@ -249,7 +245,7 @@ impl Broker {
             .map_err(|failure| {
                 let mut problem = unanswered(failure, "The provider's token endpoint did not take the code.");
                 if problem.code == Code::TokenEndpointError {
-                    problem.hint = Some("A code is good once, so it is not sent again. Start the sign-in again from the credential; if it stays so, a superuser looks at the client's token endpoint.".into());
+                    problem.hint = Some("A code is good once, so it is not sent again. Start the sign-in again; if it stays so, a superuser looks at the client's token endpoint.".into());
                 }
                 problem
             })?;
@@ -261,7 +257,7 @@ impl Broker {
             // A code that was refused is no grant that has died.
             if problem.code == Code::NeedsReconnect {
                 problem.code = Code::TokenEndpointError;
-                problem.hint = Some("The provider did not accept the code. Start the sign-in again from the credential; if it stays so, the client's redirect URI, secret or PKCE setting may differ from the provider's.".into());
+                problem.hint = Some("The provider did not accept the code. Start the sign-in again; if it stays so, the client's redirect URI, secret or PKCE setting may differ from the provider's.".into());
             }
             problem
         })?;

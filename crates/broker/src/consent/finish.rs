@@ -261,7 +261,7 @@ impl Broker {
             return self.client_stays(tx, actor, checked).await;
         }
         Err(Problem::new(Code::ConsentInvalid, "The credential or its OAuth client was changed while you were at the provider; nothing was saved.")
-            .hint("Start the sign-in again from the credential.")
+            .hint("Start the sign-in again.")
             .into())
     }
 

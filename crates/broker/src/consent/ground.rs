@@ -177,7 +177,7 @@ impl Broker {
             Code::ConsentInvalid,
             "The credential or its OAuth client was changed while you were at the provider, so that answer is not used.",
         )
-        .hint("Start the sign-in again from the credential.")
+        .hint("Start the sign-in again.")
         .into())
     }
 

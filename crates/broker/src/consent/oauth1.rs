@@ -34,7 +34,7 @@ pub(super) fn given_before(error: StoreError) -> Box<Problem> {
             Code::TokenEndpointError,
             "The provider gave temporary credentials that it had given before, so its answer could not be told apart.",
         )
-        .hint("Start the sign-in again from the credential. If it stays so, a superuser looks at the client's request token endpoint.")
+        .hint("Start the sign-in again. If it stays so, a superuser looks at the client's request token endpoint.")
         .into(),
         other => refusals::store(other),
     }

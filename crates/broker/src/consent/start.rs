@@ -30,7 +30,7 @@ pub(super) fn unknown() -> Box<Problem> {
         Code::ConsentInvalid,
         "This does not belong to a sign-in that was begun here, or it has been used already.",
     )
-    .hint("Start the sign-in again from the credential.")
+    .hint("Start the sign-in again.")
     .into()
 }
 
@@ -42,7 +42,7 @@ pub(super) fn expired() -> Box<Problem> {
             LIFE / 60_000
         ),
     )
-    .hint("Start it again from the credential; nothing has changed there.")
+    .hint("Start it again; nothing has changed.")
     .into()
 }
 

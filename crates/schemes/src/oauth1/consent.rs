@@ -37,7 +37,7 @@ pub enum OAuth1Error {
          could finish the consent. It cannot be used."
     )]
     NotConfirmed,
-    #[error("The answer does not belong to a consent that was begun here. Start again from the credential.")]
+    #[error("The answer does not belong to a consent that was begun here. Start again.")]
     WrongToken,
     #[error(
         "The provider sent neither a verifier nor a token: consent was not given. Start again if it should be."
@@ -65,18 +65,18 @@ impl OAuth1Error {
                     "Usually the consumer secret is wrong, or the provider wants another signature method. A superuser compares the OAuth client with its page at the provider."
                 }
                 Some("token_expired" | "token_used" | "token_rejected" | "verifier_invalid") => {
-                    "The sign-in took too long, or was finished elsewhere. Start it again from the credential."
+                    "The sign-in took too long, or was finished elsewhere. Start it again."
                 }
                 _ => {
                     "Usually the consumer key or secret is wrong, the redirect URI is not the registered one, or the clock is off. A superuser compares the OAuth client with its page at the provider."
                 }
             },
-            OAuth1Error::Trouble { .. } => "Wait a few minutes and start again from the credential.",
+            OAuth1Error::Trouble { .. } => "Wait a few minutes and start again.",
             OAuth1Error::NoCredentials { .. } | OAuth1Error::NotConfirmed => {
                 "A superuser looks at the endpoints of the OAuth client."
             }
-            OAuth1Error::WrongToken => "Start the sign-in again from the credential.",
-            OAuth1Error::Denied => "Start the sign-in again from the credential, and agree at the provider.",
+            OAuth1Error::WrongToken => "Start the sign-in again.",
+            OAuth1Error::Denied => "Start the sign-in again, and agree at the provider.",
         }
     }
 }

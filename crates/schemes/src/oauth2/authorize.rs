@@ -98,14 +98,14 @@ pub struct Callback {
 /// Why a callback is not taken.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum CallbackRefused {
-    #[error("the answer does not belong to a sign-in that was begun here; start again from the credential")]
+    #[error("the answer does not belong to a sign-in that was begun here; start again")]
     State,
     #[error(
         "the answer comes from another authorization server than the one that was asked; nothing was sent to either. \
          If the provider's issuer has changed, correct it in the OAuth client"
     )]
     Issuer,
-    #[error("a parameter came twice, which a provider never sends; start again from the credential")]
+    #[error("a parameter came twice, which a provider never sends; start again")]
     Doubled,
     #[error(
         "the provider's answer has neither a code nor an error; start again, and tell the provider if it stays so"

@@ -202,18 +202,18 @@ impl OAuthError {
     pub fn hint_of_consent(&self) -> &'static str {
         match (self.class, self.error_word()) {
             (ErrorClass::Transient | ErrorClass::Ambiguous, _) => {
-                "Wait a few minutes and start the sign-in again from the credential. A code is good once, so it is not sent again."
+                "Wait a few minutes and start the sign-in again. A code is good once, so it is not sent again."
             }
             (ErrorClass::NotAToken, _) => {
                 "A superuser looks at the client's token endpoint: a sign-in page or the API's own address is the usual \
-                 cause. Then start the sign-in again from the credential."
+                 cause. Then start the sign-in again."
             }
             (ErrorClass::Rejected, "invalid_scope" | "redirect_uri_mismatch" | "unsupported_grant_type") => {
                 self.hint()
             }
             (ErrorClass::Rejected, _) => {
                 "A superuser compares the OAuth client (endpoints, client id, client_auth, PKCE, parameters) with its \
-                 registration at the provider; then start the sign-in again from the credential."
+                 registration at the provider; then start the sign-in again."
             }
             _ => self.hint(),
         }

@@ -243,9 +243,7 @@ fn outcome(visitor: &Visitor, offered: &Offered, problem: &Problem) -> Option<Ou
 /// What came of signing in elsewhere.
 fn not_connected(visitor: &Visitor, back: &ComeBack) -> Outcome {
     let title = visitor.t.connecting.not_connected.to_string();
-    // The hint was written for people of the project; an end user begins again right here.
-    let hint = back.hint.as_ref().map(|hint| hint.replace(" from the credential", ""));
-    Outcome { title, text: back.detail.clone(), hint }
+    Outcome { title, text: back.detail.clone(), hint: back.hint.clone() }
 }
 
 async fn send(

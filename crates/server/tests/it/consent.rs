@@ -878,7 +878,7 @@ errors:
         page.text
     );
     let told = scene.environment(&id).await["authorization"]["hint"].clone();
-    assert!(told.as_str().unwrap().ends_with("Then start the sign-in again from the credential."), "{told}");
+    assert!(told.as_str().unwrap().ends_with("Then start the sign-in again."), "{told}");
     scene.oidc.set(&json!({"fail_next": [{"status": 400, "body": {"error": "invalid_request", "error_description": "no_more_codes"}}]}));
     let page = scene.connect(&id, json!({})).await;
     assert_eq!(page.status, 502, "{}", page.text);
