@@ -9,7 +9,10 @@ use super::needs::Tools;
 use super::options::Options;
 use super::results::{Cell, Results, Sample};
 use super::sides::nginx;
-use super::suites::{BODIES, ENVOY, LISTS_CONNECTIONS, LISTS_POSTGRES, LISTS_SQLITE, NGINX, SMALL, STORED};
+use super::suites::{
+    BODIES, ENVOY, LISTS_CONNECTIONS, LISTS_PEOPLE, LISTS_POSTGRES, LISTS_PROJECTS, LISTS_SQLITE, NGINX,
+    PAGES_CONNECTIONS, PAGES_POSTGRES, PAGES_SQLITE, SMALL, STORED, STORED_LISTS, STORED_LISTS_CONNECTIONS,
+};
 use super::targets::Verdict;
 use super::{commit, first_line};
 use crate::run;
@@ -130,7 +133,14 @@ fn stored(page: &mut String, results: &Results) -> std::fmt::Result {
     let Some(connections) = of_suite.map(|cell| cell.connections) else { return Ok(()) };
     writeln!(page, "\n## Stored credentials, {connections} connections\n")?;
     writeln!(page, "Bearer, answers of {SMALL}; few: 10, many: {}.", results.many)?;
-    writeln!(page, "Each call picks one at random.")?;
+    writeln!(
+        page,
+        "Each call picks one at random, of those that were called before: each core remembers up to 16,384"
+    )?;
+    writeln!(
+        page,
+        "routes. Of more than that (the last row) most are read from the database again, by design: memory is bounded."
+    )?;
     if let Some((count, seconds)) = results.stored {
         let each = f64::from(count) / seconds;
         writeln!(page, "Storing {count} through the API took {seconds:.0} s ({each:.0} a second).")?;
@@ -155,13 +165,30 @@ fn lists(page: &mut String, results: &Results) -> std::fmt::Result {
         writeln!(page, "\n## Lists and searches, {database}, {LISTS_CONNECTIONS} connections\n")?;
         writeln!(
             page,
-            "{} credentials of one owner, spread over 1,000 projects; 50 to a page.\n",
+            "{} credentials in {LISTS_PROJECTS} projects, of {LISTS_PEOPLE} people; four own what one project uses. A page has 50 unless\nit says otherwise. Who asks, and about which project, changes with every request.\n",
             results.many
         )?;
         head(page, &[])?;
         cells.into_iter().try_for_each(|cell| row(page, cell, &[]))?;
     }
-    Ok(())
+    for (group, database) in [(PAGES_SQLITE, "SQLite"), (PAGES_POSTGRES, "PostgreSQL")] {
+        let cells = of(results, group, PAGES_CONNECTIONS);
+        if cells.is_empty() {
+            continue;
+        }
+        writeln!(page, "\n## Pages, {database}, one at a time\n")?;
+        writeln!(page, "The same {} credentials; the pages of one of those people, whole.\n", results.many)?;
+        head(page, &[])?;
+        cells.into_iter().try_for_each(|cell| row(page, cell, &[]))?;
+    }
+    let cells = of(results, STORED_LISTS, STORED_LISTS_CONNECTIONS);
+    if cells.is_empty() {
+        return Ok(());
+    }
+    writeln!(page, "\n## Lists and searches where one has all, SQLite, one at a time\n")?;
+    writeln!(page, "{} credentials of one person, all shared with one project.\n", results.many)?;
+    head(page, &[])?;
+    cells.into_iter().try_for_each(|cell| row(page, cell, &[]))
 }
 
 /// The columns that all tables of calls have, around those of one.

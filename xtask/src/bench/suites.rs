@@ -10,10 +10,11 @@ use super::needs::Tools;
 use super::options::{Options, Suite};
 use super::profile;
 use super::results::{Cell, Results};
+use super::sides::http;
 use super::sides::keeper::{Folder, Server};
 use super::sides::latchstring::Upstreams;
 use super::sides::{self, bare, nginx, usage};
-use super::wrk::{Load, measure};
+use super::wrk::{Ask, Load, measure};
 use crate::Done;
 
 pub const NGINX: &str = "nginx";
@@ -29,10 +30,14 @@ pub const HS256: &str = "Latchstring, HS256 JWT";
 pub use bodies::KINDS as BODIES;
 pub use calls::{GROUP as SMALL, Sides, profiled};
 pub use lists::{
-    CONNECTIONS as LISTS_CONNECTIONS, LONGEST as LONGEST_LIST, POSTGRES as LISTS_POSTGRES,
-    SQLITE as LISTS_SQLITE,
+    CONNECTIONS as LISTS_CONNECTIONS, LONGEST as LONGEST_LIST, LONGEST_PAGE, PAGES_CONNECTIONS,
+    PAGES_POSTGRES, PAGES_SQLITE, PEOPLE as LISTS_PEOPLE, POSTGRES as LISTS_POSTGRES,
+    PROJECTS as LISTS_PROJECTS, SQLITE as LISTS_SQLITE,
 };
-pub use stored::{GROUP as STORED, subjects as stored_subjects};
+pub use stored::{
+    GROUP as STORED, LISTS as STORED_LISTS, LISTS_CONNECTIONS as STORED_LISTS_CONNECTIONS,
+    remembered as stored_subjects,
+};
 
 /// Whether a run has use for Latchstring at all.
 pub fn wants_latchstring(options: &Options) -> bool {
@@ -108,6 +113,23 @@ pub struct Subject<'a> {
     pub name: &'static str,
     pub server: &'a Server,
     pub load: Load,
+    /// Seconds of the load before anything is measured.
+    pub warm: u32,
+}
+
+impl<'a> Subject<'a> {
+    pub fn new(name: &'static str, server: &'a Server, load: Load) -> Self {
+        Self { name, server, load, warm: 1 }
+    }
+}
+
+/// wrk takes a redirection for an answer: a page must not be one that sends to the sign-in.
+fn answers(subject: &Subject<'_>) -> Done {
+    let Load { path, who, ask: Ask::Get } = &subject.load else { return Ok(()) };
+    match http::Client::of(subject.server.port, who)?.send("GET", path, "")? {
+        (200, _) => Ok(()),
+        (status, body) => Err(format!("{}: GET {path} answered {status}: {body}", subject.name)),
+    }
 }
 
 /// Warms each subject up, then measures all of them in turn, round after round.
@@ -130,7 +152,8 @@ fn interleaved(
         })
         .collect();
     for subject in &subjects {
-        measure(place.folder, subject, connections, 1)?;
+        answers(subject)?;
+        measure(place.folder, subject, connections, subject.warm)?;
     }
     for round in 1..=place.options.rounds {
         for (subject, cell) in subjects.iter().zip(&mut cells) {

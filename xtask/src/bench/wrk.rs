@@ -18,8 +18,8 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// What is asked, over and over.
 pub struct Load {
     pub path: String,
-    /// Sent to every subject, so that all read the same request.
-    pub key: String,
+    /// The line that says who asks; sent to every subject, so that all read the same request.
+    pub who: String,
     pub ask: Ask,
 }
 
@@ -27,8 +27,12 @@ pub enum Ask {
     Get,
     /// A POST with a body of that many bytes.
     Upload(usize),
-    /// GET, with the first `{}` of the path replaced by a random number below this.
-    Spread(u32),
+    /// GET, with the first `{}` of the path replaced by a random number below `among`, asked by the one of these whose
+    /// place is the remainder of the number.
+    Spread {
+        among: u32,
+        who: Vec<String>,
+    },
 }
 
 /// wrk calls this once at the end; a figure for each `Sample` field that it knows.
@@ -41,32 +45,59 @@ function done(summary, latency, requests)
 end
 "#;
 
+fn bearer(key: &str) -> String {
+    format!("Authorization: Bearer {key}")
+}
+
 impl Load {
     pub fn get(path: impl Into<String>, key: &str) -> Self {
-        Self { path: path.into(), key: key.to_owned(), ask: Ask::Get }
+        Self { path: path.into(), who: bearer(key), ask: Ask::Get }
+    }
+
+    /// A page, as a browser that has this cookie asks for it.
+    pub fn page(path: impl Into<String>, cookie: &str) -> Self {
+        Self { path: path.into(), who: format!("Cookie: {cookie}"), ask: Ask::Get }
+    }
+
+    pub fn upload(path: impl Into<String>, key: &str, length: usize) -> Self {
+        Self { path: path.into(), who: bearer(key), ask: Ask::Upload(length) }
     }
 
     pub fn spread(path: impl Into<String>, key: &str, among: u32) -> Self {
-        Self { path: path.into(), key: key.to_owned(), ask: Ask::Spread(among) }
+        Self::spread_among(path, &[key.to_owned()], among)
+    }
+
+    /// As [`Load::spread`], for numbers that belong to one of several people.
+    pub fn spread_among(path: impl Into<String>, keys: &[String], among: u32) -> Self {
+        let who: Vec<String> = keys.iter().map(|key| bearer(key)).collect();
+        let first = who.first().cloned().unwrap_or_default();
+        Self { path: path.into(), who: first, ask: Ask::Spread { among, who } }
     }
 
     fn script(&self, port: u16) -> String {
-        match self.ask {
+        match &self.ask {
             Ask::Get => DONE.to_owned(),
             Ask::Upload(length) => format!(
                 "wrk.method = \"POST\"\nwrk.headers[\"Content-Type\"] = \"application/octet-stream\"\nwrk.body = string.rep(\"x\", {length})\n{DONE}"
             ),
-            Ask::Spread(among) => {
-                let (before, after) = self.path.split_once("{}").unwrap_or((&self.path, ""));
+            Ask::Spread { among, who } => {
+                let (before, after) = match self.path.split_once("{}") {
+                    Some((before, after)) => (format!("{before}\" .. number .. \""), after),
+                    None => (self.path.clone(), ""),
+                };
+                let who: Vec<String> = who.iter().map(|line| format!("\"{line}\"")).collect();
                 format!(
                     r#"local n = 0
 function setup(thread) thread:set("seed", n) n = n + 1 end
 function init(args) math.randomseed(os.time() * 16 + seed) end
-local before = "GET {before}"
-local after = "{after} HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nAuthorization: Bearer {}\r\n\r\n"
-function request() return before .. math.random(0, {} - 1) .. after end
+local who = {{ {who} }}
+local middle = " HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\n"
+function request()
+  local number = math.random(0, {among} - 1)
+  return "GET {before}{after}" .. middle .. who[number % #who + 1] .. "\r\n\r\n"
+end
 {DONE}"#,
-                    self.key, among
+                    who = who.join(", ")
                 )
             }
         }
@@ -81,7 +112,7 @@ pub fn measure(folder: &Folder, subject: &Subject<'_>, connections: u32, seconds
     wrk.args(["--latency", "--timeout", "30s", "-t", &threads.to_string(), "-c", &connections.to_string()])
         .args(["-d", &format!("{seconds}s"), "-s"])
         .arg(&script)
-        .args(["-H", &format!("Authorization: Bearer {}", subject.load.key)])
+        .args(["-H", &subject.load.who])
         .arg(format!("http://127.0.0.1:{}{}", server.port, subject.load.path.replace("{}", "0")));
     let before = server.usage();
     let text = run::output(&mut wrk)?;
@@ -156,11 +187,18 @@ mod tests {
 
     #[test]
     fn a_spread_load_asks_for_all_of_them() {
-        let load = Load { path: "/proxy/b-{}/small".into(), key: "k".into(), ask: Ask::Spread(7) };
-        let script = load.script(80);
+        let script = Load::spread("/proxy/b-{}/small", "k", 7).script(80);
+        assert!(script.contains(r#""GET /proxy/b-" .. number .. "/small" .. middle"#), "{script}");
         assert!(
-            script.contains(r#"local before = "GET /proxy/b-""#) && script.contains("math.random(0, 7 - 1)")
+            script.contains("math.random(0, 7 - 1)") && script.contains(r#"{ "Authorization: Bearer k" }"#),
+            "{script}"
         );
-        assert!(script.contains(r#"local after = "/small HTTP/1.1\r\n"#));
+        let keys = ["k".to_owned(), "l".to_owned()];
+        let script = Load::spread_among("/all", &keys, 7).script(80);
+        assert!(
+            script.contains(r#""GET /all" .. middle"#)
+                && script.contains(r#"k", "Authorization: Bearer l" }"#),
+            "{script}"
+        );
     }
 }

@@ -11,7 +11,8 @@ const PATIENCE: Duration = Duration::from_secs(30);
 pub struct Client {
     stream: BufReader<TcpStream>,
     port: u16,
-    key: String,
+    /// The line that says who asks.
+    who: String,
 }
 
 /// The status of a GET on a fresh connection; `None` when there is no answer.
@@ -22,11 +23,16 @@ pub fn get(port: u16, path: &str) -> Option<u16> {
 
 impl Client {
     pub fn new(port: u16, key: &str) -> Done<Self> {
+        let who = if key.is_empty() { String::new() } else { format!("Authorization: Bearer {key}") };
+        Self::of(port, &who)
+    }
+
+    pub fn of(port: u16, who: &str) -> Done<Self> {
         let failed = |e| format!("port {port}: {e}");
         let stream = TcpStream::connect((Ipv4Addr::LOCALHOST, port)).map_err(failed)?;
         stream.set_nodelay(true).map_err(failed)?;
         stream.set_read_timeout(Some(PATIENCE)).map_err(failed)?;
-        Ok(Self { stream: BufReader::new(stream), port, key: key.to_owned() })
+        Ok(Self { stream: BufReader::new(stream), port, who: who.to_owned() })
     }
 
     /// Sends JSON; anything but a 2xx is an error that shows the answer.
@@ -38,28 +44,46 @@ impl Client {
     }
 
     pub fn send(&mut self, method: &str, path: &str, json: &str) -> Done<(u16, String)> {
+        self.send_as(method, path, "application/json", json).map(|answer| (answer.status, answer.body))
+    }
+
+    fn send_as(&mut self, method: &str, path: &str, content: &str, body: &str) -> Done<Answer> {
         let failed = |e: std::io::Error| format!("{method} {path}: {e}");
         let mut request = format!("{method} {path} HTTP/1.1\r\nHost: 127.0.0.1:{}\r\n", self.port);
-        if !self.key.is_empty() {
-            request.push_str(&format!("Authorization: Bearer {}\r\n", self.key));
+        if !self.who.is_empty() {
+            request.push_str(&format!("{}\r\n", self.who));
         }
-        if !json.is_empty() {
-            request
-                .push_str(&format!("Content-Type: application/json\r\nContent-Length: {}\r\n", json.len()));
+        if !body.is_empty() {
+            request.push_str(&format!("Content-Type: {content}\r\nContent-Length: {}\r\n", body.len()));
         }
         request.push_str("\r\n");
-        request.push_str(json);
+        request.push_str(body);
         self.stream.get_mut().write_all(request.as_bytes()).map_err(failed)?;
         read(&mut self.stream).map_err(failed)
     }
 }
 
-fn read(from: &mut impl BufRead) -> std::io::Result<(u16, String)> {
+/// Signs in as a browser does; the cookie of the session, as it is sent back.
+pub fn sign_in(port: u16, email: &str, password: &str) -> Done<String> {
+    let form = format!("email={}&password={password}", email.replace('@', "%40"));
+    let answer =
+        Client::new(port, "")?.send_as("POST", "/sign-in", "application/x-www-form-urlencoded", &form)?;
+    answer.cookie.filter(|_| answer.status == 303).ok_or_else(|| format!("{email} could not sign in"))
+}
+
+struct Answer {
+    status: u16,
+    /// Name and value of the first cookie that it sets.
+    cookie: Option<String>,
+    body: String,
+}
+
+fn read(from: &mut impl BufRead) -> std::io::Result<Answer> {
     let bad = |what: &str| std::io::Error::other(format!("not an HTTP answer: {what}"));
     let mut line = String::new();
     from.read_line(&mut line)?;
     let status: u16 = line.split(' ').nth(1).and_then(|code| code.parse().ok()).ok_or_else(|| bad(&line))?;
-    let (mut length, mut chunked) = (0_u64, false);
+    let (mut length, mut chunked, mut cookie) = (0_u64, false, None);
     loop {
         let mut header = String::new();
         from.read_line(&mut header)?;
@@ -67,6 +91,9 @@ fn read(from: &mut impl BufRead) -> std::io::Result<(u16, String)> {
         match name.to_ascii_lowercase().as_str() {
             "content-length" => length = value.trim().parse().map_err(|_| bad(&header))?,
             "transfer-encoding" => chunked = true,
+            "set-cookie" => {
+                cookie = cookie.or_else(|| value.trim().split(';').next().map(str::to_owned));
+            }
             _ => {}
         }
     }
@@ -82,7 +109,7 @@ fn read(from: &mut impl BufRead) -> std::io::Result<(u16, String)> {
         from.read_line(&mut String::new())?;
         chunked = size > 0;
     }
-    Ok((status, String::from_utf8_lossy(&body).into_owned()))
+    Ok(Answer { status, cookie, body: String::from_utf8_lossy(&body).into_owned() })
 }
 
 /// A text as JSON.
@@ -114,11 +141,12 @@ mod tests {
 
     #[test]
     fn answers_are_read_to_their_end() {
-        let text = "HTTP/1.1 201 Created\r\nContent-Length: 2\r\n\r\n{}HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n1\r\nd\r\n0\r\n\r\nHTTP/1.1 204 No Content\r\n\r\n";
+        let text = "HTTP/1.1 201 Created\r\nSet-Cookie: a=b; Path=/\r\nContent-Length: 2\r\n\r\n{}HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n1\r\nd\r\n0\r\n\r\nHTTP/1.1 204 No Content\r\n\r\n";
         let mut from = text.as_bytes();
-        assert_eq!(read(&mut from).unwrap(), (201, "{}".to_owned()));
-        assert_eq!(read(&mut from).unwrap(), (200, "abcd".to_owned()));
-        assert_eq!(read(&mut from).unwrap(), (204, String::new()));
+        for (status, cookie, body) in [(201, Some("a=b"), "{}"), (200, None, "abcd"), (204, None, "")] {
+            let answer = read(&mut from).unwrap();
+            assert_eq!((answer.status, answer.cookie.as_deref(), &*answer.body), (status, cookie, body));
+        }
         assert!(read(&mut from).is_err());
     }
 

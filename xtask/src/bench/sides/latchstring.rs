@@ -12,12 +12,13 @@ use super::keeper::{Folder, Server};
 use super::{TOKEN, WORKERS};
 use crate::Done;
 
-const EMAIL: &str = "bench@example.com";
-const PROJECT: &str = "bench";
+pub const EMAIL: &str = "bench@example.com";
+pub const PASSWORD: &str = "bench-pass-phrase-0123456789";
+pub const PROJECT: &str = "bench";
 /// HS256 wants at least 256 bits.
 const SHARED_KEY: &str = "bench-shared-key-0123456789abcdef0123456789abcdef";
 /// How many clients store credentials at once.
-const WRITERS: u32 = 8;
+pub const WRITERS: u32 = 8;
 
 /// Where a server's calls go.
 #[derive(Clone, Copy)]
@@ -57,13 +58,18 @@ impl<'a> Home<'a> {
     ) -> Done<Self> {
         let mut home = Self::empty(program, folder, name, upstreams);
         home.database = database.map(str::to_owned);
-        let create = ["create-user", "--email", EMAIL, "--superuser", "--password-stdin"];
-        home.admin(&create, "bench-pass-phrase-0123456789")?;
-        home.key = home.admin(&["create-key", "--email", EMAIL, "--name", "bench"], "")?.trim().to_owned();
+        home.key = home.person(EMAIL, &["--superuser"])?;
         Ok(home)
     }
 
-    /// The key of whoever owns everything.
+    /// Makes a person; the key to act as them.
+    pub fn person(&self, email: &str, more: &[&str]) -> Done<String> {
+        let create = [&["create-user", "--email", email, "--password-stdin"], more].concat();
+        self.admin(&create, PASSWORD)?;
+        Ok(self.admin(&["create-key", "--email", email, "--name", "bench"], "")?.trim().to_owned())
+    }
+
+    /// The key of the superuser, who owns what the bench project uses.
     pub fn key(&self) -> &str {
         &self.key
     }
@@ -135,51 +141,29 @@ impl<'a> Home<'a> {
         })
     }
 
-    /// Makes the projects `p-0` to `p-<count - 1>`.
-    pub fn projects(&self, port: u16, count: u32) -> Done<Duration> {
-        self.with_writers(port, 0..count, &|api, number| {
-            let project =
-                format!(r#"{{"slug":"p-{number}","name":"Project {number}","environments":["production"]}}"#);
-            api.post("/api/v1/projects", &project).map(drop)
-        })
-    }
-
-    /// Makes as many credentials, each from its body.
-    pub fn fill(&self, port: u16, count: u32, body: &(dyn Fn(u32) -> String + Sync)) -> Done<Duration> {
-        self.with_writers(port, 0..count, &|api, number| {
-            api.post("/api/v1/credentials", &body(number)).map(drop)
-        })
-    }
-
-    /// Disables the one credential of that name.
-    pub fn disable(&self, port: u16, name: &str) -> Done {
-        let mut api = Client::new(port, &self.key)?;
-        let (_, found) =
-            api.send("GET", &format!("/api/v1/credentials?q={}", name.replace(' ', "%20")), "")?;
-        let id = http::text_field(&found, "id")?;
-        api.post(&format!("/api/v1/credentials/{id}/disable"), "{}").map(drop)
-    }
-
     fn with_writers(
         &self,
         port: u16,
         numbers: Range<u32>,
         write: &(dyn Fn(&mut Client, u32) -> Done + Sync),
     ) -> Done<Duration> {
-        let began = Instant::now();
-        let part = |writer: u32| -> Done {
+        at_once(&|writer| {
             let mut api = Client::new(port, &self.key)?;
             numbers.clone().filter(|number| number % WRITERS == writer).try_for_each(|n| write(&mut api, n))
-        };
-        let part = &part;
-        std::thread::scope(|scope| {
-            let writers: Vec<_> = (0..WRITERS).map(|writer| scope.spawn(move || part(writer))).collect();
-            writers
-                .into_iter()
-                .try_for_each(|writer| writer.join().map_err(|_| "a writer panicked".to_owned())?)
-        })?;
-        Ok(began.elapsed())
+        })
     }
+}
+
+/// Runs `part` with the numbers below [`WRITERS`], all at the same time.
+pub fn at_once(part: &(dyn Fn(u32) -> Done + Sync)) -> Done<Duration> {
+    let began = Instant::now();
+    std::thread::scope(|scope| {
+        let writers: Vec<_> = (0..WRITERS).map(|writer| scope.spawn(move || part(writer))).collect();
+        writers
+            .into_iter()
+            .try_for_each(|writer| writer.join().map_err(|_| "a writer panicked".to_owned())?)
+    })?;
+    Ok(began.elapsed())
 }
 
 fn put(api: &mut Client, slug: &str, (method, fields): &(&str, String)) -> Done {

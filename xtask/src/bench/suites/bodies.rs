@@ -6,7 +6,7 @@ use crate::Done;
 use crate::bench::results::Results;
 use crate::bench::sides::nginx::{LARGE, MIDDLE};
 use crate::bench::sides::{self, bare};
-use crate::bench::wrk::{Ask, Load};
+use crate::bench::wrk::Load;
 
 /// Group, bytes of a body, path of a download (an upload otherwise).
 pub const KINDS: &[(&str, usize, Option<&str>)] = &[
@@ -27,19 +27,17 @@ pub fn run(place: &Place<'_>, ends: &Ends, sides: &Sides, results: &mut Results)
     for (group, length, down) in KINDS {
         let load = |prefix: &str| match down {
             Some(path) => Load::get(format!("{prefix}{path}"), &sides.key),
-            None => {
-                Load { path: format!("{prefix}/upload"), key: sides.key.clone(), ask: Ask::Upload(*length) }
-            }
+            None => Load::upload(format!("{prefix}/upload"), &sides.key, *length),
         };
         let bare = if down.is_some() { &sides.bare } else { &bare_up };
         let mut subjects = vec![
-            Subject { name: NGINX, server: &sides.nginx, load: load("") },
-            Subject { name: ENVOY, server: &sides.envoy, load: load("") },
-            Subject { name: BARE, server: bare, load: load("") },
+            Subject::new(NGINX, &sides.nginx, load("")),
+            Subject::new(ENVOY, &sides.envoy, load("")),
+            Subject::new(BARE, bare, load("")),
         ];
         if let Some(server) = &sides.latchstring {
             let credential = if down.is_some() { "/proxy/bearer" } else { "/proxy/upload" };
-            subjects.push(Subject { name: BEARER, server, load: load(credential) });
+            subjects.push(Subject::new(BEARER, server, load(credential)));
         }
         interleaved(place, group, CONNECTIONS, &subjects, results)?;
     }

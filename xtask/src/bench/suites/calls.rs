@@ -60,7 +60,7 @@ impl Sides {
     }
 
     pub fn get<'s>(&'s self, name: &'static str, server: &'s Server, path: &str) -> Subject<'s> {
-        Subject { name, server, load: Load::get(path, &self.key) }
+        Subject::new(name, server, Load::get(path, &self.key))
     }
 }
 
