@@ -125,6 +125,8 @@ macro_rules! insert {
 
 /// How many values the statements with a list of them take; a shorter list repeats its last value.
 const LISTED: usize = 8;
+/// As many go into one statement where there are more.
+const MANY: usize = 64;
 
 statements! {
     ORDER = "INSERT INTO instance (name, value) VALUES ('audit_order', '')
@@ -138,6 +140,16 @@ statements! {
     INSERT_BATCH = concat!(insert!(), " RETURNING seq");
     INSERT_SCOPES = "INSERT INTO audit_batch_scopes (seq, scope_id) VALUES ($1, $2), ($1, $3), ($1, $4), ($1, $5),
         ($1, $6), ($1, $7), ($1, $8), ($1, $9) ON CONFLICT (scope_id, seq) DO NOTHING";
+    // Of a batch whose calls were spread over many credentials: a statement costs SQLite's driver as much as many rows.
+    INSERT_MANY_SCOPES = "INSERT INTO audit_batch_scopes (seq, scope_id) VALUES
+        ($1, $2), ($1, $3), ($1, $4), ($1, $5), ($1, $6), ($1, $7), ($1, $8), ($1, $9), ($1, $10), ($1, $11),
+        ($1, $12), ($1, $13), ($1, $14), ($1, $15), ($1, $16), ($1, $17), ($1, $18), ($1, $19), ($1, $20),
+        ($1, $21), ($1, $22), ($1, $23), ($1, $24), ($1, $25), ($1, $26), ($1, $27), ($1, $28), ($1, $29),
+        ($1, $30), ($1, $31), ($1, $32), ($1, $33), ($1, $34), ($1, $35), ($1, $36), ($1, $37), ($1, $38),
+        ($1, $39), ($1, $40), ($1, $41), ($1, $42), ($1, $43), ($1, $44), ($1, $45), ($1, $46), ($1, $47),
+        ($1, $48), ($1, $49), ($1, $50), ($1, $51), ($1, $52), ($1, $53), ($1, $54), ($1, $55), ($1, $56),
+        ($1, $57), ($1, $58), ($1, $59), ($1, $60), ($1, $61), ($1, $62), ($1, $63), ($1, $64), ($1, $65)
+        ON CONFLICT (scope_id, seq) DO NOTHING";
     COUNT_SCOPES_OF = "SELECT COUNT(*) FROM audit a JOIN audit_batch_scopes s ON s.seq = a.seq
         WHERE a.writer = $1 AND a.number = $2 AND s.scope_id IN ($3, $4, $5, $6, $7, $8, $9, $10)";
     COUNT_SCOPES = "SELECT COUNT(*) FROM audit_batch_scopes";
@@ -252,7 +264,12 @@ pub async fn append_shipped(
             continue;
         }
         let seq = values(INSERT_BATCH.on(tx), &one.record).one(|row| row.int()).await?;
-        for scopes in one.scopes.chunks(LISTED) {
+        let (many, few) = one.scopes.as_chunks::<MANY>();
+        for scopes in many {
+            let run = INSERT_MANY_SCOPES.on(tx).bind(seq);
+            scopes.iter().fold(run, |run, scope| run.bind(scope)).run().await?;
+        }
+        for scopes in few.chunks(LISTED) {
             listed(INSERT_SCOPES.on(tx).bind(seq), scopes.iter().map(String::as_str)).run().await?;
         }
     }
