@@ -11,6 +11,10 @@ use latchstring_model::id::{CallId, CredentialId, ProjectId};
 use serde::{Deserialize, Serialize};
 
 /// One line of the journal.
+#[allow(
+    clippy::large_enum_variant,
+    reason = "made for one append and borrowed from there; a box would be an allocation"
+)]
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "fact", rename_all = "snake_case")]
 pub enum Record<'a> {
@@ -30,6 +34,9 @@ pub struct Intent<'a> {
     pub actor: Actor<'a>,
     /// The credential's environment whose values are used.
     pub environment: Cow<'a, str>,
+    /// The project's environment in which the call is made; `None` where no project calls.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub project_environment: Option<Cow<'a, str>>,
     pub purpose: Purpose,
     /// As sent, in capitals.
     pub method: Cow<'a, str>,
@@ -180,6 +187,7 @@ impl Record<'_> {
                 optional(out, r#","email":"#, intent.actor.email.as_deref());
                 raw(out, r#"},"environment":"#);
                 text(out, &intent.environment);
+                optional(out, r#","project_environment":"#, intent.project_environment.as_deref());
                 raw(out, r#","purpose":"#);
                 plain(out, intent.purpose.as_str());
                 raw(out, r#","method":"#);
@@ -278,6 +286,7 @@ mod tests {
             target in (any_text(), any_text(), any_text()),
             client in option::of(any_text()),
             acts_as in option::of(any_text()),
+            project_environment in option::of(any_text()),
         ) -> Record<'static> {
             Record::Intent(Intent {
                 call_id: id("cal_", &digits),
@@ -286,6 +295,7 @@ mod tests {
                 credential_id: id("crd_", &digits),
                 actor: Actor { kind, id: actor.0, email: actor.1 },
                 environment,
+                project_environment,
                 purpose,
                 method: target.0,
                 host: target.1,
@@ -334,6 +344,7 @@ mod tests {
             credential_id: Cow::Borrowed(&credential),
             actor: Actor { kind: ActorKind::Key, id: Some("key_1".into()), email: None },
             environment: "production".into(),
+            project_environment: None,
             purpose: Purpose::Call,
             method: "GET".into(),
             host: "api.example.com".into(),

@@ -194,6 +194,7 @@ pub fn as_json(item: &Item) -> Value {
         });
         insert(&mut told, "code", call.code.as_deref());
         insert(&mut told, "acts_as", call.acts_as.as_deref());
+        insert(&mut told, "project_environment", call.project_environment.as_deref());
         set(&mut out, "call", told);
     }
     if !item.detail.is_empty() {
@@ -215,7 +216,7 @@ fn insert(object: &mut Value, name: &str, value: Option<&str>) {
 }
 
 /// The columns of a CSV export.
-const COLUMNS: [&str; 20] = [
+const COLUMNS: [&str; 21] = [
     "seq",
     "at",
     "actor_type",
@@ -233,6 +234,7 @@ const COLUMNS: [&str; 20] = [
     "duration_ms",
     "code",
     "acts_as",
+    "project_environment",
     "client",
     "detail",
     "hash",
@@ -264,7 +266,7 @@ pub fn lines(format: Format, items: &[Item]) -> String {
 fn row(out: &mut String, item: &Item) {
     let call = item.call.as_ref();
     let detail = if item.detail.is_empty() { String::new() } else { text_of(&item.detail) };
-    let cells: [&str; 20] = [
+    let cells: [&str; 21] = [
         &item.seq.to_string(),
         &item.at.to_rfc3339(),
         &item.actor.kind,
@@ -282,6 +284,7 @@ fn row(out: &mut String, item: &Item) {
         &call.and_then(|call| call.duration_ms).map(|millis| millis.to_string()).unwrap_or_default(),
         call.and_then(|call| call.code.as_deref()).unwrap_or_default(),
         call.and_then(|call| call.acts_as.as_deref()).unwrap_or_default(),
+        call.and_then(|call| call.project_environment.as_deref()).unwrap_or_default(),
         item.client.as_deref().unwrap_or_default(),
         &detail,
         &item.hash,

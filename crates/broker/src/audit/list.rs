@@ -93,6 +93,8 @@ pub struct ItemCall {
     pub code: Option<String>,
     /// Whom the other side takes for who did it, as the credential's owner had noted it then.
     pub acts_as: Option<String>,
+    /// The project's environment in which it was made; [`Item::environment`] is the set of values that it used.
+    pub project_environment: Option<String>,
 }
 
 impl Item {
@@ -111,6 +113,7 @@ impl Item {
                     duration_ms: None,
                     code: None,
                     acts_as: intent.acts_as.map(|name| name.into_owned()),
+                    project_environment: intent.project_environment.map(|name| name.into_owned()),
                 });
             }
             Known::Event(event) => {

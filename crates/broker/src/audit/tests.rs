@@ -167,6 +167,7 @@ async fn begin(writer: &Writer, project: Option<&ProjectId>, credential: &Creden
             email: Some("a\0da@example.com".into()),
         },
         environment: "production".into(),
+        project_environment: Some("staging".into()),
         purpose: Purpose::Call,
         method: "GET".into(),
         host: "api.example.com".into(),
@@ -312,6 +313,7 @@ both! {
                 credential_id: Cow::Borrowed(&credential),
                 actor: JournalActor { kind: ActorKind::Key, id: Some("key_01k9x0000000000000000000zz".into()), email: None },
                 environment: "production".into(),
+                project_environment: Some("staging".into()),
                 purpose: Purpose::Call,
                 method: "GET".into(),
                 host: "api.example.com".into(),
@@ -333,11 +335,36 @@ both! {
         let mut reader = store.read().await.unwrap();
         let rows = rows::count(&mut reader).await.unwrap();
         let scopes = rows::count_scopes(&mut reader).await.unwrap();
-        assert!((10..=60).contains(&rows) && scopes <= 2 * rows, "{rows} rows, {scopes} entries");
+        // The credential, the project, and the batch before where a call ended in the next.
+        assert!((10..=60).contains(&rows) && scopes <= 3 * rows, "{rows} rows, {scopes} entries");
         let round = shipper.round().await.unwrap();
         assert_eq!((round.records, round.more), (0, false));
         let report = verify_audit(&store).await.unwrap();
         assert_eq!((report.records, report.rows), (20_000, rows as u64));
+    }
+
+    async fn a_batch_is_found_by_each_of_many_credentials(home) {
+        let (store, id) = (home.store().await, server());
+        let journal = journal(&home, &id, 16 << 20);
+        let writer = journal.writer();
+        let project = ProjectId::new(NOW, entropy());
+        let mut made = Vec::new();
+        for _ in 0..300 {
+            let credential = CredentialId::new(NOW, entropy());
+            let call = begin(&writer, Some(&project), &credential, "usr_a").await;
+            writer.append_later(&result(&call)).unwrap();
+            made.push((credential, call));
+        }
+        wait_for_writes(&journal).await;
+        assert_eq!(drain(&mut shipper(&store, &journal, &id)).await, 600);
+        let mut reader = store.read().await.unwrap();
+        assert_eq!(rows::count(&mut reader).await.unwrap(), 1, "one batch");
+        assert_eq!(rows::count_scopes(&mut reader).await.unwrap(), 301, "an entry for each of them, and the project's");
+        for (credential, call) in &made {
+            let filter = AuditFilter { credential: Some(credential.clone()), ..AuditFilter::default() };
+            assert_eq!(calls_of(&listed(&store, &project, &filter, 50).await.0), [call.as_str()]);
+        }
+        assert_eq!(verify_audit(&store).await.unwrap().records, 600);
     }
 
     async fn projects_see_their_own_calls_of_a_batch(home) {
@@ -710,5 +737,6 @@ both! {
 }
 
 mod attacks;
+mod due;
 mod retention;
 mod world;

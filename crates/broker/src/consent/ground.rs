@@ -239,6 +239,7 @@ impl Broker {
             project: None,
             credential: &checked.row.id,
             environment: &checked.values.environment,
+            project_environment: None,
             purpose,
             pins: &ready.pins,
             pin: PinPurpose::Token,

@@ -179,6 +179,7 @@ impl Broker {
                 project: None,
                 credential: &token.key.credential_id,
                 environment: &token.key.environment,
+                project_environment: None,
                 purpose: Purpose::Revoke,
                 pins: &behind.pins,
                 pin: PinPurpose::Token,

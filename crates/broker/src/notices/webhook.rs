@@ -176,6 +176,7 @@ impl Broker {
             project: Some(&project.id),
             credential,
             environment: row.notice.environment.as_deref().unwrap_or_default(),
+            project_environment: None,
             purpose: Purpose::Webhook,
             pins: &pins,
             pin: PinPurpose::Call,

@@ -164,6 +164,7 @@ impl Broker {
             project: Some(&route.caller.project.id),
             credential: &route.credential,
             environment: &route.credential_environment,
+            project_environment: Some(&route.caller.environment.name),
             purpose: match wish.kind {
                 Kind::Operation => Purpose::Operation,
                 Kind::Metadata => Purpose::Metadata,

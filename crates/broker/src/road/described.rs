@@ -28,6 +28,8 @@ pub struct Behalf<'a> {
     pub project: Option<&'a ProjectId>,
     pub credential: &'a CredentialId,
     pub environment: &'a str,
+    /// Of calls: the project's environment.
+    pub project_environment: Option<&'a str>,
     pub purpose: Purpose,
     /// What the record shows as the path.
     pub path: &'a str,
@@ -123,6 +125,7 @@ impl Broker {
                 project: behalf.project,
                 credential: behalf.credential,
                 environment: behalf.environment,
+                project_environment: behalf.project_environment,
                 purpose: behalf.purpose,
                 pins: &plan.pins,
                 pin: PinPurpose::Call,
@@ -141,7 +144,8 @@ impl Broker {
         }
     }
 
-    fn signed(
+    /// The request as it would leave, what it must be masked with, and what people may see of it.
+    pub(crate) fn signed(
         &self,
         plan: &Plan,
         token: Option<&LiveToken>,

@@ -396,6 +396,7 @@ impl Lane {
             credential: &route.credential,
             actor: &route.caller.actor,
             environment: &route.credential_environment,
+            project_environment: Some(&route.caller.environment.name),
             purpose: Purpose::Call,
             method: method.as_str(),
             host: &ready.plan.authority,

@@ -29,6 +29,8 @@ pub struct OwnCall<'a> {
     pub project: Option<&'a ProjectId>,
     pub credential: &'a CredentialId,
     pub environment: &'a str,
+    /// Of calls: the project's environment.
+    pub project_environment: Option<&'a str>,
     pub purpose: Purpose,
     pub pins: &'a Arc<[Pin]>,
     pub pin: PinPurpose,
@@ -96,6 +98,7 @@ impl Broker {
             credential: own.credential,
             actor: own.actor,
             environment: own.environment,
+            project_environment: own.project_environment,
             purpose: own.purpose,
             method: request.method.as_str(),
             host: &request.address.origin.authority(),

@@ -27,6 +27,8 @@ pub struct About<'a> {
     pub actor: &'a Actor,
     /// The credential's environment whose values are used.
     pub environment: &'a str,
+    /// The project's environment in which the call is made.
+    pub project_environment: Option<&'a str>,
     pub purpose: Purpose,
     pub method: &'a str,
     pub host: &'a str,
@@ -72,6 +74,7 @@ pub fn intent(
         credential_id: Cow::Borrowed(about.credential),
         actor: who(about.actor),
         environment: about.environment.into(),
+        project_environment: about.project_environment.map(Cow::Borrowed),
         purpose: about.purpose,
         method: about.method.into(),
         host: about.host.into(),

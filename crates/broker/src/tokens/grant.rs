@@ -154,6 +154,7 @@ pub(crate) fn one_that_renders<P>(broker: &Broker, contexts: Vec<(P, Materials)>
     }
     Err(refused.unwrap_or_else(|| {
         latchstring_model::Problem::new(Code::TemplateError, "There is no context to render the values in.")
+            .hint("Share the credential with a project and grant it these values, then try again.")
             .into()
     }))
 }

@@ -228,6 +228,7 @@ fn own<'a>(
         project: source.project,
         credential: source.credential,
         environment: source.environment,
+        project_environment: None,
         purpose,
         pins: source.pins,
         pin,

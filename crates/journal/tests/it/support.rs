@@ -50,6 +50,7 @@ pub fn intent_to(call: &CallId, path: &str) -> Record<'static> {
             email: Some("ada@example.com".into()),
         },
         environment: "production".into(),
+        project_environment: Some("staging".into()),
         purpose: Purpose::Call,
         method: "GET".into(),
         host: "api.example.com".into(),

@@ -38,7 +38,8 @@ struct AuditItem {
     action: String,
     /// What it was done to, mostly an id; for a call, the credential.
     target: Option<String>,
-    /// Of a call: the credential's environment whose values were used.
+    /// Of a call: the credential's environment whose values were used (`call.project_environment` is where it was made);
+    /// of a refused one: the project's environment.
     #[serde(skip_serializing_if = "Option::is_none")]
     environment: Option<String>,
     /// `ok`, `refused` or `failed`.
@@ -89,6 +90,9 @@ struct AuditCall {
     /// Whom the API takes for who did it: the credential's `acts_as` at that time.
     #[serde(skip_serializing_if = "Option::is_none")]
     acts_as: Option<String>,
+    /// The project's environment in which the call was made; the item's `environment` is the set of values that it used.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    project_environment: Option<String>,
 }
 
 impl From<list::Item> for AuditItem {
@@ -110,6 +114,7 @@ impl From<list::Item> for AuditItem {
                 duration_ms: call.duration_ms,
                 code: call.code,
                 acts_as: call.acts_as,
+                project_environment: call.project_environment,
             }),
             client: item.client,
             detail: item.detail,

@@ -211,6 +211,14 @@ impl Checkpointer {
     }
 }
 
+#[cfg(test)]
+impl Checkpointer {
+    /// The tests' clock of it: when it wrote last.
+    pub(crate) fn wrote_at(&mut self, when: Instant) {
+        self.wrote = Some(when);
+    }
+}
+
 /// Into the trail, if it can be written.
 async fn note(broker: &Broker, event: Event) {
     let event = event.outcome(latchstring_model::entity::Outcome::Failed);

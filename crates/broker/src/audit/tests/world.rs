@@ -156,6 +156,7 @@ both! {
                 credential_id: Cow::Borrowed(&credential),
                 actor: JournalActor { kind: ActorKind::Key, id: Some(world.key_id.as_str().into()), email: None },
                 environment: "live".into(),
+                project_environment: Some("staging".into()),
                 purpose: if ends { Purpose::Call } else { Purpose::Verify },
                 method: "PUT".into(),
                 host: "api.example.com:8443".into(),
