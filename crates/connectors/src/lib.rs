@@ -2,6 +2,7 @@
 //! Sans-IO. docs/connectors.md is its reference, connectors/schema.json its JSON Schema for editors.
 
 pub mod answer;
+mod asking;
 mod catalog;
 mod choice;
 mod client;
@@ -41,7 +42,9 @@ pub use definition::{
 pub use diagnostic::{Diagnostic, Position};
 pub use error::{LookupKind, RenderError};
 pub use field::{Field, FieldType, Pattern, PemKind};
-pub use resolve::{Destination, Fixed, OwnBody, OwnRequest, RefreshReuse, Resolved, To, TokenPolicy};
+pub use resolve::{
+    Destination, Fixed, FixedParts, OwnBody, OwnRequest, RefreshReuse, Resolved, To, TokenPolicy,
+};
 pub use schema::json_schema;
 pub use steps::{StepsFailed, StepsNext, StepsRun};
 pub use table::SchemeType;

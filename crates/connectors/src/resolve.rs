@@ -29,8 +29,8 @@ pub struct Resolved {
     pub complete: bool,
     /// Without a slash at its end. Some APIs have the secret in it.
     pub base_url: Option<SecretString>,
-    pub headers: Vec<Fixed>,
-    pub query: Vec<Fixed>,
+    pub headers: FixedParts,
+    pub query: FixedParts,
     pub verify: Option<OwnRequest>,
     /// PEM: trusted beside the public authorities.
     pub ca_certificate: Option<SecretString>,
@@ -47,6 +47,14 @@ pub struct Resolved {
     pub destinations: Vec<Destination>,
     /// Secret values of four bytes and more that were read.
     pub mask: Vec<SecretString>,
+}
+
+/// What a definition says of the headers, or of the query, of every call.
+#[derive(Clone, Default)]
+pub struct FixedParts {
+    pub sent: Vec<Fixed>,
+    /// Names without a value this time that are not the caller's either: dropped, and nothing is put in their place.
+    pub dropped: Vec<String>,
 }
 
 /// A header or query parameter of every call.
@@ -312,7 +320,7 @@ fn fixed(
     sets: &[&FixedSet],
     place: &str,
     complete: &mut bool,
-) -> Result<Vec<Fixed>, RenderError> {
+) -> Result<FixedParts, RenderError> {
     let header = place == "headers";
     let checked = |name: &str, value: SecretString, overridable: bool| {
         if header
@@ -326,29 +334,40 @@ fn fixed(
         }
         Ok(Fixed { name: name.to_owned(), value, overridable })
     };
-    let mut out: Vec<Fixed> = Vec::new();
+    let mut out = FixedParts::default();
     for one in sets {
-        let mut own = Vec::new();
+        let (mut own, mut dropped) = (Vec::new(), Vec::new());
         if let Some((template, overridable)) = &one.whole {
             if scene.lacks_token(template) {
                 *complete = false;
             } else {
-                for (name, value) in scene.map_of(template, place)? {
-                    own.push(checked(&name, value, *overridable)?);
+                for (name, value) in scene.names_of(template, place)? {
+                    match value {
+                        Some(value) => own.push(checked(&name, value, *overridable)?),
+                        None if *overridable => {}
+                        None => dropped.push(name),
+                    }
                 }
             }
         }
         for (name, template, overridable) in &one.each {
             if scene.lacks_token(template) {
                 *complete = false;
-            } else if let Some(value) = scene.text(template, &format!("{place}.{name}"))? {
-                own.push(checked(name, value, *overridable)?);
+            } else {
+                match scene.text(template, &format!("{place}.{name}"))? {
+                    Some(value) => own.push(checked(name, value, *overridable)?),
+                    None if *overridable => {}
+                    None => dropped.push(name.clone()),
+                }
             }
         }
         // The method's own stand in place of the connector's; headers have one name in any case.
         let same = |a: &str, b: &str| if header { a.eq_ignore_ascii_case(b) } else { a == b };
-        out.retain(|known| !own.iter().any(|new| same(&new.name, &known.name)));
-        out.extend(own);
+        let anew = |name: &str| own.iter().any(|new| same(&new.name, name));
+        out.sent.retain(|known| !anew(&known.name));
+        out.dropped.retain(|known| !anew(known));
+        out.dropped.extend(dropped);
+        out.sent.extend(own);
     }
     Ok(out)
 }

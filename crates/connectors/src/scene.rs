@@ -129,24 +129,37 @@ impl<'a> Scene<'a> {
         template: &Template,
         place: &str,
     ) -> Result<Vec<(String, SecretString)>, RenderError> {
+        let named = self.names_of(template, place)?;
+        Ok(named.into_iter().filter_map(|(name, value)| Some((name, value?))).collect())
+    }
+
+    /// The same with the names that stand for nothing.
+    pub fn names_of(
+        &self,
+        template: &Template,
+        place: &str,
+    ) -> Result<Vec<(String, Option<SecretString>)>, RenderError> {
         match self.json_of(template, place)? {
             Value::Null => Ok(Vec::new()),
             Value::Object(map) => {
                 let mut out = Vec::new();
                 for (name, value) in map {
                     match value {
-                        Value::Null => {}
-                        Value::String(text) => out.push((name, SecretString::new(text))),
+                        Value::Null => out.push((name, None)),
+                        Value::String(text) => out.push((name, Some(SecretString::new(text)))),
                         Value::Bool(_) | Value::Number(_) => {
-                            out.push((name, SecretString::new(value.to_string())))
+                            out.push((name, Some(SecretString::new(value.to_string()))))
                         }
+                        Value::Array(items) if items.is_empty() => out.push((name, None)),
                         Value::Array(items) => {
                             // `a: [1, 2]` is sent as `a=1&a=2`.
                             for item in items {
                                 match item {
-                                    Value::String(text) => out.push((name.clone(), SecretString::new(text))),
+                                    Value::String(text) => {
+                                        out.push((name.clone(), Some(SecretString::new(text))));
+                                    }
                                     Value::Bool(_) | Value::Number(_) => {
-                                        out.push((name.clone(), SecretString::new(item.to_string())));
+                                        out.push((name.clone(), Some(SecretString::new(item.to_string()))));
                                     }
                                     _ => return Err(not_flat(place)),
                                 }

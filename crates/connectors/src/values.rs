@@ -534,7 +534,9 @@ fn pem(kind: PemKind, text: &str) -> Result<(), String> {
     }
     for label in &labels {
         if !text.contains(&format!("-----END {label}-----")) {
-            return Err(format!("the PEM is cut off: `-----END {label}-----` is missing"));
+            return Err(format!(
+                "the PEM is cut off: `-----END {label}-----` is missing; paste the whole file, first and last line included"
+            ));
         }
     }
     Ok(())

@@ -40,6 +40,9 @@ pub struct Plan {
     pub token_version: Option<i64>,
     headers: Vec<FixedHeader>,
     query: Vec<Fixed>,
+    /// Names that a caller may not send, and that have no value this time.
+    dropped_headers: Vec<HeaderName>,
+    dropped_query: Vec<String>,
 }
 
 pub(crate) fn identity(
@@ -167,10 +170,12 @@ impl Plan {
             Arc::from(&**stored)
         };
         check_restricted(&resolved.uses, &pins)?;
-        let mut headers = Vec::with_capacity(resolved.headers.len());
-        for fixed in &resolved.headers {
+        let mut headers = Vec::with_capacity(resolved.headers.sent.len());
+        for fixed in &resolved.headers.sent {
             headers.push(fixed_header(fixed)?);
         }
+        // What is no name of a header cannot come from a caller.
+        let dropped_headers = resolved.headers.dropped.iter().filter_map(|name| name.parse().ok()).collect();
         let prepared =
             resolved.scheme.prepare().map_err(|error| crate::credentials::scheme_problem(&error))?;
         let learns = prepared.learns();
@@ -187,14 +192,16 @@ impl Plan {
             learns,
             token_version,
             headers,
-            query: resolved.query,
+            query: resolved.query.sent,
+            dropped_headers,
+            dropped_query: resolved.query.dropped,
         })
     }
 
     /// The connector's own parameters. One that is not overridable drops the caller's of that name: that
     /// is what keeps `user_email={{ user.email }}` honest.
     pub fn place_query(&self, target: String) -> String {
-        if self.query.is_empty() {
+        if self.query.is_empty() && self.dropped_query.is_empty() {
             return target;
         }
         let (path, query) =
@@ -205,22 +212,27 @@ impl Plan {
         };
         let mut pairs: Vec<String> =
             query.split('&').filter(|pair| !pair.is_empty()).map(str::to_owned).collect();
-        for fixed in &self.query {
-            let given = pairs.iter().any(|pair| named(pair, &fixed.name));
-            if given && fixed.overridable {
-                continue;
-            }
-            pairs.retain(|pair| !named(pair, &fixed.name));
+        let given = |name: &str| pairs.iter().any(|pair| named(pair, name));
+        let placed: Vec<&Fixed> =
+            self.query.iter().filter(|fixed| !(fixed.overridable && given(&fixed.name))).collect();
+        pairs.retain(|pair| {
+            !placed.iter().any(|fixed| named(pair, &fixed.name))
+                && !self.dropped_query.iter().any(|name| named(pair, name))
+        });
+        for fixed in placed {
             pairs.push(format!(
                 "{}={}",
                 utf8_percent_encode(&fixed.name, COMPONENT),
                 utf8_percent_encode(fixed.value.expose(), COMPONENT)
             ));
         }
-        format!("{path}?{}", pairs.join("&"))
+        if pairs.is_empty() { path.to_owned() } else { format!("{path}?{}", pairs.join("&")) }
     }
 
     pub fn place_headers(&self, headers: &mut HeaderMap) {
+        for name in &self.dropped_headers {
+            headers.remove(name);
+        }
         for fixed in &self.headers {
             if !(fixed.overridable && headers.contains_key(&fixed.name)) {
                 headers.insert(fixed.name.clone(), fixed.value.clone());

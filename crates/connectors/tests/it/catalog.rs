@@ -45,7 +45,8 @@ fn http_renders_an_api_key() {
         World::new().resolve(http, "api_key", values).map_err(|error| error.to_string()).ok().unwrap();
     assert_eq!(resolved.base_url.as_ref().unwrap().expose(), "https://api.example.com/v1");
     assert!(matches!(resolved.scheme, Scheme::ApiKey(_)));
-    let headers = resolved.headers.iter().map(|h| (h.name.as_str(), h.value.expose())).collect::<Vec<_>>();
+    let headers =
+        resolved.headers.sent.iter().map(|h| (h.name.as_str(), h.value.expose())).collect::<Vec<_>>();
     assert_eq!(headers, [("Accept", "application/json"), ("X-Env", "production")]);
     assert_eq!(resolved.destinations[0].pin.prefix, "/v1/");
     assert!(resolved.uses.environment && !resolved.uses.user && resolved.token_uses.only_values());

@@ -555,7 +555,7 @@ fn sent(
     let base = base_url.unwrap();
     let To::Path(path) = &verify.to else { panic!("a path") };
     let address = Address::parse(&format!("{}{}", base.expose(), path.expose())).unwrap();
-    let mut pairs = query.iter().map(|one| (one.name.clone(), one.value.clone())).collect::<Vec<_>>();
+    let mut pairs = query.sent.iter().map(|one| (one.name.clone(), one.value.clone())).collect::<Vec<_>>();
     pairs.extend(verify.query.iter().cloned());
     let asked = OwnRequest {
         method: verify.method.clone(),
@@ -572,6 +572,7 @@ fn sent(
     }
     let mut map = HeaderMap::new();
     for (name, value) in fixed
+        .sent
         .iter()
         .map(|one| (&one.name, &one.value))
         .chain(verify.headers.iter().map(|(name, value)| (name, value)))
@@ -608,6 +609,11 @@ fn sent(
         lines.extend(token_lines(&request));
     }
     lines
+}
+
+/// Connectors and methods whose verification is checked here.
+pub fn checked() -> Vec<(&'static str, &'static str)> {
+    rows().into_iter().map(|row| (row.connector, row.method)).collect()
 }
 
 #[test]

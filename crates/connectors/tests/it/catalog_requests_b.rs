@@ -428,6 +428,12 @@ fn grants() -> Vec<TokenRow> {
     ]
 }
 
+/// Connectors and methods whose verification is checked here.
+pub fn checked() -> Vec<(&'static str, &'static str)> {
+    let grants = grants().into_iter().map(|row| (row.0, row.1));
+    fixed().into_iter().map(|row| (row.0, row.1)).chain(grants).collect()
+}
+
 #[test]
 fn each_credential_is_verified_by_the_right_request() {
     let mut wrong = Vec::new();

@@ -6,13 +6,15 @@ use std::collections::BTreeMap;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use http::{HeaderMap, HeaderName, HeaderValue, header};
-use latchstring_connectors::{Definition, Field, FieldType, HostVerdict, OwnRequest, Resolved, To, builtin};
+use latchstring_connectors::{
+    Definition, Field, FieldType, HostVerdict, OAuthClient, OAuthEndpoints, OwnRequest, Resolved, To, builtin,
+};
 use latchstring_model::address::Address;
 use latchstring_schemes::token::TokenSet;
 use latchstring_schemes::wire::Outgoing;
 use serde_json::{Value, json};
 
-use crate::world::World;
+use crate::world::{World, oauth_client};
 
 pub fn connector(id: &str) -> &'static Definition {
     builtin().find(|definition| definition.id == id).unwrap_or_else(|| {
@@ -52,6 +54,10 @@ fn resolve(id: &str, method: &str, values: &Value, token: Option<&Value>) -> (Wo
     world.token = token.map(|token| token.as_object().expect("a map").clone());
     let definition = connector(id);
     let known = definition.method(method).unwrap_or_else(|| panic!("{id} has no method {method}"));
+    if known.needs_consent() {
+        // One that leaves the endpoints to the definition.
+        world.client = Some(OAuthClient { endpoints: OAuthEndpoints::default(), ..oauth_client() });
+    }
     let checked = definition
         .check_values(known, values.as_object().expect("a map"))
         .unwrap_or_else(|errors| panic!("{id}.{method}: {errors:?}"));
@@ -59,6 +65,7 @@ fn resolve(id: &str, method: &str, values: &Value, token: Option<&Value>) -> (Wo
         .resolve(known, &world.context(&checked))
         .unwrap_or_else(|error| panic!("{id}.{method}: {error}"));
     // A credential could not be pinned otherwise.
+    assert!(!resolved.destinations.is_empty(), "{id}.{method} goes nowhere");
     for to in &resolved.destinations {
         assert_eq!(
             definition.host_verdict(&to.pin.origin),
@@ -77,7 +84,7 @@ pub fn verification(id: &str, method: &str, values: &Value, token: Option<&Value
     assert!(resolved.complete, "{id}.{method}: something waits for a token");
     let request = resolved.verify.as_ref().unwrap_or_else(|| panic!("{id}.{method} verifies nothing"));
     let mut headers = HeaderMap::new();
-    for fixed in &resolved.headers {
+    for fixed in &resolved.headers.sent {
         set(&mut headers, &fixed.name, fixed.value.expose());
     }
     for (name, value) in &request.headers {
@@ -129,7 +136,7 @@ fn address(base: &str, request: &OwnRequest, resolved: &Resolved) -> Address {
     };
     let mut query = address.query.take().into_iter().collect::<Vec<_>>();
     query.extend(request.encoded_query().map(|own| own.expose().to_owned()));
-    query.extend(resolved.query.iter().map(|fixed| format!("{}={}", fixed.name, fixed.value.expose())));
+    query.extend(resolved.query.sent.iter().map(|fixed| format!("{}={}", fixed.name, fixed.value.expose())));
     address.query = (!query.is_empty()).then(|| query.join("&"));
     address
 }

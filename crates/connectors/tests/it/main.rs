@@ -3,6 +3,7 @@
 
 mod anything;
 mod catalog;
+mod catalog_complete;
 mod catalog_requests;
 mod catalog_requests_b;
 mod dry_request;

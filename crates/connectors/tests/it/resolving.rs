@@ -310,18 +310,34 @@ fn raw_sends_what_its_request_says() {
 fn fixed_headers_are_the_connectors_unless_it_says_otherwise() {
     let resolved =
         World::new().resolve(connector("github"), "token", json!({"token": "ghp_abcdefghij"})).ok().unwrap();
-    let accept = resolved.headers.iter().find(|fixed| fixed.name == "Accept").unwrap();
+    let accept = resolved.headers.sent.iter().find(|fixed| fixed.name == "Accept").unwrap();
     assert!(accept.overridable);
     let definition = check(
-        "id: demo\nname: Demo\nbase_url: https://api.example.com\nheaders: {X-Who: \"{{ user.email }}\", X-Maybe: \"{{ note }}\"}\nquery: {user_email: \"{{ user.email }}\"}\nauth_methods: {m: {fields: {note: {optional: true}}, scheme: none}}\n",
+        "id: demo\nname: Demo\nbase_url: https://api.example.com\nheaders: {X-Who: \"{{ user.email }}\", X-Maybe: \"{{ note }}\", X-Yours: {value: \"{{ note }}\", overridable: true}}\nquery: {user_email: \"{{ user.email }}\", note: \"{{ note }}\"}\nauth_methods: {m: {fields: {note: {optional: true}}, scheme: none}}\n",
         "demo.yaml",
     )
     .unwrap();
     let resolved = World::new().resolve(&definition, "m", json!({})).ok().unwrap();
-    assert_eq!(resolved.headers.len(), 1, "a header of what was left out is left out");
-    assert!(!resolved.headers[0].overridable && !resolved.query[0].overridable);
-    assert_eq!(resolved.query[0].value.expose(), "ada@example.org");
+    assert_eq!(resolved.headers.sent.len(), 1, "a header of what was left out is left out");
+    assert!(!resolved.headers.sent[0].overridable && !resolved.query.sent[0].overridable);
+    assert_eq!(resolved.query.sent[0].value.expose(), "ada@example.org");
+    assert_eq!(resolved.headers.dropped, ["X-Maybe"], "and is not the caller's either, unless it says so");
+    assert_eq!(resolved.query.dropped, ["note"]);
     assert!(resolved.uses.user && !resolved.token_uses.user);
+    let resolved = World::new().resolve(&definition, "m", json!({"note": "x-123456"})).ok().unwrap();
+    assert_eq!((resolved.headers.sent.len(), resolved.query.sent.len()), (3, 2));
+    assert!(resolved.headers.dropped.is_empty() && resolved.query.dropped.is_empty());
+    // One template for all, and a method's own entry in place of the connector's.
+    let definition = check(
+        "id: demo\nname: Demo\nbase_url: https://api.example.com\nheaders: \"{{ {'X-A': none, 'X-B': 'b'} }}\"\nquery: {note: \"{{ note }}\"}\nauth_methods: {m: {fields: {note: {optional: true}}, query: {note: {value: mine, overridable: true}}, scheme: none}}\n",
+        "demo.yaml",
+    )
+    .unwrap();
+    let resolved = World::new().resolve(&definition, "m", json!({})).ok().unwrap();
+    assert_eq!(resolved.headers.sent[0].name, "X-B");
+    assert_eq!(resolved.headers.dropped, ["X-A"]);
+    assert_eq!(resolved.query.sent[0].value.expose(), "mine");
+    assert!(resolved.query.dropped.is_empty());
 }
 
 fn operations() -> Definition {
