@@ -41,16 +41,19 @@ enum Command {
     )]
     Serve(Box<commands::serve::Serve>),
     /// Work on users and keys from this machine, whether or not a server runs
-    #[command(subcommand)]
+    #[command(
+        subcommand,
+        after_help = "Example:\n  latchstring admin create-key --email ada@example.com --name laptop"
+    )]
     Admin(commands::admin::Admin),
     /// Look at connector definitions
-    #[command(subcommand)]
+    #[command(subcommand, after_help = "Example:\n  latchstring connector check my-api.yaml")]
     Connector(commands::connector::Connector),
     /// Check and export the audit trail
-    #[command(subcommand)]
+    #[command(subcommand, after_help = "Example:\n  latchstring audit verify --json")]
     Audit(commands::audit::Audit),
     /// Rotate and retire keys
-    #[command(subcommand)]
+    #[command(subcommand, after_help = "Example:\n  latchstring keys rotate")]
     Keys(commands::keys::Keys),
     /// Write a project as a file, without secrets
     Export(commands::code::Export),

@@ -9,7 +9,7 @@ use crate::Ending;
 
 #[derive(clap::Args)]
 #[command(
-    after_help = "Example:\n  export LATCHSTRING_URL=http://127.0.0.1:5282 LATCHSTRING_API_KEY=lst_…\n  latchstring oauth-clients\n  latchstring oauth-clients 'Zoom of the sales team'      the redirect URI alone, for the provider's form"
+    after_help = "Example:\n  export LATCHSTRING_URL=http://127.0.0.1:5282 LATCHSTRING_API_KEY=lst_…\n  latchstring oauth-clients\n  latchstring oauth-clients 'Zoom of the sales team'      the redirect URI alone, for the provider's form\n  latchstring oauth-clients --json | jq -r '.[].redirect_uri'"
 )]
 pub struct OAuthClients {
     /// An OAuth client's id or name: its redirect URI is printed and nothing else
@@ -17,6 +17,9 @@ pub struct OAuthClients {
     /// Those that this project may use
     #[arg(long, env = "LATCHSTRING_PROJECT")]
     project: Option<String>,
+    /// Print what the API says of them, as JSON: a list, or the one that is named
+    #[arg(long)]
+    json: bool,
     #[command(flatten)]
     server: Server,
 }
@@ -31,6 +34,10 @@ async fn show(wanted: OAuthClients) -> Result<Ending, Ending> {
     let all = api.list(&format!("/oauth-clients{of}")).await??;
     let text = |client: &Value, name: &str| client[name].as_str().unwrap_or_default().to_owned();
     let Some(named) = wanted.client else {
+        if wanted.json {
+            print(&Value::Array(all).to_string());
+            return Ok(Ending::Good);
+        }
         for client in &all {
             let draft = if client["draft"] == true { ", a draft" } else { "" };
             print(&format!(
@@ -50,7 +57,7 @@ async fn show(wanted: OAuthClients) -> Result<Ending, Ending> {
         all.iter().filter(|client| text(client, "id") == named || text(client, "name") == named).collect();
     match found.as_slice() {
         [client] => {
-            print(&text(client, "redirect_uri"));
+            print(&if wanted.json { client.to_string() } else { text(client, "redirect_uri") });
             Ok(Ending::Good)
         }
         [] => Err(usage(format!(

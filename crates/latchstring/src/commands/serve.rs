@@ -4,11 +4,17 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener};
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use axum::Router;
+use axum::body::Body;
+use axum::response::IntoResponse;
 use latchstring_broker::road::Peer;
 use latchstring_broker::{Broker, SandboxAt};
 use latchstring_egress::AllowRule;
 use latchstring_gateway::{ApiHandler, Gateway, GatewaySettings, TrustedProxies};
+use latchstring_model::{Code, Problem};
+use latchstring_server::problem::ApiError;
 use latchstring_server::{Check, Options};
+use tokio::runtime::Handle;
 use tokio::sync::watch;
 use tower::ServiceExt;
 
@@ -220,28 +226,39 @@ fn api(broker: &Arc<Broker>) -> ApiHandler {
         }),
     };
     let router = latchstring_server::router(Arc::clone(broker), options);
-    let control = tokio::runtime::Handle::current();
+    let control = Handle::current();
     Arc::new(move |request, peer: Peer| {
         let (router, control) = (router.clone(), control.clone());
         Box::pin(async move {
-            let mut request = request.map(axum::body::Body::new);
+            let mut request = request.map(Body::new);
             request.extensions_mut().insert(peer);
-            let answered = control.spawn(async move { router.oneshot(request).await }).await;
-            let response = match answered {
-                Ok(Ok(response)) => response,
-                Ok(Err(never)) => match never {},
-                Err(error) => {
-                    tracing::error!(error = %error, "a request ended in a panic");
-                    let mut response = http::Response::new(axum::body::Body::empty());
-                    *response.status_mut() = http::StatusCode::INTERNAL_SERVER_ERROR;
-                    response
-                }
-            };
-            response.map(|body| {
+            answered(router, &control, request).await.map(|body| {
                 http_body_util::BodyExt::boxed_unsync(http_body_util::BodyExt::map_err(body, Into::into))
             })
         })
     })
+}
+
+/// In a task of its own, so that a panic ends one request and its caller is told.
+async fn answered(router: Router, control: &Handle, request: http::Request<Body>) -> http::Response<Body> {
+    match control.spawn(async move { router.oneshot(request).await }).await {
+        Ok(Ok(response)) => response,
+        Ok(Err(never)) => match never {},
+        Err(error) => {
+            tracing::error!(error = %error, "a request ended in a panic");
+            let problem = Problem::new(
+                Code::Internal,
+                "Latchstring failed inside while it worked on this request; how far it had come is not known.",
+            )
+            .hint("Look whether it was done before you ask again. The server's log says more at this time; whoever runs it can read it.");
+            let mut response = ApiError::from(problem).into_response();
+            // The layers that give every answer its headers went down with the request.
+            let headers = response.headers_mut();
+            headers.insert(http::header::CACHE_CONTROL, http::HeaderValue::from_static("no-store"));
+            headers.insert(http::header::X_CONTENT_TYPE_OPTIONS, http::HeaderValue::from_static("nosniff"));
+            response
+        }
+    }
 }
 
 /// What a person reads first. The set-up link goes to the terminal, never to the logs.
@@ -276,8 +293,16 @@ async fn greet(
         print(&format!("  API key {}   client {} / {}", demo.api_key, demo.client_id, demo.client_secret));
     }
     print("");
-    print("Once you have a key and a credential, this calls the API behind it:");
-    print(&format!("  curl -H \"Authorization: Bearer $LATCHSTRING_API_KEY\" {url}/proxy/sandbox/v1/people"));
+    print("Once you have a key of your own, this answers who you are:");
+    print(&format!("  curl -H \"Authorization: Bearer $KEY\" {url}/api/v1/me"));
+    if sandbox.is_some() {
+        print("After the tour of the README, this calls the sandbox with the project's key:");
+        print(&format!(
+            "  curl -H \"Authorization: Bearer $LATCHSTRING_API_KEY\" \"{url}/proxy/people/v1/people?limit=1\""
+        ));
+    } else {
+        print(&format!("Calls go to {url}/proxy/, then the credential's slug and a path of its API."));
+    }
     Ok(())
 }
 
@@ -291,5 +316,39 @@ async fn signal() {
     tokio::select! {
         _ = term.recv() => {}
         _ = int.recv() => {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::panic)]
+
+    use axum::body::to_bytes;
+    use axum::routing::get;
+    use serde_json::Value;
+
+    use super::*;
+
+    async fn panics() {
+        panic!("a panic that the test wants")
+    }
+
+    #[tokio::test]
+    async fn a_handler_that_panics_is_a_problem_in_words() {
+        let router = Router::new().route("/panics", get(panics)).route("/works", get(async || "fine"));
+        let ask = |path: &str| {
+            let request = http::Request::get(path).body(Body::empty()).unwrap();
+            let router = router.clone();
+            async move { answered(router, &Handle::current(), request).await }
+        };
+        let answer = ask("/panics").await;
+        assert_eq!(answer.status(), 500);
+        assert_eq!(answer.headers()["content-type"], "application/problem+json");
+        let body = to_bytes(answer.into_body(), 64 * 1024).await.unwrap();
+        let problem: Value = serde_json::from_slice(&body).unwrap();
+        assert_eq!((&problem["code"], &problem["status"]), (&"internal".into(), &500.into()));
+        assert!(problem["hint"].as_str().unwrap().contains("before you ask again"), "{problem}");
+        assert!(!problem.to_string().contains("the test wants"), "what a panic says may hold anything");
+        assert_eq!(ask("/works").await.status(), 200);
     }
 }

@@ -340,6 +340,17 @@ fn only_what_apply_has_made_is_pruned() {
     // Credentials are restorable; the file brings them back.
     let plan = ada(&app, &["apply", "whole.yaml", "--project", "first", "--plan"], &[]);
     assert!(plan.out.contains("~ credential people: restored"), "{}", plan.out);
+    let told = ada(&app, &["apply", "whole.yaml", "--project", "first", "--plan", "--json"], &[]);
+    assert_eq!((told.code, told.err.as_str()), (plan.code, ""), "{}", told.out);
+    let told: Value = serde_json::from_str(&told.out).unwrap();
+    assert_eq!(told["project"], "first");
+    let steps = told["steps"].as_array().unwrap();
+    let lines =
+        plan.out.lines().filter(|line| ["  + ", "  ~ ", "  - "].iter().any(|sign| line.starts_with(sign)));
+    assert_eq!(steps.len(), lines.count(), "{told}\n{}", plan.out);
+    let restored = steps.iter().find(|step| step["kind"] == "credential" && step["name"] == "people");
+    assert_eq!(restored.unwrap()["act"], "restore");
+    assert!(steps.iter().any(|step| step["act"] == "make" && step["kind"] == "secret"), "{told}");
     app.stop();
 }
 
@@ -578,6 +589,16 @@ credentials:
     ] {
         assert!(wrong.out.contains(line), "{line}\n{}", wrong.out);
     }
+    let told = ada(&app, &["apply", "wrong.yaml", "--plan", "--json"], &[]);
+    assert_eq!(told.code, Some(1), "{}{}", told.out, told.err);
+    let told: Value = serde_json::from_str(&told.out).unwrap();
+    let places: Vec<(u64, u64)> = told["wrong"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|one| (one["line"].as_u64().unwrap(), one["column"].as_u64().unwrap()))
+        .collect();
+    assert!(places.contains(&(3, 1)) && places.contains(&(21, 5)), "{told}");
     file(
         &app,
         "wrong.yaml",

@@ -15,26 +15,30 @@ fn text(done: &Output) -> (Option<i32>, String, String) {
 #[test]
 fn every_command_has_help_with_an_example() {
     let setup = setup();
-    for command in [
-        &["--help"][..],
-        &["serve", "--help"],
-        &["admin", "create-user", "--help"],
-        &["admin", "create-key", "--help"],
-        &["connector", "check", "--help"],
-        &["audit", "verify", "--help"],
-        &["audit", "export", "--help"],
-        &["keys", "rotate", "--help"],
-        &["keys", "retire", "--help"],
-        &["export", "--help"],
-        &["apply", "--help"],
-        &["import", "--help"],
-        &["call", "--help"],
-        &["oauth-clients", "--help"],
-    ] {
-        let (code, out, _) = text(&setup.run(command));
+    // The whole tree, as the help of each command lists what is below it.
+    let (mut seen, mut open) = (Vec::new(), vec![Vec::<String>::new()]);
+    while let Some(command) = open.pop() {
+        let arguments: Vec<&str> = command.iter().map(String::as_str).chain(["--help"]).collect();
+        let (code, out, _) = text(&setup.run(&arguments));
         assert_eq!(code, Some(0), "{command:?}");
-        assert!(out.contains("Example") && out.contains("latchstring "), "{command:?}: {out}");
+        let below = out.split_once("\nCommands:\n").map(|(_, rest)| rest.split("\n\n").next().unwrap());
+        let names = below.unwrap_or_default().lines().filter_map(|line| {
+            // What a name is for can go on in further lines, which stand further to the right.
+            let name = line.strip_prefix("  ").filter(|rest| !rest.starts_with(' '))?;
+            name.split_whitespace().next().filter(|name| *name != "help")
+        });
+        open.extend(names.map(|name| command.iter().cloned().chain([name.to_owned()]).collect()));
+        let example = out.split_once("\nExample").map_or("", |(_, rest)| rest);
+        let wanted = format!("latchstring {}", command.join(" "));
+        assert!(example.contains(wanted.trim_end()), "{command:?} has no example of itself: {out}");
+        seen.push(command.join(" "));
     }
+    for known in
+        ["", "serve", "admin reset-password", "audit verify", "connector check", "keys retire", "call"]
+    {
+        assert!(seen.iter().any(|one| one == known), "{known:?} was not looked at: {seen:?}");
+    }
+    assert!(seen.len() >= 20, "{seen:?}");
     let (code, _, said) = text(&setup.run(&["serv"]));
     assert_eq!(code, Some(2), "{said}");
     assert!(!setup.data().exists(), "asking for help makes nothing");
@@ -192,6 +196,7 @@ fn the_redirect_uri_of_an_oauth_client_is_printed_alone() {
         let mut command = app.setup().command(&arguments);
         text(&command.env("LATCHSTRING_API_KEY", key).output().unwrap())
     };
+    assert_eq!(run(app.manage_key(), &["--json"]), (Some(0), "[]\n".into(), String::new()));
     let (code, out, said) = run(app.manage_key(), &[]);
     assert_eq!((code, out.as_str()), (Some(0), ""));
     assert!(said.contains("A superuser makes them"), "{said}");
@@ -216,6 +221,14 @@ fn the_redirect_uri_of_an_oauth_client_is_printed_alone() {
             && out.contains(&format!("redirect URI  {uri}\n")),
         "{out}"
     );
+    let (code, out, said) = run(app.manage_key(), &["--json"]);
+    assert_eq!((code, said.as_str()), (Some(0), ""));
+    let all: Value = serde_json::from_str(&out).unwrap();
+    assert_eq!(all.as_array().unwrap().len(), 3, "{all}");
+    assert!(all.as_array().unwrap().iter().any(|one| one["redirect_uri"] == uri), "{all}");
+    let (code, out, _) = run(app.manage_key(), &["Zoom of the sales team", "--json"]);
+    let one: Value = serde_json::from_str(&out).unwrap();
+    assert_eq!((code, &one["id"], &one["redirect_uri"]), (Some(0), &zoom["id"], &zoom["redirect_uri"]));
     let (code, out, said) = run(app.manage_key(), &["Twice"]);
     assert_eq!((code, out.as_str()), (Some(2), ""), "{said}");
     assert!(said.contains(other["id"].as_str().unwrap()), "{said}");

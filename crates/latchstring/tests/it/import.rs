@@ -96,6 +96,24 @@ fn a_report_says_what_becomes_what_and_why_not() {
             "2 of 11 can be taken over.",
         ],
     );
+    let report = run(&app, None, &["n8n", "n8n.json", "--dry-run", "--json"]);
+    assert_eq!((report.code, report.err.as_str()), (Some(1), ""), "{}", report.out);
+    let whole: Value = serde_json::from_str(&report.out).unwrap();
+    assert_eq!(whole["items"].as_array().unwrap().len(), 11);
+    assert_eq!(
+        whole["items"][2],
+        json!({
+            "name": "Jira", "type": "jiraSoftwareCloudApi", "connector": "jira", "auth_method": "api_token",
+            "fields": ["api_token", "email", "site"], "not_taken": ["allowedHttpRequestDomains"],
+        })
+    );
+    assert_eq!(
+        (&whole["items"][6]["name"], &whole["items"][6]["type"]),
+        (&json!("Odd"), &json!("someVendorApi"))
+    );
+    assert!(whole["items"][6]["refused"].as_str().unwrap().contains("no connector for this type"));
+    let alone = run(&app, None, &["n8n", "n8n.json", "--json"]);
+    assert!(alone.code == Some(2) && alone.err.contains("--dry-run"), "{}", alone.err);
     let set = [
         "n8n",
         "n8n.json",

@@ -10,7 +10,7 @@ use latchstring_testkit::jwt::KeyPair;
 use latchstring_testkit::{OidcProvider, app::PASSWORD};
 use serde_json::json;
 
-use crate::support::{Upstream, json_reply, reply, setup};
+use crate::support::{Authority, Upstream, json_reply, localhost, reply, setup};
 
 fn files(folder: &Path, all: &mut Vec<(String, Vec<u8>)>) {
     for entry in fs::read_dir(folder).unwrap() {
@@ -74,10 +74,24 @@ fn planted_secrets_are_found_nowhere() {
     let (oidc, keys) = (OidcProvider::start(), KeyPair::generate("RS256"));
     let echo = Upstream::start(|seen| match seen.target.as_str() {
         "/login" => json_reply(&json!({"token": "planted-session-token-31"})),
+        "/token" => json_reply(&json!({
+            "access_token": "planted-access-token-36", "refresh_token": "planted-next-refresh-token-37",
+            "token_type": "Bearer", "expires_in": 3600,
+        })),
+        _ if seen.all("authorization") == ["Bearer planted-stale-access-token-38"] => {
+            reply(401, format!("{:?}", seen.headers))
+        }
         "/fail" => reply(500, format!("{:?}", seen.headers)),
         _ => reply(200, format!("{:?} {}", seen.headers, seen.target)),
     });
-    let app = setup().set("LATCHSTRING_LOG", "trace").set("LATCHSTRING_LOG_FORMAT", "json").start();
+    let authority = Authority::new();
+    let guarded = Upstream::with(Some(authority.server(&["http/1.1"], true)), |seen| {
+        reply(200, format!("{:?}", seen.headers))
+    });
+    let setup = setup().set("LATCHSTRING_LOG", "trace").set("LATCHSTRING_LOG_FORMAT", "json");
+    let ca = setup.folder().join("ca.pem");
+    fs::write(&ca, &authority.pem).unwrap();
+    let app = setup.set("LATCHSTRING_EXTRA_CA_FILE", ca.display().to_string()).start();
     let base = echo.url();
     app.set_secret("planted", "planted-project-secret/11");
     app.credential(
@@ -133,7 +147,39 @@ fn planted_secrets_are_found_nowhere() {
         "bearer",
         &json!({"base_url": "http://127.0.0.1:1", "token": "planted-unreachable-24"}),
     );
+    let (certificate, client_key, _, _) = authority.sign(&[], "a client");
+    app.credential(
+        "mtls",
+        "mutual_tls",
+        &json!({"base_url": localhost(&guarded), "certificate": certificate, "private_key": client_key}),
+    );
+    // A person's grant that was brought along: its access token is refused, so that the refresh token is used.
+    let client = app.done(
+        "POST",
+        "/oauth-clients",
+        &json!({
+            "name": "Provider", "client_id": "c", "client_auth": "basic",
+            "client_secret": "planted-oauth-client-secret-39", "authorization_endpoint": format!("{base}/auth"),
+            "token_endpoint": format!("{base}/token"), "hosts": [echo.at.to_string()], "projects": ["acme"],
+        }),
+        201,
+    );
+    app.done(
+        "POST",
+        "/credentials",
+        &json!({
+            "name": "grant", "connector": "http", "auth_method": "oauth2_authorization_code",
+            "oauth_client": client["id"], "values": {"production": {"base_url": base}}, "verify": "skip",
+            "token": {"production": {
+                "access_token": "planted-stale-access-token-38", "refresh_token": "planted-refresh-token-40",
+            }},
+            "shares": [{"project": "acme", "slug": "grant", "grants": {"production": "production"}}],
+        }),
+        201,
+    );
     let slugs = [
+        "mtls",
+        "grant",
         "header",
         "query",
         "cookie",
@@ -203,13 +249,27 @@ fn planted_secrets_are_found_nowhere() {
         "planted-verified-33",
         "planted-wrong-password-34",
         "lst_planted_wrong_key_35",
+        "planted-access-token-36",
+        "planted-next-refresh-token-37",
+        "planted-stale-access-token-38",
+        "planted-oauth-client-secret-39",
+        "planted-refresh-token-40",
         OidcProvider::CLIENT_SECRET,
         PASSWORD,
     ]
     .map(str::to_owned)
     .to_vec();
     secrets.extend([app.key().to_owned(), app.manage_key().to_owned()]);
-    secrets.extend(keys.private_pem.lines().filter(|line| line.len() > 40).map(str::to_owned));
+    for pem in [&keys.private_pem, &client_key] {
+        let lines: Vec<&str> =
+            pem.lines().filter(|line| line.len() > 40 && !line.contains("-----")).collect();
+        assert!(lines.len() > 1, "a key has lines");
+        secrets.extend(lines.into_iter().map(str::to_owned));
+    }
+    assert!(guarded.count() > 0, "the client's key was used");
+    let renewed = echo.seen().into_iter().filter(|seen| seen.target == "/token");
+    let asked: Vec<String> = renewed.map(|seen| String::from_utf8_lossy(&seen.body).into_owned()).collect();
+    assert!(asked.iter().any(|form| form.contains("refresh_token=planted-refresh-token-40")), "{asked:?}");
     // What was obtained or made on the way: access tokens, JWTs, signatures.
     let sent: Vec<String> = echo
         .seen()

@@ -20,6 +20,7 @@ mod keypairs;
 mod kills;
 mod logs;
 mod masking;
+mod noise;
 mod notices;
 mod oauth1;
 mod operations;

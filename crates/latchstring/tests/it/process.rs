@@ -67,11 +67,11 @@ fn a_root_key_that_is_missing_short_wrong_or_readable_by_others_stops_the_start(
     fs::remove_file(&key).unwrap();
     refuses(&setup, &["root.key", "missing", "backup"]);
     write(b"", 0o600);
-    refuses(&setup, &["root.key"]);
+    refuses(&setup, &["root.key", "is empty", "restore it from your backup"]);
     write(&good[..good.len() / 2], 0o600);
-    refuses(&setup, &["root.key"]);
+    refuses(&setup, &["root.key", "cut off", "restore it from your backup"]);
     write(b"not a key ring at all\n", 0o600);
-    refuses(&setup, &["root.key"]);
+    refuses(&setup, &["root.key", "is not a Latchstring key ring", "restore it from your backup"]);
     for mode in [0o644, 0o640, 0o604, 0o660] {
         write(&good, mode);
         refuses(&setup, &["root.key", "others", "chmod 600"]);
@@ -79,7 +79,7 @@ fn a_root_key_that_is_missing_short_wrong_or_readable_by_others_stops_the_start(
     // A good key ring of another installation.
     let other = with_data();
     write(&fs::read(other.data().join("root.key")).unwrap(), 0o600);
-    refuses(&setup, &["root.key"]);
+    refuses(&setup, &["root.key", "another instance's key file", "use the file that holds rky_"]);
 
     fs::remove_file(&key).unwrap();
     fs::create_dir(&key).unwrap();
@@ -166,6 +166,7 @@ fn a_port_in_use_stops_the_start() {
 
 #[test]
 fn a_folder_that_cannot_be_written_stops_the_start() {
+    const HINT: &str = "check that this user may read and write it and its folder";
     let setup = with_data();
     // As a user without rights over it: root may write everywhere.
     let id = std::process::Command::new("id").arg("-u").output().unwrap();
@@ -174,6 +175,7 @@ fn a_folder_that_cannot_be_written_stops_the_start() {
         let (code, said) = setup.refused();
         fs::set_permissions(setup.data(), fs::Permissions::from_mode(0o700)).unwrap();
         assert_eq!((code, said.trim_end().lines().count()), (Some(2), 1), "{said}");
+        assert!(said.contains(HINT), "{said}");
         return;
     }
     let chown = |who: &str, path: &Path| {
@@ -210,7 +212,7 @@ fn a_folder_that_cannot_be_written_stops_the_start() {
     let mut said = String::new();
     child.stderr.take().unwrap().read_to_string(&mut said).unwrap();
     assert_eq!((status.code(), said.trim_end().lines().count()), (Some(2), 1), "{said}");
-    assert!(said.contains("read") || said.contains("written"), "{said}");
+    assert!(said.contains(HINT) && said.contains("latchstring.db"), "{said}");
     assert_eq!(state(&setup.data()), before);
 }
 
@@ -298,6 +300,37 @@ fn the_sandbox_goes_the_whole_way() {
     app.stop();
 }
 
+/// Its credentials are public: beside real ones it must not even be on offer.
+#[test]
+fn without_the_flag_there_is_no_sandbox() {
+    let ids = |app: &latchstring_testkit::TestApp| -> Vec<String> {
+        let all = app.done("GET", "/connectors", &json!(null), 200)["items"].as_array().unwrap().clone();
+        all.iter().map(|one| one["id"].as_str().unwrap().to_owned()).collect()
+    };
+    let credential = json!({
+        "name": "Play", "connector": "sandbox", "auth_method": "api_key",
+        "values": {"production": {"key": "sandbox-key-not-a-secret"}},
+    });
+    let app = app();
+    let known = ids(&app);
+    assert!(known.len() > 40 && !known.contains(&"sandbox".to_owned()), "{known:?}");
+    app.done("GET", "/connectors/sandbox", &json!(null), 404);
+    let mut skipped = credential.clone();
+    skipped["verify"] = "skip".into();
+    for body in [credential.clone(), skipped] {
+        let refused = app.done("POST", "/credentials", &body, 422);
+        assert_eq!(refused["errors"][0]["pointer"], "/connector", "{refused}");
+        let detail = refused["errors"][0]["detail"].as_str().unwrap();
+        assert!(detail.contains("there is no connector `sandbox`"), "{refused}");
+    }
+    assert_eq!(app.done("GET", "/credentials", &json!(null), 200)["items"], json!([]));
+    assert!(!app.stdout().contains("andbox"), "nor does the greeting speak of it");
+    let app = app.stop().sandbox().start();
+    assert!(ids(&app).contains(&"sandbox".to_owned()));
+    app.done("POST", "/credentials", &credential, 201);
+    app.stop();
+}
+
 #[test]
 fn sigterm_lets_an_open_request_finish() {
     for signal in ["TERM", "INT"] {
@@ -334,6 +367,25 @@ fn sigterm_lets_an_open_request_finish() {
         let call = items.iter().find(|item| item["action"] == "credential.use").unwrap();
         assert_eq!(call["call"]["status"], 200, "{call}");
     }
+}
+
+/// With the sandbox: `readme`, at the end of the tour.
+#[test]
+fn the_line_that_is_printed_works_with_a_key() {
+    let app = app();
+    let said = app.stdout();
+    let lines: Vec<&str> = said.lines().filter(|line| line.contains("curl ")).collect();
+    let [line] = lines.as_slice() else { panic!("one line to copy: {said}") };
+    let run = |key: &str| {
+        let script = format!("{line} -sS -w ' answered %{{http_code}}'");
+        let done = std::process::Command::new("bash").arg("-c").arg(script).env("KEY", key).output().unwrap();
+        String::from_utf8(done.stdout).unwrap()
+    };
+    let answer = run(app.manage_key());
+    assert!(answer.contains(latchstring_testkit::app::EMAIL), "{answer}");
+    assert!(answer.ends_with(" answered 200"), "{answer}");
+    assert!(run("lst_wrong").ends_with(" answered 401"));
+    app.stop();
 }
 
 #[test]

@@ -1,11 +1,12 @@
 //! The README's tour, run as it stands: the blocks behind `<!-- tour -->`, in one shell, against a fresh server
 //! with a sandbox. A block can say what its output has to hold: `<!-- tour: text -->`. Guides in `docs/` go on from the
-//! README's first block.
+//! README's first block. After the tour the lines that the server printed at its start have to work, too.
 
 use std::io::{BufRead, BufReader};
 use std::path::Path;
 use std::process::{Command, Stdio};
 
+#[derive(Clone)]
 struct Block {
     wanted: Option<String>,
     script: String,
@@ -67,23 +68,34 @@ fn run(what: &str, blocks: &[Block]) {
         .spawn()
         .unwrap();
     let mut greeting = BufReader::new(server.stdout.take().unwrap()).lines();
-    let mut listen = None;
+    let (mut listen, mut printed) = (None, Vec::new());
     while let Some(Ok(line)) = greeting.next() {
         if let Some((what, url)) = line.split_once(" listens on ")
             && what.starts_with("Latchstring")
         {
             listen = Some(url.trim().to_owned());
         }
-        if line.contains("curl") {
-            break;
+        if line.trim_start().starts_with("curl ") {
+            printed.push(line.trim().to_owned());
+            // The last line of the greeting.
+            if line.contains("/proxy/") {
+                break;
+            }
         }
     }
     let listen = listen.unwrap();
+    assert_eq!(printed.len(), 2, "{printed:?}");
 
     // A line between the blocks' outputs, so that each can be looked at alone.
     const CUT: &str = "-----the next block-----";
     let mut script = String::from("set -e\n");
-    for block in blocks {
+    // Both of the keys that they name are made in the whole tour alone.
+    let printed = printed.iter().filter(|_| what == "readme").map(|line| Block {
+        wanted: Some("answered 200".to_owned()),
+        script: format!("{line} -sS -w ' answered %{{http_code}}'"),
+    });
+    let blocks: Vec<Block> = blocks.iter().cloned().chain(printed).collect();
+    for block in &blocks {
         let here = block
             .script
             .replace("http://127.0.0.1:5282", &listen)

@@ -1,6 +1,7 @@
 //! Use records: none is lost, whatever becomes of the process.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::{Duration, Instant};
 
 use latchstring_testkit::postgres::Postgres;
 use latchstring_testkit::{AppSetup, TestApp, eventually, figure, long};
@@ -69,6 +70,31 @@ fn kill_9_after_500_calls_loses_none_on_sqlite() {
 #[test]
 fn kill_9_after_500_calls_loses_none_on_postgresql() {
     killed_after_500(setup().database(&Postgres::shared().fresh_database()));
+}
+
+/// The bound is the middle of several: one that met a busy machine is no news.
+#[test]
+fn a_call_is_in_the_database_within_a_second() {
+    let (app, upstream) = (app(), Upstream::recording());
+    app.credential("up", "bearer", &json!({"base_url": upstream.url(), "token": "the-token-5"}));
+    let mut took = Vec::new();
+    for number in 0..11 {
+        // Out of step with whoever ships them.
+        std::thread::sleep(Duration::from_millis(number * 31));
+        let answer = app.get("up/x");
+        let began = Instant::now();
+        assert_eq!(answer.status, 200, "{}", answer.text());
+        let id = answer.header("latchstring-call-id").unwrap();
+        eventually("the call with its outcome", || {
+            calls(&app).get(id).filter(|item| item["call"]["status"] == 200).map(drop)
+        });
+        took.push(began.elapsed());
+    }
+    took.sort();
+    let median = took[took.len() / 2];
+    figure("milliseconds until a call stands in the audit trail, median of 11", median.as_millis());
+    assert!(median <= Duration::from_secs(1), "{took:?}");
+    app.stop();
 }
 
 #[test]

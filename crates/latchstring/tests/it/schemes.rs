@@ -336,6 +336,102 @@ fn a_client_certificate_is_shown() {
     assert_eq!(app.get("mtls/x").text(), "welcome");
 }
 
+/// One key, made with OpenSSL: encrypted, in the open, and its public half.
+const ENCRYPTED: &str = include_str!("../../../schemes/tests/data/keys/rsa2048.aes256.pem");
+const IN_THE_OPEN: &str = include_str!("../../../schemes/tests/data/keys/rsa2048.pkcs8.pem");
+const PUBLIC: &str = include_str!("../../../schemes/tests/data/keys/rsa2048.pub.pem");
+const PASSPHRASE: &str = "correct horse";
+
+#[test]
+fn an_encrypted_key_is_opened_with_its_passphrase() {
+    let authority = Authority::new();
+    let upstream = Upstream::start(|seen| match seen.target.as_str() {
+        "/token" => json_reply(&json!({"access_token": "the-token-5", "token_type": "Bearer"})),
+        _ => json_reply(&json!({})),
+    });
+    let guarded = Upstream::with(Some(authority.server(&["http/1.1"], true)), |_| reply(200, "welcome"));
+    let setup = setup();
+    let ca = setup.folder().join("ca.pem");
+    std::fs::write(&ca, &authority.pem).unwrap();
+    let app = setup.set("LATCHSTRING_EXTRA_CA_FILE", ca.display().to_string()).start();
+    let jwt = json!({"base_url": upstream.url(), "private_key": ENCRYPTED, "claims": {"iss": "me"}});
+    let bearer = json!({
+        "base_url": upstream.url(), "token_url": format!("{}/token", upstream.url()), "client_id": "robot",
+        "subject": "alice", "audience": "you", "private_key": ENCRYPTED,
+    });
+    let client = json!({
+        "base_url": upstream.url(), "token_url": format!("{}/token", upstream.url()), "client_id": "robot",
+        "client_auth": "private_key_jwt", "private_key": ENCRYPTED,
+    });
+    let mtls = json!({
+        "base_url": localhost(&guarded), "certificate": authority.certify(IN_THE_OPEN, "a client"),
+        "private_key": ENCRYPTED,
+    });
+    let methods = [
+        ("jwt", jwt),
+        ("oauth2_jwt_bearer", bearer),
+        ("oauth2_client_credentials", client),
+        ("mutual_tls", mtls),
+    ];
+    let create = |method: &str, values: &Value, passphrase: Option<&str>| {
+        let mut values = values.clone();
+        if let Some(passphrase) = passphrase {
+            values["passphrase"] = passphrase.into();
+        }
+        app.api(
+            "POST",
+            "/credentials",
+            &json!({
+                "name": method, "connector": "http", "auth_method": method, "values": {"production": values},
+                "shares": [{"project": "acme", "slug": method.replace('_', "-"), "grants": {"production": "production"}}],
+            }),
+        )
+    };
+    for (method, values) in &methods {
+        for (passphrase, says) in [
+            (None, "Give its passphrase too"),
+            (Some("incorrect horse"), "does not open this private key. Check it"),
+        ] {
+            let refused = create(method, values, passphrase);
+            assert_eq!(refused.status, 422, "{method}: {}", refused.text());
+            assert!(refused.text().contains(says), "{method}: {}", refused.text());
+            assert!(!refused.text().contains("incorrect horse"), "{}", refused.text());
+        }
+    }
+    assert_eq!((upstream.count(), guarded.count()), (0, 0));
+
+    for (method, values) in &methods {
+        let made = create(method, values, Some(PASSPHRASE));
+        assert_eq!(made.status, 201, "{method}: {}", made.text());
+        assert!(!made.text().contains(PASSPHRASE), "{}", made.text());
+    }
+    let mut signed = Vec::new();
+    assert_eq!(app.get("jwt/x").status, 200);
+    signed.push(upstream.last().header("authorization").strip_prefix("Bearer ").unwrap().to_owned());
+    for (slug, name) in
+        [("oauth2-jwt-bearer", "assertion="), ("oauth2-client-credentials", "client_assertion=")]
+    {
+        let answer = app.get(&format!("{slug}/x"));
+        assert_eq!(answer.status, 200, "{slug}: {}", answer.text());
+        assert_eq!(upstream.last().header("authorization"), "Bearer the-token-5");
+        // Tokens are asked for when a credential is stored.
+        let asked = upstream.seen().into_iter().filter(|seen| seen.target == "/token");
+        let forms: Vec<String> = asked.map(|seen| String::from_utf8_lossy(&seen.body).into_owned()).collect();
+        let assertion =
+            forms.iter().flat_map(|form| form.split('&')).find_map(|pair| pair.strip_prefix(name));
+        signed.push(assertion.unwrap_or_else(|| panic!("{slug}: {forms:?}")).to_owned());
+    }
+    let cases: Vec<Case> = signed
+        .into_iter()
+        .map(|token| Case { token, alg: "RS256".into(), key: Key::Public(PUBLIC.into()) })
+        .collect();
+    for verdict in jose(&cases) {
+        verdict.unwrap();
+    }
+    assert_eq!(app.get("mutual-tls/x").text(), "welcome");
+    app.stop();
+}
+
 #[test]
 fn a_certificate_of_nobody_is_refused() {
     let upstream =

@@ -294,6 +294,14 @@ impl Authority {
         )
     }
 
+    /// A certificate for a key that is there already; PEM.
+    pub fn certify(&self, key: &str, common_name: &str) -> String {
+        let key = KeyPair::from_pem(key).unwrap();
+        let mut params = CertificateParams::new(Vec::new()).unwrap();
+        params.distinguished_name.push(rcgen::DnType::CommonName, common_name);
+        params.signed_by(&key, &self.issuer).unwrap().pem()
+    }
+
     /// A request to a server that this authority has signed, without a certificate of one's own.
     pub fn get(&self, url: &str, headers: &[(&str, &str)]) -> Answer {
         self.request("GET", url, headers, b"")

@@ -315,8 +315,14 @@ fn a_token_endpoint_that_never_answers_ends_in_words() {
     assert_eq!((upstream.count(), silent.heads().len()), (0, 1));
 }
 
-#[test]
-fn people_and_projects_with_templated_token_fields_never_share_a_token() {
+/// A credential whose assertion is about whoever this template names, in two projects of two people.
+struct Templated {
+    app: TestApp,
+    oidc: OidcProvider,
+    grace: String,
+}
+
+fn templated(subject: &str) -> Templated {
     let keys = KeyPair::generate("ES256");
     let oidc = OidcProvider::with(&json!({
         "settings": {"delay_ms": 100},
@@ -334,39 +340,35 @@ fn people_and_projects_with_templated_token_fields_never_share_a_token() {
         &json!({"slug": "other", "name": "Other", "environments": ["production"]}),
         201,
     );
-    for (slug, subject) in [("by-user", "{{ user.email }}"), ("by-project", "{{ project.slug }}")] {
-        app.done(
-            "POST",
-            "/credentials",
-            &json!({
-                "name": slug, "connector": "http", "auth_method": "oauth2_jwt_bearer", "verify": "skip",
-                "values": {"production": {
-                    "base_url": oidc.issuer(), "token_url": oidc.token_url(), "client_id": "robot", "subject": subject,
-                    "audience": oidc.issuer(), "private_key": keys.private_pem, "algorithm": "ES256",
-                }},
-                "shares": [
-                    {"project": "acme", "slug": slug, "grants": {"production": "production"}},
-                    {"project": "other", "slug": slug, "grants": {"production": "production"}},
-                ],
-            }),
-            201,
-        );
-    }
-    let calls = [
-        (app.manage_key(), "acme", "by-user", latchstring_testkit::app::EMAIL),
-        (grace.as_str(), "acme", "by-user", "grace@example.com"),
-        (app.manage_key(), "acme", "by-project", "acme"),
-        (app.manage_key(), "other", "by-project", "other"),
-    ];
-    // All at once and again and again: in the cold, and warm.
+    app.done(
+        "POST",
+        "/credentials",
+        &json!({
+            "name": "API", "connector": "http", "auth_method": "oauth2_jwt_bearer", "verify": "skip",
+            "values": {"production": {
+                "base_url": oidc.issuer(), "token_url": oidc.token_url(), "client_id": "robot", "subject": subject,
+                "audience": oidc.issuer(), "private_key": keys.private_pem, "algorithm": "ES256",
+            }},
+            "shares": [
+                {"project": "acme", "slug": "api", "grants": {"production": "production"}},
+                {"project": "other", "slug": "api", "grants": {"production": "production"}},
+            ],
+        }),
+        201,
+    );
+    Templated { app, oidc, grace }
+}
+
+/// Key, project, and whom the token must be about. All at once and again and again: in the cold, and warm.
+fn each_gets_their_own(world: &Templated, callers: [(&str, &str, &str); 2]) {
+    let app = &world.app;
     std::thread::scope(|scope| {
         for _ in 0..4 {
-            for (key, project, slug, subject) in calls {
-                let app = &app;
+            for (key, project, subject) in callers {
                 scope.spawn(move || {
                     let at = [("latchstring-project", project), ("latchstring-environment", "production")];
                     for _ in 0..5 {
-                        let answer = app.call_with(key, "GET", &format!("{slug}/resource"), &at, b"");
+                        let answer = app.call_with(key, "GET", "api/resource", &at, b"");
                         assert_eq!(answer.status, 200, "{}", answer.text());
                         assert_eq!(answer.json()["sub"], subject);
                     }
@@ -374,8 +376,34 @@ fn people_and_projects_with_templated_token_fields_never_share_a_token() {
             }
         }
     });
-    assert_eq!(oidc.token_requests(), 4, "one for each");
-    app.stop();
+    assert_eq!(world.oidc.token_requests(), 2, "one for each");
+}
+
+#[test]
+fn two_people_with_a_templated_token_field_never_share_a_token() {
+    let world = templated("{{ user.email }}");
+    let ada = latchstring_testkit::app::EMAIL;
+    let callers =
+        [(world.app.manage_key(), "acme", ada), (world.grace.as_str(), "acme", "grace@example.com")];
+    each_gets_their_own(&world, callers);
+    // The same person in another project is the same subject, and does not get the other one's either.
+    let at = [("latchstring-project", "other"), ("latchstring-environment", "production")];
+    let answer = world.app.call_with(world.app.manage_key(), "GET", "api/resource", &at, b"");
+    assert_eq!(answer.json()["sub"], ada, "{}", answer.text());
+    world.app.stop();
+}
+
+#[test]
+fn two_projects_with_a_templated_token_field_never_share_a_token() {
+    let world = templated("{{ project.slug }}");
+    let ada = world.app.manage_key();
+    each_gets_their_own(&world, [(ada, "acme", "acme"), (ada, "other", "other")]);
+    // Everybody in a project shares the project's.
+    let at = [("latchstring-project", "acme"), ("latchstring-environment", "production")];
+    let answer = world.app.call_with(&world.grace, "GET", "api/resource", &at, b"");
+    assert_eq!(answer.json()["sub"], "acme", "{}", answer.text());
+    assert_eq!(world.oidc.token_requests(), 2);
+    world.app.stop();
 }
 
 #[test]

@@ -107,7 +107,8 @@ impl Carrier<'_> {
             (Kind::Environment, Act::Remove) => {
                 let all: Vec<&String> =
                     self.present.environments.iter().filter(|one| **one != step.name).collect();
-                let body = json!({"environments": all});
+                // With all that is in it, as the plan said.
+                let body = json!({"environments": all, "remove_environments": [step.name]});
                 self.patch_project(&body).await.map(drop)
             }
             (Kind::Environment, _) => {

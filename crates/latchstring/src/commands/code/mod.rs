@@ -11,6 +11,8 @@ mod thing;
 use std::io::{IsTerminal, Write};
 use std::path::{Path, PathBuf};
 
+use serde_json::json;
+
 use self::carry::{Carrier, Failed};
 use self::plan::Plan;
 use self::secrets::Secrets;
@@ -50,6 +52,9 @@ pub struct Apply {
     /// Only show what would be done; exit 1 when that is something
     #[arg(long, conflicts_with = "yes")]
     plan: bool,
+    /// Print the plan as JSON
+    #[arg(long, requires = "plan")]
+    json: bool,
     /// Do it without asking
     #[arg(long)]
     yes: bool,
@@ -110,7 +115,16 @@ fn no_such_project(named: &str) -> Ending {
     ))
 }
 
-fn told(file: &str, wrong: &[Wrong]) -> Ending {
+fn told(file: &str, wrong: &[Wrong], json: bool) -> Ending {
+    if json {
+        let one = |wrong: &Wrong| {
+            json!({
+                "file": file, "line": wrong.at.line, "column": wrong.at.column, "message": wrong.message,
+            })
+        };
+        print(&json!({"wrong": wrong.iter().map(one).collect::<Vec<_>>()}).to_string());
+        return Ending::No;
+    }
     wrong.iter().for_each(|wrong| print(&In(file, wrong).to_string()));
     Ending::No
 }
@@ -191,7 +205,7 @@ async fn bring_in(apply: Apply) -> Result<Ending, Ending> {
     let folder = apply.file.parent().unwrap_or(Path::new("")).to_owned();
     let wanted = match file::read(&source, &folder) {
         Ok(wanted) => wanted,
-        Err(wrong) => return Ok(told(&file, &wrong)),
+        Err(wrong) => return Ok(told(&file, &wrong, apply.json)),
     };
     let mut secrets = match &apply.secrets {
         Some(from) => Secrets::read(from)?,
@@ -203,9 +217,12 @@ async fn bring_in(apply: Apply) -> Result<Ending, Ending> {
     let present = seen(&apply, &mut api, &wanted, &me).await?;
     let plan = plan::plan(&wanted, &present, &me, apply.prune);
     if !plan.wrong.is_empty() {
-        return Ok(told(&file, &plan.wrong));
+        return Ok(told(&file, &plan.wrong, apply.json));
     }
-    show(&plan, &place, &present.slug, &me);
+    match apply.json {
+        true => print(&plan.as_json(&present.slug).to_string()),
+        false => show(&plan, &place, &present.slug, &me),
+    }
     if apply.plan {
         return Ok(if plan.is_empty() { Ending::Good } else { Ending::No });
     }

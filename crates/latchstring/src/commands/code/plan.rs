@@ -696,9 +696,41 @@ impl Plan {
     pub fn wants(&self) -> Vec<Want> {
         self.steps.iter().flat_map(|step| step.wants.clone()).collect()
     }
+
+    /// The same as people see, for programs.
+    pub fn as_json(&self, project: &str) -> Value {
+        let left = self.left.iter().map(|left| {
+            json!({"kind": left.kind.word(), "name": shown(&left.name), "made_by_apply": left.applied})
+        });
+        let people = self.people.iter().map(|one| json!({"what": one.what, "why": one.why}));
+        json!({
+            "project": project,
+            "steps": self.steps.iter().map(Step::as_json).collect::<Vec<_>>(),
+            "people": people.collect::<Vec<_>>(),
+            "left": left.collect::<Vec<_>>(),
+        })
+    }
 }
 
 impl Step {
+    fn as_json(&self) -> Value {
+        let none: &[Difference] = &[];
+        let (act, differences) = match &self.act {
+            Act::Make => ("make", none),
+            Act::Remove => ("remove", none),
+            Act::Change(differences) => ("change", differences.as_slice()),
+            Act::Restore(differences) => ("restore", differences.as_slice()),
+        };
+        let change = |one: &Difference| json!({"field": one.name, "from": one.from, "to": one.to});
+        json!({
+            "act": act,
+            "kind": self.kind.word(),
+            "name": shown(&self.name),
+            "changes": differences.iter().map(change).collect::<Vec<_>>(),
+            "needs": self.wants.iter().map(|want| want.path.as_str()).collect::<Vec<_>>(),
+        })
+    }
+
     /// A line for people.
     pub fn line(&self) -> String {
         let name = if self.name.is_empty() { String::new() } else { format!(" {}", shown(&self.name)) };

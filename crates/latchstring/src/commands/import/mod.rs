@@ -41,6 +41,9 @@ pub struct Import {
     /// Only report what would become what; exit 1 when something would not
     #[arg(long, conflicts_with = "yes")]
     dry_run: bool,
+    /// Print the report as JSON
+    #[arg(long, requires = "dry_run")]
+    json: bool,
     /// Store them without asking
     #[arg(long)]
     yes: bool,
@@ -340,6 +343,22 @@ fn report(items: &[Item], rest: &[String]) {
     print(&format!("{becomes} of {} can be taken over.", items.len()));
 }
 
+/// The report for programs. Names of fields, and never what is in them.
+fn as_json(items: &[Item], rest: &[String]) -> Value {
+    let one = |item: &Item| match &item.outcome {
+        Outcome::Becomes { connector, method, values, behind } => {
+            let mut names: Vec<&str> = values.keys().map(String::as_str).collect();
+            names.sort_unstable();
+            json!({
+                "name": item.name, "type": item.kind, "connector": connector, "auth_method": method,
+                "fields": names, "not_taken": behind,
+            })
+        }
+        Outcome::Not(why) => json!({"name": item.name, "type": item.kind, "refused": why}),
+    };
+    json!({"items": items.iter().map(one).collect::<Vec<_>>(), "of_no_connector": rest})
+}
+
 async fn take_over(import: Import) -> Result<Ending, Ending> {
     let file = import.file.display().to_string();
     let source = std::fs::read_to_string(&import.file)
@@ -363,7 +382,10 @@ async fn take_over(import: Import) -> Result<Ending, Ending> {
         }
     }
     items.retain(|item| import.only.is_empty() || import.only.contains(&item.name));
-    report(&items, &rest);
+    match import.json {
+        true => print(&as_json(&items, &rest).to_string()),
+        false => report(&items, &rest),
+    }
     let all = items.iter().all(|item| matches!(item.outcome, Outcome::Becomes { .. }));
     if import.dry_run || !items.iter().any(|item| matches!(item.outcome, Outcome::Becomes { .. })) {
         return Ok(if all { Ending::Good } else { Ending::No });
