@@ -24,7 +24,8 @@ pub fn store(error: StoreError) -> Box<Problem> {
             "It was changed by somebody else meanwhile; nothing was overwritten.",
         )
         .hint("Read it again, look at what changed, and send your change on top of that."),
-        StoreError::Taken(_) => Problem::new(Code::Conflict, "That name is taken."),
+        StoreError::Taken(_) => Problem::new(Code::Conflict, "That name is taken.")
+            .hint("Choose another one; nothing was changed."),
         StoreError::ReferenceGone => {
             Problem::new(Code::Conflict, "Something that this refers to has been removed meanwhile.")
                 .hint("Read it again and try once more.")

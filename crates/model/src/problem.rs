@@ -72,6 +72,8 @@ codes! {
     ConnectorInUse = "connector_in_use", 409, "The connector has credentials";
     CredentialDisabled = "credential_disabled", 409, "The credential is disabled";
     CredentialInUse = "credential_in_use", 409, "The credential is in use";
+    /// Secrets, variables, keys or grants would go with it.
+    EnvironmentInUse = "environment_in_use", 409, "The environment is in use";
     ValuesGranted = "values_granted", 409, "The values are granted to projects";
     /// Of a keychain: neither a match nor a default, or a match that does not fit.
     NoKeychainMatch = "no_keychain_match", 404, "The keychain has no credential for this";

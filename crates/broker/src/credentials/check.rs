@@ -74,6 +74,18 @@ impl Checked {
         if self.owner { held_to(&self.values.withheld, &self.values.pins) } else { Some(&self.values.pins) }
     }
 
+    /// The request as whoever asked for the check may see it: what is not secret in it (fixed headers, what stands in
+    /// the query) is for the owner's eyes all the same. Others get what the trail of calls shows them too.
+    fn request_for_asker(&self, mut request: Value) -> Value {
+        if let (false, Some(shown)) = (self.owner, request.as_object_mut()) {
+            shown.remove("headers");
+            if let Some(Value::String(url)) = shown.get_mut("url") {
+                url.truncate(url.find('?').unwrap_or(url.len()));
+            }
+        }
+        request
+    }
+
     /// How these values are tried. `held`: see [`Attempt`].
     pub(crate) fn attempt<'a>(
         &'a self,
@@ -339,7 +351,9 @@ impl Broker {
             self.keep_check(actor, checked, &standing, pins, &staged, code).await?;
         }
         let (request, response) = match &tried.shown {
-            Some(shown) => (Some(shown.request_json()), Some(shown.response_json())),
+            Some(shown) => {
+                (Some(checked.request_for_asker(shown.request_json())), Some(shown.response_json()))
+            }
             None => (None, None),
         };
         let token = if staged.iter().all(|staged| staged.stored.is_some()) {
@@ -399,7 +413,7 @@ impl Broker {
             stands: standing.status,
             checked_at: now,
             code: Some(code),
-            request: problem.extra.remove("request"),
+            request: problem.extra.remove("request").map(|request| checked.request_for_asker(request)),
             response: problem.extra.remove("response"),
             explanation: problem.detail.into_owned(),
             hint: problem.hint.map(std::borrow::Cow::into_owned),

@@ -85,7 +85,9 @@ impl Broker {
             }
             let client = self.usable_client(&mut tx, actor, named, &found, &projects).await?;
             if row.oauth_client_id.as_ref() == Some(&client.id) {
-                return self.credential_view(&mut tx, row, Sight::Owner { with_fields: true }).await;
+                drop(tx);
+                // No change, but a look at the fields, which is recorded.
+                return self.credential(actor, id).await;
             }
             (row, found, projects)
         };

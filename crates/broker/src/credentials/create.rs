@@ -16,13 +16,28 @@ use serde_json::{Map, Value, json};
 use super::attempt::{Attempt, Place};
 use super::input::{NewCredential, escape};
 use super::save::{self, Ready};
-use super::sharing::{self, Wanted};
+use super::sharing::{self, Placed, Wanted};
 use super::view::{Sight, View};
 use crate::actor::Actor;
 use crate::audit::Event;
 use crate::catalog::Found;
 use crate::permissions::Operation;
 use crate::{Broker, refusals};
+
+/// A credential that is to be made: looked up and checked, nothing of it tried or saved.
+pub(super) struct Drafted {
+    pub owner: Principal,
+    pub placed: Vec<Placed>,
+    pub project_ids: Vec<ProjectId>,
+    pub found: Found,
+    pub method: AuthMethod,
+    pub id: CredentialId,
+    pub places: Vec<Place>,
+    /// For methods that need consent.
+    pub client: Option<OAuthClient>,
+    /// By the credential's own environments.
+    pub checked: Vec<(String, Values)>,
+}
 
 fn unknown_connector(named: &str, nearest: Option<&str>) -> Box<Problem> {
     let detail = match nearest {
@@ -49,7 +64,9 @@ impl Broker {
         Err(unknown_connector(named, nearest))
     }
 
-    pub async fn create_credential(self: &Arc<Self>, actor: &Actor, mut new: NewCredential) -> Refused<View> {
+    /// Everything up to where values are tried: who may, with which connector and client, in which places. Keys that are
+    /// to be made here stand in `new` afterwards.
+    pub(super) async fn draft(&self, actor: &Actor, new: &mut NewCredential) -> Refused<Drafted> {
         actor.may_manage()?;
         let errors = new.check();
         if !errors.is_empty() {
@@ -80,13 +97,19 @@ impl Broker {
         let method = wanted_method(&found.definition, &new.auth_method)?.clone();
         let id = CredentialId::new(self.now(), &*self.parts.entropy);
         let places = self.places(&mut tx, &placed).await?;
-        let client = self.wanted_client(&mut tx, actor, &new, &found, &method, &project_ids).await?;
+        let client = self.wanted_client(&mut tx, actor, new, &found, &method, &project_ids).await?;
         drop(tx);
         let mut given =
             std::mem::take(&mut new.values).into_iter().map(|(name, one)| (name, Some(one))).collect();
         self.make_keys(&method, &new.name, new.verify, &mut given).await?;
         new.values = given.into_iter().filter_map(|(name, one)| Some((name, one?))).collect();
         let checked = check_values(&found.definition, &method, &new.values)?;
+        Ok(Drafted { owner, placed, project_ids, found, method, id, places, client, checked })
+    }
+
+    pub async fn create_credential(self: &Arc<Self>, actor: &Actor, mut new: NewCredential) -> Refused<View> {
+        let Drafted { owner, placed, project_ids, found, method, id, places, client, checked } =
+            self.draft(actor, &mut new).await?;
 
         let attempt = Attempt {
             actor,

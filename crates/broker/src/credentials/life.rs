@@ -78,14 +78,14 @@ impl Broker {
         if !disabled {
             self.unfrozen(actor)?;
         }
-        let (mut tx, mut row, shares) =
-            self.write_own(actor, id, Operation::CredentialDisable, if_match).await?;
+        let (tx, mut row, shares) = self.write_own(actor, id, Operation::CredentialDisable, if_match).await?;
         if row.deletes_at.is_some() {
             return Err(scheduled());
         }
         if row.disabled == disabled {
-            let sight = Sight::Owner { with_fields: !self.is_frozen(actor) };
-            return self.credential_view(&mut tx, row, sight).await;
+            drop(tx);
+            // No change, but a look at the fields, which is recorded.
+            return self.credential(actor, id).await;
         }
         row.disabled = disabled;
         let event = Event::new(if disabled { "credential.disable" } else { "credential.enable" });

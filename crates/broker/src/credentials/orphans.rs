@@ -104,6 +104,7 @@ impl Broker {
         let (row, shares, to) = {
             let mut tx = self.parts.store.begin_read().await.map_err(refusals::store)?;
             let (row, shares) = orphan(&mut tx, &id).await?;
+            self.unfrozen(actor)?;
             self.recent(actor, Deed::ChangeOwner).await?;
             let to = recipient(&mut tx, email, &shares).await?;
             (row, shares, to)

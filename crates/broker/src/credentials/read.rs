@@ -6,6 +6,7 @@ use latchstring_model::problem::Refused;
 use latchstring_store::credentials::{self as rows, CredentialFilter, CredentialRow};
 use latchstring_store::projects::MemberProject;
 use latchstring_store::{Page, Paging, Tx, fold, shares, users};
+use serde_json::Value;
 
 use super::access::{Held, Stand, held};
 use super::view::{Sight, View};
@@ -27,6 +28,15 @@ pub struct Wanted {
     pub owner: Option<String>,
 }
 
+/// Which fields an answer shows, by environment; their names alone.
+fn fields_shown(view: &View) -> Value {
+    let shown = view.environments.iter().map(|(environment, values)| {
+        let names = values.fields.iter().flat_map(|fields| fields.keys().cloned());
+        (environment.clone(), names.collect::<Vec<_>>().into())
+    });
+    Value::Object(shown.collect())
+}
+
 impl Broker {
     /// Mine or shared with a project of mine. The owner's look at fields is recorded.
     pub async fn credential(&self, actor: &Actor, id: &str) -> Refused<View> {
@@ -40,10 +50,12 @@ impl Broker {
             }
             Stand::Owner => {
                 let shared = shares::list_of_credential(&mut tx, &row).await.map_err(refusals::store)?;
-                // Those who use it see that its owner has looked at the fields, and so that nobody else has.
-                let events = super::save::told(&row, &shared, &Event::new("credential.view"));
-                let view = self.credential_view(&mut tx, row, Sight::Owner { with_fields: true }).await?;
+                let sight = Sight::Owner { with_fields: true };
+                let view = self.credential_view(&mut tx, row.clone(), sight).await?;
                 drop(tx);
+                // Those who use it see that its owner has looked at the fields, and so that nobody else has.
+                let event = Event::new("credential.view").detail("environments", fields_shown(&view));
+                let events = super::save::told(&row, &shared, &event);
                 let mut tx = self.parts.store.begin_upkeep().await.map_err(refusals::store)?;
                 self.record_all(&mut tx, actor, events).await?;
                 tx.commit().await.map_err(refusals::store)?;

@@ -352,6 +352,7 @@ impl Broker {
             project: trial.project.map(|project| &project.id),
             credential: trial.credential,
             environment: trial.environment,
+            project_environment: None,
             purpose: Purpose::Verify,
             path: "(verification)",
             acts_as: None,

@@ -26,9 +26,9 @@ pub struct OperatorKey {
 pub(crate) fn only_operator(actor: &Actor) -> Refused<()> {
     match actor.who {
         Who::Operator => Ok(()),
-        _ => {
-            Err(Problem::new(Code::Forbidden, "Only a command on the server's own machine does that.").into())
-        }
+        _ => Err(Problem::new(Code::Forbidden, "Only a command on the server's own machine does that.")
+            .hint("Whoever runs the server does it there: `latchstring admin --help` lists such commands.")
+            .into()),
     }
 }
 

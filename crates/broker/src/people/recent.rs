@@ -29,63 +29,39 @@ const MINUTE: i64 = 60_000;
 /// How long owner rights rest after a password reset, in milliseconds.
 pub const FROZEN: i64 = 24 * 60 * MINUTE;
 
-/// What wants a recent sign-in. The text goes on after "… wants a recent sign-in: ".
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Deed {
-    MakeKey,
-    Purge,
-    Transfer,
-    /// A superuser gives an orphaned credential to somebody else.
-    ChangeOwner,
-    SecondFactor,
-    Password,
-    Identity,
-    /// Of somebody else.
-    RemoveSecondFactor,
-    Instance,
+macro_rules! deeds {
+    ($($(#[$doc:meta])* $name:ident = $word:literal, $what:literal;)*) => {
+        /// What wants a recent sign-in. The text goes on after "… wants a recent sign-in: ".
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        pub enum Deed { $($(#[$doc])* $name,)* }
+
+        impl Deed {
+            pub const ALL: &'static [Deed] = &[$(Deed::$name,)*];
+
+            /// As `deed` in the refusal.
+            pub const fn as_str(self) -> &'static str {
+                match self { $(Self::$name => $word,)* }
+            }
+
+            const fn what(self) -> &'static str {
+                match self { $(Self::$name => $what,)* }
+            }
+        }
+    };
 }
 
-impl Deed {
-    pub const ALL: [Deed; 9] = [
-        Deed::MakeKey,
-        Deed::Purge,
-        Deed::Transfer,
-        Deed::ChangeOwner,
-        Deed::SecondFactor,
-        Deed::Password,
-        Deed::Identity,
-        Deed::RemoveSecondFactor,
-        Deed::Instance,
-    ];
-
-    /// As `deed` in the refusal.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Deed::MakeKey => "make_key",
-            Deed::Purge => "purge",
-            Deed::Transfer => "transfer",
-            Deed::ChangeOwner => "change_owner",
-            Deed::SecondFactor => "second_factor",
-            Deed::Password => "password",
-            Deed::Identity => "identity",
-            Deed::RemoveSecondFactor => "remove_second_factor",
-            Deed::Instance => "instance",
-        }
-    }
-
-    const fn what(self) -> &'static str {
-        match self {
-            Deed::MakeKey => "Making a key",
-            Deed::Purge => "Deleting for good",
-            Deed::Transfer => "Handing a credential on",
-            Deed::ChangeOwner => "Giving a credential to another owner",
-            Deed::SecondFactor => "Changing a second factor",
-            Deed::Password => "Changing a password",
-            Deed::Identity => "Changing how one signs in",
-            Deed::RemoveSecondFactor => "Removing somebody's second factor",
-            Deed::Instance => "Changing this server's settings",
-        }
-    }
+deeds! {
+    MakeKey = "make_key", "Making a key";
+    Purge = "purge", "Deleting for good";
+    Transfer = "transfer", "Handing a credential on";
+    /// A superuser gives an orphaned credential to somebody else.
+    ChangeOwner = "change_owner", "Giving a credential to another owner";
+    SecondFactor = "second_factor", "Changing a second factor";
+    Password = "password", "Changing a password";
+    Identity = "identity", "Changing how one signs in";
+    /// Of somebody else.
+    RemoveSecondFactor = "remove_second_factor", "Removing somebody's second factor";
+    Instance = "instance", "Changing this server's settings";
 }
 
 fn late(deed: Deed, minutes: i64) -> Box<Problem> {
@@ -186,7 +162,7 @@ mod tests {
     #[test]
     fn every_deed_says_what_it_is() {
         let mut words = std::collections::HashSet::new();
-        for deed in Deed::ALL {
+        for deed in Deed::ALL.iter().copied() {
             assert!(words.insert(deed.as_str()));
             let (late, no_key) = (late(deed, 15), no_key(deed));
             assert!(late.detail.starts_with(deed.what()) && late.hint.is_some());

@@ -260,7 +260,9 @@ impl Door {
         broker.recent(actor, Deed::SecondFactor).await?;
         let row = broker.factor_row(&person.id).await?.ok_or_else(none_there)?;
         if row.confirmed_at.is_some() {
-            return Err(Problem::new(Code::Conflict, "The second factor was confirmed before.").into());
+            return Err(Problem::new(Code::Conflict, "The second factor was confirmed before.")
+                .hint("It is in use. For another device remove it first (DELETE /api/v1/me/totp) and set it up anew.")
+                .into());
         }
         self.limits.code(&person.id)?;
         let factor = broker.open_factor(&person.id, row).await?;

@@ -321,7 +321,7 @@ impl Operation {
             O::ProjectLook | O::MembersList | O::ServiceKeysList | O::AuditLook | O::SecretsList | O::VariablesList
                 | O::ProjectConnectorsLook | O::ProjectClientsLook | O::ProjectCredentialsList | O::KeychainsList
                 | O::WebhooksList | O::AppliedList | O::CredentialLook | O::CredentialUsage | O::CredentialVersions
-                | O::CredentialAudit
+                | O::CredentialAudit | O::CredentialsList | O::ProjectsList | O::ConnectorsLook | O::ClientsLook
                 // It manages the project. Of people: viewers and editors; of keys: it ends itself.
                 | O::ProjectChange | O::MemberSet | O::MemberRemove | O::ServiceKeyEnd | O::SecretSet | O::SecretDelete
                 | O::VariableSet | O::VariableDelete | O::ConnectorCreate | O::ConnectorChange | O::ConnectorDelete

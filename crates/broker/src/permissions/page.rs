@@ -9,10 +9,14 @@ use super::{Ground, Operation};
 const HEAD: &str = "\
 # Who may do what
 
-This page is written from the table that the server itself decides by (`crates/broker/src/permissions`), and a test asks
-every cell of it through the API. ✓ may; · may not: 403 `forbidden` with the role that is needed, where one knows the thing
-anyway, and 404 where one does not. **A thing that exists but is not yours and a thing that does not exist answer the same
-404**: same words, same headers, same work in the database.
+This page is written from the table that the server itself decides by (`crates/broker/src/permissions`), and tests ask
+every cell of it through the API and `/proxy` (`crates/server/tests/it/permissions.rs`). ✓ may; ○ may what was offered to
+them; · may not: 403 `forbidden` with the role that is needed, where one knows the thing anyway, and 404 where one does not.
+Where the project stands in the body (`shares`), a 422 points at it instead. **A thing that exists but is not yours and a
+thing that does not exist answer the same**: same words, same headers, same work in the database.
+
+Two cells cannot be asked: a service account is no member, so it has nothing to leave; and an owner who has left for good
+asks for nothing any more (401).
 
 Two things hold besides the tables:
 
@@ -62,7 +66,7 @@ const FOOT: &str = "\
 - A project can want a second factor: for a member who came in without one it is closed, whatever the role.
 - A service account acts in its own project alone: on viewers and editors, on credentials that the project owns, and on
   no key but itself. It purges nothing and raises nobody to admin.
-- What is said of lists without a project holds for it too: it lists its own project, and what that project owns.
+- Of lists without a project it sees its own project, and what that project owns or may use.
 - A service key can be limited further (credentials, operations, methods, paths, networks, an end), never widened.
 ";
 
@@ -79,13 +83,20 @@ fn note(ground: Ground) -> &'static str {
         Ground::Orphan => "its owner has left for good",
         Ground::Recipient => "the person it was offered to",
         Ground::Manager | Ground::Superuser | Ground::Member(_) | Ground::Owner(_) | Ground::Used(_) => "",
-        Ground::Anybody => "no key, no session",
+        Ground::Anybody => "no key is looked at",
     }
 }
 
+/// The marks of all columns but the last, which is the service account's.
 fn row(out: &mut String, operation: Operation, marks: &[bool]) {
-    let marks: Vec<&str> = marks.iter().chain([&operation.for_accounts()]).map(|yes| mark(*yes)).collect();
-    let _ = writeln!(out, "| {} | {} | {} |", operation.what(), marks.join(" | "), note(operation.ground()));
+    let marks: Vec<&str> = marks.iter().map(|yes| mark(*yes)).collect();
+    marked(out, operation, &marks);
+}
+
+fn marked(out: &mut String, operation: Operation, marks: &[&str]) {
+    let ground = operation.ground();
+    let account = mark(operation.for_accounts() || ground == Ground::Anybody);
+    let _ = writeln!(out, "| {} | {} | {account} | {} |", operation.what(), marks.join(" | "), note(ground));
 }
 
 /// In the order of the columns.
@@ -124,13 +135,14 @@ pub fn text() -> String {
                 row(&mut credential, operation, &[false, false, false, false, false, false, true, false]);
             }
             Ground::Recipient => {
-                // Being the recipient is what counts, whatever else one is.
-                row(&mut credential, operation, &[false, false, false, false, false, false, false, false]);
+                // Being the recipient is what counts, whatever else one is. Nobody offers something to themselves.
+                marked(&mut credential, operation, &["·", "○", "○", "○", "○", "○", "○", "·"]);
             }
             Ground::Superuser => row(&mut rest, operation, &[false, true, false]),
-            Ground::Person | Ground::Manager | Ground::Session | Ground::Anybody => {
+            Ground::Person | Ground::Manager | Ground::Session => {
                 row(&mut rest, operation, &[true, true, false]);
             }
+            Ground::Anybody => row(&mut rest, operation, &[true, true, true]),
         }
     }
     format!("{HEAD}\n{project}\n{credential}\n{rest}\n{FOOT}")

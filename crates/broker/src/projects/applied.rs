@@ -48,7 +48,9 @@ impl From<AppliedRow> for Applied {
 
 fn no_such_kind() -> Box<Problem> {
     let words: Vec<&str> = AppliedKind::ALL.iter().map(|kind| kind.as_str()).collect();
-    Problem::new(Code::Invalid, format!("`kind` is one of {}.", words.join(", "))).into()
+    Problem::new(Code::Invalid, format!("`kind` is one of {}.", words.join(", ")))
+        .hint("Ask again with one of these in the address.")
+        .into()
 }
 
 fn no_such_thing() -> Box<Problem> {

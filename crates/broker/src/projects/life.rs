@@ -1,12 +1,14 @@
 //! A project's life: made, seen, changed, deleted.
 
-use latchstring_model::entity::{Role, slug_from, valid_slug};
+use latchstring_model::entity::{Principal, Role, slug_from, valid_slug};
 use latchstring_model::id::{EnvironmentId, ProjectId, UserId};
 use latchstring_model::problem::Refused;
 use latchstring_model::{Code, FieldError, Problem};
+use latchstring_store::credentials::{self, CredentialFilter};
 use latchstring_store::environments::EnvironmentRow;
 use latchstring_store::projects::{self as store, MemberProject, ProjectRow};
 use latchstring_store::{StoreError, Taken, Tx, WriteTx, environments as store_environments, members};
+use serde_json::{Value, json};
 
 use crate::actor::{Actor, Who};
 use crate::audit::Event;
@@ -35,20 +37,56 @@ pub struct ProjectChange {
     pub name: Option<String>,
     /// The whole list; what is left out is removed.
     pub environments: Option<Vec<String>>,
+    /// Those of them that are left out, and may go with what is in them.
+    pub remove_environments: Vec<String>,
     /// For owners: whether its people need a second factor.
     pub require_second_factor: Option<bool>,
 }
 
-/// What went with an environment that was removed.
+/// What goes with an environment that is removed.
 #[derive(Debug)]
 pub struct RemovedEnvironment {
     pub name: String,
     pub secrets: Vec<String>,
     pub variables: Vec<String>,
-    /// Service keys that ended: their names.
+    /// Service keys that end: their names.
     pub api_keys: Vec<String>,
-    /// Slugs of credentials whose grant for it was withdrawn; of very many the first.
+    /// Slugs of credentials whose grant for it is withdrawn; of very many the first.
     pub credentials: Vec<String>,
+}
+
+impl RemovedEnvironment {
+    fn is_empty(&self) -> bool {
+        [&self.secrets, &self.variables, &self.api_keys, &self.credentials].iter().all(|list| list.is_empty())
+    }
+
+    /// As the refusal lists it.
+    fn to_json(&self) -> Value {
+        json!({
+            "name": self.name, "secrets": self.secrets, "variables": self.variables, "api_keys": self.api_keys,
+            "credentials": self.credentials,
+        })
+    }
+}
+
+/// The refusal of what would take along more than was named.
+fn environments_in_use(project: &ProjectRow, going: &[&RemovedEnvironment]) -> Box<Problem> {
+    let names: Vec<&str> = going.iter().map(|one| one.name.as_str()).collect();
+    let list: Vec<Value> = going.iter().map(|one| one.to_json()).collect();
+    Problem::new(
+        Code::EnvironmentInUse,
+        format!(
+            "Secrets, variables, service keys or grants would go with {}; `environments` lists them.",
+            names.join(", ")
+        ),
+    )
+    .hint(format!(
+        "Remove those first, or repeat it with `\"remove_environments\": {}`: then they go with it, for good.",
+        json!(names)
+    ))
+    .with("environments", list.into())
+    .with("project", project.id.as_str().into())
+    .into()
 }
 
 pub struct ChangedProject {
@@ -127,6 +165,37 @@ fn slug_taken(slug: &str, suggestion: Option<String>) -> Box<Problem> {
         None => problem.hint("Choose another."),
     }
     .into()
+}
+
+/// What is named to go has to be something that goes: a slip of the pen removes nothing.
+fn check_named(named: &[String], going: &[RemovedEnvironment]) -> Refused<()> {
+    let wrong = named.iter().enumerate().filter(|(_, name)| !going.iter().any(|gone| gone.name == **name));
+    let errors: Vec<FieldError> = wrong
+        .map(|(at, name)| {
+            let detail = format!("`{name}` is no environment of the project that `environments` leaves out");
+            FieldError::new(format!("/remove_environments/{at}"), detail)
+        })
+        .collect();
+    if errors.is_empty() { Ok(()) } else { Err(Problem::invalid(errors).into()) }
+}
+
+/// The refusal to delete a project that owns credentials, with the list; of very many the first.
+async fn owns_credentials(tx: &mut impl Tx, project: &ProjectRow) -> Refused<Box<Problem>> {
+    let owner = Principal::Project(project.id.clone());
+    let first = Paging::new(None, Some(Paging::MAX_LIMIT));
+    let owned = credentials::list_of_owner(tx, &owner, &CredentialFilter::default(), &first)
+        .await
+        .map_err(refusals::store)?;
+    let used_by: Vec<Value> = owned
+        .items
+        .iter()
+        .map(|row| json!({"project": project.slug, "credential": row.id.as_str(), "name": row.name}))
+        .collect();
+    Ok(Problem::new(Code::CredentialInUse, "The project owns credentials; `used_by` lists them.")
+        .hint("Delete them for good first (DELETE /api/v1/credentials/{id}?purge=true), so that their tokens are revoked.")
+        .with("used_by", used_by.into())
+        .with("project", project.id.as_str().into())
+        .into())
 }
 
 /// The refusal if another project has the slug, with one that is free.
@@ -235,7 +304,7 @@ impl Broker {
     }
 
     /// Name, slug, environments. An environment that is left out goes with its grants, secrets and variables,
-    /// and its keys end; the answer says which.
+    /// and its keys end; where there are any it has to be named for that. The answer says which they were.
     pub async fn change_project(
         &self,
         actor: &Actor,
@@ -252,6 +321,11 @@ impl Broker {
         }
         if let Some(names) = &change.environments {
             environments::check(names, "/environments", &mut errors);
+        } else if !change.remove_environments.is_empty() {
+            errors.push(FieldError::new(
+                "/environments",
+                "says which environments stay; without it none is removed",
+            ));
         }
         // Who may loosen it decides who comes in.
         let operation = match change.require_second_factor {
@@ -269,10 +343,11 @@ impl Broker {
         let mut event = Event::new("project.update").project(&project.id).target(project.id.as_str());
         if let Some(slug) = change.slug.filter(|slug| slug != &project.slug) {
             check_free(&mut tx, &slug).await?;
-            event = event.detail("slug", slug.as_str());
+            event = event.detail("slug_before", project.slug.as_str()).detail("slug", slug.as_str());
             project.slug = slug;
         }
         if let Some(name) = change.name {
+            event = event.detail("name_before", project.name.as_str());
             project.name = name.trim().to_owned();
             event = event.detail("name", project.name.as_str());
         }
@@ -290,13 +365,25 @@ impl Broker {
             }
             store::require_second_factor(&mut tx, &project.id, required).await.map_err(refusals::store)?;
             project.require_second_factor = required;
-            event = event.detail("require_second_factor", required);
+            event = event
+                .detail("require_second_factor_before", !required)
+                .detail("require_second_factor", required);
         }
         let mut removed = Vec::new();
         if let Some(names) = change.environments {
             let old = store_environments::list(&mut tx, &project.id).await.map_err(refusals::store)?;
+            let before: Vec<&str> = old.iter().map(|row| row.name.as_str()).collect();
+            event = event.detail("environments_before", before);
             for gone in old.into_iter().filter(|row| !names.contains(&row.name)) {
                 removed.push(environments::what_goes_with(&mut tx, &project.id, gone).await?);
+            }
+            check_named(&change.remove_environments, &removed)?;
+            let in_use: Vec<&RemovedEnvironment> = removed
+                .iter()
+                .filter(|gone| !gone.is_empty() && !change.remove_environments.contains(&gone.name))
+                .collect();
+            if !in_use.is_empty() {
+                return Err(environments_in_use(project, &in_use));
             }
             store_environments::replace(
                 &mut tx,
@@ -341,12 +428,11 @@ impl Broker {
         self.unfrozen(actor)?;
         let (mut tx, found) = self.write_in_project(actor, name, Operation::ProjectDelete, &[]).await?;
         let project = found.project;
-        store::delete(&mut tx, &project.id).await.map_err(|error| match error {
-            StoreError::StillUsed => Problem::new(Code::CredentialInUse, "The project owns credentials.")
-                .hint("Delete them for good first (DELETE /api/v1/credentials/{id}?purge=true), so that their tokens are revoked.")
-                .into(),
-            other => refusals::store(other),
-        })?;
+        match store::delete(&mut tx, &project.id).await {
+            Ok(_) => {}
+            Err(StoreError::StillUsed) => return Err(owns_credentials(&mut tx, &project).await?),
+            Err(other) => return Err(refusals::store(other)),
+        }
         self.record(
             &mut tx,
             actor,

@@ -175,11 +175,15 @@ impl Broker {
             set_by: actor.signature(),
             set_at: now,
         };
+        let event = Event::new(set_action(kind)).project(project).environment(environment.name).target(name);
+        let mut event = event.detail("version", version).detail("existed_before", before.is_some());
+        if let Some(before) = &before {
+            event = event.detail("hosts_before", before.hosts.clone());
+        }
         secrets::put(&mut tx, project, &environment.id, &row, before.map(|row| row.version))
             .await
             .map_err(refusals::store)?;
-        let event = Event::new(set_action(kind)).project(project).environment(environment.name).target(name);
-        self.record(&mut tx, actor, event.detail("version", version).detail("hosts", row.hosts)).await?;
+        self.record(&mut tx, actor, event.detail("hosts", row.hosts)).await?;
         tx.commit().await.map_err(refusals::store)?;
         Ok(())
     }

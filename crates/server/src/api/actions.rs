@@ -7,6 +7,9 @@ use axum::http::Method;
 const ACTIONS: &[(Method, &str, &str)] = &[
     (Method::GET, "/api/v1/credentials/{id}", "credential.view"),
     (Method::GET, "/api/v1/credentials/{id}/certificate", "credential.view"),
+    (Method::GET, "/api/v1/credentials/{id}/usage", "credential.view"),
+    (Method::GET, "/api/v1/credentials/{id}/versions", "credential.view"),
+    (Method::GET, "/api/v1/credentials/{id}/audit", "credential.view"),
     (Method::GET, "/api/v1/projects/{project}/audit/export", "audit.export"),
     (Method::GET, "/api/v1/credentials/{id}/audit/export", "audit.export"),
     (Method::GET, "/api/v1/audit/export", "audit.export"),

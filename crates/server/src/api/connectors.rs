@@ -308,7 +308,9 @@ async fn list_connectors(
     Asked(which): Asked<WhichPage>,
 ) -> ApiResult<Json<Listed<Connector>>> {
     if which.limit == Some(0) {
-        return Err(Problem::new(Code::Invalid, "`limit` is a number from 1 on.").into());
+        return Err(Problem::new(Code::Invalid, "`limit` is a number from 1 on.")
+            .hint("Leave `limit` out, or ask for at least one.")
+            .into());
     }
     let all = app.broker().connectors(&actor, which.project.as_deref()).await?;
     // The cursor is the id of the last one given; whether it still exists does not matter for what follows it.

@@ -301,6 +301,7 @@ async fn list_credentials(
         Some(text) => Some(Status::parse(text).ok_or_else(|| {
             let words: Vec<&str> = Status::ALL.iter().map(|status| status.as_str()).collect();
             Problem::new(Code::Invalid, format!("`status` is one of {}.", words.join(", ")))
+                .hint("Ask with one of these, or leave `status` out to see them all.")
         })?),
     };
     let wanted = Wanted {

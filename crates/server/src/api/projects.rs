@@ -169,9 +169,14 @@ struct ChangeProject {
     slug: Option<String>,
     /// 1 to 200 characters.
     name: Option<String>,
-    /// The whole list, in the wanted order. An environment that is left out goes with its grants, secrets and
-    /// variables, and its service keys end; made again later, it is another one.
+    /// The whole list, in the wanted order. An environment that is left out is removed; made again later, it is
+    /// another one. Where it has secrets, variables, service keys or grants, it has to be named in
+    /// `remove_environments` too.
     environments: Option<Vec<String>>,
+    /// Environments that `environments` leaves out and that go with what is in them: grants, secrets and variables;
+    /// their service keys end.
+    #[serde(default)]
+    remove_environments: Vec<String>,
     /// For owners, who have one: whether the project's people need a second factor. Members without one are shut out
     /// until they have it, also with their keys; service keys go on.
     require_second_factor: Option<bool>,
@@ -200,6 +205,9 @@ struct ChangedProject {
 }
 
 /// Changes name, slug and environments; for admins and owners.
+///
+/// An environment that has secrets, variables, service keys or grants is not removed by leaving it out (409
+/// `environment_in_use` with the list) unless `remove_environments` names it.
 #[utoipa::path(patch, path = "/api/v1/projects/{project}", tag = "Projects", params(("project" = String, Path, description = "Slug or id"), ("If-Match" = Option<String>, Header, description = "The `ETag` that is edited")), request_body = ChangeProject, responses((status = 200, body = ChangedProject), Refusals))]
 async fn change_project(
     State(app): State<App>,
@@ -212,6 +220,7 @@ async fn change_project(
         slug: body.slug,
         name: body.name,
         environments: body.environments,
+        remove_environments: body.remove_environments,
         require_second_factor: body.require_second_factor,
     };
     let changed = app.broker().change_project(&actor, &name, change, version).await?;
@@ -231,7 +240,7 @@ async fn change_project(
 
 /// Deletes a project with everything that is its own; for owners.
 ///
-/// Credentials that the project owns have to be purged first (409).
+/// Credentials that the project owns have to be purged first (409 `credential_in_use` with the list in `used_by`).
 #[utoipa::path(delete, path = "/api/v1/projects/{project}", tag = "Projects", params(("project" = String, Path, description = "Slug or id")), responses((status = 204, description = "Deleted"), Refusals))]
 async fn delete_project(
     State(app): State<App>,

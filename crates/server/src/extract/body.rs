@@ -74,6 +74,7 @@ pub fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, ApiError> {
     })?;
     reader.end().map_err(|error| {
         Problem::new(Code::BadRequest, format!("After the JSON body something follows: {error}"))
+            .hint("Send one JSON value and nothing behind it.")
     })?;
     Ok(value)
 }

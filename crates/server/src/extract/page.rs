@@ -22,7 +22,9 @@ impl Page {
     pub fn limit(&self) -> Result<u32, ApiError> {
         match self.limit {
             None => Ok(DEFAULT_LIMIT),
-            Some(0) => Err(Problem::new(Code::Invalid, "`limit` is a number from 1 on.").into()),
+            Some(0) => Err(Problem::new(Code::Invalid, "`limit` is a number from 1 on.")
+                .hint("Leave `limit` out, or ask for at least one.")
+                .into()),
             Some(limit) => Ok(limit.min(MAX_LIMIT)),
         }
     }

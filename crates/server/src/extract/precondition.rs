@@ -26,7 +26,9 @@ impl<S: Send + Sync> FromRequestParts<S> for IfMatch {
                         .into())
                 }
             },
-            Err(_) => Err(Problem::new(Code::BadRequest, "If-Match is not text.").into()),
+            Err(_) => Err(Problem::new(Code::BadRequest, "If-Match is not text.")
+                .hint("Read it again and send the ETag of that answer.")
+                .into()),
         }
     }
 }
