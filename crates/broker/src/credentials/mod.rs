@@ -2,6 +2,7 @@
 //!
 //! * [`create`], [`change`]: values are checked, tried in every context that they are granted to ([`attempt`],
 //!   [`verify`]), and saved whole in one transaction, or not at all.
+//! * [`preview`]: what values would send, shown or sent once, with nothing saved.
 //! * [`check`]: the same try with values that are stored, for their owner and for members who use them.
 //! * [`life`]: disabled, scheduled for deletion, restored, purged; shares withdrawn and accepted.
 //! * [`versions`], [`usage`]: what was, and who uses it.
@@ -18,6 +19,7 @@ pub mod input;
 pub mod keypair;
 pub mod life;
 pub mod orphans;
+pub mod preview;
 pub(crate) mod problems;
 pub mod read;
 pub mod recheck;

@@ -61,7 +61,7 @@ fn wrong(errors: Vec<FieldError>) -> Box<Problem> {
 }
 
 /// Reads an uploaded definition strictly: all mistakes at once.
-fn check(source: &str) -> Refused<Definition> {
+pub(super) fn check(source: &str) -> Refused<Definition> {
     if source.len() > MOST_BYTES {
         return Err(too_large());
     }

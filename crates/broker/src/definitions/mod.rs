@@ -5,6 +5,7 @@
 //! their owner approves: whoever administers a project must not be able to redirect other people's credentials.
 
 mod change;
+mod preview;
 mod read;
 
 use std::sync::Arc;

@@ -5,6 +5,7 @@
 //!   at.
 //! * [`open`]: a client opened for a scheme, for consent and for token requests.
 //! * [`elsewhere`]: a change that leads its secrets to another place comes with them.
+//! * [`usage`]: which credentials name one.
 //! * [`usable`]: may this person's credential of this connector, shared with these projects, name it?
 //! * [`bound`]: what a grant is bound to; when that changes, consent has to be given again.
 
@@ -21,6 +22,7 @@ mod read;
 mod secrets;
 mod settle;
 mod usable;
+mod usage;
 
 use latchstring_model::id::OAuthClientId;
 
@@ -31,6 +33,7 @@ pub use open::Opened;
 pub use read::{ClientView, Owner, Whole};
 pub(crate) use secrets::Secrets;
 pub(crate) use usable::ANY_SERVER;
+pub use usage::Use;
 
 /// Names of the endpoints, as requests, answers and discovery documents (RFC 8414 section 2) have them.
 /// Of OAuth 1.0a (RFC 5849 section 2.1), which has no discovery.

@@ -235,7 +235,7 @@ impl Masker {
     }
 
     /// Whether a part of a request of our own is made of a secret that is too short to be looked for.
-    fn is_short(&self, part: &str) -> bool {
+    pub(super) fn is_short(&self, part: &str) -> bool {
         let decoded = percent_encoding::percent_decode_str(part).decode_utf8_lossy();
         let spaced = decoded.replace('+', " ");
         self.short().any(|secret| {

@@ -17,6 +17,7 @@ pub mod own;
 pub mod plan;
 pub mod record;
 pub mod route;
+pub(crate) mod veil;
 
 pub use answer::{AnswerBody, BoxError};
 pub use lane::{Lane, Peer, refusal};

@@ -1,6 +1,6 @@
 // What makes fields handier: showing what is typed into a secret one, a file in place of a paste, fields that only
 // some choices have, and hints before the form is sent. The server checks everything anyway.
-import { icon, word } from "./words.js";
+import { icon, say, word } from "./words.js";
 
 function button(text, symbol) {
   const made = document.createElement("button");
@@ -44,8 +44,19 @@ function dropping(drop) {
   const choose = button(word("file"), "upload");
   choose.addEventListener("click", () => file.click());
   drop.append(file, choose);
+  const error = document.getElementById(`${area.id}-error`);
   const take = async (one) => {
-    if (!one || one.size > LARGEST) return;
+    if (!one) return;
+    const text = one.size > LARGEST ? word("fileTooLarge") : "";
+    if (error) error.textContent = text;
+    area.removeAttribute("aria-invalid");
+    if (text) {
+      area.setAttribute("aria-invalid", "true");
+      // The same file may be chosen once more, after a change.
+      file.value = "";
+      say(text);
+      return;
+    }
     area.value = await one.text();
     area.dispatchEvent(new Event("change", { bubbles: true }));
     area.focus();

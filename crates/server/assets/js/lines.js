@@ -1,9 +1,9 @@
-// From a mistake to its line: the editor's cursor goes there.
+// From a mistake to its line: the cursor goes there, in the field that the link names.
 export function start() {
   document.addEventListener("click", (event) => {
     const link = event.target.closest?.("a[data-line]");
-    const area = document.querySelector("form[data-lines] textarea");
-    if (!link || !area) return;
+    const area = link && document.getElementById(link.hash.slice(1));
+    if (!(area instanceof HTMLTextAreaElement)) return;
     event.preventDefault();
     const lines = area.value.split("\n");
     const line = Math.min(Number(link.dataset.line), lines.length) - 1;

@@ -8,7 +8,8 @@ function busy(form, button, on) {
   if (button) button.setAttribute("aria-busy", String(on));
   form.setAttribute("aria-busy", String(on));
   const progress = form.querySelector("[data-progress]");
-  if (!progress) return;
+  // For a preview nobody is asked.
+  if (!progress || button?.value === "preview") return;
   progress.hidden = !on;
   clearInterval(form.clock);
   if (!on) return;

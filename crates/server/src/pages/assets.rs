@@ -88,3 +88,29 @@ pub async fn connect() -> Response {
     .map(|(name, value)| (name, HeaderValue::from_static(value)));
     (headers, include_str!("../../assets/js/connect.js")).into_response()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// All of them together: no page loads more than that.
+    #[test]
+    fn what_a_page_loads_of_ours_is_small() {
+        let bytes: usize = ASSETS.iter().map(|asset| asset.text.len()).sum();
+        assert!(bytes <= 100_000, "{bytes} bytes");
+    }
+
+    /// What a script asks for is in the list that is summed up above, and served.
+    #[test]
+    fn scripts_load_nothing_but_these() {
+        let mut loaded = 0;
+        for asset in ASSETS.iter().filter(|asset| asset.kind == JS) {
+            for name in asset.text.split("\"./").skip(1).filter_map(|part| part.split('"').next()) {
+                assert!(ASSETS.iter().any(|known| known.name == name), "{} loads {name}", asset.name);
+                loaded += 1;
+            }
+        }
+        assert!(loaded >= 5, "{loaded}");
+        assert!(!STYLE.contains("@import") && !STYLE.contains("url("), "style loads nothing");
+    }
+}

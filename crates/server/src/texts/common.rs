@@ -38,6 +38,7 @@ group! {
         show: "Show",
         hide: "Hide",
         file: "Choose a file",
+        file_too_large: "That file has more than 64 KiB, so it was not taken. Choose the file that holds this value alone.",
         copy: "Copy",
         copied: "Copied",
         not_copied: "Copy it by hand",

@@ -151,7 +151,8 @@ group! {
         calls_none: "Nobody has called with it yet.",
         calls_lead: "The newest fifty, from every project.",
         key_ended: "a key that has ended",
-        trail: "In the audit trail",
+        trail_all: "Everything that happened to it",
+        trail_lead: "Everything that happened to it and with it, in every project, newest first.",
         trail_here: "Everything that happened to it in {project}",
 
         versions_lead: "Every change of the values, newest first. Restoring one makes a new version of it, once the API accepts it. Tokens are never brought back.",

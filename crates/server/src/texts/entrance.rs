@@ -8,6 +8,8 @@ group! {
         password: "Password",
         new_password: "New password",
         password_help: "At least 8 characters. A few words are easier to remember than signs.",
+        people_only: "This page is for people who have signed in.",
+        people_only_hint: "Sign in, in a browser. Programs use /api/v1 with a key.",
         signed_in: "You are signed in",
         signed_in_next: "Next you sign in at the provider whose account is to be connected.",
         go_on_provider: "Go on to the provider",

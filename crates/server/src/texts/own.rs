@@ -20,6 +20,9 @@ group! {
         changed: "The change moves where values go. {n} credential waits until its owner approves.|The change moves where values go. {n} credentials wait until their owners approve.",
         wrong_lines: "In these lines",
         line: "Line {line}",
+        line_column: "Line {line}, column {column}",
+        preview_lead: "By each method, with the examples of its fields or the word example in their place. Nothing was sent and nothing was saved.",
+        preview_test: "With values of your own: save the connector, then preview or test them on the form of a new credential.",
         example: "id: my_api
 name: My API
 hosts: [api.example.com]

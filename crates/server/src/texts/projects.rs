@@ -22,7 +22,10 @@ group! {
 
         settings: "Settings of {project}",
         settings_lead: "Name, short name and environments. Programs name the project by its short name: tell them before you change it.",
-        environments_warning: "What is left out goes with everything in it: its secrets, its variables, its grants, and its service keys end.",
+        environments_warning: "What is left out is removed. Where something would go with it you are asked first.",
+        would_go: "With {environment} would go: {what}.",
+        remove: "Remove it with all of that: {environments}",
+        remove_help: "Secrets and variables are wiped, grants withdrawn, and service keys end. This cannot be undone.",
         removed: "Gone with {environment}: {what}.",
         nothing_removed: "nothing",
         delete_title: "Delete the project",

@@ -29,6 +29,7 @@ group! {
         member_add: "Add somebody",
         member_email_help: "They need an account on this server; a superuser can invite them.",
         role: "Role",
+        role_choose: "choose one",
         role_of: "Role of {name}",
         member_since: "since {when}",
         member_inactive: "account not active",

@@ -95,7 +95,7 @@ pub async fn make(
     Filled(sent): Filled<Vec<(String, String)>>,
 ) -> Result<Response, Refused> {
     let pairs = Pairs(sent);
-    let made = match day(&pairs, "expires_at") {
+    let made = match day(visitor.t, &pairs, "expires_at") {
         Ok(expires_at) => {
             let scope = if pairs.ticked("manage") { KeyScope::Manage } else { KeyScope::Call };
             let new = NewKey { name: pairs.given("name").unwrap_or_default(), scope, expires_at };

@@ -3,10 +3,9 @@
 use askama::Template;
 use axum::extract::State;
 use axum::response::Response;
-use latchstring_broker::oauth_clients::ClientView;
+use latchstring_broker::oauth_clients::{ClientView, Use};
 use latchstring_model::{Code, Problem};
 use serde::Deserialize;
-use serde_json::Value;
 
 use super::client_form::{Draft, Groups, read};
 use crate::App;
@@ -40,8 +39,9 @@ struct Page {
     serves: Option<String>,
     public_key: Option<String>,
     warnings: Vec<String>,
-    /// Credentials that keep it from being deleted.
-    used_by: Vec<String>,
+    /// Credentials that name it, with their owners. Of one that exists.
+    used_by: Option<Vec<Use>>,
+    used_more: Option<String>,
     wrong: Wrong,
     groups: Groups,
 }
@@ -88,7 +88,8 @@ async fn new_page(
         serves: None,
         public_key: None,
         warnings: Vec::new(),
-        used_by: Vec::new(),
+        used_by: None,
+        used_more: None,
         wrong,
         groups,
     })
@@ -114,6 +115,8 @@ async fn page(
         project: "",
     };
     let groups = draft.draw(visitor, &mut wrong);
+    let (used, count) = app.broker().oauth_client_uses(&visitor.actor, client.id.as_str()).await?;
+    let more = count - i64::try_from(used.len()).unwrap_or(count);
     let whole = client.whole.as_ref();
     let public_key = whole.and_then(|whole| whole.public_key.as_ref());
     Ok(Page {
@@ -127,7 +130,8 @@ async fn page(
         serves: Some(visitor.t.admin.client_connector_fixed.with("connector", &client.connector).0),
         public_key: public_key.and_then(|key| serde_json::to_string_pretty(key).ok()),
         warnings: whole.map(|whole| whole.warnings.clone()).unwrap_or_default(),
-        used_by: Vec::new(),
+        used_by: Some(used),
+        used_more: (more > 0).then(|| visitor.t.number(&visitor.t.admin.client_used_more, more)),
         wrong,
         groups,
     })
@@ -224,12 +228,9 @@ pub async fn delete(
         Ok(()) => Ok(go::saying("/oauth-clients", Flash::ClientDeleted)),
         Err(problem) if shown_here(&problem) => {
             let client = app.broker().oauth_client(&visitor.actor, &id).await?;
-            let list = problem.extra.get("used_by").and_then(Value::as_array).into_iter().flatten();
-            let names = list.filter_map(|one| one.get("name").and_then(Value::as_str)).map(str::to_owned);
-            let used_by = names.collect();
             let wrong = Wrong::of(visitor.t, &problem, []);
             let page = page(&app, &visitor, client, &Pairs::default(), wrong).await?;
-            Ok(html(frame::status(&problem), &Page { used_by, ..page }))
+            Ok(html(frame::status(&problem), &page))
         }
         Err(problem) => Err(problem.into()),
     }

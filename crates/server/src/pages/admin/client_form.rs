@@ -4,13 +4,18 @@
 use std::collections::BTreeMap;
 
 use latchstring_broker::definitions::Connector;
-use latchstring_broker::oauth_clients::{ClientInput, ENDPOINTS, Whole};
+use latchstring_broker::oauth_clients::{
+    AUTHORIZATION, ClientInput, DEVICE, ENDPOINTS, INTROSPECTION, REQUEST_TOKEN, REVOCATION, TOKEN, USERINFO,
+    Whole,
+};
 use latchstring_model::{FieldError, SecretString};
 
 use crate::pages::credentials::fields::Pairs;
 use crate::pages::frame::Visitor;
 use crate::pages::ui::field::Answer;
 use crate::pages::ui::{Field, Wrong};
+use crate::texts::Text;
+use crate::texts::admin::Admin;
 
 /// What stands in the form, wherever it comes from: what is stored, or what was typed.
 pub struct Draft<'d> {
@@ -37,6 +42,19 @@ pub struct Groups {
 }
 
 const GENERATED: &str = "RS256";
+
+fn endpoint_label(a: &Admin, name: &str) -> Text {
+    match name {
+        REQUEST_TOKEN => a.endpoint_request_token,
+        AUTHORIZATION => a.endpoint_authorization,
+        TOKEN => a.endpoint_token,
+        REVOCATION => a.endpoint_revocation,
+        USERINFO => a.endpoint_userinfo,
+        INTROSPECTION => a.endpoint_introspection,
+        DEVICE => a.endpoint_device,
+        _ => a.client_endpoints,
+    }
+}
 
 impl Draft<'_> {
     fn text(&self, name: &str, stored: Option<&str>) -> String {
@@ -135,8 +153,8 @@ impl Draft<'_> {
         for name in ENDPOINTS {
             let known = self.whole.and_then(|whole| whole.endpoints.get(name));
             let own = known.filter(|(_, from)| *from == "request").map(|(url, _)| url.as_str());
-            let mut field =
-                Field::url(t, name, name.replace('_', " ")).optional().value(self.text(name, own));
+            let label = endpoint_label(a, name);
+            let mut field = Field::url(t, name, label).optional().value(self.text(name, own));
             if let Some((url, from)) = known.filter(|(_, from)| *from != "request") {
                 let from = if *from == "issuer" { a.endpoint_from_issuer } else { a.endpoint_from_connector };
                 field = field.help(format!("`{url}` ({from})"));

@@ -16,6 +16,8 @@ use crate::texts::{Rich, Text};
 
 #[derive(Default, Deserialize)]
 pub struct Query {
+    /// Those that it may use.
+    project: Option<String>,
     cursor: Option<String>,
 }
 
@@ -31,6 +33,7 @@ struct Line {
 #[template(path = "admin/clients.html")]
 struct Page {
     f: Frame,
+    title: String,
     lead: Text,
     lines: Vec<Line>,
     superuser: bool,
@@ -45,8 +48,14 @@ pub async fn show(
 ) -> Result<Response, Refused> {
     let (t, a) = (visitor.t, &visitor.t.admin);
     let superuser = visitor.actor.superuser().is_ok();
-    let found =
-        app.broker().oauth_clients(&visitor.actor, None, &Paging::new(query.cursor, Some(50))).await?;
+    let project = match &query.project {
+        Some(named) => Some(app.broker().project(&visitor.actor, named).await?),
+        None => None,
+    };
+    let id = project.as_ref().map(|project| project.id.as_str());
+    let paging = Paging::new(query.cursor, Some(50));
+    let found = app.broker().oauth_clients(&visitor.actor, id, &paging).await?;
+    let of_project = project.as_ref().map(|project| format!("project={}&", project.slug));
     let lines = found.items.into_iter().map(|client| {
         let mut badges = Vec::new();
         if client.draft {
@@ -68,12 +77,18 @@ pub async fn show(
         }
     });
     let page = Page {
+        title: match &project {
+            Some(project) => a.clients_of.with("project", &project.name).0,
+            None => t.common.oauth_clients.to_string(),
+        },
         lines: lines.collect(),
         lead: if superuser { a.clients_lead } else { a.clients_lead_members },
         superuser,
-        next: found.next_cursor.map(|cursor| format!("/oauth-clients?cursor={}", go::part(&cursor))),
+        next: found.next_cursor.map(|cursor| {
+            format!("/oauth-clients?{}cursor={}", of_project.unwrap_or_default(), go::part(&cursor))
+        }),
         none_help: if superuser { a.clients_none_help.rich() } else { a.clients_none_members.rich() },
-        f: Frame::of(&app, &visitor, Place::OAuthClients, None).await?,
+        f: Frame::of(&app, &visitor, Place::OAuthClients, project.as_ref()).await?,
     };
     Ok(visitor.show(&page))
 }

@@ -16,6 +16,7 @@ use crate::pages::frame::{self, Flash, Frame, Place, Signed, Visitor, html};
 use crate::pages::go;
 use crate::pages::ui::field::Answer;
 use crate::pages::ui::{Badge, Field, Wrong};
+use crate::texts::T;
 
 #[derive(Template)]
 #[template(path = "admin/instance.html")]
@@ -69,10 +70,10 @@ fn fields(visitor: &Visitor, settings: &InstanceSettings, pairs: &Pairs, wrong: 
     fields.into_iter().map(|field| field.wrong(wrong)).collect()
 }
 
-fn read(pairs: &Pairs) -> Result<InstanceChange, Box<Problem>> {
+fn read(t: T, pairs: &Pairs) -> Result<InstanceChange, Box<Problem>> {
     let minutes = pairs.given("recent_sign_in_minutes").and_then(|text| text.parse().ok());
     if minutes.is_none() {
-        let error = FieldError::new("/recent_sign_in_minutes", "a number of minutes from 1 to 60");
+        let error = FieldError::new("/recent_sign_in_minutes", t.admin.bad_minutes);
         return Err(Problem::invalid(vec![error]).into());
     }
     let word = |name: &str| pairs.get(name).unwrap_or_default();
@@ -152,7 +153,7 @@ pub async fn send(
 ) -> Result<Response, Refused> {
     let pairs = Pairs(sent);
     let version = pairs.get("version").and_then(|text| text.parse().ok());
-    let done = match read(&pairs) {
+    let done = match read(visitor.t, &pairs) {
         Ok(change) => app.broker().change_instance(&visitor.actor, change, version).await,
         Err(problem) => Err(problem),
     };

@@ -8,6 +8,7 @@ use axum::extract::State;
 use axum::http::{HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use latchstring_broker::consent::{Asked as Wish, Begun, Offer};
+use latchstring_broker::definitions::SchemeType;
 use latchstring_model::{Code, Timestamp};
 
 use super::fields::Pairs;
@@ -51,6 +52,8 @@ struct Page {
     under_way: Option<Rich>,
     action: String,
     button: String,
+    /// Its answer is a page of its own, with a code that is shown once and kept nowhere: the browser goes there.
+    leaves: bool,
 }
 
 #[derive(Template)]
@@ -137,6 +140,7 @@ async fn page(
         under_way,
         action: format!("{}/connect/{}{}", sheet.path(), go::part(environment), sheet.query()),
         button: e.connect_go.with("host", &offer.at).0,
+        leaves: sheet.method().is_some_and(|method| method.scheme.ty == SchemeType::Oauth2DeviceCode),
     })
 }
 

@@ -6,7 +6,7 @@ use latchstring_model::FieldError;
 use serde_json::{Map, Value, json};
 
 use crate::pages::ui::field::Answer;
-use crate::pages::ui::{Field, Wrong};
+use crate::pages::ui::{Field, Wrong, mistakes};
 use crate::texts::{Rich, T};
 
 /// What a form sent, in order.
@@ -238,10 +238,10 @@ impl<'a> Set<'a> {
             FieldType::Json | FieldType::Map | FieldType::List
                 if !template && text.trim_start().starts_with(['{', '[']) =>
             {
-                serde_json::from_str(&text).map_err(|error| t.making.bad_json.with("error", &error).0)
+                serde_json::from_str(&text).map_err(|error| mistakes::of_json(&error))
             }
             FieldType::Json if !template => {
-                serde_json::from_str(&text).map_err(|error| t.making.bad_json.with("error", &error).0)
+                serde_json::from_str(&text).map_err(|error| mistakes::of_json(&error))
             }
             FieldType::Map if !template => {
                 read_map(&text).map_err(|line| t.making.bad_map.with("n", &line).0)
@@ -294,11 +294,12 @@ impl<'a> Set<'a> {
 
     fn read_whole(&self, values: &mut Map<String, Value>, errors: &mut Vec<FieldError>) {
         let name = format!("{}/{WHOLE}", self.pointer);
-        let Some(text) = self.pairs.given(&name) else { return };
-        match serde_json::from_str::<Value>(&text) {
+        // As it was typed, or its lines would be counted wrongly.
+        let Some(text) = self.pairs.get(&name).filter(|text| !text.trim().is_empty()) else { return };
+        match serde_json::from_str::<Value>(text) {
             Ok(Value::Object(map)) => values.extend(map),
             Ok(_) => errors.push(FieldError::new(name, self.t.making.bad_json_object)),
-            Err(error) => errors.push(FieldError::new(name, self.t.making.bad_json.with("error", &error))),
+            Err(error) => errors.push(FieldError::new(name, mistakes::of_json(&error))),
         }
     }
 }

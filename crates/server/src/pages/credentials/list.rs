@@ -201,7 +201,7 @@ async fn page(
     };
     let paging = Paging::new(query.cursor.clone(), Some(50));
     let found = app.broker().credentials(&visitor.actor, &wanted(&query, project), &paging).await?;
-    let mut chosen: Vec<Chosen> = connectors
+    let chosen: Vec<Chosen> = connectors
         .iter()
         .filter(|one| one.credentials > 0)
         .map(|one| Chosen {
@@ -212,9 +212,6 @@ async fn page(
             current: query.connector == one.definition.id,
         })
         .collect();
-    if chosen.len() < 2 {
-        chosen.clear();
-    }
     let everything = Chosen {
         tile: Tile::new("", ""),
         name: c.all_connectors.to_string(),

@@ -14,7 +14,7 @@ use crate::api::openapi;
 use crate::extract::path::Named;
 use crate::pages::frame::refused::Refused;
 use crate::pages::frame::{Frame, Visitor};
-use crate::texts::Rich;
+use crate::texts::{Rich, T};
 
 static DOCUMENT: LazyLock<Value> =
     LazyLock::new(|| serde_json::to_value(openapi::document()).unwrap_or_default());
@@ -112,27 +112,29 @@ fn resolved(schema: &Value) -> &Value {
     found.unwrap_or(schema)
 }
 
-fn kind(schema: &Value) -> String {
+/// In words.
+fn kind(t: T, schema: &Value) -> String {
+    let or = format!(" {} ", t.common.or);
     if let Some(at) = schema.get("$ref").and_then(Value::as_str) {
         return at.rsplit('/').next().unwrap_or_default().to_owned();
     }
     for group in ["oneOf", "anyOf", "allOf"] {
         if let Some(list) = schema.get(group).and_then(Value::as_array) {
             let kinds: Vec<String> =
-                list.iter().map(kind).filter(|one| !one.is_empty() && one != "null").collect();
-            return kinds.join(" or ");
+                list.iter().map(|one| kind(t, one)).filter(|one| !one.is_empty() && one != "null").collect();
+            return kinds.join(&or);
         }
     }
     let named = match schema.get("type") {
         Some(Value::String(one)) => one.clone(),
         Some(Value::Array(list)) => {
             let names = list.iter().filter_map(Value::as_str).filter(|one| *one != "null");
-            names.collect::<Vec<_>>().join(" or ")
+            names.collect::<Vec<_>>().join(&or)
         }
         _ => String::new(),
     };
     match (named.as_str(), schema.get("items")) {
-        ("array", Some(items)) => format!("list of {}", kind(items)),
+        ("array", Some(items)) => t.docs.list_of.with("kind", &kind(t, items)).0,
         _ => match schema.get("format").and_then(Value::as_str) {
             Some(format) => format!("{named} ({format})"),
             None => named,
@@ -140,11 +142,11 @@ fn kind(schema: &Value) -> String {
     }
 }
 
-fn members(schema: &Value) -> Vec<Member> {
+fn members(t: T, schema: &Value) -> Vec<Member> {
     let schema = resolved(schema);
     let mut found = Vec::new();
     for part in schema.get("allOf").and_then(Value::as_array).into_iter().flatten() {
-        found.extend(members(part));
+        found.extend(members(t, part));
     }
     let required: Vec<&str> = schema
         .get("required")
@@ -160,7 +162,7 @@ fn members(schema: &Value) -> Vec<Member> {
         };
         found.push(Member {
             name: name.clone(),
-            kind: kind(one),
+            kind: kind(t, one),
             required: required.contains(&name.as_str()),
             about: Rich::of(about),
         });
@@ -172,10 +174,10 @@ fn schema_of(content: &Value) -> Option<&Value> {
     content.get("content").and_then(Value::as_object)?.values().next()?.get("schema")
 }
 
-fn operation(path: &str, verb: &str, of: &Value) -> Operation {
+fn operation(t: T, path: &str, verb: &str, of: &Value) -> Operation {
     let parameters = of.get("parameters").and_then(Value::as_array).into_iter().flatten().map(|one| Member {
         name: text(one, "name").to_owned(),
-        kind: format!("{}, {}", text(one, "in"), kind(one.get("schema").unwrap_or(&Value::Null))),
+        kind: format!("{}, {}", text(one, "in"), kind(t, one.get("schema").unwrap_or(&Value::Null))),
         required: one.get("required").and_then(Value::as_bool).unwrap_or(false),
         about: Rich::of(text(one, "description")),
     });
@@ -183,7 +185,7 @@ fn operation(path: &str, verb: &str, of: &Value) -> Operation {
     let answers = answers.filter(|(status, _)| *status != "default").map(|(status, one)| Answer {
         status: status.clone(),
         about: text(one, "description").to_owned(),
-        members: schema_of(one).map(members).unwrap_or_default(),
+        members: schema_of(one).map(|schema| members(t, schema)).unwrap_or_default(),
     });
     let about = text(of, "description").split("\n\n").filter(|part| !part.is_empty()).map(Rich::of);
     Operation {
@@ -193,7 +195,7 @@ fn operation(path: &str, verb: &str, of: &Value) -> Operation {
         summary: Rich::of(text(of, "summary")),
         about: about.collect(),
         parameters: parameters.collect(),
-        body: of.get("requestBody").and_then(schema_of).map(members).unwrap_or_default(),
+        body: of.get("requestBody").and_then(schema_of).map(|schema| members(t, schema)).unwrap_or_default(),
         answers: answers.collect(),
     }
 }
@@ -220,8 +222,8 @@ pub async fn show(
     Named(tag): Named<String>,
 ) -> Result<Response, Refused> {
     let name = tags().into_iter().find(|name| slug(name) == tag);
-    let name = name.ok_or_else(|| Box::new(Problem::new(Code::NotFound, "The API has no such part.")))?;
+    let name = name.ok_or_else(|| Box::new(Problem::new(Code::NotFound, visitor.t.docs.no_part.0)))?;
     let of_tag = operations().filter(|(_, _, one)| tag_of(one) == name);
-    let operations = of_tag.map(|(path, verb, one)| operation(path, verb, one)).collect();
+    let operations = of_tag.map(|(path, verb, one)| operation(visitor.t, path, verb, one)).collect();
     Ok(visitor.show(&Page { f: frame(&app, &visitor).await?, name, operations }))
 }

@@ -180,9 +180,8 @@ pub async fn show(
     Named(id): Named<String>,
 ) -> Result<Response, Refused> {
     let definition = app.broker().catalog().builtin(&id);
-    let definition = definition.ok_or_else(|| {
-        Box::new(Problem::new(Code::NotFound, "There is no built-in connector of that name."))
-    })?;
+    let definition =
+        definition.ok_or_else(|| Box::new(Problem::new(Code::NotFound, visitor.t.docs.no_connector.0)))?;
     let page = One {
         f: frame(&app, &visitor).await?,
         tile: Tile::new(&definition.name, &definition.id).large(),

@@ -13,52 +13,53 @@ use crate::App;
 use crate::extract::path::Named;
 use crate::pages::frame::refused::Refused;
 use crate::pages::frame::{Frame, Visitor};
-use crate::texts::EN;
+use crate::texts::docs::Docs;
+use crate::texts::{EN, T, Text};
 
 macro_rules! guides {
-    ($($name:literal $title:literal $file:literal;)*) => {
+    ($($name:literal $title:ident $file:literal;)*) => {
         /// Name, title, text; in the order in which they are listed.
-        const GUIDES: &[(&str, &str, &str)] =
-            &[$(($name, $title, include_str!(concat!("../../../../../docs/", $file)))),*];
+        const GUIDES: &[(&str, fn(&Docs) -> Text, &str)] =
+            &[$(($name, |docs: &Docs| docs.$title, include_str!(concat!("../../../../../docs/", $file)))),*];
     };
 }
 
 guides! {
-    "oauth-clients" "OAuth clients" "oauth-clients.md";
-    "consent" "Consent: connecting accounts" "consent.md";
-    "google" "Google" "google.md";
-    "salesforce" "Salesforce" "salesforce.md";
-    "embedding" "Embedding: your customers connect their accounts" "embedding.md";
-    "notifications" "Notifications and webhooks" "notifications.md";
-    "audit" "The audit trail" "audit.md";
-    "connectors" "Connector definitions: the reference" "connectors.md";
-    "templates" "Templates, with examples" "templates.md";
-    "README" "How credentials are sent, and how tokens live" "auth/README.md";
-    "none" "No authentication" "auth/none.md";
-    "api_key" "API key" "auth/api_key.md";
-    "basic" "User name and password" "auth/basic.md";
-    "bearer" "Bearer token" "auth/bearer.md";
-    "oauth2_client_credentials" "OAuth 2 client credentials" "auth/oauth2_client_credentials.md";
-    "oauth2_authorization_code" "OAuth 2 authorization code" "auth/oauth2_authorization_code.md";
-    "oauth2_device_code" "OAuth 2 device code" "auth/oauth2_device_code.md";
-    "oauth2_jwt_bearer" "OAuth 2 JWT bearer" "auth/oauth2_jwt_bearer.md";
-    "oauth2_token_exchange" "OAuth 2 token exchange" "auth/oauth2_token_exchange.md";
-    "oauth2_password" "OAuth 2 password" "auth/oauth2_password.md";
-    "jwt" "Signed JWT" "auth/jwt.md";
-    "oauth1" "OAuth 1.0a" "auth/oauth1.md";
-    "aws_sigv4" "AWS Signature V4" "auth/aws_sigv4.md";
-    "digest" "Digest" "auth/digest.md";
-    "hmac" "HMAC" "auth/hmac.md";
-    "mutual_tls" "Client certificate" "auth/mutual_tls.md";
-    "steps" "Logins in steps" "auth/steps.md";
-    "custom" "Custom" "auth/custom.md";
-    "SECURITY" "Security" "SECURITY.md";
+    "oauth-clients" guide_oauth_clients "oauth-clients.md";
+    "consent" guide_consent "consent.md";
+    "google" guide_google "google.md";
+    "salesforce" guide_salesforce "salesforce.md";
+    "embedding" guide_embedding "embedding.md";
+    "notifications" guide_notifications "notifications.md";
+    "audit" guide_audit "audit.md";
+    "connectors" guide_connectors "connectors.md";
+    "templates" guide_templates "templates.md";
+    "README" guide_sending "auth/README.md";
+    "none" guide_none "auth/none.md";
+    "api_key" guide_api_key "auth/api_key.md";
+    "basic" guide_basic "auth/basic.md";
+    "bearer" guide_bearer "auth/bearer.md";
+    "oauth2_client_credentials" guide_oauth2_client_credentials "auth/oauth2_client_credentials.md";
+    "oauth2_authorization_code" guide_oauth2_authorization_code "auth/oauth2_authorization_code.md";
+    "oauth2_device_code" guide_oauth2_device_code "auth/oauth2_device_code.md";
+    "oauth2_jwt_bearer" guide_oauth2_jwt_bearer "auth/oauth2_jwt_bearer.md";
+    "oauth2_token_exchange" guide_oauth2_token_exchange "auth/oauth2_token_exchange.md";
+    "oauth2_password" guide_oauth2_password "auth/oauth2_password.md";
+    "jwt" guide_jwt "auth/jwt.md";
+    "oauth1" guide_oauth1 "auth/oauth1.md";
+    "aws_sigv4" guide_aws_sigv4 "auth/aws_sigv4.md";
+    "digest" guide_digest "auth/digest.md";
+    "hmac" guide_hmac "auth/hmac.md";
+    "mutual_tls" guide_mutual_tls "auth/mutual_tls.md";
+    "steps" guide_steps "auth/steps.md";
+    "custom" guide_custom "auth/custom.md";
+    "SECURITY" guide_security "SECURITY.md";
 }
 
 const ERRORS: &str = include_str!("../../../../../docs/errors.md");
 
-pub fn all() -> impl Iterator<Item = (&'static str, &'static str)> {
-    GUIDES.iter().map(|(name, title, _)| (*name, *title))
+pub fn all(t: T) -> impl Iterator<Item = (&'static str, Text)> {
+    GUIDES.iter().map(|(name, title, _)| (*name, title(&t.docs)))
 }
 
 pub fn text(name: &str) -> Option<&'static str> {
@@ -91,10 +92,10 @@ pub async fn show(
     visitor: Visitor,
     Named(name): Named<String>,
 ) -> Result<Response, Refused> {
-    let found = all().find(|(known, _)| *known == name);
+    let found = all(visitor.t).find(|(known, _)| *known == name);
     let (name, title) =
-        found.ok_or_else(|| Box::new(Problem::new(Code::NotFound, "There is no such guide.")))?;
-    page(&app, &visitor, name, title).await
+        found.ok_or_else(|| Box::new(Problem::new(Code::NotFound, visitor.t.docs.no_guide.0)))?;
+    page(&app, &visitor, name, title.0).await
 }
 
 /// Where a problem's `type` points, with an anchor for every code.

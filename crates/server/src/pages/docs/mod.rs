@@ -61,9 +61,9 @@ async fn index(State(app): State<App>, visitor: Visitor) -> Result<Response, Ref
         entry("/docs/api", &d.api, &d.api_lead),
         entry("/docs/errors", &d.errors, &d.errors_lead),
     ];
-    let guides = guides::all().map(|(name, title)| Entry {
+    let guides = guides::all(visitor.t).map(|(name, title)| Entry {
         path: format!("/docs/guides/{name}"),
-        title: title.to_owned(),
+        title: title.to_string(),
         about: String::new(),
     });
     let page = Index { f: frame(&app, &visitor).await?, main, guides: guides.collect() };

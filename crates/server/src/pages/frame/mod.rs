@@ -146,10 +146,16 @@ impl Frame {
     /// One's own, in whichever project.
     pub fn mine(&self) -> Vec<Entry> {
         let c = &self.t.common;
-        vec![
+        let mut entries = vec![
             Self::entry(Place::MyCredentials, "/credentials", "key", &c.my_credentials),
             Self::entry(Place::Account, "/account", "person", &c.account),
-        ]
+        ];
+        // Superusers have the entry among their own.
+        if self.person.as_ref().is_some_and(|person| !person.superuser) {
+            let clients = Self::entry(Place::OAuthClients, "/oauth-clients", "badge", &c.oauth_clients);
+            entries.insert(1, clients);
+        }
+        entries
     }
 
     pub fn of_superusers(&self) -> Vec<Entry> {

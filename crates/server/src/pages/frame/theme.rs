@@ -68,3 +68,24 @@ pub async fn choose(State(app): State<App>, Filled(form): Filled<Form>) -> Respo
         _ => StatusCode::BAD_REQUEST.into_response(),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn a_choice_is_one_of_three() {
+        for (text, theme) in [("light", Theme::Light), ("dark", Theme::Dark), ("system", Theme::System)] {
+            assert_eq!(Theme::parse(text), theme);
+            assert!(theme.is(text));
+            let cookie = HeaderValue::try_from(format!("other=1; {COOKIE}={text}")).unwrap();
+            assert_eq!(Theme::of(&HeaderMap::from_iter([(header::COOKIE, cookie)])), theme);
+        }
+        // Whatever else a cookie holds never gets into a page.
+        for odd in ["", "Dark", "dark\"><script>", "none"] {
+            assert_eq!(Theme::parse(odd).as_str(), "system", "{odd}");
+        }
+        assert_eq!(Theme::of(&HeaderMap::new()), Theme::System);
+    }
+}

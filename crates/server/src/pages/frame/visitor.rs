@@ -77,8 +77,7 @@ impl<S: Send + Sync> FromRequestParts<S> for Signed {
         if visitor.is_signed_in() {
             return Ok(Self(visitor));
         }
-        Err(Problem::new(Code::Unauthenticated, "This page is for people who have signed in.")
-            .hint("Sign in, in a browser. Programs use /api/v1 with a key.")
-            .into())
+        let e = &visitor.t.entrance;
+        Err(Problem::new(Code::Unauthenticated, e.people_only.0).hint(e.people_only_hint.0).into())
     }
 }

@@ -14,14 +14,7 @@ use crate::extract::path::Named;
 use crate::pages::frame::refused::Refused;
 use crate::pages::frame::{self, Flash, Frame, Place, Signed, Visitor, html};
 use crate::pages::go;
-use crate::pages::ui::{Field, Wrong};
-
-/// A mistake, beside the line that it is in.
-struct Mistake {
-    line: usize,
-    text: String,
-    source: String,
-}
+use crate::pages::ui::{Field, Mistakes, Sketched, Wrong};
 
 #[derive(Template)]
 #[template(path = "own/edit.html")]
@@ -32,32 +25,10 @@ struct Page {
     action: String,
     version: Option<i64>,
     wrong: Wrong,
-    mistakes: Vec<Mistake>,
+    mistakes: Mistakes,
+    /// What each method would send.
+    sketches: Option<Vec<Sketched>>,
     source: Field,
-}
-
-/// `line 3, column 5: …`, as the checker says it.
-fn line_of(detail: &str) -> Option<usize> {
-    detail.strip_prefix("line ")?.split(',').next()?.trim().parse().ok()
-}
-
-/// Each line once, in order, with all that is wrong in it.
-fn mistakes(problem: &Problem, source: &str) -> Vec<Mistake> {
-    let mut found: Vec<Mistake> = Vec::new();
-    for error in &problem.errors {
-        let Some(line) = line_of(&error.detail) else { continue };
-        let text = error.detail.split_once(": ").map_or(error.detail.as_str(), |(_, text)| text);
-        match found.iter_mut().find(|known| known.line == line) {
-            Some(known) => known.text = format!("{}; {text}", known.text),
-            None => found.push(Mistake {
-                line,
-                text: text.to_owned(),
-                source: source.lines().nth(line.saturating_sub(1)).unwrap_or_default().to_owned(),
-            }),
-        }
-    }
-    found.sort_by_key(|mistake| mistake.line);
-    found
 }
 
 struct Draft<'d> {
@@ -67,11 +38,15 @@ struct Draft<'d> {
     source: &'d str,
     version: Option<i64>,
     problem: Option<&'d Problem>,
+    sketches: Option<Vec<Sketched>>,
 }
 
 async fn page(app: &App, visitor: &Visitor, project: &Project, draft: Draft<'_>) -> Result<Page, Refused> {
     let (t, o) = (visitor.t, &visitor.t.own);
-    let mistakes = draft.problem.map(|problem| mistakes(problem, draft.source)).unwrap_or_default();
+    let mistakes = match draft.problem {
+        Some(problem) => Mistakes::of(t, problem, "source", draft.source),
+        None => Mistakes::none(t),
+    };
     let mut wrong = match draft.problem {
         Some(problem) if mistakes.is_empty() => Wrong::of(t, problem, []),
         Some(problem) => {
@@ -98,6 +73,7 @@ async fn page(app: &App, visitor: &Visitor, project: &Project, draft: Draft<'_>)
         source: source.wrong(&mut wrong),
         wrong,
         mistakes,
+        sketches: draft.sketches,
     })
 }
 
@@ -118,7 +94,7 @@ pub async fn new(
 ) -> Result<Response, Refused> {
     let project = admins(&app, &visitor, &named).await?;
     let source = visitor.t.own.example.0;
-    let draft = Draft { id: None, name: "", source, version: None, problem: None };
+    let draft = Draft { id: None, name: "", source, version: None, problem: None, sketches: None };
     Ok(visitor.show(&page(&app, &visitor, &project, draft).await?))
 }
 
@@ -126,9 +102,16 @@ pub async fn new(
 pub struct Form {
     source: String,
     version: Option<i64>,
+    /// Only looked at, not saved.
+    #[serde(default, rename = "try")]
+    trying: String,
 }
 
 impl Form {
+    fn is_preview(&self) -> bool {
+        self.trying == "preview"
+    }
+
     /// Browsers end lines as mail does; definitions do not.
     fn text(&self) -> String {
         self.source.replace("\r\n", "\n")
@@ -147,6 +130,23 @@ fn shown_here(problem: &Problem) -> bool {
     )
 }
 
+/// What the definition would send, with the examples of its fields; nothing is saved and nobody asked.
+async fn preview(app: &App, visitor: &Visitor, named: &str, draft: Draft<'_>) -> Result<Response, Refused> {
+    let project = admins(app, visitor, named).await?;
+    match app.broker().preview_connector(&visitor.actor, named, draft.source).await {
+        Ok(sketches) => {
+            let shown = sketches.iter().map(|one| Sketched::of(visitor.t, one, Some(one.of.clone())));
+            let draft = Draft { sketches: Some(shown.collect()), ..draft };
+            Ok(visitor.show(&page(app, visitor, &project, draft).await?))
+        }
+        Err(problem) if shown_here(&problem) => {
+            let draft = Draft { problem: Some(&problem), ..draft };
+            Ok(html(frame::status(&problem), &page(app, visitor, &project, draft).await?))
+        }
+        Err(problem) => Err(problem.into()),
+    }
+}
+
 pub async fn create(
     State(app): State<App>,
     Signed(visitor): Signed,
@@ -154,6 +154,11 @@ pub async fn create(
     Filled(form): Filled<Form>,
 ) -> Result<Response, Refused> {
     let source = form.text();
+    if form.is_preview() {
+        let draft =
+            Draft { id: None, name: "", source: &source, version: None, problem: None, sketches: None };
+        return preview(&app, &visitor, &named, draft).await;
+    }
     match app.broker().create_connector(&visitor.actor, &named, &source).await {
         Ok(made) => {
             let path = format!("/projects/{}/connectors/{}", go::part(&named), go::part(&made.definition.id));
@@ -161,8 +166,10 @@ pub async fn create(
         }
         Err(problem) if shown_here(&problem) => {
             let project = admins(&app, &visitor, &named).await?;
-            let draft = Draft { id: None, name: "", source: &source, version: None, problem: Some(&problem) };
-            Ok(html(frame::status(&problem), &page(&app, &visitor, &project, draft).await?))
+            let status = frame::status(&problem);
+            let problem = Some(&*problem);
+            let draft = Draft { id: None, name: "", source: &source, version: None, problem, sketches: None };
+            Ok(html(status, &page(&app, &visitor, &project, draft).await?))
         }
         Err(problem) => Err(problem.into()),
     }
@@ -185,6 +192,7 @@ pub async fn show(
         source: &own.source,
         version: Some(own.revision),
         problem: None,
+        sketches: None,
     };
     Ok(visitor.show(&page(&app, &visitor, &project, draft).await?))
 }
@@ -196,6 +204,12 @@ pub async fn send(
     Filled(form): Filled<Form>,
 ) -> Result<Response, Refused> {
     let source = form.text();
+    if form.is_preview() {
+        let (id, version) = (Some(id.as_str()), form.version);
+        let name = id.unwrap_or_default();
+        let draft = Draft { id, name, source: &source, version, problem: None, sketches: None };
+        return preview(&app, &visitor, &named, draft).await;
+    }
     match app.broker().put_connector(&visitor.actor, &named, &id, &source, form.version).await {
         Ok(_) => {
             let path = format!("/projects/{}/connectors/{}", go::part(&named), go::part(&id));
@@ -209,6 +223,7 @@ pub async fn send(
                 source: &source,
                 version: form.version,
                 problem: Some(&problem),
+                sketches: None,
             };
             Ok(html(frame::status(&problem), &page(&app, &visitor, &project, draft).await?))
         }
@@ -223,24 +238,4 @@ pub async fn delete(
 ) -> Result<Response, Refused> {
     app.broker().delete_connector(&visitor.actor, &named, &id, None).await?;
     Ok(go::saying(&format!("/projects/{}/connectors", go::part(&named)), Flash::ConnectorDeleted))
-}
-
-#[cfg(test)]
-mod tests {
-    use latchstring_model::FieldError;
-
-    use super::*;
-
-    #[test]
-    fn mistakes_stand_beside_their_lines() {
-        let problem = Problem::invalid(vec![
-            FieldError::new("/b", "line 2, column 1: there is no key `b`"),
-            FieldError::new("/b", "line 2, column 4: a text is needed"),
-            FieldError::new("/a", "line 1, column 1: too long"),
-        ]);
-        let found = mistakes(&problem, "a: 1\nb: 2\n");
-        assert_eq!(found.len(), 2);
-        assert_eq!((found[0].line, found[0].source.as_str()), (1, "a: 1"));
-        assert_eq!(found[1].text, "there is no key `b`; a text is needed");
-    }
 }

@@ -31,6 +31,8 @@ struct List {
     own: Vec<Book>,
     builtin: Vec<Book>,
     new: Option<String>,
+    /// The registrations with providers that the project may use.
+    clients: String,
 }
 
 #[derive(Template)]
@@ -75,6 +77,7 @@ pub async fn show(
         lead: visitor.t.own.lead.rich().text("project", &project.name),
         own: own.into_iter().map(|one| book(one, &base)).collect(),
         builtin: builtin.into_iter().map(|one| book(one, &base)).collect(),
+        clients: format!("/oauth-clients?project={}", project.slug),
         new: project.role.may_administer().then(|| format!("{base}/new")),
     };
     Ok(visitor.show(&page))

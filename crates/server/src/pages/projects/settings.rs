@@ -4,10 +4,11 @@ use askama::Template;
 use axum::extract::State;
 use axum::response::Response;
 use latchstring_broker::projects::Project;
-use latchstring_broker::projects::life::{ProjectChange, RemovedEnvironment};
+use latchstring_broker::projects::life::ProjectChange;
 use latchstring_model::entity::Role;
 use latchstring_model::{Code, FieldError, Problem};
 use serde::Deserialize;
+use serde_json::Value;
 
 use super::{new, role_text};
 use crate::App;
@@ -31,8 +32,10 @@ struct Page {
     admins_only: Rich,
     confirm: Field,
     confirm_wrong: Wrong,
-    /// What went with environments that were removed.
+    /// What went with environments that were removed, or would go.
     removed: Vec<Rich>,
+    /// Names of environments that go when the tick beside says so.
+    removing: String,
 }
 
 /// The two forms of the page, as they were sent.
@@ -42,6 +45,8 @@ struct Typed {
     environments: String,
     second_factor: bool,
     version: i64,
+    /// Environments that something would go with.
+    going: Vec<Going>,
     wrong: Wrong,
     confirm_wrong: Wrong,
 }
@@ -56,6 +61,7 @@ impl Typed {
             environments: names.join("\n"),
             second_factor: project.require_second_factor,
             version: project.version,
+            going: Vec::new(),
             wrong: Wrong::none(visitor.t),
             confirm_wrong: Wrong::none(visitor.t),
         }
@@ -74,6 +80,12 @@ async fn page(app: &App, visitor: &Visitor, project: Project, typed: Typed) -> R
         let required = Field::tick(t, "second_factor", p.second_factor, typed.second_factor);
         fields.push(required.help(p.second_factor_help));
     }
+    let removing = typed.going.iter().map(|going| going.name.as_str()).collect::<Vec<_>>().join(" ");
+    if !removing.is_empty() {
+        fields.push(
+            Field::tick(t, "remove", p.remove.with("environments", &removing), false).help(p.remove_help),
+        );
+    }
     let fields = fields.into_iter().map(|field| field.wrong(&mut wrong)).collect();
     let label = p.delete_confirm.with("slug", &project.slug);
     let confirm = Field::text(t, "confirm", label).mono().autocomplete("off").wrong(&mut confirm_wrong);
@@ -87,7 +99,8 @@ async fn page(app: &App, visitor: &Visitor, project: Project, typed: Typed) -> R
         fields,
         confirm,
         confirm_wrong,
-        removed: Vec::new(),
+        removed: typed.going.iter().map(|going| going.told(p.would_go.rich(), visitor)).collect(),
+        removing,
     })
 }
 
@@ -107,6 +120,10 @@ pub struct Form {
     slug: String,
     environments: String,
     second_factor: Option<String>,
+    /// Whether `removing` go with what is in them.
+    remove: Option<String>,
+    #[serde(default)]
+    removing: String,
     /// What was edited: somebody else's change is not overwritten.
     version: i64,
 }
@@ -119,13 +136,21 @@ pub async fn send(
 ) -> Result<Response, Refused> {
     let project = app.broker().project(&visitor.actor, &named).await?;
     let second_factor = form.second_factor.is_some();
+    let environments = new::lines(&form.environments);
     let change = ProjectChange {
+        // Only what was shown, and is still left out.
+        remove_environments: form
+            .removing
+            .split_whitespace()
+            .filter(|name| form.remove.is_some() && !environments.iter().any(|kept| kept == name))
+            .map(str::to_owned)
+            .collect(),
         // Left out where it stays: only owners may say anything of it.
         require_second_factor: Some(second_factor)
             .filter(|wanted| project.role == Role::Owner && *wanted != project.require_second_factor),
         slug: Some(form.slug.trim().to_owned()),
         name: Some(form.name.clone()),
-        environments: Some(new::lines(&form.environments)),
+        environments: Some(environments),
     };
     match app.broker().change_project(&visitor.actor, &named, change, Some(form.version)).await {
         Ok(changed) if changed.removed.is_empty() => {
@@ -136,13 +161,29 @@ pub async fn send(
             let typed = Typed::of(&visitor, &changed.project);
             let mut page = page(&app, &visitor, changed.project, typed).await?;
             page.f.flash = Some(Flash::Saved);
-            page.removed = changed.removed.iter().map(|gone| told(&visitor, gone)).collect();
+            page.removed = changed
+                .removed
+                .into_iter()
+                .map(|gone| {
+                    let going = Going {
+                        name: gone.name,
+                        values: [gone.secrets, gone.variables].concat(),
+                        keys: gone.api_keys,
+                        credentials: gone.credentials,
+                    };
+                    going.told(visitor.t.projects.removed.rich(), &visitor)
+                })
+                .collect();
             Ok(visitor.show(&page))
         }
         Err(problem)
             if matches!(
                 problem.code,
-                Code::Invalid | Code::SlugTaken | Code::PreconditionFailed | Code::SecondFactorRequired
+                Code::Invalid
+                    | Code::SlugTaken
+                    | Code::PreconditionFailed
+                    | Code::SecondFactorRequired
+                    | Code::EnvironmentInUse
             ) =>
         {
             let project = app.broker().project(&visitor.actor, &named).await?;
@@ -152,7 +193,12 @@ pub async fn send(
                 environments: form.environments,
                 second_factor,
                 version: project.version,
-                wrong: Wrong::of(visitor.t, &problem, []),
+                going: going(&problem),
+                wrong: match problem.code {
+                    // The page has its own words for it, and a tick.
+                    Code::EnvironmentInUse => Wrong::none(visitor.t),
+                    _ => Wrong::of(visitor.t, &problem, []),
+                },
                 ..Typed::of(&visitor, &project)
             };
             Ok(html(frame::status(&problem), &page(&app, &visitor, project, typed).await?))
@@ -161,24 +207,46 @@ pub async fn send(
     }
 }
 
-fn told(visitor: &Visitor, gone: &RemovedEnvironment) -> Rich {
-    let c = &visitor.t.common;
-    let groups = [
-        (c.secrets, gone.secrets.iter().chain(&gone.variables).collect::<Vec<_>>()),
-        (c.service_keys, gone.api_keys.iter().collect()),
-        (c.credentials, gone.credentials.iter().collect()),
-    ];
-    let parts: Vec<String> = groups
-        .into_iter()
-        .filter(|(_, names)| !names.is_empty())
-        .map(|(what, names)| {
-            let names: Vec<&str> = names.iter().map(|name| name.as_str()).collect();
-            format!("{what}: {}", names.join(", "))
-        })
-        .collect();
-    let p = &visitor.t.projects;
-    let what = if parts.is_empty() { p.nothing_removed.to_string() } else { parts.join("; ") };
-    p.removed.rich().text("environment", &gone.name).text("what", &what)
+/// An environment, and what goes with it.
+struct Going {
+    name: String,
+    values: Vec<String>,
+    keys: Vec<String>,
+    credentials: Vec<String>,
+}
+
+impl Going {
+    fn told(&self, sentence: Rich, visitor: &Visitor) -> Rich {
+        let c = &visitor.t.common;
+        let groups =
+            [(c.secrets, &self.values), (c.service_keys, &self.keys), (c.credentials, &self.credentials)];
+        let parts: Vec<String> = groups
+            .into_iter()
+            .filter(|(_, names)| !names.is_empty())
+            .map(|(what, names)| format!("{what}: {}", names.join(", ")))
+            .collect();
+        let nothing = visitor.t.projects.nothing_removed;
+        let what = if parts.is_empty() { nothing.to_string() } else { parts.join("; ") };
+        sentence.text("environment", &self.name).text("what", &what)
+    }
+}
+
+/// What the refusal lists.
+fn going(problem: &Problem) -> Vec<Going> {
+    let list = problem.extra.get("environments").and_then(Value::as_array).into_iter().flatten();
+    list.map(|one| {
+        let names = |name: &str| -> Vec<String> {
+            let names = one.get(name).and_then(Value::as_array).into_iter().flatten();
+            names.filter_map(Value::as_str).map(str::to_owned).collect()
+        };
+        Going {
+            name: one.get("name").and_then(Value::as_str).unwrap_or_default().to_owned(),
+            values: [names("secrets"), names("variables")].concat(),
+            keys: names("api_keys"),
+            credentials: names("credentials"),
+        }
+    })
+    .collect()
 }
 
 #[derive(Deserialize)]

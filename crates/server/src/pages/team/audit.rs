@@ -51,17 +51,18 @@ impl Query {
     }
 }
 
-struct Line {
-    seq: i64,
-    at: When,
-    who: String,
-    action: String,
-    what: String,
-    badge: Badge,
-    environment: Option<String>,
-    from: Option<Rich>,
-    details: Vec<(String, String)>,
-    hash: String,
+/// One record.
+pub struct Line {
+    pub seq: i64,
+    pub at: When,
+    pub who: String,
+    pub action: String,
+    pub what: String,
+    pub badge: Badge,
+    pub environment: Option<String>,
+    pub from: Option<Rich>,
+    pub details: Vec<(String, String)>,
+    pub hash: String,
 }
 
 #[derive(Template)]
@@ -87,10 +88,17 @@ struct Page {
 }
 
 /// What is shown of the trail.
-struct Shown {
-    items: Vec<Item>,
-    next: Option<String>,
-    newest: i64,
+pub struct Shown {
+    pub items: Vec<Item>,
+    pub next: Option<String>,
+    pub newest: i64,
+}
+
+/// Where in the list one is.
+pub struct Position {
+    pub cursor: Option<String>,
+    /// What is newer than this.
+    pub after: Option<i64>,
 }
 
 type Found = Result<Shown, Box<Problem>>;
@@ -99,11 +107,11 @@ type Found = Result<Shown, Box<Problem>>;
 const LINES: u32 = 50;
 
 /// Newest first, also of those that are newer than what somebody has seen.
-async fn shown(app: &App, visitor: &Visitor, whose: &Whose, filter: &Filter, query: &Query) -> Found {
+pub async fn shown(app: &App, visitor: &Visitor, whose: &Whose, filter: &Filter, at: &Position) -> Found {
     let broker = app.broker();
-    match query.after.filter(|after| *after >= 0) {
+    match at.after.filter(|after| *after >= 0) {
         None => {
-            let paging = Paging::new(query.cursor.clone(), Some(LINES));
+            let paging = Paging::new(at.cursor.clone(), Some(LINES));
             let page = broker.audit(&visitor.actor, whose, filter, &paging).await?;
             let newest = page.items.first().map_or(0, |item| item.seq);
             Ok(Shown { items: page.items, next: page.next_cursor, newest })
@@ -134,7 +142,7 @@ fn told(value: &Value) -> String {
     }
 }
 
-fn line(visitor: &Visitor, item: Item) -> Line {
+pub fn line(visitor: &Visitor, item: Item) -> Line {
     let what = match &item.call {
         Some(call) => {
             let end = match (call.status, call.duration_ms) {
@@ -155,6 +163,9 @@ fn line(visitor: &Visitor, item: Item) -> Line {
         }
         if let Some(name) = &call.acts_as {
             details.push(("acts_as".to_owned(), name.clone()));
+        }
+        if let Some(environment) = &call.project_environment {
+            details.push(("project_environment".to_owned(), environment.clone()));
         }
         if let Some(code) = &call.code {
             details.push(("code".to_owned(), code.clone()));
@@ -192,7 +203,8 @@ async fn show(
     let narrowed = filter.credential.is_some() || filter.actor.is_some() || filter.action.is_some();
     let whose = Whose::Project(project.id.to_string());
     let (mut wrong, mut status) = (Wrong::none(t), axum::http::StatusCode::OK);
-    let found = match shown(&app, &visitor, &whose, &filter, &query).await {
+    let at = Position { cursor: query.cursor.clone(), after: query.after };
+    let found = match shown(&app, &visitor, &whose, &filter, &at).await {
         Ok(found) => found,
         Err(problem) if problem.code == Code::CredentialNotFound => {
             status = frame::status(&problem);

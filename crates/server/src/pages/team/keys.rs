@@ -24,7 +24,7 @@ use crate::pages::go;
 use crate::pages::routes::Pages;
 use crate::pages::ui::field::Answer;
 use crate::pages::ui::{Field, When, Wrong};
-use crate::texts::Rich;
+use crate::texts::{Rich, T};
 
 pub fn pages(pages: Pages) -> Pages {
     pages
@@ -208,8 +208,8 @@ async fn form(
     Ok(visitor.show(&draw(&app, &visitor, &project, &Pairs::default(), wrong).await?))
 }
 
-fn wanted(pairs: &Pairs) -> Result<NewServiceKey, Box<Problem>> {
-    let expires_at = day(pairs, "expires_at").map_err(|error| Box::new(Problem::invalid(vec![error])))?;
+fn wanted(t: T, pairs: &Pairs) -> Result<NewServiceKey, Box<Problem>> {
+    let expires_at = day(t, pairs, "expires_at").map_err(|error| Box::new(Problem::invalid(vec![error])))?;
     let credentials: Vec<String> =
         pairs.iter().filter(|(name, _)| *name == "credential").map(|(_, id)| id.to_owned()).collect();
     let account = pairs.ticked("manage");
@@ -236,7 +236,7 @@ async fn make(
     Filled(sent): Filled<Vec<(String, String)>>,
 ) -> Result<Response, Refused> {
     let pairs = Pairs(sent);
-    let made = match wanted(&pairs) {
+    let made = match wanted(visitor.t, &pairs) {
         Ok(new) => app.broker().create_service_key(&visitor.actor, &named, new).await,
         Err(problem) => Err(problem),
     };

@@ -193,7 +193,7 @@ async fn set(
     let role = Role::parse(pairs.get("role").unwrap_or_default());
     let done = match role {
         Some(role) => app.broker().set_member(&visitor.actor, &named, &email, role).await.map(|_| ()),
-        None => Err(Problem::invalid(vec![FieldError::new("/role", "choose one")]).into()),
+        None => Err(Problem::invalid(vec![FieldError::new("/role", visitor.t.team.role_choose)]).into()),
     };
     match done {
         Ok(_) => Ok(go::saying(&format!("/projects/{}/members", go::part(&named)), Flash::MemberSet)),

@@ -1,6 +1,6 @@
 //! What a project has beside its credentials: secrets and variables, members, service keys, webhooks, its trail.
 
-mod audit;
+pub mod audit;
 mod keys;
 mod members;
 mod secrets;

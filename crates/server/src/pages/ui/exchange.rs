@@ -1,4 +1,4 @@
-//! A request and its answer, side by side, as the use cases show them: masked.
+//! A request and its answer, side by side, as the use cases show them: masked. Or a request that nobody has sent.
 
 use askama::Template;
 use askama::filters::HtmlSafe;
@@ -12,6 +12,7 @@ pub struct Exchange {
     t: T,
     request: String,
     response: Option<String>,
+    sent: bool,
 }
 
 impl HtmlSafe for Exchange {}
@@ -47,6 +48,11 @@ impl Exchange {
             Some(body) => format!("{shown}\n\n{body}"),
             None => shown,
         };
-        Some(Self { t, request: shown, response })
+        Some(Self { t, request: shown, response, sent: true })
+    }
+
+    /// A request as it would be sent.
+    pub fn before(t: T, request: Option<&Value>) -> Option<Self> {
+        Some(Self { sent: false, ..Self::of(t, request, None)? })
     }
 }

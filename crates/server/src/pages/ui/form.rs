@@ -30,6 +30,8 @@ pub struct Wrong {
     detail: Option<String>,
     hint: Option<String>,
     any: bool,
+    /// Nothing is wrong, and the page is drawn anew: what is secret has to be typed again.
+    again: bool,
     /// Nothing is said above the form.
     quiet: bool,
 }
@@ -47,8 +49,15 @@ impl Wrong {
             detail: None,
             hint: None,
             any: false,
+            again: false,
             quiet: false,
         }
+    }
+
+    /// A form that was looked at and is drawn once more, with nothing wrong in it.
+    pub fn again<'p>(t: T, pairs: impl IntoIterator<Item = (&'p str, &'p str)>) -> Self {
+        let typed = pairs.into_iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
+        Self { typed, again: true, ..Self::none(t) }
     }
 
     /// After a refusal. `pairs`: what was sent.
@@ -64,6 +73,7 @@ impl Wrong {
             detail: whole.then(|| problem.detail.to_string()),
             hint: problem.hint.as_ref().map(ToString::to_string),
             any: true,
+            again: false,
             quiet: false,
         }
     }
@@ -87,7 +97,7 @@ impl Wrong {
 
     /// Whether anything was typed there.
     pub(super) fn typed(&self, name: &str) -> bool {
-        self.any && self.typed.get(name).is_some_and(|text| !text.is_empty())
+        (self.any || self.again) && self.typed.get(name).is_some_and(|text| !text.is_empty())
     }
 
     /// Errors of a field and of what lies below it (`/hosts` and `/hosts/2`). A name without a slash is a pointer's

@@ -89,7 +89,8 @@ pub async fn show(
 }
 
 async fn save(app: &App, visitor: &Visitor, sheet: &Sheet, pairs: &Pairs) -> Result<(), Box<Problem>> {
-    let expires_on = day(pairs, "expires_on").map_err(|error| Box::new(Problem::invalid(vec![error])))?;
+    let expires_on =
+        day(visitor.t, pairs, "expires_on").map_err(|error| Box::new(Problem::invalid(vec![error])))?;
     let change = CredentialChange {
         name: Some(pairs.given("name").unwrap_or_default()),
         note: Some(pairs.given("note")),

@@ -19,7 +19,8 @@ use crate::extract::path::{Asked, Named};
 use crate::pages::frame::refused::Refused;
 use crate::pages::frame::{self, Flash, Frame, Signed, Visitor, html};
 use crate::pages::go;
-use crate::pages::ui::{Exchange, Field, Wrong};
+use crate::pages::ui::{Exchange, Field, Mistakes, Wrong};
+use crate::texts::T;
 
 #[derive(Template)]
 #[template(path = "credentials/values.html")]
@@ -29,6 +30,7 @@ struct Page {
     title: String,
     action: String,
     wrong: Wrong,
+    mistakes: Mistakes,
     /// Of a new environment.
     environment: Option<Field>,
     fields: Vec<Field>,
@@ -36,6 +38,29 @@ struct Page {
     exchange: Option<Exchange>,
     consents: bool,
     remove: Option<String>,
+}
+
+/// What was wrong with what was sent.
+struct Told {
+    wrong: Wrong,
+    mistakes: Mistakes,
+    exchange: Option<Exchange>,
+}
+
+impl Told {
+    fn nothing(t: T) -> Self {
+        Self { wrong: Wrong::none(t), mistakes: Mistakes::none(t), exchange: None }
+    }
+
+    fn of(visitor: &Visitor, problem: &Problem, pairs: &Pairs) -> Self {
+        let (t, typed) = (visitor.t, visitor.typed(pairs));
+        let mistakes = Mistakes::of_secrets(t, problem);
+        let wrong = match mistakes.is_all() {
+            true => Wrong::beside(t, problem, typed),
+            false => Wrong::of(t, problem, typed),
+        };
+        Self { wrong, mistakes, exchange: exchange(visitor, problem) }
+    }
 }
 
 /// Where the values of a new environment stand before it has a name.
@@ -54,9 +79,9 @@ async fn page(
     sheet: &Sheet,
     environment: Option<&str>,
     pairs: &Pairs,
-    mut wrong: Wrong,
-    exchange: Option<Exchange>,
+    told: Told,
 ) -> Result<Page, Refused> {
+    let Told { mut wrong, mistakes, exchange } = told;
     let (t, e, now) = (visitor.t, &visitor.t.editing, app.broker().now());
     let method = method(visitor, sheet)?;
     let view = match environment {
@@ -99,6 +124,7 @@ async fn page(
         title,
         action,
         wrong,
+        mistakes,
         environment: name,
         fields,
         whole,
@@ -128,9 +154,8 @@ pub async fn show(
     Asked(through): Asked<Through>,
 ) -> Result<Response, Refused> {
     let sheet = own(&app, &visitor, &id, &through).await?;
-    let wrong = Wrong::none(visitor.t);
-    let pairs = Pairs::default();
-    Ok(visitor.show(&page(&app, &visitor, &sheet, Some(&environment), &pairs, wrong, None).await?))
+    let (pairs, told) = (Pairs::default(), Told::nothing(visitor.t));
+    Ok(visitor.show(&page(&app, &visitor, &sheet, Some(&environment), &pairs, told).await?))
 }
 
 pub async fn add(
@@ -140,9 +165,8 @@ pub async fn add(
     Asked(through): Asked<Through>,
 ) -> Result<Response, Refused> {
     let sheet = own(&app, &visitor, &id, &through).await?;
-    let wrong = Wrong::none(visitor.t);
-    let pairs = Pairs::default();
-    Ok(visitor.show(&page(&app, &visitor, &sheet, None, &pairs, wrong, None).await?))
+    let (pairs, told) = (Pairs::default(), Told::nothing(visitor.t));
+    Ok(visitor.show(&page(&app, &visitor, &sheet, None, &pairs, told).await?))
 }
 
 async fn save(
@@ -220,9 +244,8 @@ async fn sent(
         }
         Ok(()) => Ok(go::saying(&below(sheet, ""), Flash::CredentialChanged)),
         Err(problem) if shown_here(&problem) => {
-            let exchange = exchange(visitor, &problem);
-            let wrong = Wrong::of(visitor.t, &problem, visitor.typed(&pairs));
-            let page = page(app, visitor, sheet, environment, &pairs, wrong, exchange).await?;
+            let told = Told::of(visitor, &problem, &pairs);
+            let page = page(app, visitor, sheet, environment, &pairs, told).await?;
             Ok(html(frame::status(&problem), &page))
         }
         Err(problem) => Err(problem.into()),
@@ -270,9 +293,9 @@ pub async fn remove(
     match Box::pin(app.broker().change_credential(&visitor.actor, id, change, version)).await {
         Ok(_) => Ok(go::saying(&below(&sheet, ""), Flash::CredentialChanged)),
         Err(problem) if shown_here(&problem) => {
-            let wrong = Wrong::of(visitor.t, &problem, []);
+            let told = Told { wrong: Wrong::of(visitor.t, &problem, []), ..Told::nothing(visitor.t) };
             let pairs = Pairs::default();
-            let page = page(&app, &visitor, &sheet, Some(&environment), &pairs, wrong, None).await?;
+            let page = page(&app, &visitor, &sheet, Some(&environment), &pairs, told).await?;
             Ok(html(frame::status(&problem), &page))
         }
         Err(problem) => Err(problem.into()),

@@ -5,13 +5,13 @@ use latchstring_broker::definitions::{AuthMethod, Connector, Field as Defined};
 use latchstring_model::entity::Role;
 use latchstring_model::{Code, Problem};
 
-use super::Desk;
 use super::choose::{self, Blocked};
+use super::{Desk, tried};
 use crate::pages::credentials::fields::{Pairs, Set};
 use crate::pages::frame::Frame;
 use crate::pages::frame::refused::Refused;
 use crate::pages::ui::field::Answer;
-use crate::pages::ui::{Exchange, Field, Tile, Wrong};
+use crate::pages::ui::{Badge, Exchange, Field, Mistakes, Sketched, Tile, Wrong};
 use crate::texts::Rich;
 
 /// The one set of values for all environments.
@@ -35,12 +35,23 @@ struct Section {
     whole: Option<Field>,
 }
 
-/// What came of asking the API.
+/// Of what was sent, or would be.
+pub enum Part {
+    /// With whose it is, where there are several.
+    Exchange(Option<String>, Exchange),
+    Sketch(Sketched),
+}
+
+/// What came of asking the API, or of looking at what it would be asked.
 pub struct Outcome {
-    title: String,
-    text: String,
-    hint: Option<String>,
-    exchange: Option<Exchange>,
+    pub failed: bool,
+    pub badge: Badge,
+    pub title: String,
+    pub text: String,
+    pub hint: Option<String>,
+    pub parts: Vec<Part>,
+    /// What became of the form.
+    pub kept: String,
 }
 
 #[derive(Template)]
@@ -59,6 +70,7 @@ pub struct Page {
     sent: Rich,
     blocked: Option<Blocked>,
     wrong: Wrong,
+    mistakes: Mistakes,
     name: Field,
     owner: Option<Field>,
     client: Option<Field>,
@@ -69,28 +81,77 @@ pub struct Page {
     extras: Vec<Field>,
     extras_open: bool,
     outcome: Option<Outcome>,
+    try_path: Option<Field>,
     consents: bool,
-    stays: bool,
     several_methods: bool,
     base: String,
     list: String,
     change_method: String,
 }
 
-/// What the API's answer means, if it was asked.
-pub fn outcome(desk: &Desk<'_>, connector: &Connector, problem: &Problem) -> Option<Outcome> {
+impl Page {
+    #[must_use]
+    pub fn with_mistakes(self, mistakes: Mistakes) -> Self {
+        Self { mistakes, ..self }
+    }
+
+    /// For the page's title.
+    fn troubled(&self) -> bool {
+        self.wrong.any() || self.outcome.as_ref().is_some_and(|outcome| outcome.failed)
+    }
+}
+
+/// What the API's answer means, in a few words, if it was asked.
+pub fn failure(desk: &Desk<'_>, connector: &Connector, problem: &Problem) -> Option<String> {
     let m = &desk.visitor.t.making;
-    let title = match problem.code {
-        Code::VerificationFailed => m.failed_title.with("connector", &connector.definition.name).0,
-        Code::VerificationInconclusive => m.failed_unclear.to_string(),
-        _ => return None,
-    };
+    match problem.code {
+        Code::VerificationFailed => Some(m.failed_title.with("connector", &connector.definition.name).0),
+        Code::VerificationInconclusive => Some(m.failed_unclear.to_string()),
+        _ => None,
+    }
+}
+
+pub fn bad(desk: &Desk<'_>) -> Badge {
+    Badge::new("bad", "cross-circle", desk.visitor.t.making.result)
+}
+
+/// What became of what was typed.
+pub fn kept(desk: &Desk<'_>, failed: bool) -> String {
+    let m = &desk.visitor.t.making;
+    match (desk.visitor.stays, failed) {
+        (true, true) => m.nothing_saved.to_string(),
+        (true, false) => m.nothing_saved_yet.to_string(),
+        (false, _) => m.nothing_saved_plain.to_string(),
+    }
+}
+
+/// The same whole, where the values were to be saved.
+pub fn outcome(desk: &Desk<'_>, connector: &Connector, problem: &Problem) -> Option<Outcome> {
     let exchange = Exchange::of(desk.visitor.t, problem.extra.get("request"), problem.extra.get("response"));
     Some(Outcome {
-        title,
+        failed: true,
+        badge: bad(desk),
+        title: failure(desk, connector, problem)?,
         text: problem.detail.to_string(),
         hint: problem.hint.as_ref().map(ToString::to_string),
-        exchange,
+        parts: exchange.into_iter().map(|exchange| Part::Exchange(None, exchange)).collect(),
+        kept: kept(desk, true),
+    })
+}
+
+/// Where the connector itself has nothing to ask, a path of the person's own.
+fn try_path(
+    desk: &Desk<'_>,
+    connector: &Connector,
+    method: &AuthMethod,
+    pairs: &Pairs,
+    wrong: &mut Wrong,
+) -> Option<Field> {
+    let (t, m) = (desk.visitor.t, &desk.visitor.t.making);
+    let asks = method.verify.is_some() || connector.definition.verify.is_some();
+    (!asks).then(|| {
+        let field = Field::text(t, tried::PATH, m.try_path).mono().optional().help(m.try_path_help);
+        field.example("/me").value(pairs.get(tried::PATH).unwrap_or_default()).wrong(wrong)
     })
 }
 
@@ -216,6 +277,7 @@ pub async fn page(
     let project_name = desk.project.as_ref().map_or("", |project| project.name.as_str());
     let sections = sections(desk, method, pairs, &mut wrong);
     let extras = extras(desk, pairs, &mut wrong);
+    let try_path = try_path(desk, connector, method, pairs, &mut wrong);
     Ok(Page {
         f: desk.frame().await?,
         title: m.title.with("connector", &definition.name).0,
@@ -238,10 +300,11 @@ pub async fn page(
         sections,
         extras_open: extras.iter().any(Field::wants_attention),
         extras,
+        mistakes: Mistakes::none(t),
         wrong,
         outcome,
+        try_path,
         consents: method.needs_consent(),
-        stays: desk.visitor.stays,
         several_methods: definition.auth_methods.len() > 1,
         base: desk.base(),
         list: desk.list(),

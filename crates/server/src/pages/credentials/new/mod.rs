@@ -4,6 +4,7 @@
 mod choose;
 mod form;
 mod send;
+mod tried;
 
 pub use choose::sent;
 pub use send::day;

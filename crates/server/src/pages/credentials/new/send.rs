@@ -12,7 +12,8 @@ use latchstring_model::{Code, FieldError, Problem, Timestamp};
 use serde_json::{Map, Value};
 
 use super::form::{self, ONE};
-use super::{Desk, desk};
+use super::tried::TryError;
+use super::{Desk, desk, tried};
 use crate::App;
 use crate::extract::form::Filled;
 use crate::extract::path::Named;
@@ -20,7 +21,8 @@ use crate::pages::credentials::fields::{Pairs, Set};
 use crate::pages::frame::refused::Refused;
 use crate::pages::frame::{self, Flash, Signed, html};
 use crate::pages::go;
-use crate::pages::ui::Wrong;
+use crate::pages::ui::{Mistakes, Wrong};
+use crate::texts::T;
 
 type Sent = Vec<(String, String)>;
 
@@ -36,12 +38,12 @@ fn chosen(desk: &Desk<'_>, pairs: &Pairs) -> Vec<String> {
 }
 
 /// A day as the browser sends it.
-pub fn day(pairs: &Pairs, name: &str) -> Result<Option<Timestamp>, FieldError> {
+pub fn day(t: T, pairs: &Pairs, name: &str) -> Result<Option<Timestamp>, FieldError> {
     match pairs.given(name) {
         None => Ok(None),
         Some(text) => match Timestamp::parse_rfc3339(&format!("{text}T00:00:00Z")) {
             Some(at) => Ok(Some(at)),
-            None => Err(FieldError::new(format!("/{name}"), "a day such as 2027-01-31")),
+            None => Err(FieldError::new(format!("/{name}"), t.making.bad_day)),
         },
     }
 }
@@ -79,14 +81,14 @@ fn values(desk: &Desk<'_>, method: &AuthMethod, pairs: &Pairs) -> Result<Given, 
     if errors.is_empty() { Ok(given) } else { Err(errors) }
 }
 
-fn read(
+pub fn read(
     desk: &Desk<'_>,
     connector: &Connector,
     method: &AuthMethod,
     pairs: &Pairs,
 ) -> Result<NewCredential, Box<Problem>> {
     let given = values(desk, method, pairs);
-    let expires_on = day(pairs, "expires_on");
+    let expires_on = day(desk.visitor.t, pairs, "expires_on");
     let mut errors = Vec::new();
     if let Err(error) = &expires_on {
         errors.push(error.clone());
@@ -130,7 +132,7 @@ fn read(
 }
 
 /// Use cases speak of the one share that the form has as of a list.
-fn as_the_form_has_it(problem: &mut Problem) {
+fn as_the_form_has_it(t: T, problem: &mut Problem) {
     for error in &mut problem.errors {
         if let Some(rest) = error.pointer.strip_prefix("/shares/0/") {
             error.pointer = match rest {
@@ -141,7 +143,10 @@ fn as_the_form_has_it(problem: &mut Problem) {
     }
     if problem.code == Code::SlugTaken && problem.errors.is_empty() {
         let free = problem.extra.get("suggestion").and_then(Value::as_str).unwrap_or_default();
-        let detail = if free.is_empty() { "taken".to_owned() } else { format!("taken; `{free}` is free") };
+        let detail = match free {
+            "" => t.making.slug_taken.to_string(),
+            free => t.making.slug_taken_free.with("free", free).0,
+        };
         problem.errors.push(FieldError::new("/slug", detail));
     }
 }
@@ -172,6 +177,13 @@ async fn send(desk: Desk<'_>, sent: Sent) -> Result<Response, Refused> {
         let page = form::page(&desk, &connector, &id, &pairs, Wrong::none(desk.visitor.t), None).await?;
         return Ok(desk.visitor.show(&page));
     };
+    if pairs.get(tried::TRY).is_some() {
+        return match Box::pin(tried::answer(&desk, &connector, method, &pairs)).await {
+            Ok(page) => Ok(page),
+            Err(TryError::Typed(problem)) => beside_the_form(&desk, &connector, &id, &pairs, problem).await,
+            Err(TryError::Page(refused)) => Err(refused),
+        };
+    }
     let made = match read(&desk, &connector, method, &pairs) {
         Ok(new) => Box::pin(desk.app.broker().create_credential(&desk.visitor.actor, new)).await,
         Err(problem) => Err(problem),
@@ -179,18 +191,30 @@ async fn send(desk: Desk<'_>, sent: Sent) -> Result<Response, Refused> {
     match made {
         Ok(view) => Ok(next(&desk, &view)),
         Err(problem) if problem.code == Code::Forbidden && problem.errors.is_empty() => Err(problem.into()),
-        Err(mut problem) => {
-            as_the_form_has_it(&mut problem);
-            let outcome = form::outcome(&desk, &connector, &problem);
-            // The result says it all where the API was asked.
-            let wrong = match &outcome {
-                Some(_) => Wrong::beside(desk.visitor.t, &problem, desk.visitor.typed(&pairs)),
-                None => Wrong::of(desk.visitor.t, &problem, desk.visitor.typed(&pairs)),
-            };
-            let page = form::page(&desk, &connector, &id, &pairs, wrong, outcome).await?;
-            Ok(html(frame::status(&problem), &page))
-        }
+        Err(problem) => beside_the_form(&desk, &connector, &id, &pairs, problem).await,
     }
+}
+
+/// The form once more, with what is wrong beside its fields.
+async fn beside_the_form(
+    desk: &Desk<'_>,
+    connector: &Connector,
+    method: &str,
+    pairs: &Pairs,
+    mut problem: Box<Problem>,
+) -> Result<Response, Refused> {
+    as_the_form_has_it(desk.visitor.t, &mut problem);
+    let (t, typed) = (desk.visitor.t, desk.visitor.typed(pairs));
+    let outcome = form::outcome(desk, connector, &problem);
+    let mistakes = Mistakes::of_secrets(t, &problem);
+    // The result says it all where the API was asked, and the lines do where a text cannot be read.
+    let wrong = if outcome.is_some() || mistakes.is_all() {
+        Wrong::beside(t, &problem, typed)
+    } else {
+        Wrong::of(t, &problem, typed)
+    };
+    let page = form::page(desk, connector, method, pairs, wrong, outcome).await?;
+    Ok(html(frame::status(&problem), &page.with_mistakes(mistakes)))
 }
 
 pub async fn of_project(

@@ -39,7 +39,9 @@ struct Page {
     head: Head,
     keys: Vec<Key>,
     calls: Vec<Call>,
-    trail: Option<(String, Rich)>,
+    /// In every project, and in the one through which one looks.
+    trail: String,
+    trail_here: Option<(String, Rich)>,
 }
 
 impl Call {
@@ -84,7 +86,8 @@ pub async fn show(
         calls: t.number(&c.used_calls, i64::try_from(key.calls).unwrap_or(i64::MAX)),
         last: key.last_call_at.map(|at| c.used_last.rich().part("when", &When::near(t, at, now))),
     });
-    let trail = sheet.project.as_ref().map(|project| {
+    let trail = format!("{}/audit{}", sheet.path(), sheet.query());
+    let trail_here = sheet.project.as_ref().map(|project| {
         let path = format!("/projects/{}/audit?credential={}", project.slug, sheet.view.id);
         (path, c.trail_here.rich().text("project", &project.name))
     });
@@ -94,6 +97,7 @@ pub async fn show(
         keys: keys.collect(),
         calls: usage.calls.into_iter().filter_map(|item| Call::of(&visitor, item)).collect(),
         trail,
+        trail_here,
     };
     Ok(visitor.show(&page))
 }

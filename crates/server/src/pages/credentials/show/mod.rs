@@ -4,6 +4,7 @@ mod activity;
 mod environment;
 mod overview;
 mod token;
+mod trail;
 mod versions;
 
 use latchstring_broker::credentials::view::View;
@@ -26,6 +27,7 @@ pub fn pages(pages: Pages) -> Pages {
     pages
         .show("/credentials/{id}", overview::show)
         .show("/credentials/{id}/activity", activity::show)
+        .show("/credentials/{id}/audit", trail::show)
         .show("/credentials/{id}/versions", versions::show)
         .send("/credentials/{id}/versions/{environment}/{version}", "credential.update", versions::restore)
 }
@@ -41,6 +43,7 @@ pub enum Tab {
     Overview,
     Call,
     Activity,
+    Trail,
     Versions,
     /// A page below one of them.
     Below,
@@ -146,6 +149,7 @@ impl Sheet {
         if self.view.owned {
             tabs.push(link(Tab::Activity, "/activity", &c.activity));
             tabs.push(link(Tab::Versions, "/versions", &c.versions));
+            tabs.push(link(Tab::Trail, "/audit", &visitor.t.common.audit));
         }
         let connector = self.connector_name();
         Head {
