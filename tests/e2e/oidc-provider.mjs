@@ -1,15 +1,16 @@
 // A certified OAuth 2 / OpenID Connect server on a free loopback port, for tests.
 //
-//   node oidc-provider.mjs '{"clients": […], "settings": {…}, "tls": {"key", "cert", "ca"}}'
+//   node oidc-provider.mjs '{"clients": […], "settings": {…}, "tls": {"key", "cert", "ca"}, "pages": true}'
 //
-// With `tls` (PEM) it is https://localhost:…, and asks for a client certificate (RFC 8705).
+// With `tls` (PEM) it is https://localhost:…, and asks for a client certificate (RFC 8705). With `pages` people sign in
+// and consent on the package's own pages, in a browser; without them nobody has to press anything.
 //
 // Prints one line of JSON, {"issuer": …}, when it takes requests; exits when its standard input closes.
 //
 // Besides the server's own endpoints (see /.well-known/openid-configuration) there are:
 //   /resource            wants an access token of this server, with the proof that it is bound to (DPoP,
 //                        a certificate); answers {client_id, sub, scope, bound}
-//   /interaction/…       signs `alice` in and consents, or refuses when login_hint is `deny`
+//   /interaction/…       signs `alice` in and consents, or refuses when login_hint is `deny`; not with `pages`
 //   /admin/counts        GET: requests per "METHOD /path"; POST: back to zero
 //   /admin/settings      POST: changes what `settings` below holds
 //   /admin/device        POST {user_code, allow}: what the person at the other screen does
@@ -193,7 +194,7 @@ function configuration() {
     expiresWithSession: () => false,
     features: {
       clientCredentials: { enabled: true },
-      devInteractions: { enabled: false },
+      devInteractions: { enabled: given.pages === true },
       deviceFlow: { enabled: true },
       dPoP: { enabled: true, nonceSecret: randomBytes(32), requireNonce: () => settings.dpop_nonces },
       mTLS: {
@@ -228,7 +229,7 @@ function configuration() {
         ...settings.claims,
       }),
     }),
-    interactions: { url: (_ctx, interaction) => `/interaction/${interaction.uid}` },
+    ...(given.pages !== true && { interactions: { url: (_ctx, interaction) => `/interaction/${interaction.uid}` } }),
     issueRefreshToken: (_ctx, client) => !settings.withhold_refresh && client.grantTypeAllowed('refresh_token'),
     jwks: { keys: [jwk] },
     pkce: { required: () => settings.pkce_required },
@@ -475,7 +476,7 @@ const server = (tls ? createTlsServer : createServer)(tls ?? {}, async (req, res
       changeAnswer(res, async (body) => ({ ...body, sub: settings.userinfo_sub }));
     }
     if (what === 'GET /jwks') return json(res, 200, { keys: [publicPart(signing)] });
-    if (pathname.startsWith('/interaction/')) return await interaction(provider, req, res);
+    if (pathname.startsWith('/interaction/') && given.pages !== true) return await interaction(provider, req, res);
     if (what === 'POST /token') return await tokenRequest(handle, req, res);
     return await handle(req, res);
   } catch (error) {

@@ -25,22 +25,34 @@ pub struct Browser {
     _place: Place,
 }
 
-/// The DevTools protocol, as chromedriver passes it on.
+/// What chromedriver has beside the standard.
 #[derive(Debug)]
-struct Devtools {
-    command: &'static str,
-    parameters: Value,
+struct Own {
+    path: &'static str,
+    body: Value,
 }
 
-impl WebDriverCompatibleCommand for Devtools {
+impl Own {
+    /// The DevTools protocol, as chromedriver passes it on.
+    fn devtools(command: &'static str, parameters: Value) -> Self {
+        Self { path: "goog/cdp/execute", body: json!({"cmd": command, "params": parameters}) }
+    }
+
+    /// What the console said since it was read last.
+    fn console() -> Self {
+        Self { path: "se/log", body: json!({"type": "browser"}) }
+    }
+}
+
+impl WebDriverCompatibleCommand for Own {
     fn endpoint(&self, base: &url::Url, session: Option<&str>) -> Result<url::Url, url::ParseError> {
         let mut url = base.clone();
-        url.set_path(&format!("/session/{}/goog/cdp/execute", session.unwrap_or_default()));
+        url.set_path(&format!("/session/{}/{}", session.unwrap_or_default(), self.path));
         Ok(url)
     }
 
     fn method_and_body(&self, _: &url::Url) -> (Method, Option<String>) {
-        (Method::POST, Some(json!({"cmd": self.command, "params": self.parameters}).to_string()))
+        (Method::POST, Some(self.body.to_string()))
     }
 }
 
@@ -62,7 +74,9 @@ impl Browser {
         let options = json!({
             "binary": "/usr/bin/chromium",
             "args": ["--headless", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--window-size=1600,1000",
-                "--hide-scrollbars", "--lang=en-GB", "--no-first-run", "--disable-background-networking"],
+                "--hide-scrollbars", "--lang=en-GB", "--no-first-run", "--disable-background-networking",
+                // Pages of others ask for fonts and the like: nothing beyond this machine is looked up.
+                "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1, EXCLUDE localhost"],
         });
         let capabilities = [
             ("goog:chromeOptions".to_owned(), options),
@@ -116,8 +130,24 @@ impl Browser {
     }
 
     pub fn devtools(&self, command: &'static str, parameters: Value) -> Value {
-        let command = Devtools { command, parameters };
+        let command = Own::devtools(command, parameters);
         self.wait_for(self.client().issue_cmd(command)).expect("the browser takes the command")
+    }
+
+    /// Errors of our pages that the console told of since this was asked last, those of the policy among them. That the
+    /// page itself was answered with a refusal is none.
+    pub fn faults(&self) -> Vec<String> {
+        let said = self.wait_for(self.client().issue_cmd(Own::console())).expect("the console can be read");
+        let url = self.url();
+        let page = format!("{} - Failed to load resource", url.split('#').next().unwrap_or_default());
+        let entries = said.as_array().expect("a list of entries").iter();
+        entries
+            .filter_map(|entry| Some((entry["level"].as_str()?, entry["message"].as_str()?)))
+            .filter(|(level, message)| *level == "SEVERE" || message.contains("Content Security Policy"))
+            .filter(|(_, message)| !message.starts_with("http") || message.starts_with(&self.base))
+            .filter(|(_, message)| !message.starts_with(&page))
+            .map(|(_, message)| message.to_owned())
+            .collect()
     }
 
     /// A path of the server, or a whole address.
@@ -226,6 +256,14 @@ impl Browser {
             field.send_keys(value).await
         })
         .unwrap_or_else(|error| panic!("{label}: {error}"));
+    }
+
+    /// A field of somebody else's page, which says in the field itself what it wants.
+    #[track_caller]
+    pub fn fill_inside(&self, placeholder: &str, value: &str) {
+        let xpath = format!("//input[@placeholder = {}]", literal(placeholder));
+        let field = self.find(&format!("a field with {placeholder:?} in it"), &xpath);
+        self.wait_for(field.send_keys(value)).unwrap_or_else(|error| panic!("{placeholder}: {error}"));
     }
 
     #[track_caller]
@@ -339,6 +377,12 @@ impl Browser {
     pub fn prefers(&self, feature: &str, value: &str) {
         let features = json!({"features": [{"name": feature, "value": value}]});
         self.devtools("Emulation.setEmulatedMedia", features);
+    }
+
+    /// How the reader writes times, and where they live.
+    pub fn reader(&self, locale: &str, zone: &str) {
+        self.devtools("Emulation.setLocaleOverride", json!({"locale": locale}));
+        self.devtools("Emulation.setTimezoneOverride", json!({"timezoneId": zone}));
     }
 
     pub fn scripts(&self, on: bool) {

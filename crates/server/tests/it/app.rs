@@ -393,11 +393,13 @@ impl Call<'_> {
         let response = self.app.router.clone().oneshot(request).await.unwrap();
         let (parts, body) = response.into_parts();
         let bytes = to_bytes(body, 16 << 20).await.unwrap();
-        Answer {
+        let answer = Answer {
             status: parts.status.as_u16(),
             headers: parts.headers,
             text: String::from_utf8(bytes.to_vec()).unwrap(),
-        }
+        };
+        answer.says_what_to_do();
+        answer
     }
 
     /// Sends it and wants this status.
@@ -442,6 +444,19 @@ impl Answer {
             .collect();
         let session = all.iter().find(|pair| pair.contains("latchstring_session="));
         (*session.unwrap_or(&all[0])).to_owned()
+    }
+
+    /// Every refusal that a caller can do something about says what.
+    fn says_what_to_do(&self) {
+        if !(400..500).contains(&self.status) || self.header("content-type") != "application/problem+json" {
+            return;
+        }
+        let problem = self.json();
+        let hinted = problem["hint"].as_str().is_some_and(|hint| !hint.is_empty());
+        // Beside each field that it points at stands what is right there.
+        let pointed = problem["code"] == "invalid"
+            && problem["errors"].as_array().is_some_and(|errors| !errors.is_empty());
+        assert!(hinted || pointed, "a refusal without a hint: {problem}");
     }
 
     /// The refusal's code, which has to be a problem of RFC 9457.

@@ -95,7 +95,7 @@ both! {
         app.member(&ada, "acme", &bob, "editor").await;
         assert_eq!(marks(&app, &bob).await, ["environment/staging", "variable/staging/B"]);
         // With an environment goes what is in it.
-        app.patch(BASE, json!({"environments": ["production"]})).key(&ada.key).is(200).await;
+        app.patch(BASE, json!({"environments": ["production"], "remove_environments": ["staging"]})).key(&ada.key).is(200).await;
         app.patch(BASE, json!({"environments": ["production", "staging"]})).key(&ada.key).is(200).await;
         set(&app, &ada, "variables", "B").await;
         assert_eq!(marks(&app, &bob).await, [""; 0]);

@@ -102,7 +102,9 @@ both_worlds! {
         let post = |kind: &str, body: Vec<u8>| world.app.call(Method::POST, "/api/v1/projects/acme/connectors").key(&world.ada.key).header("content-type", kind).body(body);
         assert_eq!(post("text/html", crm().into_bytes()).is(415).await.code(), "unsupported_media_type");
         post("", crm().into_bytes()).is(415).await;
-        assert_eq!(post("application/yaml", vec![b'#'; 256 * 1024 + 1]).is(413).await.code(), "body_too_large");
+        let large = post("application/yaml", vec![b'#'; 256 * 1024 + 1]).is(413).await;
+        assert_eq!(large.code(), "body_too_large");
+        assert!(large.json()["hint"].as_str().unwrap().contains("make two connectors of it"), "{}", large.text);
         post("application/yaml", vec![b'#', 0xff]).is(422).await;
         let json = json!({"id": "crm", "name": "CRM", "base_url": "https://crm.example.com", "auth_methods": {"key": {
             "fields": {"key": {"type": "text", "secret": true}}, "scheme": {"type": "bearer", "token": "{{ key }}"}}}});

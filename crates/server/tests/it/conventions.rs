@@ -21,10 +21,13 @@ both! {
         assert_eq!(post().header("content-type", "text/xml").body("<a/>").is(415).await.code(), "unsupported_media_type");
         assert_eq!(post().body("[]").is(422).await.code(), "invalid");
         assert_eq!(post().body("").is(422).await.code(), "invalid");
-        let large = post().header("content-type", "application/json").body(vec![b' '; 1024 * 1024 + 1]).is(413).await;
-        assert_eq!(large.code(), "body_too_large");
-        let large = post().header("idempotency-key", "k").body(vec![b' '; 1024 * 1024 + 1]).is(413).await;
-        assert_eq!(large.code(), "body_too_large");
+        for (name, value) in [("content-type", "application/json"), ("idempotency-key", "k")] {
+            let large = post().header(name, value).body(vec![b' '; 1024 * 1024 + 1]).is(413).await;
+            assert_eq!(large.code(), "body_too_large");
+            let problem = large.json();
+            assert!(problem["detail"].as_str().unwrap().contains("larger than 1048576 bytes"), "{problem}");
+            assert!(problem["hint"].as_str().unwrap().contains("Send a smaller body"), "{problem}");
+        }
         assert_eq!(app.get("/api/v1/projects/%FF").key(&ada.key).is(400).await.code(), "bad_request");
     }
 

@@ -364,7 +364,10 @@ both_shops! {
     }
 
     async fn members_who_may_call_may_check_too(shop) {
-        let made = shop.create(shop.bearer("API", "planted-bearer-token-1")).is(201).await.json();
+        let mut body = shop.bearer("API", "planted-bearer-token-1");
+        body["values"]["production"]["headers"] = json!({"X-Tenant": "planted-tenant-1"});
+        body["values"]["production"]["query"] = json!({"site": "planted-site-1"});
+        let made = shop.create(body).is(201).await.json();
         let bob = shop.app.person("bob@example.org").await;
         let path = shop.at(&made, "/verify");
         let check = |environment: &str| shop.app.post(&path, json!({"environment": environment})).key(&bob.key);
@@ -374,7 +377,14 @@ both_shops! {
         shop.app.member(&shop.ada, "acme", &bob, "editor").await;
         let good = check("production").is(200).await;
         assert_eq!(good.json()["status"], "verified");
-        assert!(good.json().get("fields").is_none() && !good.text.contains("planted-bearer"));
+        assert!(!good.text.contains("planted-"), "neither what is secret nor the other values: {}", good.text);
+        assert_eq!(good.json()["request"], json!({"method": "GET", "url": format!("{}/me", shop.up.url)}));
+        let own = shop.verify(&made, "production").is(200).await.text;
+        assert!(own.contains("x-tenant") && own.contains("planted-site-1") && !own.contains("planted-bearer"), "{own}");
+        for path in [shop.at(&made, ""), "/api/v1/projects/acme/audit".to_owned(), "/api/v1/credentials?project=acme".to_owned()] {
+            let seen = shop.app.get(&path).key(&bob.key).is(200).await;
+            assert!(!seen.text.contains("planted-"), "{path}: {}", seen.text);
+        }
         shop.patch(&made, json!({"shares": [{"project": "acme", "grants": {}}]})).is(200).await;
         assert_eq!(check("production").is(403).await.code(), "forbidden", "not granted any more");
     }

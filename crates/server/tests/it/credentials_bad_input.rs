@@ -90,12 +90,36 @@ fn wrong(shop: &Shop) -> Vec<(Value, &'static str, &'static str)> {
             "/values/production/token",
             "already",
         ),
-        (jwt("no key at all", "RS256"), "/values/production/private_key", ""),
-        (jwt(certificate, "RS256"), "/values/production/private_key", "this is a certificate"),
-        (jwt(public, "RS256"), "/values/production/private_key", "this is a public key"),
-        (jwt(&key[..key.len() / 2], "RS256"), "/values/production/private_key", "cut off"),
-        (jwt(key, "ES256"), "/values/production/private_key", "ES256"),
-        (jwt(key, "EdDSA"), "/values/production/private_key", "EdDSA"),
+        (
+            jwt("no key at all", "RS256"),
+            "/values/production/private_key",
+            "not a private key in PEM form: there is no `-----BEGIN … PRIVATE KEY-----` line. Paste the whole file",
+        ),
+        (
+            jwt(certificate, "RS256"),
+            "/values/production/private_key",
+            "this is a certificate; the private key is needed",
+        ),
+        (
+            jwt(public, "RS256"),
+            "/values/production/private_key",
+            "this is a public key; the private key is needed",
+        ),
+        (
+            jwt(&key[..key.len() / 2], "RS256"),
+            "/values/production/private_key",
+            "is missing; paste the whole file",
+        ),
+        (
+            jwt(key, "ES256"),
+            "/values/production/private_key",
+            "Choose the algorithm that the API expects, or paste the key that belongs to ES256",
+        ),
+        (
+            jwt(key, "EdDSA"),
+            "/values/production/private_key",
+            "Choose the algorithm that the API expects, or paste the key that belongs to EdDSA",
+        ),
         (jwt(key, "RS257"), "/values/production/algorithm", "did you mean"),
         (
             json!({"name": "x", "connector": "github", "auth_method": "token", "values": {"production": {"token": "ghp_0123456789", "base_url": "http://api.github.com"}}}),
@@ -169,6 +193,8 @@ both_shops! {
             let refused = shop.create(body).is(422).await;
             assert_eq!(refused.code(), "verification_inconclusive");
             assert_eq!(refused.pointers(), ["/values/production/base_url"]);
+            let problem = refused.json();
+            assert!(problem["hint"].as_str().unwrap().contains("Check the address; an operator finds the exact reason in the log and can allow a network with LATCHSTRING_EGRESS_ALLOW"), "{problem}");
             texts.insert(refused.text.replace(base, "").replace(base.trim_start_matches("http://"), ""));
         }
         assert_eq!(texts.len(), 1, "a verification is no port scanner: {texts:?}");

@@ -27,6 +27,26 @@ both_shops! {
         }
     }
 
+    async fn an_answer_with_fields_is_a_look_at_them(shop) {
+        let made = shop.create(shop.bearer("API", "planted-bearer-token-1")).is(201).await.json();
+        let looks = async || {
+            let all = shop.app.audit(&shop.acme).await;
+            all.iter().filter(|item| item.record.action == "credential.view").count()
+        };
+        let post = |what: &str| shop.app.post(&shop.at(&made, what), json!({})).key(&shop.ada.key);
+        post("/disable").is(200).await;
+        post("/enable").is(200).await;
+        assert_eq!(looks().await, 0, "what changes something is recorded as the change");
+        let again: [(&str, Value); 2] = [
+            ("enabled twice", post("/enable").is(200).await.json()),
+            ("changed in nothing", shop.patch(&made, json!({})).is(200).await.json()),
+        ];
+        for (what, answer) in &again {
+            assert!(answer["environments"]["production"]["fields"]["base_url"].is_string(), "{what}: {answer}");
+        }
+        assert_eq!(looks().await, again.len());
+    }
+
     async fn a_deletion_waits_and_can_be_taken_back(shop) {
         let made = shop.create(shop.bearer("API", "planted-bearer-token-1")).is(201).await.json();
         let delete = || shop.app.delete(&shop.at(&made, "")).key(&shop.ada.key);
@@ -162,7 +182,8 @@ both_shops! {
             let member = ask(&made, &bob.key).send().await;
             let may = (method == Method::GET && rest.is_empty()) || rest == "/verify";
             assert_eq!(member.status == 200, may, "{method} {rest}: {}", member.text);
-            assert!(!member.text.contains("planted-bearer") && member.json().get("fields").is_none());
+            assert!(!member.text.contains("planted-bearer"), "{}", member.text);
+            assert!(member.json().pointer("/environments/production/fields").is_none(), "{}", member.text);
         }
         assert_eq!(shop.read(&made).await.json()["environments"]["production"]["status"], "verified");
     }

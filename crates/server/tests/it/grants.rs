@@ -30,10 +30,14 @@ both_worlds! {
     async fn an_environment_made_again_has_no_grants(world) {
         let made = world.credential("acme", "sandbox", "api_key", "Robot").await;
         assert_eq!(called(&world, "staging").await.0, 200);
-        let project = |environments: Value| world.app.patch("/api/v1/projects/acme", json!({"environments": environments})).key(&world.ada.key);
-        let removed = project(json!(["production"])).is(200).await.json();
+        let project = |body: Value| world.app.patch("/api/v1/projects/acme", body).key(&world.ada.key);
+        // A grant is something that goes with it.
+        let refused_first = project(json!({"environments": ["production"]})).is(409).await;
+        assert_eq!(refused_first.json()["environments"][0]["credentials"], json!(["robot"]), "{}", refused_first.text);
+        assert_eq!(called(&world, "staging").await.0, 200);
+        let removed = project(json!({"environments": ["production"], "remove_environments": ["staging"]})).is(200).await.json();
         assert_eq!(removed["removed"][0]["credentials"], json!(["robot"]), "{removed}");
-        project(json!(["production", "staging"])).is(200).await;
+        project(json!({"environments": ["production", "staging"]})).is(200).await;
         assert_eq!(called(&world, "staging").await, refused());
         let seen = world.app.get(&format!("/api/v1/credentials/{}", made["id"].as_str().unwrap())).key(&world.ada.key).is(200).await.json();
         assert_eq!(seen["shares"][0]["grants"], json!({"production": "production"}));
@@ -62,7 +66,7 @@ both_worlds! {
         assert_eq!((called(&world, "staging").await, called(&world, "production").await.0), (refused(), 200));
         // Deleted and restored, with a grant withdrawn in between: its environment went.
         world.app.delete(&at("")).key(&world.ada.key).is(200).await;
-        let environments = json!({"environments": ["staging"]});
+        let environments = json!({"environments": ["staging"], "remove_environments": ["production"]});
         world.app.patch("/api/v1/projects/acme", environments).key(&world.ada.key).is(200).await;
         let environments = json!({"environments": ["staging", "production"]});
         world.app.patch("/api/v1/projects/acme", environments).key(&world.ada.key).is(200).await;

@@ -2,7 +2,7 @@
 
 use latchstring_broker::notices::mail::MailSettings;
 use latchstring_testkit::FakeClock;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::app::{Db, PASSWORD, TestApp, both};
 
@@ -101,16 +101,32 @@ both! {
     }
 
     async fn owner_rights_rest_for_a_day(app) {
-        let ada = app.person("ada@example.org").await;
+        let ada = app.superuser("ada@example.org").await;
         let bob = app.person("bob@example.org").await;
+        let carol = app.person("carol@example.org").await;
         app.project(&ada, "acme").await;
+        app.member(&ada, "acme", &carol, "editor").await;
         let make = json!({
             "name": "CRM", "connector": "http", "auth_method": "bearer", "verify": "skip",
             "values": {"production": {"base_url": "https://crm.example.com", "token": "s3cret"}},
             "shares": [{"project": "acme", "slug": "crm", "grants": {"production": "production"}}],
         });
         let made = app.post("/api/v1/credentials", make.clone()).key(&ada.key).is(201).await.json();
-        let crm = format!("/api/v1/credentials/{}", made["id"].as_str().unwrap());
+        let at = |made: &Value| format!("/api/v1/credentials/{}", made["id"].as_str().unwrap());
+        let crm = at(&made);
+        // What bob offers her, and what carol has left behind for good.
+        let mut theirs = make.clone();
+        theirs["shares"] = json!([]);
+        let offered = at(&app.post("/api/v1/credentials", theirs.clone()).key(&bob.key).is(201).await.json());
+        let offered = app.post(&format!("{offered}/transfer"), json!({"email": ada.email})).key(&bob.key).is(201).await.json();
+        let accept = format!("/api/v1/transfers/{}/accept", offered["token"].as_str().unwrap());
+        theirs["shares"] = json!([{"project": "acme", "slug": "left", "grants": {}}]);
+        let orphan = at(&app.post("/api/v1/credentials", theirs).key(&carol.key).is(201).await.json());
+        app.patch(&format!("/api/v1/users/{}", carol.id), json!({"active": false})).key(&ada.key).is(200).await;
+        let give = || app.post(&format!("{orphan}/owner"), json!({"email": ada.email}));
+        let connect = json!({
+            "project": "acme", "connectors": ["http"], "end_user": {"id": "customer-17"}, "return_origin": "https://app.example.org",
+        });
         let token = app.reset_token("ada@example.org").await;
         app.post("/api/v1/password-resets/accept", json!({"token": token, "password": NEW})).is(204).await;
         let inside = app.post("/api/v1/session", json!({"email": ada.email, "password": NEW})).is(204).await.cookie();
@@ -138,6 +154,11 @@ both! {
                 app.post("/api/v1/projects/acme/api-keys", json!({"name": "x", "environment": "staging"})),
                 app.put(&member, json!({"role": "viewer"})),
                 app.delete("/api/v1/projects/acme"),
+                app.post(&format!("{crm}/transfer"), json!({"email": bob.email})),
+                app.post(&accept, json!({})),
+                give(),
+                app.post("/api/v1/projects/acme/credentials/crm/accept", json!({})),
+                app.post("/api/v1/connect-sessions", connect.clone()),
             ];
             for call in calls {
                 let call = if by_key { call.key(&ada.key) } else { call.cookie(&inside) };
@@ -156,6 +177,8 @@ both! {
         app.post("/api/v1/me/keys", json!({"name": "x"})).cookie(&inside).is(403).await;
         app.clock.advance_secs(60);
         app.post("/api/v1/me/keys", json!({"name": "x"})).cookie(&inside).is(201).await;
+        app.post(&accept, json!({})).cookie(&inside).is(200).await;
+        give().cookie(&inside).is(200).await;
         app.post(&format!("{crm}/enable"), json!({})).cookie(&inside).is(200).await;
         assert_eq!(app.get(&crm).cookie(&inside).is(200).await.json()["environments"]["production"]["fields"]["base_url"], "https://crm.example.com");
         let refused = app.recorded().await.iter().filter(|event| *event == "credential.update refused").count();

@@ -46,6 +46,8 @@ async fn call_key(app: &TestApp, who: &Somebody) -> String {
 /// Who asks.
 struct People {
     ada: Somebody,
+    /// An owner of each project, and of no credential.
+    boss: Somebody,
     admin: Somebody,
     editor: Somebody,
     viewer: Somebody,
@@ -58,6 +60,7 @@ impl People {
     async fn new(app: &TestApp) -> Self {
         Self {
             ada: app.person("ada@example.org").await,
+            boss: app.person("boss@example.org").await,
             admin: app.person("admin@example.org").await,
             editor: app.person("editor@example.org").await,
             viewer: app.person("viewer@example.org").await,
@@ -118,6 +121,7 @@ impl Place {
             app.member(ada, slug, people.of(role), role.as_str()).await;
         }
         app.member(ada, slug, &people.extra, "viewer").await;
+        app.member(ada, slug, &people.boss, "owner").await;
         let base = format!("/api/v1/projects/{slug}");
         let key = app.service_key(ada, slug, json!({})).await;
         for kind in ["secrets", "variables"] {
@@ -147,6 +151,7 @@ impl Place {
             service: text(&key["key"]),
             account: text(&account["key"]),
             names: BTreeMap::from([
+                ("account", text(&account["id"])),
                 ("api-keys", text(&key["id"])),
                 ("credentials", text(&credential["id"])),
                 ("connectors", "own".to_owned()),
@@ -373,7 +378,8 @@ async fn check(app: &TestApp, operation: Operation, asked: &Ask, key: &str, who:
     );
 }
 
-/// Operations whose cells are asked by tests of their own, because a request alone does not say who may.
+/// Operations whose cells are asked by tests of their own ([`leaving`], [`sharing_ones_own`], [`taking_a_name`],
+/// [`coming_in`]; [`an_offer`] and [`giving`] for two more), because a request alone does not say who may.
 const APART: [Operation; 4] =
     [Operation::MemberLeave, Operation::CredentialShare, Operation::NameTake, Operation::ComeIn];
 
@@ -425,7 +431,13 @@ both! {
                     check(&app, operation, &asked, &people.of(role).key, role.as_str(), Cell::May).await;
                 }
             }
-            if operation.for_accounts() && operation != Operation::ServiceKeyEnd {
+            if operation == Operation::ServiceKeyEnd {
+                // No key but itself.
+                let own = Place::new(&app, &people, "account-itself", false).await;
+                let end = |key: &str| ask("DELETE", format!("/api/v1/projects/account-itself/api-keys/{}", own.names[key]), None);
+                check(&app, operation, &end("api-keys"), &own.account, "service account, another key", Cell::Forbidden).await;
+                check(&app, operation, &end("account"), &own.account, "service account, itself", Cell::May).await;
+            } else if operation.for_accounts() {
                 let own = Place::new(&app, &people, &format!("account-{number}"), false).await;
                 for asked in asks(operation, &own) {
                     check(&app, operation, &asked, &own.account, "service account", Cell::May).await;
@@ -465,6 +477,9 @@ both! {
                         let wanted = if team && role >= Role::Admin { continue } else { member(role) };
                         check(&app, operation, &asked, &people.of(role).key, role.as_str(), wanted).await;
                     }
+                    if !team {
+                        check(&app, operation, &asked, &people.boss.key, "project's owner", member(Role::Owner)).await;
+                    }
                     for (who, key) in [("nobody to it", &people.eve.key), ("superuser", &people.root.key)] {
                         check(&app, operation, &asked, key, who, Cell::Nothing).await;
                     }
@@ -482,7 +497,7 @@ both! {
                     check(&app, operation, &asked, &calls, "owner's call key", by_call_key).await;
                 }
             }
-            for (who, team) in [(&people.ada, false), (&people.ada, true), (&people.admin, true)] {
+            for (who, team) in [(&people.ada, false), (&people.ada, true), (&people.boss, true), (&people.admin, true)] {
                 number += 1;
                 let own = Place::new(&app, &people, &format!("place-{number}"), team).await;
                 for asked in asks(operation, &own) {
@@ -532,43 +547,201 @@ both! {
                 let of = |may: bool| if may { Cell::May } else { Cell::Forbidden };
                 check(&app, operation, &asked, &calls, "call key", of(ground == Ground::Person)).await;
                 check(&app, operation, &asked, &place.service, "service key", Cell::Forbidden).await;
+                if operation == Operation::CredentialCreate {
+                    // It stores for its project alone, and is told so at the field.
+                    let refused = asked.call(&app).key(&place.account).is(422).await;
+                    assert_eq!(refused.pointers(), ["/owner_project"], "{}", refused.text);
+                } else {
+                    check(&app, operation, &asked, &place.account, "service account", of(operation.for_accounts())).await;
+                }
                 let by_person = of(matches!(ground, Ground::Person | Ground::Manager));
                 check(&app, operation, &asked, &person.key, "person", by_person).await;
                 if ground == Ground::Superuser {
                     check(&app, operation, &asked, &roots_calls, "superuser's call key", Cell::Forbidden).await;
-                    check(&app, operation, &asked, &root.key, "superuser", Cell::May).await;
                 }
+                check(&app, operation, &asked, &root.key, "superuser", of(ground != Ground::Session)).await;
                 if ground == Ground::Session {
-                    let cookie = app.sign_in(&person.email).await;
-                    let answer = asked.call(&app).cookie(&cookie).send().await;
-                    assert!(asked.may(&answer), "{} in a session: {} {}", operation.id(), answer.status, answer.text);
+                    for who in [person, root] {
+                        let cookie = app.sign_in(&who.email).await;
+                        let answer = asked.call(&app).cookie(&cookie).send().await;
+                        let (id, who) = (operation.id(), &who.email);
+                        assert!(asked.may(&answer), "{id} in a session of {who}: {} {}", answer.status, answer.text);
+                    }
                 }
             }
         }
     }
 
-    async fn what_a_request_alone_does_not_say(app) {
+    async fn leaving(app) {
         let people = People::new(&app).await;
         let place = Place::new(&app, &people, "acme", false).await;
-        // Sharing one's own takes an editor.
-        for (role, status) in [(Role::Viewer, 422), (Role::Editor, 201), (Role::Admin, 201)] {
-            let who = people.of(role);
-            let body = bearer(&format!("Of {role}"), &place.slug);
-            app.post("/api/v1/credentials", body).key(&who.key).is(status).await;
+        let leave = |project: &str, who: &Somebody| app.delete(&format!("/api/v1/projects/{project}/members/{}", who.email));
+        for who in [&people.eve, &people.root] {
+            same(leave("acme", who).key(&who.key), leave("nowhere", who).key(&who.key), 404).await;
         }
-        // Taking over a name that another one had takes an admin.
-        app.delete("/api/v1/projects/acme/credentials/of-editor").key(&people.ada.key).is(204).await;
-        let mut body = bearer("Other", &place.slug);
-        body["shares"][0]["slug"] = "of-editor".into();
-        let third = app.person("third@example.org").await;
-        app.member(&people.ada, "acme", &third, "editor").await;
-        assert_eq!(app.post("/api/v1/credentials", body.clone()).key(&third.key).is(403).await.code(), "forbidden");
-        app.post("/api/v1/credentials", body).key(&people.admin.key).is(201).await;
-        // Anybody may leave.
-        for role in [Role::Viewer] {
-            let who = people.of(role);
-            let path = format!("/api/v1/projects/acme/members/{}", who.email);
-            app.delete(&path).key(&who.key).is(204).await;
+        // Keys that are nobody's belong to no project as a member does; those that call manage nothing.
+        let calls = call_key(&app, &people.editor).await;
+        for key in [&place.service, &calls] {
+            leave("acme", &people.editor).key(key).is(403).await;
+        }
+        for who in [&people.viewer, &people.editor, &people.admin, &people.boss] {
+            leave("acme", who).key(&who.key).is(204).await;
+            app.get("/api/v1/projects/acme").key(&who.key).is(404).await;
+        }
+        let last = leave("acme", &people.ada).key(&people.ada.key).is(409).await;
+        assert!(last.text.contains("last owner"), "{}", last.text);
+    }
+
+    async fn sharing_ones_own(app) {
+        let people = People::new(&app).await;
+        let place = Place::new(&app, &people, "acme", false).await;
+        let share = |who: &str, project: &str| app.post("/api/v1/credentials", bearer(&format!("Of {who}"), project));
+        for (who, may) in [
+            (&people.viewer, false), (&people.editor, true), (&people.admin, true), (&people.boss, true),
+            (&people.eve, false), (&people.root, false),
+        ] {
+            let answer = share(&who.email, "acme").key(&who.key).is(if may { 201 } else { 422 }).await;
+            if !may {
+                assert_eq!(answer.pointers(), ["/shares/0/project"], "{}", answer.text);
+            }
+        }
+        for who in [&people.eve, &people.root] {
+            let asked = |project: &str| share("x", project).key(&who.key);
+            same(asked("acme"), asked("nowhere"), 422).await;
+        }
+        let calls = call_key(&app, &people.boss).await;
+        for key in [&place.service, &calls] {
+            share("y", "acme").key(key).is(403).await;
+        }
+        // A service account: of what the project owns.
+        let mut body = bearer("Of the account", "acme");
+        body["owner_project"] = "acme".into();
+        app.post("/api/v1/credentials", body).key(&place.account).is(201).await;
+    }
+
+    async fn taking_a_name(app) {
+        let people = People::new(&app).await;
+        let place = Place::new(&app, &people, "acme", false).await;
+        let calls = call_key(&app, &people.boss).await;
+        for (number, (key, status)) in [
+            (&people.viewer.key, 422), (&people.editor.key, 403), (&people.admin.key, 201), (&people.boss.key, 201),
+            (&people.eve.key, 422), (&people.root.key, 422), (&place.service, 403), (&calls, 403), (&place.account, 201),
+        ].into_iter().enumerate() {
+            for of in ["slug", "external_id"] {
+                let word = format!("{}-{number}", of.replace('_', "-"));
+                let named = |name: String| {
+                    let mut body = bearer(&name, "acme");
+                    match of {
+                        "slug" => body["shares"][0]["slug"] = word.as_str().into(),
+                        _ => body["external_id"] = word.as_str().into(),
+                    }
+                    body
+                };
+                // Ada's had it, and is not shared any more.
+                let had = app.post("/api/v1/credentials", named(format!("First {word}"))).key(&people.ada.key).is(201).await.json();
+                app.delete(&format!("/api/v1/projects/acme/credentials/{}", had["id"].as_str().unwrap())).key(&people.ada.key).is(204).await;
+                let mut body = named(format!("Second {word}"));
+                if key == &place.account {
+                    body["owner_project"] = "acme".into();
+                }
+                let answer = app.post("/api/v1/credentials", body).key(key).is(status).await;
+                if status == 422 {
+                    assert_eq!(answer.pointers(), ["/shares/0/project"], "who may not share takes no name either: {}", answer.text);
+                }
+            }
+        }
+    }
+
+    async fn an_offer(app) {
+        let people = People::new(&app).await;
+        let place = Place::new(&app, &people, "acme", false).await;
+        let everybody = [&people.viewer, &people.editor, &people.admin, &people.boss, &people.eve, &people.root];
+        for (number, to) in everybody.into_iter().enumerate() {
+            // Who is in no project of the credential's is offered one that is in none.
+            let mut body = bearer(&format!("Offered {number}"), "acme");
+            if [&people.eve.id, &people.root.id].contains(&&to.id) {
+                body["shares"] = json!([]);
+            }
+            let made = app.post("/api/v1/credentials", body).key(&people.ada.key).is(201).await.json();
+            let path = format!("/api/v1/credentials/{}/transfer", made["id"].as_str().unwrap());
+            let offered = app.post(&path, json!({"email": to.email})).key(&people.ada.key).is(201).await.json();
+            let token = offered["token"].as_str().unwrap();
+            let requests = [(Method::GET, ""), (Method::POST, "/accept")];
+            for (method, rest) in &requests {
+                let asked = |token: &str| app.call(method.clone(), &format!("/api/v1/transfers/{token}{rest}")).json(json!({}));
+                for other in everybody.into_iter().chain([&people.ada]).filter(|other| other.id != to.id) {
+                    let nonsense = "A".repeat(token.len());
+                    same(asked(token).key(&other.key), asked(&nonsense).key(&other.key), 404).await;
+                }
+                let calls = call_key(&app, to).await;
+                for key in [&place.service, &place.account, &calls] {
+                    asked(token).key(key).is(403).await;
+                }
+                asked(token).key(&to.key).is(200).await;
+            }
+        }
+    }
+
+    async fn giving(app) {
+        let people = People::new(&app).await;
+        let place = Place::new(&app, &people, "acme", false).await;
+        let left = app.person("left@example.org").await;
+        app.member(&people.ada, "acme", &left, "editor").await;
+        let made = app.post("/api/v1/credentials", bearer("Left behind", "acme")).key(&left.key).is(201).await.json();
+        let orphan = made["id"].as_str().unwrap();
+        app.patch(&format!("/api/v1/users/{}", left.id), json!({"active": false})).key(&people.root.key).is(200).await;
+        let give = |id: &str| app.post(&format!("/api/v1/credentials/{id}/owner"), json!({"email": "extra@example.org"}));
+        // Its owner cannot ask for anything any more.
+        give(orphan).key(&left.key).is(401).await;
+        let calls = call_key(&app, &people.root).await;
+        for who in [&people.viewer, &people.editor, &people.admin, &people.ada, &people.boss, &people.eve] {
+            give(orphan).key(&who.key).is(403).await;
+        }
+        for key in [&place.service, &place.account, &calls] {
+            give(orphan).key(key).is(403).await;
+        }
+        // Whose owner is there: as if it were not there, for a superuser too.
+        let living = &place.names["credentials"];
+        let missing = Place::missing();
+        same(give(living).key(&people.root.key), give(&missing.names["credentials"]).key(&people.root.key), 404).await;
+        give(orphan).key(&people.root.key).is(200).await;
+    }
+
+    // Whatever key is sent along: it is not looked at.
+    async fn coming_in(app) {
+        let people = People::new(&app).await;
+        let place = Place::new(&app, &people, "acme", false).await;
+        let calls = call_key(&app, &people.eve).await;
+        let password = crate::app::PASSWORD;
+        let mut tries = 0;
+        for (method, path) in Operation::ComeIn.endpoints() {
+            let mut send = |key: Option<&str>| {
+                // Tries are counted by address and by account.
+                tries += 1;
+                let email = format!("nobody-{tries}@example.org");
+                let body = match *path {
+                    "/api/v1/session/ways" => None,
+                    "/api/v1/session" => Some(json!({"email": email, "password": password})),
+                    "/api/v1/password-resets" => Some(json!({"email": email})),
+                    "/api/v1/password-resets/accept" | "/api/v1/invites/accept" => {
+                        Some(json!({"token": "x", "password": password}))
+                    }
+                    "/api/v1/setup" => Some(json!({"token": "x", "email": email, "password": password})),
+                    other => panic!("say what is sent to {other}"),
+                };
+                let asked = ask(method, (*path).to_owned(), body);
+                let call = asked.call(&app).from(&format!("198.51.100.{tries}"));
+                match key {
+                    Some(key) => call.key(key),
+                    None => call,
+                }
+            };
+            let wanted = send(None).send().await;
+            assert!(!matches!(wanted.status, 403 | 404 | 422 | 429), "{path}: {} {}", wanted.status, wanted.text);
+            for key in [&people.eve.key, &people.root.key, &calls, &place.service, &place.account] {
+                let answer = send(Some(key)).send().await;
+                assert_eq!((answer.status, &answer.text), (wanted.status, &wanted.text), "{path}");
+            }
         }
     }
 
@@ -606,6 +779,70 @@ both! {
             }
         }
         assert!(compared > 300, "{compared}");
+    }
+}
+
+/// Two requests, for what is somebody else's and for what is not there: the same answer, by the same work.
+async fn same(there: Call<'_>, nowhere: Call<'_>, status: u16) {
+    let (one, ran) = latchstring_store::counted(there.send()).await;
+    let (other, also) = latchstring_store::counted(nowhere.send()).await;
+    assert_eq!((one.status, other.status), (status, status), "{} {}", one.text, other.text);
+    assert_eq!(one.text, other.text);
+    assert_eq!(headers(&one), headers(&other), "{}", one.text);
+    assert_eq!(ran, also, "the same work: {}", one.text);
+}
+
+crate::calling::both_worlds! {
+    // The row *call* once more, over a socket: `/proxy` is no address of the API.
+    async fn through_proxy(world) {
+        let (app, ada) = (&world.app, &world.ada);
+        world.credential("acme", "sandbox", "api_key", "One").await;
+        let mut people = BTreeMap::new();
+        for role in Role::ALL.iter().copied() {
+            let who = app.person(&format!("{role}@example.org")).await;
+            app.member(ada, "acme", &who, role.as_str()).await;
+            people.insert(role.as_str(), who);
+        }
+        let eve = app.person("eve@example.org").await;
+        let root = app.superuser("root@example.org").await;
+        app.project(&eve, "evils").await;
+        let key = |made: Value| made["key"].as_str().unwrap().to_owned();
+        let service = key(app.service_key(ada, "acme", json!({})).await);
+        let evils = key(app.service_key(&eve, "evils", json!({})).await);
+        let account = json!({"name": "ci", "scope": "manage"});
+        let account = key(app.post("/api/v1/projects/acme/api-keys", account).key(&ada.key).is(201).await.json());
+        let ask = async |key: &str, project: Option<&str>, credential: &str| {
+            let bearer = format!("Bearer {key}");
+            let mut headers = vec![("authorization", bearer.as_str())];
+            if let Some(project) = project {
+                headers.extend([("latchstring-project", project), ("latchstring-environment", "staging")]);
+            }
+            let answer = world.proxy(&format!("{credential}/v1/me"), &headers).await;
+            let text = answer.text().replace(project.unwrap_or("-"), "<project>").replace(credential, "<it>");
+            (answer.status, crate::calling::code(&answer), text)
+        };
+        for (role, who) in &people {
+            let may = Role::parse(role).is_some_and(|role| role >= Role::Editor);
+            let calls = call_key(app, who).await;
+            for key in [&who.key, &calls] {
+                let (status, code, text) = ask(key, Some("acme"), "one").await;
+                let wanted = if may { (200, "") } else { (403, "forbidden") };
+                assert_eq!((status, code.as_str()), wanted, "{role}: {text}");
+            }
+        }
+        assert_eq!(ask(&service, None, "one").await.0, 200);
+        let (status, code, _) = ask(&account, Some("acme"), "one").await;
+        assert_eq!((status, code.as_str()), (403, "not_allowed"));
+        // What is somebody else's, and what is not there.
+        for who in [&eve, &root] {
+            let foreign = ask(&who.key, Some("acme"), "one").await;
+            assert_eq!((foreign.0, foreign.1.as_str()), (404, "credential_not_found"));
+            for (project, credential) in [("nowhere", "one"), ("acme", "nothing"), ("nowhere", "nothing")] {
+                assert_eq!(ask(&who.key, Some(project), credential).await, foreign, "{project}, {credential}");
+            }
+        }
+        assert_eq!(ask(&evils, None, "one").await.0, 404);
+        assert_eq!(ask(&evils, None, "one").await, ask(&evils, None, "nothing").await);
     }
 }
 

@@ -64,17 +64,78 @@ both! {
         app.put("/api/v1/projects/acme/environments/staging/secrets/token", json!({"value": "s"})).key(&ada.key).is(204).await;
         app.put("/api/v1/projects/acme/environments/staging/variables/host", json!({"value": "v"})).key(&ada.key).is(204).await;
         app.put("/api/v1/projects/acme/environments/production/variables/host", json!({"value": "v"})).key(&ada.key).is(204).await;
-        let changed = app.patch("/api/v1/projects/acme", json!({"environments": ["production"]})).key(&ada.key).is(200).await.json();
-        assert_eq!(changed["removed"], json!([{"name": "staging", "secrets": ["token"], "variables": ["host"], "api_keys": ["robot"], "credentials": []}]));
+        // Left out alone, it stays, and the refusal says what would go.
+        let change = |body: serde_json::Value| app.patch("/api/v1/projects/acme", body).key(&ada.key);
+        let goes = json!([{"name": "staging", "secrets": ["token"], "variables": ["host"], "api_keys": ["robot"], "credentials": []}]);
+        for named in [json!({"environments": ["production"]}), json!({"environments": ["production"], "remove_environments": []})] {
+            let refused = change(named).is(409).await;
+            assert_eq!((refused.code(), &refused.json()["environments"]), ("environment_in_use".to_owned(), &goes));
+            assert!(refused.json()["hint"].as_str().unwrap().contains("\"remove_environments\": [\"staging\"]"), "{}", refused.text);
+        }
+        app.get("/api/v1/projects/acme/environments/staging/secrets/token").key(&ada.key).is(200).await;
+        assert_eq!(app.get("/api/v1/me").key(key["key"].as_str().unwrap()).is(403).await.code(), "not_allowed");
+        // Only what is left out is named, and nothing without the list.
+        for (body, pointer) in [
+            (json!({"environments": ["production"], "remove_environments": ["staging", "production"]}), "/remove_environments/1"),
+            (json!({"environments": ["production"], "remove_environments": ["moon"]}), "/remove_environments/0"),
+            (json!({"remove_environments": ["staging"]}), "/environments"),
+        ] {
+            assert_eq!(change(body).is(422).await.pointers(), [pointer]);
+        }
+        let changed = change(json!({"environments": ["production"], "remove_environments": ["staging"]})).is(200).await.json();
+        assert_eq!(changed["removed"], goes);
         app.get("/api/v1/me").key(key["key"].as_str().unwrap()).is(401).await;
         app.get("/api/v1/projects/acme/environments/staging/secrets").key(&ada.key).is(404).await;
-        app.patch("/api/v1/projects/acme", json!({"environments": ["production", "staging"]})).key(&ada.key).is(200).await;
+        change(json!({"environments": ["production", "staging"]})).is(200).await;
+        // With nothing in it, it goes without a word.
+        change(json!({"environments": ["production"]})).is(200).await;
+        change(json!({"environments": ["production", "staging"]})).is(200).await;
         let secrets = app.get("/api/v1/projects/acme/environments/staging/secrets").key(&ada.key).is(200).await.json();
         assert_eq!(secrets["items"], json!([]));
         app.get("/api/v1/me").key(key["key"].as_str().unwrap()).is(401).await;
         let kept = app.get("/api/v1/projects/acme/environments/production/variables").key(&ada.key).is(200).await.json();
         assert_eq!(kept["items"][0]["value"], "v");
         assert!(app.audit(&project).await.iter().any(|item| item.record.action == "environment.delete" && item.record.environment.as_deref() == Some("staging")));
+    }
+
+    async fn the_page_asks_before_anything_goes_with_an_environment(app) {
+        let ada = app.person("ada@example.org").await;
+        app.project(&ada, "acme").await;
+        app.service_key(&ada, "acme", json!({})).await;
+        app.put("/api/v1/projects/acme/environments/staging/secrets/token", json!({"value": "s"})).key(&ada.key).is(204).await;
+        let send = |environments: &str, more: &[(&str, &str)]| {
+            let mut form = vec![("name", "acme"), ("slug", "acme"), ("environments", environments), ("version", "1")];
+            form.extend_from_slice(more);
+            app.post("/projects/acme/settings", json!({})).form(&form).cookie(&ada.cookie)
+        };
+        let secrets = "/api/v1/projects/acme/environments/staging/secrets";
+        // Without the tick, whatever else is sent.
+        for more in [&[][..], &[("removing", "staging")], &[("remove", "yes")]] {
+            let asked = send("production", more).is(409).await;
+            for words in ["With staging would go", "token", "robot", "name=\"removing\" value=\"staging\"", "name=\"remove\""] {
+                assert!(asked.text.contains(words), "{words}: {}", asked.text);
+            }
+            app.get(secrets).key(&ada.key).is(200).await;
+        }
+        let done = send("production", &[("removing", "staging"), ("remove", "yes")]).is(200).await;
+        assert!(done.text.contains("Gone with staging") && !done.text.contains("name=\"removing\""), "{}", done.text);
+        app.get(secrets).key(&ada.key).is(404).await;
+    }
+
+    async fn what_a_project_owns_is_listed_before_it_is_deleted(app) {
+        let ada = app.person("ada@example.org").await;
+        app.project(&ada, "acme").await;
+        let body = json!({
+            "name": "Team", "connector": "raw", "auth_method": "custom", "verify": "skip", "owner_project": "acme",
+            "values": {"production": {"a": "b"}},
+        });
+        let made = app.post("/api/v1/credentials", body).key(&ada.key).is(201).await.json();
+        let refused = app.delete("/api/v1/projects/acme").key(&ada.key).is(409).await;
+        assert_eq!(refused.code(), "credential_in_use");
+        assert_eq!(refused.json()["used_by"], json!([{"project": "acme", "credential": made["id"], "name": "Team"}]));
+        let purge = format!("/api/v1/credentials/{}?purge=true", made["id"].as_str().unwrap());
+        app.delete(&purge).key(&ada.key).is(204).await;
+        app.delete("/api/v1/projects/acme").key(&ada.key).is(204).await;
     }
 
     async fn roles_bound_what_is_changed(app) {

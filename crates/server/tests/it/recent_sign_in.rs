@@ -1,16 +1,39 @@
 //! What wants a recent sign-in, and how one confirms.
 
+use std::collections::BTreeSet;
+
 use axum::http::Method;
+use latchstring_broker::people::recent::Deed;
 use serde_json::{Value, json};
 
 use crate::app::{PASSWORD, Somebody, TestApp, both};
 
 /// Every deed of these endpoints, for a superuser who owns the project acme.
 async fn deeds(app: &TestApp, ada: &Somebody, bob: &Somebody) -> Vec<(Method, String, Value)> {
-    let credential = json!({"name": "x", "connector": "raw", "auth_method": "custom", "verify": "skip", "values": {"production": {"a": "b"}}});
-    let made = app.post("/api/v1/credentials", credential).key(&ada.key).is(201).await.json();
-    let purge = format!("/api/v1/credentials/{}?purge=true", made["id"].as_str().unwrap());
+    let credential = async |who: &Somebody, shares: Value| {
+        let body = json!({
+            "name": "x", "connector": "raw", "auth_method": "custom", "verify": "skip",
+            "values": {"production": {"a": "b"}}, "shares": shares,
+        });
+        let made = app.post("/api/v1/credentials", body).key(&who.key).is(201).await.json();
+        format!("/api/v1/credentials/{}", made["id"].as_str().unwrap())
+    };
+    let purge = format!("{}?purge=true", credential(ada, json!([])).await);
+    let own = credential(ada, json!([])).await;
+    let bobs = credential(bob, json!([])).await;
+    let offer = app.post(&format!("{bobs}/transfer"), json!({"email": ada.email})).key(&bob.key);
+    let offered = offer.is(201).await.json();
+    // Carol has left for good.
+    let carol = app.person("carol@example.org").await;
+    app.member(ada, "acme", &carol, "editor").await;
+    let orphan = credential(&carol, json!([{"project": "acme", "grants": {}}])).await;
+    let path = format!("/api/v1/users/{}", carol.id);
+    app.patch(&path, json!({"active": false})).key(&ada.key).is(200).await;
     vec![
+        (Method::POST, format!("{own}/transfer"), json!({"email": bob.email})),
+        (Method::POST, format!("/api/v1/transfers/{}/accept", offered["token"].as_str().unwrap()), json!({})),
+        (Method::POST, format!("{orphan}/owner"), json!({"email": ada.email})),
+        (Method::POST, "/api/v1/me/identities".into(), json!({})),
         (Method::POST, "/api/v1/me/keys".into(), json!({"name": "x"})),
         (
             Method::POST,
@@ -52,18 +75,23 @@ both! {
         app.project(&ada, "gone").await;
         let deeds = deeds(&app, &ada, &bob).await;
         app.clock.advance_secs(15 * 60 + 1);
+        let mut asked = BTreeSet::new();
         for deed in &deeds {
             let answer = ask(&app, &ada.cookie, deed).await;
             assert_eq!((answer.status, answer.code().as_str()), (403, "recent_sign_in_required"), "{deed:?}");
-            assert!(answer.json()["hint"].as_str().unwrap().contains("/api/v1/session/confirm"));
+            let refused = answer.json();
+            assert!(refused["hint"].as_str().unwrap().contains("/api/v1/session/confirm"));
+            asked.insert(refused["deed"].as_str().unwrap().to_owned());
         }
+        let all: BTreeSet<String> = Deed::ALL.iter().map(|deed| deed.as_str().to_owned()).collect();
+        assert_eq!(asked, all, "every deed is asked here");
         app.post("/api/v1/session/confirm", json!({"password": PASSWORD})).cookie(&ada.cookie).is(204).await;
         for deed in &deeds {
             let answer = ask(&app, &ada.cookie, deed).await;
             assert!(!answer.text.contains("recent_sign_in_required"), "{deed:?}: {}", answer.text);
         }
         let recorded = app.recorded().await;
-        for action in ["key.create", "credential.delete", "project.delete", "password.set", "second_factor.offer", "instance.update"] {
+        for action in ["credential.transfer", "identity.create", "key.create", "credential.delete", "project.delete", "password.set", "second_factor.offer", "instance.update"] {
             assert!(recorded.contains(&format!("{action} refused")), "{action} in {recorded:?}");
         }
         assert!(recorded.contains(&"session.confirm ok".to_owned()));

@@ -1,6 +1,83 @@
-use serde_json::json;
+//! Service keys: made, limited, ended; and what they may on `/proxy`, over a socket.
+
+use serde_json::{Value, json};
 
 use crate::app::both;
+use crate::calling::{World, both_worlds, code};
+
+/// A credential that tells the API whom the call is made for.
+async fn told_for_whom(world: &World) -> Value {
+    let values = json!({"base_url": world.api, "headers": {"X-For": "{{ user.email }}"}});
+    world.stored("acme", "http", "custom", "Mirror", values).await
+}
+
+/// A call through `/proxy` with a service key, for somebody or for nobody.
+async fn asked(world: &World, key: &Value, for_whom: Option<&str>) -> (u16, String) {
+    let bearer = format!("Bearer {}", key["key"].as_str().unwrap());
+    let mut headers = vec![("authorization", bearer.as_str())];
+    headers.extend(for_whom.map(|email| ("latchstring-user", email)));
+    let answer = world.proxy("mirror/echo", &headers).await;
+    match answer.status {
+        200 => (200, answer.json()["headers"]["x-for"].as_str().unwrap_or_default().to_owned()),
+        status => (status, code(&answer)),
+    }
+}
+
+both_worlds! {
+    async fn a_warm_call_ends_with_its_key(world) {
+        world.credential("acme", "sandbox", "api_key", "one").await;
+        let ends = world.now().plus_secs(30).to_rfc3339();
+        let key = world.app.service_key(&world.ada, "acme", json!({"expires_at": ends})).await;
+        let bearer = format!("Bearer {}", key["key"].as_str().unwrap());
+        let call = async || world.proxy("one/v1/me", &[("authorization", &bearer)]).await;
+        assert_eq!((call().await.status, call().await.status), (200, 200));
+        world.app.clock.advance_secs(29);
+        assert_eq!(call().await.status, 200, "not a second earlier");
+        world.app.clock.advance_secs(1);
+        let refused = call().await;
+        assert_eq!((refused.status, code(&refused)), (401, "unauthenticated".to_owned()));
+    }
+
+    async fn a_key_acts_on_proxy_for_whom_it_may_and_nobody_else(world) {
+        told_for_whom(&world).await;
+        let bob = world.app.person("bob@example.org").await;
+        world.app.member(&world.ada, "acme", &bob, "viewer").await;
+        let alone = world.app.service_key(&world.ada, "acme", json!({})).await;
+        let acting = world.app.service_key(&world.ada, "acme", json!({"may_act_for": ["bob@example.org"]})).await;
+        let no = |status: u16, code: &str| (status, code.to_owned());
+        for key in [&alone, &acting] {
+            assert_eq!(asked(&world, key, None).await, no(424, "template_error"));
+        }
+        assert_eq!(asked(&world, &acting, Some("bob@example.org")).await, (200, "bob@example.org".to_owned()));
+        // Warm or not: who is named counts with each call.
+        assert_eq!(asked(&world, &acting, None).await, no(424, "template_error"));
+        for (key, whom) in [(&acting, "ada@example.org"), (&acting, "nobody@example.org"), (&alone, "bob@example.org")] {
+            assert_eq!(asked(&world, key, Some(whom)).await, no(403, "not_allowed"), "{whom}");
+        }
+        assert_eq!(asked(&world, &acting, Some("bob@example.org")).await, (200, "bob@example.org".to_owned()));
+    }
+
+    async fn nobody_acts_for_who_is_not_active(world) {
+        told_for_whom(&world).await;
+        let bob = world.app.person("bob@example.org").await;
+        let root = world.app.superuser("root@example.org").await;
+        world.app.member(&world.ada, "acme", &bob, "editor").await;
+        let key = world.app.service_key(&world.ada, "acme", json!({"may_act_for": ["bob@example.org"]})).await;
+        let call = async || asked(&world, &key, Some("bob@example.org")).await;
+        let active = async |yes: bool| {
+            let path = format!("/api/v1/users/{}", bob.id);
+            world.app.patch(&path, json!({"active": yes})).key(&root.key).is(200).await;
+        };
+        let for_bob = (200, "bob@example.org".to_owned());
+        assert_eq!((call().await, call().await), (for_bob.clone(), for_bob.clone()));
+        active(false).await;
+        assert_eq!(call().await, (403, "not_allowed".to_owned()), "the warm route is gone at once");
+        active(true).await;
+        assert_eq!(call().await, for_bob);
+        world.app.delete("/api/v1/projects/acme/members/bob@example.org").key(&world.ada.key).is(204).await;
+        assert_eq!(call().await, (403, "not_allowed".to_owned()));
+    }
+}
 
 both! {
     async fn made_listed_and_ended(app) {

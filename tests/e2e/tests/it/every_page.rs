@@ -2,6 +2,10 @@
 //! fault in the console. With `cargo xtask screenshots` each is also a picture.
 
 use latchstring_e2e::Browser;
+use latchstring_sandbox::DEMO;
+use latchstring_testkit::app::{EMAIL, PASSWORD};
+use latchstring_testkit::{OidcProvider, TestApp};
+use serde_json::{Value, json};
 
 use crate::scene;
 
@@ -15,28 +19,51 @@ fn look(name: &'static str, path: impl Into<String>) -> Look {
     Look { name, path: path.into() }
 }
 
+/// What is wrong with the page as it is shown.
+fn wrong_with(browser: &Browser, name: &str, theme: &str, width: u32) -> Vec<String> {
+    // Before axe-core comes in: what the page itself did.
+    let mut wrong = browser.faults();
+    wrong.extend(browser.barriers());
+    let over = browser.js("return document.documentElement.scrollWidth - innerWidth").as_i64().unwrap();
+    if over > 0 {
+        wrong.push(format!("{over} px wider than the window"));
+    }
+    browser.picture(&format!("{name}-{theme}-{width}"));
+    let at = format!("{name} ({}) in {theme} at {width}", browser.path());
+    wrong.into_iter().map(|one| format!("{at}: {one}")).collect()
+}
+
 /// In both themes and widths; axe-core's rules do not depend on the width alone, so it runs in both too.
 fn visit(browser: &Browser, pages: &[Look]) {
     let mut wrong = Vec::new();
+    browser.faults();
     for theme in ["light", "dark"] {
         browser.theme(theme);
         for page in pages {
             for width in [1600, 390] {
                 browser.width(width);
                 browser.go(&page.path);
-                let shown = format!("{} ({}) in {theme} at {width}", page.name, page.path);
-                for barrier in browser.barriers() {
-                    wrong.push(format!("{shown}: {barrier}"));
-                }
-                let over =
-                    browser.js("return document.documentElement.scrollWidth - innerWidth").as_i64().unwrap();
-                if over > 0 {
-                    wrong.push(format!("{shown}: {over} px wider than the window"));
-                }
-                browser.picture(&format!("{}-{theme}-{width}", page.name));
+                wrong.extend(wrong_with(browser, page.name, theme, width));
             }
         }
     }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+/// The same of what cannot be loaded once more: what a form was answered with, what is shown once.
+#[track_caller]
+fn state(browser: &Browser, name: &str) {
+    let mut wrong = Vec::new();
+    // Colours change at once.
+    browser.prefers("prefers-reduced-motion", "reduce");
+    for theme in ["light", "dark"] {
+        browser.js_with("document.documentElement.dataset.theme = arguments[0]", vec![json!(theme)]);
+        for width in [1600, 390] {
+            browser.width(width);
+            wrong.extend(wrong_with(browser, name, theme, width));
+        }
+    }
+    browser.width(1600);
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
@@ -51,10 +78,98 @@ fn before_anybody_signed_in() {
 fn outside() {
     let app = latchstring_e2e::app();
     let browser = Browser::at(&app.url);
+    let printed = app.setup().run(&["admin", "reset-password", "--email", EMAIL]);
+    let printed = String::from_utf8(printed.stdout).expect("a link");
+    let reset = format!("/reset/{}", printed.rsplit("/reset/").next().expect("a link").trim());
+    let invited = app.done("POST", "/invites", &json!({"email": "nora@example.com"}), 201);
+    let invite = invited["url"].as_str().expect("a link").strip_prefix(&app.url).expect("of this server");
     visit(
         &browser,
-        &[look("sign-in", "/sign-in"), look("refused", "/nothing-here"), look("docs-errors", "/docs/errors")],
+        &[
+            look("sign-in", "/sign-in"),
+            look("refused", "/nothing-here"),
+            look("docs-errors", "/docs/errors"),
+            look("forgotten", "/forgotten"),
+            look("reset", reset),
+            look("reset-void", "/reset/not-a-link"),
+            look("invite", invite),
+        ],
     );
+    browser.go("/sign-in");
+    browser.fill("E-mail address", EMAIL);
+    browser.fill("Password", "not her password");
+    browser.press("Sign in");
+    browser.sees("do not fit together");
+    state(&browser, "sign-in-refused");
+}
+
+/// Where there is a provider to sign in at.
+#[test]
+fn with_a_provider() {
+    let oidc = OidcProvider::start();
+    let app = latchstring_e2e::setup()
+        .set("LATCHSTRING_OIDC_ISSUER", oidc.issuer())
+        .set("LATCHSTRING_OIDC_CLIENT_ID", OidcProvider::CLIENT_ID)
+        .set("LATCHSTRING_OIDC_CLIENT_SECRET", OidcProvider::CLIENT_SECRET)
+        .set("LATCHSTRING_OIDC_NAME", "Acme ID")
+        .start();
+    oidc.redirect_to(OidcProvider::CLIENT_ID, &app.at("/sign-in/callback"));
+    let browser = Browser::at(&app.url);
+    visit(&browser, &[look("sign-in-provider", "/sign-in")]);
+    // Nobody has made an account for alice.
+    browser.go("/sign-in");
+    browser.press("Sign in with Acme ID");
+    browser.sees("nobody has made an account for you");
+    state(&browser, "sign-in-provider-refused");
+    browser.sign_in(&app, EMAIL);
+    visit(
+        &browser,
+        &[
+            look("account-identities-empty", "/account/identities"),
+            look("confirm", "/confirm?return_to=%2Faccount"),
+        ],
+    );
+    browser.go("/account/identities");
+    browser.press("Link it with Acme ID");
+    browser.sees("Next: Acme ID");
+    state(&browser, "to-provider");
+    browser.press("Go on to Acme ID");
+    browser.sees("alice@example.com");
+    visit(&browser, &[look("account-identities", "/account/identities")]);
+}
+
+/// A second factor: offered, confirmed, and asked for.
+#[test]
+fn a_second_factor() {
+    let app = latchstring_e2e::app();
+    let browser = Browser::ada(&app);
+    visit(&browser, &[look("account-totp-none", "/account/totp")]);
+    browser.go("/account/totp");
+    browser.press("Set up a second factor");
+    browser.sees("Read this with an authenticator app");
+    state(&browser, "account-totp-offer");
+    let secret = scene::totp_secret(&browser);
+    browser.fill("The code that the app shows now", "000000");
+    browser.press("Turn it on");
+    assert!(!browser.wrong("The code that the app shows now").is_empty());
+    state(&browser, "account-totp-again");
+    browser.fill("The code that the app shows now", &scene::totp(&browser, &secret));
+    browser.press("Turn it on");
+    browser.sees("Recovery codes");
+    state(&browser, "account-recovery-codes");
+    visit(&browser, &[look("account-totp", "/account/totp")]);
+    let other = Browser::at(&app.url);
+    other.go("/sign-in");
+    other.fill("E-mail address", EMAIL);
+    other.fill("Password", PASSWORD);
+    other.press("Sign in");
+    other.sees("Second factor");
+    visit(&other, &[look("sign-in-code", other.path())]);
+    other.go(&other.path());
+    other.fill("Code", "000000");
+    other.press("Go on");
+    other.sees("The code is not right");
+    state(&other, "sign-in-code-refused");
 }
 
 #[test]
@@ -92,10 +207,36 @@ fn an_empty_project() {
     );
 }
 
+/// Who may look and change nothing.
+#[test]
+fn a_viewers_pages() {
+    let app = latchstring_e2e::app();
+    app.person("grace@example.com", "viewer");
+    let browser = Browser::signed_in(&app, "grace@example.com");
+    let empty = [look("credentials-empty-viewer", "/projects/acme/credentials")];
+    visit(&browser, &empty);
+    browser.sees("ask one of its editors, admins or owners");
+    let works = scene::works(&app);
+    visit(
+        &browser,
+        &[
+            look("credentials-viewer", "/projects/acme/credentials"),
+            look("credential-viewer", format!("/credentials/{works}?project=acme")),
+            look("credential-new-viewer", "/projects/acme/credentials/new"),
+            look("secrets-viewer", "/projects/acme/secrets"),
+            look("members-viewer", "/projects/acme/members"),
+            look("keys-viewer", "/projects/acme/keys"),
+            look("settings-viewer", "/projects/acme/settings"),
+            look("oauth-clients-none", "/oauth-clients"),
+        ],
+    );
+}
+
 #[test]
 fn credentials() {
     let app = latchstring_e2e::app();
     let scene = scene::whole(&app);
+    let changed = scene::changed_connector(&app);
     let browser = Browser::ada(&app);
     let base = "/projects/acme/credentials";
     let of = |id: &str, below: &str| format!("/credentials/{id}{below}?project=acme");
@@ -110,6 +251,7 @@ fn credentials() {
             look("credential-failing", of(&scene.failing, "")),
             look("credential-waiting", of(&scene.waiting, "")),
             look("credential-activity", of(&scene.works, "/activity")),
+            look("credential-audit", of(&scene.works, "/audit")),
             look("credential-versions", of(&scene.works, "/versions")),
             look("credential-values", of(&scene.works, "/values/default")),
             look("credential-values-new", of(&scene.works, "/values")),
@@ -118,8 +260,123 @@ fn credentials() {
             look("credential-transfer", of(&scene.works, "/transfer")),
             look("credential-call", of(&scene.works, "/call")),
             look("credential-connect", of(&scene.waiting, "/connect/default")),
+            look("credential-changed", of(&changed, "")),
+            look("credential-approve", of(&changed, "/approve")),
+            look("own-connector", "/projects/acme/connectors/crm"),
+            look("own-connector-edit", "/projects/acme/connectors/crm/edit"),
+            look("connector-choose-mine", "/credentials/new"),
+            look("method-choose-mine", "/credentials/new?connector=sandbox"),
+            look("form-mine", "/credentials/new?connector=sandbox&method=api_key"),
         ],
     );
+}
+
+/// What comes of checking a credential, while it is made and afterwards.
+#[test]
+fn results_of_checks() {
+    let app = latchstring_e2e::app();
+    let (works, failing) = (scene::works(&app), scene::failing(&app));
+    let browser = Browser::ada(&app);
+    browser.go("/projects/acme/credentials/new?connector=sandbox&method=api_key");
+    browser.fill("API key", "a-wrong-key");
+    browser.press("Check and save");
+    browser.sees("Sandbox does not accept it");
+    // That the server refused a form is told by the console too, and is what was wanted.
+    browser.faults();
+    state(&browser, "form-verification-failed");
+    browser.fill("API key", DEMO.api_key);
+    browser.press("Preview the request");
+    browser.sees("What would be sent");
+    state(&browser, "form-preview");
+    browser.press("Test it");
+    browser.sees("Sandbox accepts it");
+    state(&browser, "form-tested");
+    browser.go("/projects/acme/connectors/new");
+    browser.press("Preview the request");
+    browser.sees("What would be sent");
+    state(&browser, "own-connector-preview");
+    browser.js(
+        "document.querySelector('[name=source]').value = 'id: crm\\nbase_ulr: https://crm.example.com\\n'",
+    );
+    browser.press("Save the connector");
+    browser.sees("In these lines");
+    browser.faults();
+    state(&browser, "own-connector-mistakes");
+    for (id, says, name) in [
+        (&works, "The API accepted it", "credential-checked"),
+        (&failing, "The API refused it", "credential-checked-bad"),
+    ] {
+        browser.go(&format!("/credentials/{id}?project=acme"));
+        browser.press_near("default", "Check now");
+        browser.sees(says);
+        state(&browser, name);
+    }
+    browser.go(&format!("/credentials/{works}/call?project=acme"));
+    browser.press("Make the key");
+    browser.sees("It is shown now and never again");
+    state(&browser, "credential-call-key");
+}
+
+/// Away to a provider and back: without a place to go on to, a page tells what came of it.
+#[test]
+fn consent() {
+    let app = latchstring_e2e::app();
+    let id = scene::waiting(&app);
+    let browser = Browser::ada(&app);
+    let authorize = |app: &TestApp| {
+        let path = format!("/credentials/{id}/authorize");
+        let begun = app.done("POST", &path, &json!({"environment": "default"}), 200);
+        begun["authorize_url"].as_str().expect("a link").to_owned()
+    };
+    browser.go(&authorize(&app));
+    browser.press("Deny");
+    browser.sees("Consent was not given");
+    state(&browser, "consent-failed");
+    browser.go(&authorize(&app));
+    browser.press("Allow");
+    browser.sees("You can close this page");
+    state(&browser, "consent-done");
+    visit(
+        &browser,
+        &[
+            look("credential-connected", format!("/credentials/{id}?project=acme")),
+            look("consent-void", "/oauth/start/not-a-link"),
+        ],
+    );
+}
+
+/// Keys, a webhook's secret, an invitation: shown once.
+#[test]
+fn what_is_shown_once() {
+    let app = latchstring_e2e::app();
+    scene::team(&app);
+    let browser = Browser::ada(&app);
+    browser.go("/projects/acme/keys/new");
+    browser.fill("Which program it is for", "importer");
+    browser.press("Make the key");
+    browser.sees("It is shown now and never again");
+    state(&browser, "key-made");
+    browser.go("/account/keys");
+    browser.fill("What it is for", "laptop");
+    browser.press("Make the key");
+    browser.sees("It is shown now and never again");
+    state(&browser, "account-key-made");
+    browser.go("/projects/acme/webhooks/new");
+    browser.fill("Address", "http://127.0.0.1:9/other");
+    browser.press("Make the webhook");
+    browser.sees("the receiver checks signatures with it");
+    state(&browser, "webhook-secret");
+    browser.go("/people");
+    browser.js("document.getElementById('f-email').value = 'hedy@example.com'");
+    browser.press("Make the invitation");
+    browser.sees("The invitation of hedy@example.com");
+    state(&browser, "invited");
+    browser.go("/projects/new");
+    browser.fill("Name", "Field work");
+    browser.fill("Short name", "Not a slug");
+    browser.press("Make the project");
+    assert!(!browser.wrong("Short name").is_empty());
+    state(&browser, "project-new-refused");
 }
 
 #[test]
@@ -127,10 +384,13 @@ fn a_project() {
     let app = latchstring_e2e::app();
     let scene = scene::whole(&app);
     scene::team(&app);
+    let hooks = app.done("GET", "/projects/acme/webhooks", &Value::Null, 200);
+    let hook = hooks["items"][0]["id"].as_str().expect("an id").to_owned();
     let browser = Browser::ada(&app);
     visit(
         &browser,
         &[
+            look("webhook", format!("/projects/acme/webhooks/{hook}")),
             look("secrets", "/projects/acme/secrets"),
             look("secrets-empty", "/projects/acme/secrets?environment=staging"),
             look("members", "/projects/acme/members"),
@@ -171,6 +431,7 @@ fn people_and_server() {
             look("left-behind", format!("/people/{left}/credentials")),
             look("instance", "/instance"),
             look("oauth-clients", "/oauth-clients"),
+            look("oauth-clients-of-project", "/oauth-clients?project=acme"),
             look("oauth-client", format!("/oauth-clients/{client}")),
             look("oauth-client-new", "/oauth-clients/new?connector=google_drive"),
         ],
@@ -185,7 +446,7 @@ fn connecting() {
     let form = format!("{path}?connector=builtin%2Fsandbox&method=api_key");
     visit(&browser, &[look("connect-choose", &path), look("connect-form", &form)]);
     browser.go(&form);
-    browser.fill("API key", latchstring_sandbox::DEMO.api_key);
+    browser.fill("API key", DEMO.api_key);
     browser.press("Check and connect");
     browser.sees("Sandbox is connected");
     visit(&browser, &[look("connect-done", browser.path()), look("connect-over", path)]);

@@ -1,6 +1,9 @@
 //! The frame around every page: themes, menus, keyboard, forms without a script.
 
 use latchstring_e2e::Browser;
+use serde_json::{Value, json};
+
+use crate::scene;
 
 #[test]
 fn a_theme_is_chosen_and_stays() {
@@ -90,4 +93,51 @@ fn who_wants_less_motion_gets_none() {
     assert_ne!(browser.js(duration), "0s");
     browser.prefers("prefers-reduced-motion", "reduce");
     assert_eq!(browser.js(duration), "0s");
+}
+
+/// Times are the reader's, in their way of writing and where they live; without a script they are UTC, and say so.
+#[test]
+fn times_are_told_in_the_readers_way() {
+    let app = latchstring_e2e::app();
+    let id = scene::with_token(&app);
+    let path = format!("/credentials/{id}?project=acme");
+    let made = app.done("GET", &format!("/credentials/{id}"), &Value::Null, 200)["created_at"].clone();
+    let browser = Browser::ada(&app);
+    // Of the time when it was made: the machine's, what can be read, and what more there is to it.
+    let shown = |browser: &Browser| {
+        let script = "const at = document.querySelector('time[datetime=\"' + arguments[0] + '\"][data-show=moment]'); return [at.textContent, at.title]";
+        let parts = browser.js_with(script, vec![made.clone()]);
+        [parts[0].as_str().unwrap().to_owned(), parts[1].as_str().unwrap().to_owned()]
+    };
+    browser.scripts(false);
+    browser.go(&path);
+    let plain = shown(&browser);
+    assert!(plain[0].ends_with(" UTC") && plain[1].is_empty(), "{plain:?}");
+    browser.scripts(true);
+    let mut seen = vec![plain[0].clone()];
+    for (locale, zone) in [("de-DE", "Asia/Tokyo"), ("en-US", "America/New_York"), ("en-GB", "Europe/London")]
+    {
+        browser.reader(locale, zone);
+        browser.go(&path);
+        let wanted = browser.js_with(
+            "const [at, locale, timeZone] = arguments;
+            const as = (options) => new Intl.DateTimeFormat(locale, {timeZone, ...options}).format(new Date(at));
+            return [as({dateStyle: 'medium', timeStyle: 'short'}), as({dateStyle: 'full', timeStyle: 'long'})]",
+            vec![made.clone(), json!(locale), json!(zone)],
+        );
+        browser.until(&format!("times as in {locale}"), |browser| {
+            let now = shown(browser);
+            (json!(now) == wanted).then(|| seen.contains(&now[0]))
+        });
+        seen.push(wanted[0].as_str().unwrap().to_owned());
+    }
+    seen.dedup();
+    assert_eq!(seen.len(), 4, "each is written in another way: {seen:?}");
+    // A day that somebody chose is the same day for everybody.
+    browser.reader("de-DE", "Asia/Tokyo");
+    browser.go(&path);
+    browser.until("the day", |browser| {
+        let day = browser.js("return document.querySelector('time[data-show=day]').textContent");
+        (day == "31.01.2030").then_some(())
+    });
 }

@@ -8,5 +8,7 @@ mod first_run;
 mod frame;
 mod making;
 mod ownership;
+mod provider;
 mod scene;
 mod team;
+mod trying;

@@ -168,3 +168,196 @@ fn sharing_is_a_table() {
     let whole = app.done("GET", &format!("/credentials/{id}"), &Value::Null, 200);
     assert_eq!(whole["shares"].as_array().unwrap().len(), 2, "{whole}");
 }
+
+/// A JSON object, whole; with a request of its own it can be called.
+#[test]
+fn a_raw_object_is_a_credential() {
+    let app = latchstring_e2e::app();
+    let browser = Browser::ada(&app);
+    browser.go("/projects/acme/credentials/new?connector=raw");
+    browser.fill("Name", "Whole object");
+    let object = serde_json::json!({
+        "baseUrl": scene::sandbox(&app), "apiKey": DEMO.api_key, "request": {"headers": {"X-API-Key": "{{ apiKey }}"}},
+    });
+    let text = serde_json::to_string_pretty(&object).unwrap();
+    // What is wrong is told with its place, and nothing of what was typed is repeated.
+    let broken = text.replace("\"apiKey\":", "\"apiKey\"");
+    browser.fill("JSON object", &broken);
+    browser.press("Check and save");
+    browser.sees("In these lines");
+    browser.sees_not(DEMO.api_key);
+    let line = broken.lines().position(|line| line.contains("apiKey\" ")).expect("a line") + 1;
+    let place =
+        browser.js("return document.querySelector('.mistakes a').innerText").as_str().unwrap().to_owned();
+    assert!(place.starts_with(&format!("Line {line},")), "{place}");
+    browser.press(&place);
+    let marked =
+        "const a = document.activeElement; return a.value.slice(0, a.selectionStart).split('\\n').length";
+    assert_eq!(browser.js(marked), line, "the cursor is in that line");
+    assert_eq!(browser.value("JSON object"), broken, "what was typed stays");
+    browser.fill("JSON object", "[1, 2]");
+    browser.press("Check and save");
+    browser.until("an object is asked for", |browser| {
+        browser.wrong("JSON object").contains("A JSON object is needed").then_some(())
+    });
+    browser.fill("JSON object", &text);
+    // Looked at and tried before it is saved.
+    browser.press("Preview the request");
+    browser.sees("What would be sent");
+    browser.sees("x-api-key: ");
+    browser.sees_not(DEMO.api_key);
+    browser.fill("Path to ask", "/v1/people");
+    browser.press("Test it");
+    browser.sees("Raw accepts it");
+    browser.sees("/v1/people");
+    browser.sees_not(DEMO.api_key);
+    assert_eq!(browser.value("JSON object"), text, "what was typed stays");
+    browser.press("Check and save");
+    browser.until("it is saved", |browser| browser.path().starts_with("/credentials/crd_").then_some(()));
+    assert!(!browser.html().contains(DEMO.api_key));
+    let made = one(&app, "Whole object");
+    assert_eq!(made["connector"], "raw", "{made}");
+    let answer = app.get("whole-object/v1/people");
+    assert_eq!(answer.status, 200, "{}", answer.text());
+}
+
+/// A file that is dropped on the field takes the place of a paste.
+#[test]
+fn a_key_file_is_dropped_on_its_field() {
+    let app = latchstring_e2e::app();
+    let browser = Browser::ada(&app);
+    browser.go("/projects/acme/credentials/new?connector=sandbox&method=oauth2_jwt_bearer");
+    browser.fill("Name", "From a file");
+    browser.fill("Base URL", &scene::sandbox(&app));
+    let drop = |text: &str| {
+        let script = "
+            const [text] = arguments;
+            const place = document.querySelector('textarea[name=\"/values/default/private_key\"]').closest('.drop');
+            const data = new DataTransfer();
+            data.items.add(new File([text], 'server.pem', {type: 'application/x-pem-file'}));
+            const event = (name) => new DragEvent(name, {dataTransfer: data, bubbles: true, cancelable: true});
+            const taken = !place.dispatchEvent(event('dragover'));
+            const marked = place.classList.contains('over');
+            place.dispatchEvent(event('drop'));
+            return [taken, marked, place.classList.contains('over')];";
+        browser.js_with(script, vec![text.into()])
+    };
+    assert_eq!(drop(DEMO.private_key), serde_json::json!([true, true, false]));
+    browser.until("the file is in the field", |browser| {
+        (browser.value("Private key").trim() == DEMO.private_key.trim()).then_some(())
+    });
+    assert_eq!(browser.focused().lines().next(), Some("Private key"), "one goes on from there");
+    // One that no value can be leaves what is there, and says so.
+    drop(&"x".repeat(64 * 1024 + 1));
+    assert!(browser.wrong("Private key").contains("more than 64 KiB"));
+    assert_eq!(browser.value("Private key").trim(), DEMO.private_key.trim());
+    browser.press("Check and save");
+    browser.sees("The credential works");
+    assert_eq!(app.get("from-a-file/v1/me").status, 200);
+}
+
+const TAB: &str = "\u{e004}";
+const ENTER: &str = "\u{e007}";
+const SPACE: &str = "\u{e00d}";
+/// Control and A, then nothing held any more.
+const ALL: &str = "\u{e009}a\u{e000}";
+
+/// With the Tab key, to what has these words.
+#[track_caller]
+fn tab_to(browser: &Browser, words: &str) {
+    for _ in 0..150 {
+        browser.keys(TAB);
+        if browser.focused().starts_with(words) {
+            // A row that leads somewhere is marked whole.
+            let seen = browser.js(
+                "const here = document.activeElement;
+                return [here, here.closest('li')].some((one) => one && getComputedStyle(one).outlineStyle === 'solid')",
+            );
+            assert_eq!(seen, true, "the focus on {words} can be seen");
+            return;
+        }
+    }
+    panic!("{words} is not reached by Tab on {}:\n{}", browser.url(), browser.text());
+}
+
+#[test]
+fn a_credential_is_made_with_the_keyboard_alone() {
+    let app = latchstring_e2e::app();
+    let browser = Browser::ada(&app);
+    browser.go("/projects/acme/credentials");
+    tab_to(&browser, "Try it with the sandbox");
+    browser.keys(ENTER);
+    browser.sees("How does Sandbox let you in?");
+    tab_to(&browser, "API key");
+    browser.keys(ENTER);
+    browser.sees("New credential for Sandbox");
+    tab_to(&browser, "Name");
+    browser.keys(ALL);
+    browser.keys("By keyboard");
+    tab_to(&browser, "staging");
+    browser.keys(SPACE);
+    tab_to(&browser, "API key");
+    browser.keys("a-wrong-key");
+    browser.keys(ENTER);
+    browser.sees("Sandbox does not accept it");
+    assert!(
+        browser.focused().contains("Sandbox does not accept it"),
+        "the result has the focus: {}",
+        browser.focused()
+    );
+    browser.js("document.getElementById('main').focus()");
+    tab_to(&browser, "API key");
+    browser.keys(ALL);
+    browser.keys(DEMO.api_key);
+    tab_to(&browser, "Check and save");
+    browser.keys(ENTER);
+    browser.sees("The credential works and is saved");
+    tab_to(&browser, "Make the key");
+    browser.keys(ENTER);
+    browser.sees("It is shown now and never again");
+    let made = one(&app, "By keyboard");
+    assert_eq!(made["shares"][0]["grants"], serde_json::json!({"production": "default"}), "{made}");
+}
+
+#[test]
+fn values_and_sharing_are_changed_without_a_script() {
+    let app = latchstring_e2e::app();
+    let id = scene::works(&app);
+    app.done("POST", "/projects", &serde_json::json!({"slug": "second", "name": "Second"}), 201);
+    let browser = Browser::ada(&app);
+    browser.scripts(false);
+    browser.go(&format!("/credentials/{id}?project=acme"));
+    browser.press_near("default", "Check now");
+    browser.sees("The API accepted it");
+    browser.sees_not(DEMO.api_key);
+    browser.press_near("default", "Change values");
+    browser.fill("API key", "a-wrong-key");
+    browser.press("Check and save");
+    browser.sees("does not accept");
+    assert!(!browser.html().contains("a-wrong-key"));
+    browser.fill("API key", DEMO.read_only_api_key);
+    browser.press("Check and save");
+    browser.sees("The change is saved");
+    let read = || app.done("GET", &format!("/credentials/{id}"), &Value::Null, 200);
+    assert_eq!(read()["environments"]["default"]["version"], 2);
+
+    browser.press("Change sharing");
+    browser.choose("staging", "Nothing");
+    browser.press("Save the sharing");
+    browser.sees("The change is saved");
+    assert_eq!(read()["shares"][0]["grants"], serde_json::json!({"production": "default"}));
+    browser.press("Change sharing");
+    browser.choose("Share with another project", "Second");
+    browser.press("Add");
+    browser.sees("New");
+    browser.press("Save the sharing");
+    browser.sees("The change is saved");
+    assert_eq!(read()["shares"].as_array().unwrap().len(), 2, "{}", read());
+    browser.press("Edit details");
+    browser.fill("Note", "Ask Grace.");
+    browser.press("Save");
+    browser.sees("Ask Grace.");
+    browser.press("Disable");
+    browser.sees("nobody can use it now");
+    assert_eq!(read()["disabled"], true);
+}

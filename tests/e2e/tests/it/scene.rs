@@ -1,5 +1,6 @@
 //! A server with something in it: credentials of the sandbox in every state.
 
+use latchstring_e2e::Browser;
 use latchstring_sandbox::DEMO;
 use latchstring_testkit::TestApp;
 use serde_json::{Value, json};
@@ -90,6 +91,27 @@ pub fn whole(app: &TestApp) -> Scene {
     scene
 }
 
+/// A credential whose connector, one of the project's own, goes elsewhere by now.
+pub fn changed_connector(app: &TestApp) -> String {
+    let crm = |port: u16| {
+        json!({
+            "id": "crm", "name": "CRM", "allow_http": true, "base_url": format!("http://127.0.0.1:{port}"),
+            "auth_methods": {"key": {
+                "label": "Key", "fields": {"key": {"type": "text", "secret": true}},
+                "scheme": {"type": "api_key", "in": "header", "key": "X-API-Key", "value": "{{ key }}"},
+            }},
+        })
+    };
+    app.done("POST", "/projects/acme/connectors", &crm(9), 201);
+    let body = json!({
+        "name": "CRM", "connector": "crm", "auth_method": "key", "verify": "skip", "values": {"default": {"key": "k"}},
+        "shares": [{"project": "acme", "grants": {"production": "default"}}],
+    });
+    let made = app.done("POST", "/credentials", &body, 201);
+    app.done("PUT", "/projects/acme/connectors/crm", &crm(10), 200);
+    made["id"].as_str().expect("an id").to_owned()
+}
+
 /// Members, secrets, a webhook: what a project has beside its credentials.
 pub fn team(app: &TestApp) {
     app.person("grace@example.com", "editor");
@@ -147,4 +169,28 @@ pub fn connect_session(app: &TestApp) -> String {
     });
     let made = app.done("POST", "/connect-sessions", &body, 201);
     made["url"].as_str().expect("a link").strip_prefix(&app.url).expect("of this server").to_owned()
+}
+
+/// The secret that an authenticator app is given.
+pub fn totp_secret(browser: &Browser) -> String {
+    browser.js("return document.getElementById('secret').textContent").as_str().expect("a secret").to_owned()
+}
+
+/// What the app shows now (RFC 6238), by the browser's own cryptography.
+pub fn totp(browser: &Browser, secret: &str) -> String {
+    let script = format!(
+        "const done = arguments[0];
+        const bits = [...{}].map((letter) => 'ABCDEFGHIJKLMNOPQRSTUVWXYZ234567'.indexOf(letter).toString(2).padStart(5, '0')).join('');
+        const key = Uint8Array.from(bits.match(/.{{8}}/g).map((byte) => parseInt(byte, 2)));
+        const step = new DataView(new ArrayBuffer(8));
+        step.setBigUint64(0, BigInt(Math.floor(Date.now() / 30000)));
+        (async () => {{
+            const hmac = await crypto.subtle.importKey('raw', key, {{name: 'HMAC', hash: 'SHA-1'}}, false, ['sign']);
+            const digest = new DataView(await crypto.subtle.sign('HMAC', hmac, step.buffer));
+            const number = digest.getUint32(digest.getUint8(19) & 15) & 0x7fffffff;
+            done(String(number % 1000000).padStart(6, '0'));
+        }})();",
+        json!(secret)
+    );
+    browser.js_async(&script).as_str().expect("a code").to_owned()
 }

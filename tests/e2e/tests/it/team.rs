@@ -57,6 +57,45 @@ fn members_come_change_and_go() {
 }
 
 #[test]
+fn secrets_and_members_without_a_script() {
+    let app = latchstring_e2e::app();
+    app.person("grace@example.com", "viewer");
+    let browser = Browser::ada(&app);
+    browser.scripts(false);
+    browser.go("/projects/acme/secrets?environment=staging");
+    browser.fill("Name", "1 bad name");
+    browser.press_near("Shown to nobody", "Set it");
+    browser.sees("The name has 1 to 128 letters");
+    assert_eq!(browser.value("Name"), "1 bad name");
+    browser.fill("Name", "signing_key");
+    browser.fill("Value", "planted-secret-value");
+    browser.press_near("Shown to nobody", "Set it");
+    browser.sees("The secret is set");
+    browser.sees("signing_key");
+    assert!(!browser.html().contains("planted-secret-value"));
+    // No time of the reader's own without a script, and none is missing.
+    browser.sees("just now by ada@example.com");
+    browser.press("Delete");
+    browser.sees("The secret is deleted");
+
+    browser.go("/projects/acme/members");
+    browser.fill("E-mail address", "nobody@example.com");
+    browser.press("Add");
+    browser.sees("Nobody with that e-mail address");
+    assert_eq!(browser.value("E-mail address"), "nobody@example.com");
+    browser.choose("Role of Someone Else", "Editor");
+    browser.press_near("grace@example.com", "Set the role");
+    browser.sees("role is set");
+    let members = app.done("GET", "/projects/acme/members", &Value::Null, 200);
+    let grace = members["items"].as_array().unwrap().iter().find(|one| one["email"] == "grace@example.com");
+    assert_eq!(grace.unwrap()["role"], "editor");
+    browser.press_near("grace@example.com", "Remove");
+    browser.sees("no longer a member");
+    browser.go("/projects/acme/audit?action=member.delete");
+    browser.sees("member.delete");
+}
+
+#[test]
 fn a_service_key_is_shown_once_and_ends() {
     let app = latchstring_e2e::app();
     scene::works(&app);
@@ -173,6 +212,57 @@ fn one_s_own_account() {
     browser.sees("The key is ended");
     browser.press("Sessions");
     browser.sees("this browser");
+}
+
+#[test]
+fn a_second_factor_is_set_up_asked_for_and_removed() {
+    let app = latchstring_e2e::app();
+    let browser = Browser::ada(&app);
+    browser.go("/account");
+    browser.press("Second factor");
+    browser.sees("Signing in takes a password alone");
+    browser.press("Set up a second factor");
+    let secret = scene::totp_secret(&browser);
+    browser.fill("The code that the app shows now", "000000");
+    browser.press("Turn it on");
+    assert!(!browser.wrong("The code that the app shows now").is_empty());
+    assert!(!browser.html().contains(&secret), "the secret is shown once");
+    browser.fill("The code that the app shows now", &scene::totp(&browser, &secret));
+    browser.press("Turn it on");
+    browser.sees("Each is good once");
+    let codes =
+        browser.js("return document.getElementById('recovery').textContent").as_str().unwrap().to_owned();
+    let codes: Vec<&str> = codes.split_whitespace().collect();
+    assert_eq!(codes.len(), 10, "{codes:?}");
+    browser.press("I have kept them");
+    browser.sees("Signing in takes a code of your app");
+    browser.sees("10 recovery codes are left");
+
+    // Elsewhere the password alone is not enough.
+    let other = Browser::at(&app.url);
+    other.go("/projects/acme/secrets");
+    other.fill("E-mail address", latchstring_testkit::app::EMAIL);
+    other.fill("Password", PASSWORD);
+    other.press("Sign in");
+    other.sees("The six digits that your app shows now");
+    other.go("/projects");
+    other.sees("Sign in");
+    other.sees_not("Acme");
+    other.go("/projects/acme/secrets");
+    other.fill("E-mail address", latchstring_testkit::app::EMAIL);
+    other.fill("Password", PASSWORD);
+    other.press("Sign in");
+    other.fill("Code", "000000");
+    other.press("Go on");
+    other.sees("The code is not right");
+    other.fill("Code", codes[0]);
+    other.press("Go on");
+    other.is_at("/projects/acme/secrets");
+    other.go("/account/totp");
+    other.sees("9 recovery codes are left");
+    other.press("Remove the second factor");
+    other.sees("The second factor is removed");
+    other.sees("Signing in takes a password alone");
 }
 
 #[test]
