@@ -97,7 +97,8 @@ impl Names {
         let mut names = Self::default();
         let mut before = "";
         for (pattern, part) in template.split('/').zip(path.split('/')) {
-            if pattern.starts_with('{') {
+            // A token opens something: it is not a name, and has no place in the trail.
+            if pattern.starts_with('{') && pattern != "{token}" {
                 names.target = Some(part.to_owned());
                 if before == "credentials" {
                     names.credential = part.parse().ok();
@@ -124,5 +125,7 @@ mod tests {
         let member = of("/api/v1/projects/{project}/members/{email}", "/api/v1/projects/acme/members/a%40b");
         assert_eq!(member, Names { target: Some("a%40b".into()), credential: None });
         assert_eq!(of("/api/v1/users", "/api/v1/users"), Names::default());
+        let accept = of("/api/v1/transfers/{token}/accept", "/api/v1/transfers/tra_secret/accept");
+        assert_eq!(accept, Names::default(), "a token is no name");
     }
 }
