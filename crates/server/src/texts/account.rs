@@ -42,7 +42,7 @@ group! {
         identity_link: "Link it with {provider}",
         identity_seen: "last used {when}",
         identity_unlink: "Take the link away",
-        identity_unlink_named: "Take the link with {who} away",
+        identity_unlink_named: "Take the link away: {who}",
         frozen: "Your password was reset",
         frozen_help: "Until {when} you cannot see, change, hand on or delete what you own, nor make keys; calls go on. Was it not you? Tell whoever runs this server.",
         sessions: "Sessions",
