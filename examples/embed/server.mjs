@@ -6,13 +6,14 @@
 //   PROJECT, CONNECTORS     a slug; ids, comma-separated
 //   WEBHOOK_SECRET          whsec_…, shown once when the webhook is made; optional
 //   PORT                    0: a free one
+//   HOST                    the name that this machine's browsers call it by
 
 import { createHmac, timingSafeEqual } from "node:crypto";
 import { readFile } from "node:fs/promises";
 import { createServer } from "node:http";
 
-const { LATCHSTRING_URL, LATCHSTRING_API_KEY, PROJECT = "acme", CONNECTORS = "sandbox", WEBHOOK_SECRET, PORT = "3000" } =
-  process.env;
+const { LATCHSTRING_URL, LATCHSTRING_API_KEY, PROJECT = "acme", CONNECTORS = "sandbox", WEBHOOK_SECRET } = process.env;
+const { PORT = "3000", HOST = "127.0.0.1" } = process.env;
 
 const file = (name) => readFile(new URL(name, import.meta.url), "utf8");
 let origin;
@@ -84,6 +85,6 @@ const server = createServer((request, response) => {
   });
 });
 server.listen(Number(PORT), "127.0.0.1", () => {
-  origin = `http://127.0.0.1:${server.address().port}`;
+  origin = `http://${HOST}:${server.address().port}`;
   console.log(`The example listens on ${origin}`);
 });

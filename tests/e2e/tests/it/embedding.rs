@@ -1,4 +1,5 @@
-//! An end user of a product connects an account: from the product's own page, on another origin, in a window.
+//! An end user of a product connects an account: from the product's own page, in a window. The product is at `localhost`
+//! and the server at `127.0.0.1`: another port, another host, and for a browser another site.
 
 use std::io::{BufRead, BufReader};
 use std::process::{Child, Command, Stdio};
@@ -33,6 +34,7 @@ impl Example {
                 ("LATCHSTRING_URL", app.url.as_str()),
                 ("LATCHSTRING_API_KEY", key["key"].as_str().unwrap()),
                 ("PORT", "0"),
+                ("HOST", "localhost"),
             ])
             .stdout(Stdio::piped())
             .spawn()
@@ -40,7 +42,13 @@ impl Example {
         let mut line = String::new();
         BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
         let url = line.trim().strip_prefix("The example listens on ").expect("it says where").to_owned();
+        assert!(url.starts_with("http://localhost:") && app.url.starts_with("http://127.0.0.1:"), "{url}");
         Self { child, url }
+    }
+
+    /// The same page under the other name of this machine.
+    fn under_another_name(&self) -> String {
+        self.url.replace("//localhost:", "//127.0.0.1:")
     }
 }
 
@@ -152,22 +160,52 @@ fn who_closes_the_window_connects_nothing() {
     browser.sees("The window was closed before anything was connected");
 }
 
-#[test]
-fn another_origin_is_told_nothing() {
-    let app = latchstring_e2e::app();
-    let example = Example::start(&app);
-    // A session for a page that is not this one.
-    let path = scene::connect_session(&app);
-    let browser = Browser::at(&example.url);
-    browser.go("/");
-    let open = "window.heard = []; addEventListener('message', (event) => heard.push(event.data)); window.open(arguments[0])";
-    browser.js_with(open, vec![format!("{}{path}", app.url).into()]);
-    let (page, _) = window(&browser);
+/// What a page hears that opens the window itself, and what it is answered when it asks for the result.
+fn hears(browser: &Browser, page: &str, session: &str) -> [Value; 2] {
+    browser.go(page);
+    let open = "window.heard = []; addEventListener('message', (event) => heard.push([event.origin, event.data.type])); window.open(arguments[0])";
+    browser.js_with(open, vec![session.into()]);
+    let (opener, _) = window(browser);
     browser.press("API key");
     browser.fill("API key", DEMO.api_key);
     browser.press("Check and connect");
     browser.sees("Sandbox is connected");
+    // The button comes when the page has told whom it tells.
+    browser.sees("Close this window");
     browser.has_no_barriers();
-    browser.switch_to(page);
-    assert_eq!(browser.js("return heard"), json!([]), "only the session's own origin is told");
+    browser.js("setTimeout(() => document.querySelector('[data-close]').click(), 50)");
+    browser.switch_to(opener);
+    browser.until("the window is closed", |browser| (browser.windows().len() == 1).then_some(()));
+    let ask = format!(
+        "const done = arguments[0]; fetch({} + '/result').then((answer) => answer.json()).then((said) => done(said.type), () => done('refused'))",
+        json!(session)
+    );
+    [browser.js("return heard"), browser.js_async(&ask)]
+}
+
+#[test]
+fn another_origin_is_told_nothing() {
+    let app = latchstring_e2e::app();
+    let example = Example::start(&app);
+    let session_for = |origin: &str| {
+        let body = json!({
+            "project": "acme", "connectors": ["sandbox"], "end_user": {"id": "customer-17"}, "return_origin": origin,
+        });
+        app.done("POST", "/connect-sessions", &body, 201)["url"].as_str().unwrap().to_owned()
+    };
+    let browser = Browser::at(&example.url);
+    // The page that a session is for is told, under its own name and port.
+    let told = hears(&browser, &example.url, &session_for(&example.url));
+    assert_eq!(told, [json!([[app.url, "connected"]]), json!("connected")]);
+    // The same page under another name, the same name at another port, and a page elsewhere are not.
+    let other_port = format!("{}1", example.url.trim_end_matches(|c: char| c != ':'));
+    for (page, origin) in [
+        (example.under_another_name(), example.url.clone()),
+        (example.url.clone(), example.under_another_name()),
+        (example.url.clone(), other_port),
+        (example.url.clone(), "https://app.example.com".to_owned()),
+    ] {
+        let told = hears(&browser, &page, &session_for(&origin));
+        assert_eq!(told, [json!([]), json!("refused")], "{page} heard what {origin} alone may hear");
+    }
 }
