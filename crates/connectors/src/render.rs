@@ -255,6 +255,7 @@ pub(crate) fn scheme(
                 .and_then(|name| SignatureMethod::parse(&name))
                 .unwrap_or_default(),
             private_key: keys.text("private_key")?,
+            passphrase: keys.text("passphrase")?,
             signing_key: None,
             realm: keys.word("realm")?,
         })),
@@ -524,7 +525,7 @@ pub(crate) fn endpoint_at(keys: &Keys<'_>, url: Address) -> Result<TokenEndpoint
         .collect::<BTreeMap<_, _>>();
     endpoint.resource = keys.list("resource")?;
     if let Some(key) = keys.text("dpop_key")? {
-        endpoint.dpop = match DpopKey::parse(&key, None) {
+        endpoint.dpop = match DpopKey::parse(&key, keys.text("dpop_passphrase")?.as_ref()) {
             Ok(key) => Some(Arc::new(key)),
             Err(error) => return keys.wrong("dpop_key", error.to_string()),
         };

@@ -174,6 +174,7 @@ const ENDPOINT: &[Key] = &[
         Text,
         "RFC 9449: PEM of a P-256 key that tokens are bound to; every request proves it. Default none: bearer tokens.",
     ),
+    may("dpop_passphrase", Text, "Of an encrypted `dpop_key`."),
     may("token_answer", Answer, "How the answer is read: paths, formats, what counts as an error."),
     may(
         "token_ttl",
@@ -280,7 +281,7 @@ pub(crate) const CONSENT_KEY: &str = "consent";
 
 /// What stands in the values where nobody consents.
 pub(crate) const OAUTH1_OWN: &[&str] =
-    &["consumer_key", "consumer_secret", "token", "token_secret", "private_key"];
+    &["consumer_key", "consumer_secret", "token", "token_secret", "private_key", "passphrase"];
 
 /// With [`CONSENT_KEY`] alone.
 pub(crate) const OAUTH1_CONSENT: &[Key] = &[
@@ -457,6 +458,7 @@ pub(crate) const SCHEMES: &[Spec] = &[
                     "Default HMAC-SHA1; with `consent` and a client that has a key, RSA-SHA256.",
                 ),
                 may("private_key", Text, "PEM, for RSA-SHA256."),
+                may("passphrase", Text, "Of an encrypted private key."),
                 may("realm", Text, "In the Authorization header."),
             ],
             OAUTH1_CONSENT,

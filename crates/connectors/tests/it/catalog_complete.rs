@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use latchstring_connectors::{FieldType, builtin};
+use latchstring_connectors::{FILES, FieldType, builtin};
 use serde_json::{Value, json};
 
 use crate::dry_request::verification;
@@ -124,5 +124,53 @@ fn no_connector_lacks_what_people_and_the_road_need() {
         }
     }
     assert!(seen > 40, "{seen} connectors");
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+/// Where a method's private keys stand, and where the passphrase of each.
+const KEYS: [(&str, &str); 3] = [
+    ("/scheme/private_key", "/scheme/passphrase"),
+    ("/scheme/dpop_key", "/scheme/dpop_passphrase"),
+    ("/tls/client_key", "/tls/passphrase"),
+];
+
+/// The field that this template is, and nothing else.
+fn field_of<'m>(method: &'m Value, place: &str) -> Option<(&'m str, &'m Value)> {
+    let template = method.pointer(place)?.as_str()?;
+    let name = template.strip_prefix("{{")?.strip_suffix("}}")?.trim();
+    Some((name, method["fields"].get(name)?))
+}
+
+/// Keys are pasted as they were given, and many were given with a passphrase.
+#[test]
+fn every_private_key_may_be_an_encrypted_one() {
+    let (mut seen, mut wrong) = (0, Vec::new());
+    for (file, text) in FILES {
+        let definition = latchstring_connectors::to_json(text).unwrap();
+        for (name, method) in definition["auth_methods"].as_object().unwrap() {
+            let opened: BTreeSet<&str> = KEYS
+                .iter()
+                .filter(|(_, passphrase)| {
+                    field_of(method, passphrase).is_some_and(|(_, field)| {
+                        field["type"] == "text"
+                            && field["secret"] == true
+                            && field["optional"] == true
+                            && field["help"].is_string()
+                    })
+                })
+                .filter_map(|(key, _)| field_of(method, key).map(|(name, _)| name))
+                .collect();
+            for (field, rules) in method["fields"].as_object().into_iter().flatten() {
+                if rules["type"] != "pem" || rules["pem"] == "certificate" {
+                    continue;
+                }
+                seen += 1;
+                if !opened.contains(field.as_str()) {
+                    wrong.push(format!("{file} {name}: {field} has no field for its passphrase"));
+                }
+            }
+        }
+    }
+    assert!(seen >= 12, "{seen} keys");
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }

@@ -693,7 +693,9 @@ fn every_method_that_can_be_used_has_a_row() {
         }
         for field in definition.auth_methods.iter().flat_map(|method| &method.fields) {
             assert!(field.label.is_some(), "{id}: the field {} has no label", field.name);
-            let named = ["secret", "password", "token", "key"].iter().any(|word| field.name.ends_with(word));
+            let named = ["secret", "password", "token", "key", "passphrase"]
+                .iter()
+                .any(|word| field.name.ends_with(word));
             assert_eq!(field.secret, named, "{id}: is {} a secret?", field.name);
         }
         assert!(definition.docs_url.is_some() || definition.sandbox, "{id}");

@@ -367,32 +367,54 @@ fn an_encrypted_key_is_opened_with_its_passphrase() {
         "base_url": localhost(&guarded), "certificate": authority.certify(IN_THE_OPEN, "a client"),
         "private_key": ENCRYPTED,
     });
+    let oauth1 = json!({
+        "base_url": upstream.url(), "consumer_key": "robot", "signature_method": "RSA-SHA256",
+        "private_key": ENCRYPTED,
+    });
+    // The key of the client certificate has a passphrase of its own, beside the one of an assertion's key.
+    let certified = json!({
+        "base_url": localhost(&guarded), "token_url": format!("{}/token", upstream.url()), "client_id": "robot",
+        "client_secret": "the-secret-5", "client_certificate": authority.certify(IN_THE_OPEN, "a client"),
+        "client_key": ENCRYPTED,
+    });
+    let smart = json!({
+        "base_url": upstream.url(), "token_url": format!("{}/token", upstream.url()), "client_id": "robot",
+        "private_key": ENCRYPTED, "key_id": "key-5",
+    });
     let methods = [
-        ("jwt", jwt),
-        ("oauth2_jwt_bearer", bearer),
-        ("oauth2_client_credentials", client),
-        ("mutual_tls", mtls),
+        ("http", "jwt", jwt),
+        ("http", "oauth2_jwt_bearer", bearer),
+        ("http", "oauth2_client_credentials", client),
+        ("http", "mutual_tls", mtls),
+        ("http", "oauth1", oauth1),
+        ("http", "certified", certified),
+        ("fhir", "backend_services", smart),
     ];
-    let create = |method: &str, values: &Value, passphrase: Option<&str>| {
+    let create = |(connector, name, values): &(&str, &str, Value), passphrase: Option<&str>| {
         let mut values = values.clone();
+        let (method, field) = match *name {
+            "certified" => ("oauth2_client_credentials", "client_key_passphrase"),
+            method => (method, "passphrase"),
+        };
         if let Some(passphrase) = passphrase {
-            values["passphrase"] = passphrase.into();
+            values[field] = passphrase.into();
         }
         app.api(
             "POST",
             "/credentials",
             &json!({
-                "name": method, "connector": "http", "auth_method": method, "values": {"production": values},
-                "shares": [{"project": "acme", "slug": method.replace('_', "-"), "grants": {"production": "production"}}],
+                "name": name, "connector": connector, "auth_method": method, "values": {"production": values},
+                "shares": [{"project": "acme", "slug": name.replace('_', "-"), "grants": {"production": "production"}}],
             }),
         )
     };
-    for (method, values) in &methods {
+    for which in &methods {
+        let method = which.1;
         for (passphrase, says) in [
             (None, "Give its passphrase too"),
             (Some("incorrect horse"), "does not open this private key. Check it"),
         ] {
-            let refused = create(method, values, passphrase);
+            let refused = create(which, passphrase);
             assert_eq!(refused.status, 422, "{method}: {}", refused.text());
             assert!(refused.text().contains(says), "{method}: {}", refused.text());
             assert!(!refused.text().contains("incorrect horse"), "{}", refused.text());
@@ -400,8 +422,9 @@ fn an_encrypted_key_is_opened_with_its_passphrase() {
     }
     assert_eq!((upstream.count(), guarded.count()), (0, 0));
 
-    for (method, values) in &methods {
-        let made = create(method, values, Some(PASSPHRASE));
+    for which in &methods {
+        let method = which.1;
+        let made = create(which, Some(PASSPHRASE));
         assert_eq!(made.status, 201, "{method}: {}", made.text());
         assert!(!made.text().contains(PASSPHRASE), "{}", made.text());
     }
@@ -429,6 +452,11 @@ fn an_encrypted_key_is_opened_with_its_passphrase() {
         verdict.unwrap();
     }
     assert_eq!(app.get("mutual-tls/x").text(), "welcome");
+    assert_eq!(app.get("certified/x").text(), "welcome");
+    assert_eq!(app.get("oauth1/x").status, 200);
+    assert!(upstream.last().header("authorization").contains("RSA-SHA256"));
+    assert_eq!(app.get("backend-services/x").status, 200);
+    assert_eq!(upstream.last().header("authorization"), "Bearer the-token-5");
     app.stop();
 }
 

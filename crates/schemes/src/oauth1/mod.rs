@@ -80,6 +80,8 @@ pub struct OAuth1 {
     pub method: SignatureMethod,
     /// PEM, for `RSA-SHA256`.
     pub private_key: Option<SecretString>,
+    /// Of an encrypted one.
+    pub passphrase: Option<SecretString>,
     /// The same, parsed already; it wins.
     pub signing_key: Option<Arc<SigningKey>>,
     pub realm: Option<String>,
@@ -95,6 +97,7 @@ impl OAuth1 {
             token_secret: SecretString::default(),
             method: SignatureMethod::default(),
             private_key: None,
+            passphrase: None,
             signing_key: None,
             realm: None,
         }
@@ -140,7 +143,7 @@ impl OAuth1 {
         let Some(key) = self.private_key.as_ref().filter(|key| !key.is_empty()) else {
             return Err(SchemeError::Missing { field: "private_key" });
         };
-        SigningKey::parse(Algorithm::Rs256, key, None)
+        SigningKey::parse(Algorithm::Rs256, key, self.passphrase.as_ref())
             .map(Arc::new)
             .map_err(|source| SchemeError::Key { field: "private_key", source })
     }
