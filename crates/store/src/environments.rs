@@ -19,6 +19,8 @@ statements! {
     BY_NAME = "SELECT id, name FROM environments WHERE project_id = $1 AND name = $2";
     INSERT = "INSERT INTO environments (id, project_id, name, position) VALUES ($1, $2, $3, $4)";
     MOVE = "UPDATE environments SET position = $1 WHERE id = $2 AND project_id = $3";
+    GRANTED = "SELECT s.slug FROM grants g JOIN shares s ON s.id = g.share_id
+        WHERE g.environment_id = $1 AND s.project_id = $2 ORDER BY s.credential_id";
     DELETE_GRANTS = "DELETE FROM grants WHERE environment_id = $1";
     DELETE_SECRETS = "DELETE FROM secrets WHERE environment_id = $1";
     END_KEYS = "UPDATE api_keys SET ended_at = $1 WHERE environment_id = $2 AND ended_at IS NULL";
@@ -36,6 +38,15 @@ pub async fn list(tx: &mut impl Tx, project: &ProjectId) -> Result<Vec<Environme
 
 pub async fn by_name(tx: &mut impl Tx, project: &ProjectId, name: &str) -> Result<Option<EnvironmentRow>> {
     BY_NAME.on(tx).bind(project).bind(name).optional(read).await
+}
+
+/// Slugs of the credentials that are granted in it: all of them, whatever else the project uses.
+pub async fn granted(
+    tx: &mut impl Tx,
+    project: &ProjectId,
+    environment: &EnvironmentId,
+) -> Result<Vec<String>> {
+    GRANTED.on(tx).bind(environment).bind(project).all(|row| row.text()).await
 }
 
 /// Replaces the list. A kept name keeps its id, and with it grants, secrets and keys. What is left out goes

@@ -4,10 +4,10 @@ use latchstring_model::FieldError;
 use latchstring_model::entity::valid_environment;
 use latchstring_model::id::ProjectId;
 use latchstring_model::problem::Refused;
+use latchstring_store::Tx;
 use latchstring_store::api_keys::{self, KeyBelongs};
-use latchstring_store::environments::EnvironmentRow;
+use latchstring_store::environments::{self, EnvironmentRow};
 use latchstring_store::secrets::{self, SecretKind};
-use latchstring_store::{Tx, credentials, shares};
 
 use crate::people::Paging;
 use crate::projects::life::RemovedEnvironment;
@@ -35,9 +35,6 @@ pub(crate) fn check(names: &[String], pointer: &str, errors: &mut Vec<FieldError
     }
 }
 
-/// Shares that are looked through for grants; the list of what goes is for people to read.
-const MOST_LISTED: usize = 2_000;
-
 /// What is lost when this environment is removed.
 pub(crate) async fn what_goes_with(
     tx: &mut impl Tx,
@@ -64,23 +61,7 @@ pub(crate) async fn what_goes_with(
             None => break,
         }
     }
-    let mut credentials = Vec::new();
-    let (mut cursor, mut seen) = (None, 0);
-    while seen < MOST_LISTED {
-        let paging = Paging::new(cursor, Some(Paging::MAX_LIMIT));
-        let page = credentials::list_shared(tx, project, &paging).await.map_err(refusals::store)?;
-        seen += page.items.len();
-        for (_, share) in page.items {
-            let grants = shares::grants(tx, &share).await.map_err(refusals::store)?;
-            if grants.iter().any(|grant| grant.environment_id == gone.id) {
-                credentials.push(share.slug);
-            }
-        }
-        match page.next_cursor {
-            Some(next) => cursor = Some(next),
-            None => break,
-        }
-    }
+    let credentials = environments::granted(tx, project, &gone.id).await.map_err(refusals::store)?;
     Ok(RemovedEnvironment { name: gone.name, secrets, variables, api_keys, credentials })
 }
 

@@ -1,3 +1,9 @@
+use latchstring_model::entity::Principal;
+use latchstring_model::id::{CredentialId, ProjectId, ShareId};
+use latchstring_store::credentials::{self, CredentialRow};
+use latchstring_store::environments;
+use latchstring_store::shares::{self, NewGrant, ShareRow};
+use latchstring_testkit::SeededEntropy;
 use serde_json::json;
 
 use crate::app::both;
@@ -96,6 +102,44 @@ both! {
         let kept = app.get("/api/v1/projects/acme/environments/production/variables").key(&ada.key).is(200).await.json();
         assert_eq!(kept["items"][0]["value"], "v");
         assert!(app.audit(&project).await.iter().any(|item| item.record.action == "environment.delete" && item.record.environment.as_deref() == Some("staging")));
+    }
+
+    // One grant is found, however many credentials the project uses besides.
+    async fn what_hangs_on_an_environment_is_found_at_any_size(app) {
+        let ada = app.person("ada@example.org").await;
+        let project = app.project(&ada, "acme").await;
+        let acme: ProjectId = project["id"].as_str().unwrap().parse().unwrap();
+        let owner = Principal::User(ada.id.parse().unwrap());
+        let (entropy, now) = (SeededEntropy::new(11), app.broker.now());
+        let mut tx = app.store.begin_write(&[acme.as_str()]).await.unwrap();
+        let staging = environments::by_name(&mut tx, &acme, "staging").await.unwrap().unwrap();
+        for number in 0..=2_100 {
+            // The one that is granted comes last in every list: ids begin with the time.
+            let now = now.plus_millis(number);
+            let row = CredentialRow {
+                id: CredentialId::new(now, &entropy), owner: owner.clone(), connector: "builtin/http".into(),
+                auth_method: "bearer".into(), digest: "d".into(), oauth_client_id: None, name: format!("c{number}"),
+                note: None, acts_as: None, disabled: false, expires_on: None, deletes_at: None, version: 1,
+                created_by: ada.id.clone(), created_at: now, updated_at: now,
+            };
+            credentials::create(&mut tx, &row).await.unwrap();
+            let share = ShareRow {
+                id: ShareId::new(now, &entropy), credential_id: row.id, project_id: acme.clone(), slug: row.name,
+                external_id: None, suspended: false, created_by: ada.id.clone(), created_at: now,
+            };
+            shares::create(&mut tx, &share).await.unwrap();
+            if number == 2_100 {
+                let grant = NewGrant { environment_id: staging.id.clone(), credential_environment: "production".into() };
+                shares::replace_grants(&mut tx, &share, &[grant], &ada.id, now).await.unwrap();
+            }
+        }
+        tx.commit().await.unwrap();
+        let refused = app.patch("/api/v1/projects/acme", json!({"environments": ["production"]})).key(&ada.key).is(409).await;
+        assert_eq!(refused.code(), "environment_in_use");
+        assert_eq!(refused.json()["environments"][0]["credentials"], json!(["c2100"]));
+        let body = json!({"environments": ["production"], "remove_environments": ["staging"]});
+        let removed = app.patch("/api/v1/projects/acme", body).key(&ada.key).is(200).await.json()["removed"].clone();
+        assert_eq!(removed[0]["credentials"], json!(["c2100"]));
     }
 
     async fn the_page_asks_before_anything_goes_with_an_environment(app) {

@@ -3,6 +3,7 @@
 use latchstring_model::entity::{KeyScope, Role};
 use latchstring_store::api_keys::{self, ApiKeyRow, KeyBelongs, KeyOwner};
 use latchstring_store::sessions::{self, SessionRow};
+use latchstring_store::shares::{self, NewGrant};
 use latchstring_store::{Paging, StoreError, Taken, environments, members, projects, users};
 use serde_json::json;
 
@@ -152,6 +153,31 @@ both! {
         let mut tx = store.begin_write(&["instance"]).await.unwrap();
         let twice = environments::replace(&mut tx, &acme.id, &["a".into(), "a".into()], environment_id, NOW).await.unwrap_err();
         assert!(twice.is_taken(Taken::EnvironmentName), "{twice}");
+    }
+
+    async fn what_is_granted_in_an_environment_is_all_there(store, home) {
+        let mut tx = store.begin_write(&["instance"]).await.unwrap();
+        let ada = user(&mut tx, "ada@example.com").await;
+        let (acme, other) = (project(&mut tx, "acme", &ada).await, project(&mut tx, "other", &ada).await);
+        let mut wanted = Vec::new();
+        for number in 0..12 {
+            let row = credential(&mut tx, &ada, &format!("c{number}")).await;
+            let share = share(&mut tx, &row, &acme.id, &format!("c{number}")).await;
+            // Some in both environments, some in one, some in none.
+            let here: Vec<NewGrant> = [(&acme.staging, number % 3 != 0), (&acme.production, number % 2 == 0)]
+                .into_iter()
+                .filter(|(_, granted)| *granted)
+                .map(|(id, _)| NewGrant { environment_id: id.clone(), credential_environment: "production".into() })
+                .collect();
+            shares::replace_grants(&mut tx, &share, &here, "usr_x", NOW).await.unwrap();
+            if number % 3 != 0 {
+                wanted.push(format!("c{number}"));
+            }
+        }
+        assert_eq!(environments::granted(&mut tx, &acme.id, &acme.staging).await.unwrap(), wanted);
+        assert_eq!(environments::granted(&mut tx, &acme.id, &acme.production).await.unwrap().len(), 6);
+        assert!(environments::granted(&mut tx, &other.id, &acme.staging).await.unwrap().is_empty(), "another project's");
+        assert!(environments::granted(&mut tx, &other.id, &other.staging).await.unwrap().is_empty());
     }
 
     async fn keys_say_who_calls(store, home) {
