@@ -65,6 +65,18 @@ fn literal(text: &str) -> String {
     format!("concat({})", parts.join(", '\"', "))
 }
 
+fn field_of(label: &str) -> String {
+    let label = literal(label);
+    format!(
+        "//*[@id = //label[starts-with(normalize-space(.), {label})]/@for] | //label[starts-with(normalize-space(.), {label})]//input"
+    )
+}
+
+/// The element was of a page that is gone: nothing was done with it.
+fn is_of_another_page(error: &CmdError) -> bool {
+    error.is_stale_element_reference() || error.is_no_such_element()
+}
+
 impl Browser {
     /// At `base`, signed in as nobody, 1600 × 1000.
     pub fn at(base: &str) -> Self {
@@ -178,9 +190,10 @@ impl Browser {
         self.wait_for(self.client().source()).expect("a page has a source")
     }
 
-    /// What can be read on the page.
+    /// What can be read on the page; nothing while one page goes and the next is not there yet.
     pub fn text(&self) -> String {
-        self.js("return document.body.innerText").as_str().unwrap_or_default().to_owned()
+        let read = self.wait_for(self.client().execute("return document.body?.innerText", Vec::new()));
+        read.ok().as_ref().and_then(Value::as_str).unwrap_or_default().to_owned()
     }
 
     pub fn js(&self, script: &str) -> Value {
@@ -238,32 +251,42 @@ impl Browser {
         self.until(what, |browser| browser.found(xpath))
     }
 
+    /// Finds it and does something with it: once more where the page went away between the two, as a person looks again
+    /// for what is there no longer.
+    #[track_caller]
+    fn with<T, F>(&self, what: &str, xpath: &str, deed: impl Fn(Element) -> F) -> T
+    where
+        F: Future<Output = Result<T, CmdError>>,
+    {
+        self.until(what, |browser| match browser.wait_for(deed(browser.found(xpath)?)) {
+            Ok(done) => Some(done),
+            Err(error) if is_of_another_page(&error) => None,
+            Err(error) => panic!("{what}: {error}"),
+        })
+    }
+
     /// The field whose label begins with these words.
     #[track_caller]
     pub fn field(&self, label: &str) -> Element {
-        let label = literal(label);
-        self.find(
-            &format!("a field {label}"),
-            &format!("//*[@id = //label[starts-with(normalize-space(.), {label})]/@for] | //label[starts-with(normalize-space(.), {label})]//input"),
-        )
+        self.find(&format!("a field {label:?}"), &field_of(label))
     }
 
     #[track_caller]
     pub fn fill(&self, label: &str, value: &str) {
-        let field = self.field(label);
-        self.wait_for(async {
+        self.with(&format!("a field {label:?}"), &field_of(label), |field| async move {
             field.clear().await?;
             field.send_keys(value).await
-        })
-        .unwrap_or_else(|error| panic!("{label}: {error}"));
+        });
     }
 
     /// A field of somebody else's page, which says in the field itself what it wants.
     #[track_caller]
     pub fn fill_inside(&self, placeholder: &str, value: &str) {
         let xpath = format!("//input[@placeholder = {}]", literal(placeholder));
-        let field = self.find(&format!("a field with {placeholder:?} in it"), &xpath);
-        self.wait_for(field.send_keys(value)).unwrap_or_else(|error| panic!("{placeholder}: {error}"));
+        self.with(&format!("a field with {placeholder:?} in it"), &xpath, |field| async move {
+            field.clear().await?;
+            field.send_keys(value).await
+        });
     }
 
     #[track_caller]
@@ -318,11 +341,10 @@ impl Browser {
     #[track_caller]
     pub fn press(&self, words: &str) {
         let text = literal(words);
-        let element = self.find(
-            &format!("a button {text}"),
-            &format!("(//button | //a)[normalize-space(.) = {text}] | //summary[starts-with(normalize-space(.), {text})]"),
+        let xpath = format!(
+            "(//button | //a)[normalize-space(.) = {text}] | //summary[starts-with(normalize-space(.), {text})]"
         );
-        self.click(&element, words);
+        self.with(&format!("a button {text}"), &xpath, |element| async move { element.click().await });
     }
 
     /// A button whose words begin so, within the part of the page whose text holds `near`.
@@ -331,11 +353,14 @@ impl Browser {
         let (near, text) = (literal(near), literal(words));
         let part =
             format!("(//li | //tr | //section | //article | //form)[contains(normalize-space(.), {near})]");
-        let element = self.find(
-            &format!("a button {text} near {near}"),
-            &format!("({part}//*[self::button or self::a or self::summary][starts-with(normalize-space(.), {text})])[last()]"),
+        let xpath = format!(
+            "({part}//*[self::button or self::a or self::summary][starts-with(normalize-space(.), {text})])[last()]"
         );
-        self.click(&element, words);
+        self.with(
+            &format!("a button {text} near {near}"),
+            &xpath,
+            |element| async move { element.click().await },
+        );
     }
 
     /// As a person who lets the page use it.

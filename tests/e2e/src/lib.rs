@@ -8,6 +8,7 @@
 mod axe;
 mod browser;
 mod driver;
+pub mod keyboard;
 mod program;
 mod shots;
 

@@ -1,6 +1,7 @@
 //! The frame around every page: themes, menus, keyboard, forms without a script.
 
 use latchstring_e2e::Browser;
+use latchstring_e2e::keyboard::{ENTER, ESCAPE, TAB};
 use serde_json::{Value, json};
 
 use crate::scene;
@@ -61,24 +62,22 @@ fn the_keyboard_alone_gets_everywhere() {
     let app = latchstring_e2e::app();
     let browser = Browser::ada(&app);
     browser.go("/projects");
-    let tab = "\u{e004}";
-    let (enter, escape) = ("\u{e007}", "\u{e00c}");
-    browser.keys(tab);
+    browser.keys(TAB);
     assert_eq!(browser.focused(), "Skip to the content");
     let outline = browser
         .js("const s = getComputedStyle(document.activeElement); return s.outlineStyle + s.outlineWidth");
     assert_eq!(outline, "solid3px", "the focus can be seen");
-    browser.keys(tab);
-    browser.keys(tab);
+    browser.keys(TAB);
+    browser.keys(TAB);
     assert!(browser.focused().contains("Projects"), "{}", browser.focused());
-    browser.keys(enter);
-    browser.keys(tab);
+    browser.keys(ENTER);
+    browser.keys(TAB);
     assert_eq!(browser.focused(), "Acme");
-    browser.keys(escape);
+    browser.keys(ESCAPE);
     assert!(browser.focused().contains("Projects"), "Escape closes the menu and gives the focus back");
-    browser.keys(enter);
-    browser.keys(tab);
-    browser.keys(enter);
+    browser.keys(ENTER);
+    browser.keys(TAB);
+    browser.keys(ENTER);
     browser.is_at("/projects/acme/credentials");
 }
 

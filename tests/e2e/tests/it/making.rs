@@ -1,6 +1,7 @@
 //! Credentials are made, checked, changed, shared and ended.
 
 use latchstring_e2e::Browser;
+use latchstring_e2e::keyboard::{ALL, ENTER, SPACE};
 use latchstring_sandbox::DEMO;
 use serde_json::Value;
 
@@ -256,47 +257,23 @@ fn a_key_file_is_dropped_on_its_field() {
     assert_eq!(app.get("from-a-file/v1/me").status, 200);
 }
 
-const TAB: &str = "\u{e004}";
-const ENTER: &str = "\u{e007}";
-const SPACE: &str = "\u{e00d}";
-/// Control and A, then nothing held any more.
-const ALL: &str = "\u{e009}a\u{e000}";
-
-/// With the Tab key, to what has these words.
-#[track_caller]
-fn tab_to(browser: &Browser, words: &str) {
-    for _ in 0..150 {
-        browser.keys(TAB);
-        if browser.focused().starts_with(words) {
-            // A row that leads somewhere is marked whole.
-            let seen = browser.js(
-                "const here = document.activeElement;
-                return [here, here.closest('li')].some((one) => one && getComputedStyle(one).outlineStyle === 'solid')",
-            );
-            assert_eq!(seen, true, "the focus on {words} can be seen");
-            return;
-        }
-    }
-    panic!("{words} is not reached by Tab on {}:\n{}", browser.url(), browser.text());
-}
-
 #[test]
 fn a_credential_is_made_with_the_keyboard_alone() {
     let app = latchstring_e2e::app();
     let browser = Browser::ada(&app);
     browser.go("/projects/acme/credentials");
-    tab_to(&browser, "Try it with the sandbox");
+    browser.tab_to("Try it with the sandbox");
     browser.keys(ENTER);
     browser.sees("How does Sandbox let you in?");
-    tab_to(&browser, "API key");
+    browser.tab_to("API key");
     browser.keys(ENTER);
     browser.sees("New credential for Sandbox");
-    tab_to(&browser, "Name");
+    browser.tab_to("Name");
     browser.keys(ALL);
     browser.keys("By keyboard");
-    tab_to(&browser, "staging");
+    browser.tab_to("staging");
     browser.keys(SPACE);
-    tab_to(&browser, "API key");
+    browser.tab_to("API key");
     browser.keys("a-wrong-key");
     browser.keys(ENTER);
     browser.sees("Sandbox does not accept it");
@@ -306,13 +283,13 @@ fn a_credential_is_made_with_the_keyboard_alone() {
         browser.focused()
     );
     browser.js("document.getElementById('main').focus()");
-    tab_to(&browser, "API key");
+    browser.tab_to("API key");
     browser.keys(ALL);
     browser.keys(DEMO.api_key);
-    tab_to(&browser, "Check and save");
+    browser.tab_to("Check and save");
     browser.keys(ENTER);
     browser.sees("The credential works and is saved");
-    tab_to(&browser, "Make the key");
+    browser.tab_to("Make the key");
     browser.keys(ENTER);
     browser.sees("It is shown now and never again");
     let made = one(&app, "By keyboard");
