@@ -3,6 +3,7 @@
 pub mod edges;
 mod rules;
 mod source;
+mod words;
 
 use std::fs;
 use std::path::Path;

@@ -2,6 +2,7 @@
 //! violation and something that looks like one and is fine; the tests below run both.
 
 use super::source::{Source, find_words};
+use super::words;
 
 /// What a rule looks for.
 enum Look {
@@ -17,6 +18,8 @@ enum Look {
     Lines(usize),
     /// The file itself, by the end of its name.
     Named(&'static str),
+    /// Words for people ([`words`]).
+    Words,
 }
 
 struct Rule {
@@ -300,6 +303,47 @@ const RULES: &[Rule] = &[
         ],
     },
     Rule {
+        name: "words of the pages stand with the texts",
+        why: "who translates finds all of them in crates/server/src/texts, and the compiler finds what is missing; a \
+              script takes its words from the page",
+        look: Look::Words,
+        within: &["crates/server/templates/", "crates/server/src/pages/", "crates/server/assets/js/"],
+        // For pages of others: it throws errors, and what people read there is theirs.
+        except: &["crates/server/assets/js/connect.js"],
+        in_tests: false,
+        #[cfg(test)]
+        planted: &[
+            ("crates/server/templates/a.html", "<p>Saved</p>"),
+            ("crates/server/templates/a.html", "<button aria-label=\"Close {{ name }}\"></button>"),
+            ("crates/server/templates/a.html", "{{ f.note(\"It is saved\") }}"),
+            ("crates/server/templates/a.html", "<input type=\"submit\" value=\"Save\">"),
+            ("crates/server/src/pages/a.rs", "Field::text(t, \"name\", \"Name\")"),
+            ("crates/server/src/pages/a.rs", "format!(\"{took} ms\")"),
+            ("crates/server/src/pages/a.rs", "let a = \"it is saved\";"),
+            ("crates/server/assets/js/a.js", "say(\"It is saved\");"),
+            ("crates/server/assets/js/a.js", "say(`Removed ${tag}`);"),
+        ],
+        #[cfg(test)]
+        innocent: &[
+            (
+                "crates/server/templates/a.html",
+                "<p class=\"soft small\" title=\"{{ f.t.a }}\">{{ f.icon(\"bell\") }} · {{ f.t.b }}</p>",
+            ),
+            (
+                "crates/server/src/pages/a.rs",
+                "// A word.\nlet a = (\"name\", format!(\"/projects/{slug}\"));",
+            ),
+            ("crates/server/src/pages/a.rs", "tracing::error!(%error, \"a page could not be drawn\");"),
+            ("crates/server/src/pages/a.rs", "#[cfg(test)]\nmod tests { const A: &str = \"it is saved\"; }"),
+            (
+                "crates/server/assets/js/a.js",
+                "if (event.key === \"Enter\") form.querySelectorAll(\"input, select, textarea\"); // In words.",
+            ),
+            ("crates/server/assets/js/connect.js", "throw new TypeError(\"It is not saved\");"),
+            ("crates/server/src/texts/a.rs", "saved: \"It is saved.\","),
+        ],
+    },
+    Rule {
         name: "nothing is left for later",
         why: "a stub that compiles looks finished",
         look: Look::Code(&["todo!", "unimplemented!"]),
@@ -473,6 +517,7 @@ impl Rule {
             // The lock file names the index by design.
             Look::Anywhere(_) if path == "Cargo.lock" => Vec::new(),
             Look::Anywhere(words) => words.iter().flat_map(|word| anywhere(text, word)).collect(),
+            Look::Words => words::places(path, text, source),
             Look::Ignored => source.map(|source| ignored(source, text)).unwrap_or_default(),
             Look::Named(ending) => {
                 if path.ends_with(ending) {

@@ -185,7 +185,7 @@ fn test_regions(code: &str) -> Vec<Range<usize>> {
 }
 
 /// The bracket that closes the one at `open`.
-fn closing(code: &[u8], open: usize) -> Option<usize> {
+pub fn closing(code: &[u8], open: usize) -> Option<usize> {
     let mut depth = 0i32;
     for (at, byte) in code.iter().enumerate().skip(open) {
         match byte {

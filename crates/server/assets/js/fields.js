@@ -5,7 +5,7 @@ import { icon, say, word } from "./words.js";
 function button(text, symbol) {
   const made = document.createElement("button");
   made.type = "button";
-  made.className = "button slim";
+  made.classList.add("button", "slim");
   const label = document.createElement("span");
   label.className = "word";
   label.textContent = text;

@@ -331,7 +331,7 @@ async fn result(
         Progress::Connected(connected) => shown_result(&connected),
     };
     let mut response = Json(told).into_response();
-    response.headers_mut().insert(header::VARY, HeaderValue::from_static("Origin"));
+    response.headers_mut().insert(header::VARY, HeaderValue::from_name(header::ORIGIN));
     if let Some(origin) = origin {
         response.headers_mut().insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, origin);
     }

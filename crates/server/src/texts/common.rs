@@ -48,6 +48,7 @@ group! {
         secret_again: "Type it once more: what is secret is never sent back to a page.",
         only_when: "Only where {field} is {value}.",
         or: "or",
+        took: "{ms} ms",
         example: "For example {example}",
         secret_set: "Set, and shown to nobody. Leave it empty to keep it.",
         secret_set_when: "Set, changed {when} by {who}. Leave it empty to keep it.",

@@ -32,6 +32,7 @@ pub mod first;
 pub mod making;
 pub mod own;
 pub mod ownership;
+pub mod place;
 pub mod projects;
 pub mod team;
 

@@ -99,7 +99,7 @@ both_shops! {
         assert_eq!(waits[0]["environments"]["default"]["status"], "needs_authorization", "{waits:?}");
         let away = visit.progress(&shop, ORIGIN, 200).await;
         assert_eq!(away.json()["type"], "signing_in");
-        assert_eq!((away.header("access-control-allow-origin"), away.header("vary")), (ORIGIN, "Origin"));
+        assert_eq!((away.header("access-control-allow-origin"), away.header("vary")), (ORIGIN, "origin"));
 
         let back = visit.decide(&location, "allow").await;
         let came = shop.app.get(&back).cookie(&flow).is(303).await;

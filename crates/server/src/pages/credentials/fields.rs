@@ -6,8 +6,8 @@ use latchstring_model::FieldError;
 use serde_json::{Map, Value, json};
 
 use crate::pages::ui::field::Answer;
-use crate::pages::ui::{Field, Wrong, mistakes};
-use crate::texts::{Rich, T};
+use crate::pages::ui::{Field, Wrong};
+use crate::texts::{Rich, T, place};
 
 /// What a form sent, in order.
 #[derive(Default)]
@@ -238,10 +238,10 @@ impl<'a> Set<'a> {
             FieldType::Json | FieldType::Map | FieldType::List
                 if !template && text.trim_start().starts_with(['{', '[']) =>
             {
-                serde_json::from_str(&text).map_err(|error| mistakes::of_json(&error))
+                serde_json::from_str(&text).map_err(|error| place::of_json(&error))
             }
             FieldType::Json if !template => {
-                serde_json::from_str(&text).map_err(|error| mistakes::of_json(&error))
+                serde_json::from_str(&text).map_err(|error| place::of_json(&error))
             }
             FieldType::Map if !template => {
                 read_map(&text).map_err(|line| t.making.bad_map.with("n", &line).0)
@@ -299,7 +299,7 @@ impl<'a> Set<'a> {
         match serde_json::from_str::<Value>(text) {
             Ok(Value::Object(map)) => values.extend(map),
             Ok(_) => errors.push(FieldError::new(name, self.t.making.bad_json_object)),
-            Err(error) => errors.push(FieldError::new(name, mistakes::of_json(&error))),
+            Err(error) => errors.push(FieldError::new(name, place::of_json(&error))),
         }
     }
 }

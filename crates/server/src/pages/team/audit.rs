@@ -146,7 +146,9 @@ pub fn line(visitor: &Visitor, item: Item) -> Line {
     let what = match &item.call {
         Some(call) => {
             let end = match (call.status, call.duration_ms) {
-                (Some(status), Some(took)) => format!(" → {status}, {took} ms"),
+                (Some(status), Some(took)) => {
+                    format!(" → {status}, {}", visitor.t.common.took.with("ms", &took))
+                }
                 (Some(status), None) => format!(" → {status}"),
                 _ => String::new(),
             };

@@ -52,7 +52,7 @@ impl Tile {
     }
 
     pub fn person(name: &str, key: &str) -> Self {
-        Self { class: " person small", ..Self::new(name, key) }
+        Self { class: " person", ..Self::new(name, key) }
     }
 
     #[must_use]

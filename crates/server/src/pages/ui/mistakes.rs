@@ -5,7 +5,7 @@ use askama::filters::HtmlSafe;
 use latchstring_model::Problem;
 
 use super::field::id_of;
-use crate::texts::T;
+use crate::texts::{T, place};
 
 #[derive(Clone)]
 struct Mistake {
@@ -29,25 +29,6 @@ pub struct Mistakes {
 
 impl HtmlSafe for Mistakes {}
 
-/// How use cases and forms say where: `line 3, column 5: …`.
-pub fn at_line(line: usize, column: usize, text: &str) -> String {
-    format!("line {line}, column {column}: {text}")
-}
-
-/// Line, column and what is wrong there.
-fn read(detail: &str) -> Option<(usize, usize, &str)> {
-    let (place, text) = detail.strip_prefix("line ")?.split_once(": ")?;
-    let (line, column) = place.split_once(", column ")?;
-    Some((line.trim().parse().ok()?, column.trim().parse().ok()?, text))
-}
-
-/// Why a text is no JSON, with its place.
-pub fn of_json(error: &serde_json::Error) -> String {
-    let whole = error.to_string();
-    let text = whole.rsplit_once(" at line ").map_or(whole.as_str(), |(text, _)| text);
-    at_line(error.line(), error.column(), text)
-}
-
 impl Mistakes {
     pub fn none(t: T) -> Self {
         Self { t, list: Vec::new(), alone: false }
@@ -56,7 +37,7 @@ impl Mistakes {
     /// Of a text that anybody here may read: each line once, in order, with all that is wrong in it.
     pub fn of(t: T, problem: &Problem, field: &str, source: &str) -> Self {
         let mut list: Vec<Mistake> = Vec::new();
-        for (line, _, text) in problem.errors.iter().filter_map(|error| read(&error.detail)) {
+        for (line, _, text) in problem.errors.iter().filter_map(|error| place::read(&error.detail)) {
             match list.iter_mut().find(|known| known.line == line) {
                 Some(known) => known.text = format!("{}; {text}", known.text),
                 None => list.push(Mistake {
@@ -74,7 +55,8 @@ impl Mistakes {
 
     /// Of texts that are secret: their lines are not shown again, only where in them it is.
     pub fn of_secrets(t: T, problem: &Problem) -> Self {
-        let found = problem.errors.iter().filter_map(|error| Some((&error.pointer, read(&error.detail)?)));
+        let found =
+            problem.errors.iter().filter_map(|error| Some((&error.pointer, place::read(&error.detail)?)));
         let list: Vec<Mistake> = found
             .map(|(pointer, (line, column, text))| Mistake {
                 id: id_of(pointer),
@@ -123,7 +105,7 @@ mod tests {
         let typed = "{\n  \"apiKey\": \"planted-secret\"\n  \"b\": 1\n}";
         let told = match serde_json::from_str::<serde_json::Value>(typed) {
             Ok(_) => String::new(),
-            Err(error) => of_json(&error),
+            Err(error) => place::of_json(&error),
         };
         assert_eq!(told, "line 3, column 3: expected `,` or `}`");
         let problem = Problem::invalid(vec![FieldError::new("/values/default/?json", told)]);

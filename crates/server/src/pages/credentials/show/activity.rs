@@ -66,7 +66,7 @@ impl Call {
             environment: item.environment.unwrap_or_default(),
             status,
             class,
-            took: call.duration_ms.map(|took| format!("{took} ms")).unwrap_or_default(),
+            took: call.duration_ms.map(|took| visitor.t.common.took.with("ms", &took).0).unwrap_or_default(),
         })
     }
 }
