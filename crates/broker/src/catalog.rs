@@ -10,10 +10,14 @@ use latchstring_model::problem::Refused;
 use latchstring_model::{Code, Origin, Problem};
 use latchstring_store::{Tx, connectors};
 
+use crate::credentials::nearest;
 use crate::{Broker, refusals};
 
 /// Built-in uids begin so; a project's begin with its id, so nothing can be shadowed.
 pub const BUILTIN: &str = "builtin/";
+
+/// Where somebody goes on whose connector is not there, and no name is near to what they wrote.
+const ELSEWHERE: &str = "GET /api/v1/connectors and the page /docs/connectors list what there is; an admin of the project uploads another one (POST /api/v1/projects/{project}/connectors), and `http` serves any API that has none";
 
 /// Definitions of projects that were parsed, by uid; the digest of their source tells whether they still hold.
 const PARSED: usize = 1024;
@@ -29,6 +33,15 @@ pub struct Catalog {
 }
 
 impl Catalog {
+    /// What is said of a connector that is not there.
+    pub fn no_connector(&self, named: &str) -> String {
+        let known = self.order.iter().map(|definition| definition.id.as_str());
+        match nearest(named, known) {
+            Some(near) => format!("there is no connector `{named}`; did you mean `{near}`?"),
+            None => format!("there is no connector `{named}`; {ELSEWHERE}"),
+        }
+    }
+
     /// `sandbox`: where the external API of `--sandbox` listens; without it its connector does not exist here.
     pub fn new(sandbox: Option<&str>) -> Self {
         let order: Vec<Arc<Definition>> = latchstring_connectors::builtin()

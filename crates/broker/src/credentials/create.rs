@@ -39,11 +39,7 @@ pub(super) struct Drafted {
     pub checked: Vec<(String, Values)>,
 }
 
-fn unknown_connector(named: &str, nearest: Option<&str>) -> Box<Problem> {
-    let detail = match nearest {
-        Some(nearest) => format!("there is no connector `{named}`; did you mean `{nearest}`?"),
-        None => format!("there is no connector `{named}`"),
-    };
+fn unknown_connector(detail: String) -> Box<Problem> {
     let problem = Problem::invalid(vec![FieldError::new("/connector", detail)])
         .hint("GET /api/v1/connectors lists them; `http` serves any API that has none yet.");
     Box::new(problem)
@@ -59,9 +55,7 @@ impl Broker {
         if let Some(found) = self.definition_named(tx, projects, named).await? {
             return Ok(found);
         }
-        let known = self.catalog.all_builtin().iter().map(|definition| definition.id.as_str());
-        let nearest = nearest(named, known);
-        Err(unknown_connector(named, nearest))
+        Err(unknown_connector(self.catalog.no_connector(named)))
     }
 
     /// Everything up to where values are tried: who may, with which connector and client, in which places. Keys that are
@@ -343,7 +337,7 @@ pub(super) fn check_values(
 }
 
 /// The name that was most likely meant: one of few typing errors, or one that contains the other.
-pub(super) fn nearest<'k>(named: &str, known: impl Iterator<Item = &'k str>) -> Option<&'k str> {
+pub(crate) fn nearest<'k>(named: &str, known: impl Iterator<Item = &'k str>) -> Option<&'k str> {
     let named = named.trim().to_ascii_lowercase().replace([' ', '-'], "_");
     known
         .map(|name| {

@@ -36,6 +36,7 @@ pub(crate) mod withheld;
 use latchstring_model::{Code, Problem};
 use latchstring_schemes::SchemeError;
 
+pub(crate) use create::nearest;
 pub use input::{CredentialChange, NewCredential, ShareInput, Verify};
 
 /// A scheme that its values cannot carry: said before anything is sent.

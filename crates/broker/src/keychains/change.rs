@@ -153,8 +153,7 @@ impl Broker {
         let connector =
             self.definition_named(&mut tx, std::slice::from_ref(&project), &new.connector).await?;
         if connector.is_none() {
-            let detail = format!("the project has no connector `{}`", new.connector);
-            errors.push(FieldError::new("/connector", detail));
+            errors.push(FieldError::new("/connector", self.catalog.no_connector(&new.connector)));
         }
         let (Some(connector), []) = (connector, errors.as_slice()) else {
             return Err(Problem::invalid(errors).into());

@@ -616,6 +616,10 @@ credentials:
     auth_method: basic
     values: {live: {fields: {base_url: 'https://a.example.com', password: planted-secret-2}, secret_fields: [username]}}
     grants: {production: life}
+  c:
+    name: C
+    connector: no-such-thing-at-all
+    auth_method: basic
 ",
     );
     let wrong = ada(&app, &["apply", "wrong.yaml", "--plan"], &[]);
@@ -626,6 +630,7 @@ credentials:
         "wrong.yaml:13:75: credentials.b.values.live: `password` is secret and does not stand in the file",
         "`username` is not secret",
         "wrong.yaml:14:26: credentials.b has no values `life` (did you mean `live`?)",
+        "wrong.yaml:17:16: credentials.c: there is no connector `no-such-thing-at-all`; the server's page /docs/connectors lists what there is, `connectors:` in this file brings one of your own, and `http`",
     ] {
         assert!(wrong.out.contains(line), "{line}\n{}", wrong.out);
     }

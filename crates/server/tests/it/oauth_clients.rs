@@ -244,7 +244,7 @@ both! {
         let gitlab = json!({"name": "GitLab", "connector": "gitlab", "client_id": "g", "client_secret": SECRET});
         assert_eq!(app.post(CLIENTS, gitlab.clone()).key(&root.key).is(422).await.pointers(), ["/hosts"]);
         made(&app, &root, with(gitlab, json!({"hosts": ["gitlab.example.com"]}))).await;
-        for (connector, word) in [("openai", "no auth method with consent"), ("nonesuch", "there is no connector")] {
+        for (connector, word) in [("openai", "no auth method with consent"), ("nonesuch", "`nonesuch`; GET /api/v1/connectors and"), ("salesfroce", "did you mean `salesforce`?")] {
             let refused = app.post(CLIENTS, json!({"name": "x", "connector": connector})).key(&root.key).is(422).await;
             assert_eq!(refused.pointers(), ["/connector"]);
             assert!(refused.text.contains(word), "{}", refused.text);

@@ -371,7 +371,10 @@ impl<'a> Planner<'a> {
         match self.present.connectors.iter().find(|one| one["id"] == connector.as_str()) {
             None => {
                 let ids = self.present.connectors.iter().filter_map(|one| one["id"].as_str());
-                let near = meant(&connector, ids);
+                let near = match meant(&connector, ids) {
+                    near if near.is_empty() => "; the server's page /docs/connectors lists what there is, `connectors:` in this file brings one of your own, and `http` serves any API that has none".to_owned(),
+                    near => near,
+                };
                 self.wrong(
                     place("connector"),
                     format!("credentials.{name}: there is no connector `{connector}`{near}"),
