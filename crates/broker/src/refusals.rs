@@ -1,7 +1,7 @@
 //! What a failing database means to whoever asked, in one place.
 
 use latchstring_model::{Code, Problem};
-use latchstring_store::StoreError;
+use latchstring_store::{StoreError, Taken};
 
 /// Translates what no use case expects: the rest is matched where it happens.
 pub fn store(error: StoreError) -> Box<Problem> {
@@ -24,14 +24,18 @@ pub fn store(error: StoreError) -> Box<Problem> {
             "It was changed by somebody else meanwhile; nothing was overwritten.",
         )
         .hint("Read it again, look at what changed, and send your change on top of that."),
-        StoreError::Taken(_) => Problem::new(Code::Conflict, "That name is taken.")
+        StoreError::Taken(Taken::Member | Taken::Share | Taken::Grant) => {
+            Problem::new(Code::ChangedMeanwhile, "Somebody did the same at that moment; nothing was changed.")
+                .hint("Read it again; it may be as you want it already.")
+        }
+        StoreError::Taken(_) => Problem::new(Code::NameTaken, "That name is taken.")
             .hint("Choose another one; nothing was changed."),
         StoreError::ReferenceGone => {
-            Problem::new(Code::Conflict, "Something that this refers to has been removed meanwhile.")
+            Problem::new(Code::ChangedMeanwhile, "Something that this refers to has been removed meanwhile.")
                 .hint("Read it again and try once more.")
         }
         StoreError::BadCursor => {
-            Problem::new(Code::Invalid, "The cursor is not one that this list gave out.")
+            Problem::new(Code::CursorInvalid, "The cursor is not one that this list gave out.")
                 .hint("Start the list again without `cursor`.")
         }
         _ => return internal(&error),

@@ -33,6 +33,8 @@ macro_rules! codes {
 codes! {
     BadRequest = "bad_request", 400, "The request could not be read";
     ConsentInvalid = "consent_invalid", 400, "The provider's answer does not belong to a sign-in from here";
+    /// A text to choose by came with a credential that is not chosen by one.
+    NotAKeychain = "not_a_keychain", 400, "The credential is no keychain";
     BadPath = "bad_path", 400, "The path is not one that can be sent on unchanged";
     Unauthenticated = "unauthenticated", 401, "No valid key or session";
     SecondFactorNeeded = "second_factor_needed", 401, "A second factor is needed to sign in";
@@ -46,6 +48,8 @@ codes! {
     PasswordSignInOff = "password_sign_in_off", 403, "Passwords are not taken here";
     /// Somebody at the provider who has no account here.
     IdentityUnknown = "identity_unknown", 403, "No account belongs to that identity";
+    /// Another credential's or keychain's before: only an admin gives it to another.
+    NameReserved = "name_reserved", 403, "The name belonged to another credential";
     NoGrant = "no_grant", 403, "The credential is not granted in this environment";
     /// A limit of the key itself: operations, methods, prefixes, networks.
     NotAllowed = "not_allowed", 403, "This key may not do that";
@@ -55,10 +59,34 @@ codes! {
     ConsentDenied = "consent_denied", 403, "Consent was not given";
     CrossOrigin = "cross_origin", 403, "The request came from another site";
     NotFound = "not_found", 404, "Not found";
+    UserNotFound = "user_not_found", 404, "Nobody has an account with that e-mail address";
     CredentialNotFound = "credential_not_found", 404, "No such credential";
+    /// Of a keychain: neither a match nor a default, or a match that does not fit.
+    NoKeychainMatch = "no_keychain_match", 404, "The keychain has no credential for this";
     MethodNotAllowed = "method_not_allowed", 405, "This address does not take that method";
     RequestTimeout = "request_timeout", 408, "The request did not come in time";
-    Conflict = "conflict", 409, "That is taken or has changed";
+    /// A list has as many as it may hold: webhooks, keychains, connectors, open connect sessions.
+    LimitReached = "limit_reached", 409, "There are as many as there may be";
+    NameTaken = "name_taken", 409, "The name is taken";
+    ExternalIdTaken = "external_id_taken", 409, "The external id is taken";
+    EmailTaken = "email_taken", 409, "Somebody has that e-mail address";
+    /// What a request refers to was there when it came, and is not any more.
+    ChangedMeanwhile = "changed_meanwhile", 409, "What this builds on was changed meanwhile";
+    /// One's own: password, state, sessions.
+    AccountChanged = "account_changed", 409, "Your account was changed meanwhile";
+    AccountInactive = "account_inactive", 409, "The account is not active";
+    LastOwner = "last_owner", 409, "The project's last owner stays";
+    LastSuperuser = "last_superuser", 409, "The last superuser stays";
+    /// Without it one could not come back.
+    LastSignIn = "last_sign_in", 409, "That is your only way to sign in";
+    NotLinked = "not_linked", 409, "Your account is not linked with the sign-in provider";
+    NoPassword = "no_password", 409, "Your account has no password";
+    NoSecondFactor = "no_second_factor", 409, "No second factor is set up";
+    SecondFactorExists = "second_factor_exists", 409, "A second factor is set up already";
+    IdempotencyInProgress = "idempotency_in_progress", 409, "The first request is still being worked on";
+    /// Its answer was shown once, is the API's own, too large, or of more rights than the caller has now.
+    IdempotencyDone = "idempotency_done", 409, "It was done, and its answer is not given again";
+    IdempotencyUnknown = "idempotency_unknown", 409, "Whether it was done is not known";
     /// Whoever comes from the provider has an account here that is not linked.
     AccountExists = "account_exists", 409, "An account with that address exists and is not linked";
     IdentityTaken = "identity_taken", 409, "That identity is linked already";
@@ -68,26 +96,38 @@ codes! {
     NeedsAuthorization = "needs_authorization", 409, "Consent has not been given yet";
     NeedsReconnect = "needs_reconnect", 409, "The grant is dead and must be given again";
     ConnectorChanged = "connector_changed", 409, "The connector's destination has changed";
+    ConnectorExists = "connector_exists", 409, "The project has a connector of that id";
     ConnectorBuiltIn = "connector_built_in", 409, "That id belongs to a built-in connector";
     ConnectorInUse = "connector_in_use", 409, "The connector has credentials";
     CredentialDisabled = "credential_disabled", 409, "The credential is disabled";
     CredentialInUse = "credential_in_use", 409, "The credential is in use";
+    DeletionBegun = "deletion_begun", 409, "The credential is being deleted";
+    NothingToRestore = "nothing_to_restore", 409, "The credential is not going to be deleted";
+    VersionInUse = "version_in_use", 409, "That version is the one in use";
+    ProjectOwned = "project_owned", 409, "A project owns the credential";
+    /// Of what somebody is thought to have left behind.
+    OwnerActive = "owner_active", 409, "The owner's account is active";
+    NotShared = "not_shared", 409, "No project uses the credential";
+    WebhookDisabled = "webhook_disabled", 409, "The webhook is disabled";
+    DeliveryPending = "delivery_pending", 409, "The delivery is still under way";
     /// Secrets, variables, keys or grants would go with it.
     EnvironmentInUse = "environment_in_use", 409, "The environment is in use";
     ValuesGranted = "values_granted", 409, "The values are granted to projects";
-    /// Of a keychain: neither a match nor a default, or a match that does not fit.
-    NoKeychainMatch = "no_keychain_match", 404, "The keychain has no credential for this";
     OAuthClientInUse = "oauth_client_in_use", 409, "The OAuth client is in use";
     /// A draft, or made for another connector than the credential's.
     OAuthClientUnusable = "oauth_client_unusable", 409, "The OAuth client cannot be used";
     MemberOwnsCredentials = "member_owns_credentials", 409, "The member owns shared credentials";
     SetupDone = "setup_done", 409, "The set-up is already done";
     Gone = "gone", 410, "The link is no longer valid";
+    VersionWiped = "version_wiped", 410, "The values of that version are wiped";
     ConsentExpired = "consent_expired", 410, "The sign-in took too long";
     PreconditionFailed = "precondition_failed", 412, "It was changed by somebody else";
     BodyTooLarge = "body_too_large", 413, "The body is too large to be held";
     UnsupportedMediaType = "unsupported_media_type", 415, "The body's media type is not understood";
     Invalid = "invalid", 422, "Some fields are not right";
+    CursorInvalid = "cursor_invalid", 422, "The cursor is not of this list";
+    ConsentNotNeeded = "consent_not_needed", 422, "The method needs nobody's consent";
+    NoBaseUrl = "no_base_url", 422, "The credential has no base URL";
     VerificationFailed = "verification_failed", 422, "The API refused the credential";
     ConsentIncomplete = "consent_incomplete", 422, "The consent did not bring what is needed";
     VerificationInconclusive = "verification_inconclusive", 422, "The credential could not be checked";
@@ -242,9 +282,37 @@ mod tests {
     #[test]
     fn every_code_is_explained_in_the_docs() {
         let page = include_str!("../../../docs/errors.md");
+        let mut told = std::collections::HashMap::new();
         for code in Code::ALL {
-            let row = format!("`{}` | {} | {} |", code.as_str(), code.status(), code.title());
-            assert!(page.contains(&row), "docs/errors.md lacks the row: {row}");
+            let code_name = code.as_str();
+            let row = format!(
+                "\n| <a id=\"{code_name}\"></a>`{code_name}` | {} | {} | ",
+                code.status(),
+                code.title()
+            );
+            let rest = page.split_once(&row).map(|(_, rest)| rest);
+            let what = rest.and_then(|rest| rest.split_once(" |\n")).map(|(what, _)| what.trim());
+            let what = what.unwrap_or_else(|| panic!("docs/errors.md lacks the row: {row}"));
+            // Every answer has a detail and a hint: a row says what they do not, of this code alone.
+            let says = what.replace("Read `detail` and `hint`", "").len() >= 15;
+            assert!(says, "docs/errors.md does not say what to do about {code_name}: {what}");
+            if let Some(other) = told.insert(what, code_name) {
+                panic!("docs/errors.md says the same of {code_name} and {other}");
+            }
+        }
+        assert_eq!(
+            page.matches("<a id=").count(),
+            Code::ALL.len(),
+            "docs/errors.md explains a code that is gone"
+        );
+    }
+
+    /// A code is what a program branches on: one for whatever is in the way tells it nothing.
+    #[test]
+    fn no_code_is_for_everything() {
+        for code in Code::ALL {
+            let name = code.as_str();
+            assert!(!["conflict", "error", "failed", "refused", "taken"].contains(&name), "{name}");
         }
     }
 }

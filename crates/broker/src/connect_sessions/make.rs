@@ -212,12 +212,13 @@ impl Broker {
         let now = self.now();
         if rows::count_open(&mut tx, &project, now).await.map_err(refusals::store)? >= MOST {
             return Err(Problem::new(
-                Code::Conflict,
+                Code::LimitReached,
                 format!("{MOST} connect sessions of this project are open already."),
             )
             .hint(
                 "Make one when somebody presses the button, not ahead of time. They end after half an hour.",
             )
+            .with("limit", MOST.into())
             .into());
         }
         let token = random::new_token(&*self.parts.entropy);

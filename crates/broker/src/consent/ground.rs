@@ -120,7 +120,7 @@ pub(crate) fn depends_on(resolved: &Resolved) -> Vec<SecretString> {
 }
 
 fn no_consent(method: &str) -> Box<Problem> {
-    Problem::new(Code::Invalid, format!("The method `{method}` of this credential needs nobody's consent."))
+    Problem::new(Code::ConsentNotNeeded, format!("The method `{method}` of this credential needs nobody's consent."))
         .hint("There is nothing to authorize: its tokens are obtained without a person. POST /api/v1/credentials/{id}/verify shows whether it works.")
         .into()
 }

@@ -400,9 +400,11 @@ impl Broker {
             Code::VerificationFailed => Verdict::Refused,
             Code::VerificationInconclusive => Verdict::Unclear,
             // What is wrong with the values or the context is told; nothing was sent.
-            Code::Invalid | Code::SecretMissing | Code::TemplateError | Code::DestinationNotAllowed => {
-                Verdict::NotAsked
-            }
+            Code::Invalid
+            | Code::NoBaseUrl
+            | Code::SecretMissing
+            | Code::TemplateError
+            | Code::DestinationNotAllowed => Verdict::NotAsked,
             _ => return Err(problem),
         };
         let standing = stands(&checked.values.standing, verdict, &problem.detail, now);

@@ -145,14 +145,14 @@ impl Broker {
         // By then its tokens may have been given back to the provider already.
         if row.deletes_at.is_some_and(|at| at <= self.now()) {
             return Err(Problem::new(
-                Code::Conflict,
+                Code::DeletionBegun,
                 "The credential's day of deletion has come; it is being removed.",
             )
             .hint("It cannot be brought back. Make it anew: POST /api/v1/credentials.")
             .into());
         }
         if row.deletes_at.is_none() {
-            return Err(Problem::new(Code::Conflict, "The credential is not going to be deleted.")
+            return Err(Problem::new(Code::NothingToRestore, "The credential is not going to be deleted.")
                 .hint(
                     "There is nothing to restore. Older values are at GET /api/v1/credentials/{id}/versions.",
                 )

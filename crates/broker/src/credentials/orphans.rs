@@ -41,7 +41,7 @@ pub struct Given {
 }
 
 fn still_here() -> Box<Problem> {
-    Problem::new(Code::Conflict, "This person's account is active: what they own is theirs to hand on.")
+    Problem::new(Code::OwnerActive, "This person's account is active: what they own is theirs to hand on.")
         .hint("Ask them to offer it to somebody (POST /api/v1/credentials/{id}/transfer). Only what somebody left behind whose account is not active can be given away.")
         .into()
 }
@@ -111,7 +111,7 @@ impl Broker {
         };
         if shares.is_empty() {
             return Err(Problem::new(
-                Code::Conflict,
+                Code::NotShared,
                 "No project uses this credential, so there is nobody who could go on with it.",
             )
             .hint("It is of no use to anybody any more. Whoever needs it makes one of their own.")

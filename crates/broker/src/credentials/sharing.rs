@@ -248,7 +248,7 @@ async fn check_claim(
         NameKind::ExternalId => "external id",
     };
     let problem = Problem::new(
-        Code::Forbidden,
+        Code::NameReserved,
         format!("The {what} `{name}` belonged to another credential or keychain of {}.", project.slug),
     );
     match kind {
@@ -369,7 +369,7 @@ impl Broker {
 fn names_taken(error: StoreError, placed: &Placed) -> Box<Problem> {
     if error.is_taken(Taken::ExternalId) {
         return Problem::new(
-            Code::Conflict,
+            Code::ExternalIdTaken,
             format!("The project {} has a credential with that external id already.", placed.project.slug),
         )
         .hint("An external id chooses one credential by data, so it is unique in a project.")

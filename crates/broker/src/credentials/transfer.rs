@@ -168,7 +168,7 @@ pub(super) async fn recipient(tx: &mut impl Tx, email: &str, shares: &[ShareWith
 }
 
 fn of_a_project() -> Box<Problem> {
-    Problem::new(Code::Conflict, "A project owns this credential, and it stays the project's.")
+    Problem::new(Code::ProjectOwned, "A project owns this credential, and it stays the project's.")
         .hint("Each of the project's owners and admins may edit it already. For another owner, store it anew and delete this one.")
         .into()
 }

@@ -84,7 +84,7 @@ impl Broker {
         let found = choose(all, number, environment)?;
         if current.iter().any(|now| now.environment == found.environment && now.version == number) {
             return Err(Problem::new(
-                Code::Conflict,
+                Code::VersionInUse,
                 format!("Version {number} of {} is the one in use.", found.environment),
             )
             .hint("GET /api/v1/credentials/{id}/versions lists the others.")
@@ -115,7 +115,7 @@ impl Broker {
     ) -> Refused<serde_json::Map<String, serde_json::Value>> {
         let Some((sealed, _)) = &version.sealed else {
             return Err(Problem::new(
-                Code::Gone,
+                Code::VersionWiped,
                 format!("The values of version {} of {} are wiped.", version.version, version.environment),
             )
             .hint(format!(

@@ -94,7 +94,7 @@ fn not_built_in(id: &str) -> Refused<()> {
 }
 
 fn taken(id: &str) -> Box<Problem> {
-    Problem::new(Code::Conflict, format!("The project has a connector `{id}` already."))
+    Problem::new(Code::ConnectorExists, format!("The project has a connector `{id}` already."))
         .hint("PUT /api/v1/projects/{project}/connectors/{id} changes it.")
         .into()
 }
@@ -131,9 +131,13 @@ impl Broker {
             return Err(taken(&definition.id));
         }
         if known.len() >= MOST {
-            return Err(Problem::new(Code::Conflict, format!("A project has at most {MOST} connectors."))
-                .hint("Delete one that nobody uses.")
-                .into());
+            return Err(Problem::new(
+                Code::LimitReached,
+                format!("A project has at most {MOST} connectors."),
+            )
+            .hint("Delete one that nobody uses.")
+            .with("limit", MOST.into())
+            .into());
         }
         let now = self.now();
         let row = ConnectorRow {

@@ -159,9 +159,13 @@ impl Broker {
             return Err(Problem::invalid(errors).into());
         };
         if store::count(&mut tx, &project).await.map_err(refusals::store)? >= MOST {
-            return Err(Problem::new(Code::Conflict, format!("The project has {MOST} keychains already."))
-                .hint("Delete one that nobody uses.")
-                .into());
+            return Err(Problem::new(
+                Code::LimitReached,
+                format!("The project has {MOST} keychains already."),
+            )
+            .hint("Delete one that nobody uses.")
+            .with("limit", MOST.into())
+            .into());
         }
         check_free(&mut tx, &project, &slug, None).await?;
         let default = match &new.default {

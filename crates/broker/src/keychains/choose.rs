@@ -96,7 +96,7 @@ fn fits(keychain: &KeychainRow, row: Option<&CredentialRow>, text: &str) -> Refu
 
 /// A credential was named that is no keychain, and a text to choose by came with it: one of the two is a mistake.
 pub fn not_a_keychain() -> Box<Problem> {
-    Problem::new(Code::BadRequest, "Latchstring-External-Id came with a credential that is no keychain.")
+    Problem::new(Code::NotAKeychain, "Latchstring-External-Id came with a credential that is no keychain.")
         .hint("Leave the header out, or name the keychain that should choose.")
         .into()
 }

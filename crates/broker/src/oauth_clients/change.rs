@@ -111,9 +111,13 @@ impl Broker {
         {
             let mut reader = self.parts.store.read().await.map_err(refusals::store)?;
             if rows::count(&mut reader).await.map_err(refusals::store)? >= MOST as i64 {
-                return Err(Problem::new(Code::Conflict, format!("There are {MOST} OAuth clients already."))
-                    .hint("Delete those that nobody uses.")
-                    .into());
+                return Err(Problem::new(
+                    Code::LimitReached,
+                    format!("There are {MOST} OAuth clients already."),
+                )
+                .hint("Delete those that nobody uses.")
+                .with("limit", MOST.into())
+                .into());
             }
         }
         let now = self.now();

@@ -29,7 +29,7 @@ impl Door {
         drop(reader);
         if stored.is_none() {
             return Err(Problem::new(
-                Code::Conflict,
+                Code::NoPassword,
                 "Your account has no password; you sign in at the provider.",
             )
             .hint("Confirm there: POST /api/v1/session/confirm/provider gives the address.")
@@ -56,7 +56,7 @@ impl Door {
         let user = users::by_id(&mut tx, &person.id).await.map_err(refusals::store)?;
         let alive = sessions::by_id(&mut tx, &person.id, session, now).await.map_err(refusals::store)?;
         let (true, Some(user), Some(_)) = (same, user.filter(|user| user.fields.active), alive) else {
-            return Err(Problem::new(Code::Conflict, "Your account was changed meanwhile.")
+            return Err(Problem::new(Code::AccountChanged, "Your account was changed meanwhile.")
                 .hint("Sign in again.")
                 .into());
         };

@@ -64,7 +64,7 @@ pub(crate) async fn can_do_without_passwords(
     let linked = identities::list(tx, person).await.map_err(refusals::store)?;
     if wanted == PasswordSignIn::Nobody && linked.iter().all(|identity| identity.issuer != oidc.issuer) {
         return Err(Problem::new(
-            Code::Conflict,
+            Code::NotLinked,
             "Your own account is not linked with the sign-in provider: you would shut yourself out.",
         )
         .hint("Link it first (POST /api/v1/me/identities), and sign in that way once.")
@@ -97,7 +97,7 @@ impl Broker {
         let others = all.iter().any(|other| other.id != id && self.is_configured(&other.issuer));
         if !password && !others {
             return Err(Problem::new(
-                Code::Conflict,
+                Code::LastSignIn,
                 "This is your only way to sign in; without it you could not come back.",
             )
             .hint("Set a password first (PUT /api/v1/me/password), if this server takes passwords.")

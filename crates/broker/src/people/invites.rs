@@ -112,10 +112,21 @@ impl Broker {
                 let has_password =
                     users::password_hash(&mut tx, &user.id).await.map_err(refusals::store)?.is_some();
                 let linked = !identities::list(&mut tx, &user.id).await.map_err(refusals::store)?.is_empty();
-                if has_password || linked || !user.fields.active {
-                    return Err(Problem::new(Code::Conflict, "This person has an account and a way to sign in, or the account is not active.")
-                        .hint("They can sign in as they are; an account that is not active has to be activated first.")
-                        .into());
+                if !user.fields.active {
+                    return Err(Problem::new(
+                        Code::AccountInactive,
+                        "This person has an account, and it is not active.",
+                    )
+                    .hint("Activate it first (PATCH /api/v1/users/{id} with {\"active\": true}), then invite them if they have no way to sign in.")
+                    .into());
+                }
+                if has_password || linked {
+                    return Err(Problem::new(
+                        Code::EmailTaken,
+                        "This person has an account and a way to sign in.",
+                    )
+                    .hint("They can sign in as they are; who has lost the password resets it at /forgotten.")
+                    .into());
                 }
                 user
             }

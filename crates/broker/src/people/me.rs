@@ -117,7 +117,7 @@ impl Door {
         let hash = passwords::hash(change.new, broker.parts.entropy.as_ref()).await?;
         let mut tx = broker.parts.store.begin_write(&[person.id.as_str()]).await.map_err(refusals::store)?;
         if users::password_hash(&mut tx, &person.id).await.map_err(refusals::store)? != stored {
-            return Err(Problem::new(Code::Conflict, "The password was changed meanwhile.")
+            return Err(Problem::new(Code::AccountChanged, "The password was changed meanwhile.")
                 .hint("Sign in again.")
                 .into());
         }

@@ -67,7 +67,7 @@ impl Rights {
 
 fn no_longer_yours() -> Box<Problem> {
     Problem::new(
-        Code::Conflict,
+        Code::IdempotencyDone,
         "The first request with this Idempotency-Key was done, and its answer is not given again: you may less now than you did then.",
     )
     .hint("Read what it made or changed, as far as you still may.")
@@ -82,10 +82,13 @@ pub enum Repeat {
 }
 
 fn busy() -> Box<Problem> {
-    Problem::new(Code::Conflict, "The first request with this Idempotency-Key is still being worked on.")
-        .hint("Try again in a moment.")
-        .retry_after(1)
-        .into()
+    Problem::new(
+        Code::IdempotencyInProgress,
+        "The first request with this Idempotency-Key is still being worked on.",
+    )
+    .hint("Try again in a moment.")
+    .retry_after(1)
+    .into()
 }
 
 fn hash_aad(owner: &str, name: &str) -> Aad {
@@ -135,7 +138,7 @@ impl Broker {
         }
         opened.map(|opened| opened.expose() == hash).map_err(|error| {
             tracing::warn!(error = %error, "the hash kept for an Idempotency-Key does not open");
-            Problem::new(Code::Conflict, "This Idempotency-Key was used before, and what came with it can no longer be compared: the data keys were changed meanwhile.")
+            Problem::new(Code::IdempotencyUnknown, "This Idempotency-Key was used before, and what came with it can no longer be compared: the data keys were changed meanwhile.")
                 .hint("Look whether what you wanted is there; if not, send the request with a new key.")
                 .into()
         })
@@ -212,7 +215,7 @@ impl Broker {
                 }
                 None if now.millis() - begun.created_at.millis() < WORKING => return Err(busy()),
                 None => {
-                    return Err(Problem::new(Code::Conflict, "The first request with this Idempotency-Key never ended: the server stopped meanwhile, and whether it changed anything is not known.")
+                    return Err(Problem::new(Code::IdempotencyUnknown, "The first request with this Idempotency-Key never ended: the server stopped meanwhile, and whether it changed anything is not known.")
                         .hint("Look whether what you wanted is there; if not, send the request with a new key.")
                         .into());
                 }

@@ -49,7 +49,7 @@ pub(crate) enum Shown {
 }
 
 fn none_there() -> Box<Problem> {
-    Problem::new(Code::Conflict, "No second factor is set up for this account.")
+    Problem::new(Code::NoSecondFactor, "No second factor is set up for this account.")
         .hint("POST /api/v1/me/totp begins to set one up.")
         .into()
 }
@@ -153,9 +153,12 @@ impl Broker {
                 .await
                 .map_err(refusals::store)?;
         if !offered {
-            return Err(Problem::new(Code::Conflict, "A second factor is set up for this account already.")
-                .hint("To move to another app, remove it first (DELETE /api/v1/me/totp).")
-                .into());
+            return Err(Problem::new(
+                Code::SecondFactorExists,
+                "A second factor is set up for this account already.",
+            )
+            .hint("To move to another app, remove it first (DELETE /api/v1/me/totp).")
+            .into());
         }
         self.record(&mut tx, actor, Event::new("second_factor.offer").target(person.id.as_str())).await?;
         tx.commit().await.map_err(refusals::store)?;
@@ -260,7 +263,7 @@ impl Door {
         broker.recent(actor, Deed::SecondFactor).await?;
         let row = broker.factor_row(&person.id).await?.ok_or_else(none_there)?;
         if row.confirmed_at.is_some() {
-            return Err(Problem::new(Code::Conflict, "The second factor was confirmed before.")
+            return Err(Problem::new(Code::SecondFactorExists, "The second factor was confirmed before.")
                 .hint("It is in use. For another device remove it first (DELETE /api/v1/me/totp) and set it up anew.")
                 .into());
         }
@@ -279,7 +282,7 @@ impl Door {
         let mut tx = broker.parts.store.begin_write(&[person.id.as_str()]).await.map_err(refusals::store)?;
         let version = factor.row.secret_version;
         if !second_factors::confirm(&mut tx, &person.id, version, step, now).await.map_err(refusals::store)? {
-            return Err(Problem::new(Code::Conflict, "The set-up was begun anew meanwhile.")
+            return Err(Problem::new(Code::ChangedMeanwhile, "The set-up was begun anew meanwhile.")
                 .hint("Take the code that belongs to the newest secret.")
                 .into());
         }

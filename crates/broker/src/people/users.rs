@@ -36,7 +36,7 @@ fn unknown() -> Box<Problem> {
 
 pub(crate) fn email_taken(error: StoreError) -> Box<Problem> {
     if error.is_taken(Taken::Email) {
-        return Problem::new(Code::Conflict, "Somebody has that e-mail address already.")
+        return Problem::new(Code::EmailTaken, "Somebody has that e-mail address already.")
             .errors(vec![FieldError::new("/email", "taken; case does not matter")])
             .hint("Look the person up in the list of users.")
             .into();
@@ -169,7 +169,7 @@ impl Broker {
         let (was, is) = (before.superuser && before.active, row.fields.superuser && row.fields.active);
         if was && !is && store_users::count_superusers(&mut tx).await.map_err(refusals::store)? <= 1 {
             return Err(Problem::new(
-                Code::Conflict,
+                Code::LastSuperuser,
                 "This is the last active superuser; without one nobody could let people in.",
             )
             .hint("Make somebody else a superuser first.")

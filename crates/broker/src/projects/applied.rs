@@ -155,8 +155,9 @@ impl Broker {
             return Err(no_such_thing());
         }
         if store::count(&mut tx, project).await.map_err(refusals::store)? >= MOST {
-            return Err(Problem::new(Code::Conflict, format!("The project has {MOST} marks already."))
+            return Err(Problem::new(Code::LimitReached, format!("The project has {MOST} marks already."))
                 .hint("Take those away that are for nothing any more: GET …/applied lists them.")
+                .with("limit", MOST.into())
                 .into());
         }
         let row = AppliedRow { thing, marked_by: actor.signature(), marked_at: self.now() };

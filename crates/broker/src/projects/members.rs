@@ -138,7 +138,7 @@ impl Broker {
         // Who comes in by a reset mailbox gives nobody else a way in.
         self.unfrozen(actor)?;
         let user = user.filter(|user| user.fields.active).ok_or_else(|| {
-            Problem::new(Code::NotFound, "Nobody with that e-mail address has an active account here.")
+            Problem::new(Code::UserNotFound, "Nobody with that e-mail address has an active account here.")
                 .hint("A superuser can make the account or send an invitation (POST /api/v1/invites); then add the person.")
         })?;
         let (mut tx, found) =
@@ -185,7 +185,7 @@ impl Broker {
             return Ok(());
         }
         Err(Problem::new(
-            Code::Conflict,
+            Code::LastOwner,
             "This is the project's last owner; without one nobody could decide about it.",
         )
         .hint("Make somebody else an owner first.")

@@ -132,10 +132,11 @@ impl Broker {
         let (now, entropy) = (self.now(), self.parts.entropy.as_ref());
         if store::count(&mut tx, &project).await.map_err(refusals::store)? >= MOST {
             return Err(Problem::new(
-                Code::Conflict,
+                Code::LimitReached,
                 format!("The project has {MOST} webhooks already, and may have no more."),
             )
             .hint("Delete one that is not needed, or give one of them more events.")
+            .with("limit", MOST.into())
             .into());
         }
         let secret = webhook::new_secret(entropy);
@@ -291,9 +292,12 @@ impl Broker {
         let (mut tx, found) = self.write_in_project(actor, project, Operation::WebhookChange, &[]).await?;
         let row = find(&mut tx, &found.project.id, id).await?;
         if row.disabled {
-            return Err(Problem::new(Code::Conflict, "The webhook is disabled, so nothing is sent to it.")
-                .hint("Enable it first: PATCH with {\"disabled\": false}.")
-                .into());
+            return Err(Problem::new(
+                Code::WebhookDisabled,
+                "The webhook is disabled, so nothing is sent to it.",
+            )
+            .hint("Enable it first: PATCH with {\"disabled\": false}.")
+            .into());
         }
         let delivery: DeliveryId = delivery.parse().map_err(|_| gone())?;
         if deliveries::waiting(&mut tx, &row.id).await.map_err(refusals::store)? >= MOST_WAITING {
@@ -307,7 +311,7 @@ impl Broker {
         let after = deliveries::one_of_webhook(&mut tx, &row.id, &delivery).await.map_err(refusals::store)?;
         let after = after.ok_or_else(gone)?;
         if !again {
-            return Err(Problem::new(Code::Conflict, "This delivery is still under way.")
+            return Err(Problem::new(Code::DeliveryPending, "This delivery is still under way.")
                 .hint("It is tried again by itself; `next_try_at` says when.")
                 .into());
         }

@@ -147,7 +147,7 @@ impl Plan {
         from_token: bool,
     ) -> Refused<Self> {
         let Some(base) = &resolved.base_url else {
-            return Err(Problem::new(Code::Invalid, format!("This credential of {} has no base URL, so there is nowhere to call.", definition.name))
+            return Err(Problem::new(Code::NoBaseUrl, format!("This credential of {} has no base URL, so there is nowhere to call.", definition.name))
                 .hint("Set its `baseUrl` (raw) or `base_url`; without one it can be stored and granted, but not called.")
                 .into());
         };

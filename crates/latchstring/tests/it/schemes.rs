@@ -558,7 +558,12 @@ fn raw_objects_are_sent_as_their_request_says() {
     assert_eq!(upstream.last().header("x-key"), "raw-secret-1");
     assert_eq!(upstream.last().target, "/x?id=raw-secret-2");
     let kept = app.get("kept/x");
-    assert_eq!(kept.status, 422, "{}", kept.text());
+    assert_eq!(
+        (kept.status, kept.header("latchstring-error")),
+        (422, Some("no_base_url")),
+        "{}",
+        kept.text()
+    );
     assert_eq!(upstream.count(), 1);
 }
 

@@ -592,7 +592,7 @@ fn who_one_is_can_be_confirmed_at_the_provider() {
     // Whoever has no password cannot confirm with one.
     let answer =
         alice.send("POST", &app.at("/api/v1/session/confirm"), &json!({"password": "whatever it is"}));
-    assert_eq!(answer.json()["code"], "conflict");
+    assert_eq!(answer.json()["code"], "no_password");
     // A second factor of ours is asked for here too.
     world.oidc.set(&json!({"person": "alice"}));
     let codes = second_factor(&world, &mut alice);

@@ -203,7 +203,7 @@ async fn listed(
             let behind = page.cursor.as_deref().map_or(Some(after), |cursor| cursor.parse().ok());
             let behind = behind.filter(|seq| *seq >= 0).ok_or_else(|| {
                 ApiError::from(
-                    Problem::new(Code::Invalid, "That is no place in this list.")
+                    Problem::new(Code::CursorInvalid, "That is no place in this list.")
                         .hint("`after`, and `cursor` beside it, are the `seq` of a record, or `next_cursor` of the page before."),
                 )
             })?;

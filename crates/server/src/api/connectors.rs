@@ -318,7 +318,7 @@ async fn list_connectors(
         None => 0,
         Some(last) => {
             all.iter().position(|one| one.definition.id == *last).map(|at| at + 1).ok_or_else(|| {
-                Problem::new(Code::Invalid, "`cursor` is none of a page of this list.")
+                Problem::new(Code::CursorInvalid, "`cursor` is none of a page of this list.")
                     .hint("Hand back `next_cursor` as it came, with the same `project`.")
             })?
         }

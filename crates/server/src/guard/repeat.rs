@@ -93,7 +93,7 @@ fn telling<'a>(parts: &'a Parts, body: &'a [u8]) -> Vec<&'a [u8]> {
 }
 
 fn done_not_kept(detail: String, hint: &'static str) -> (u16, String) {
-    let problem = Problem::new(Code::Conflict, detail).hint(hint);
+    let problem = Problem::new(Code::IdempotencyDone, detail).hint(hint);
     (problem.code.status(), problem.to_json().to_string())
 }
 

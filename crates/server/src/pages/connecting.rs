@@ -219,14 +219,12 @@ fn shown_here(problem: &Problem) -> bool {
     matches!(
         problem.code,
         Code::Invalid
-            | Code::Conflict
-            | Code::SlugTaken
             | Code::VerificationFailed
             | Code::VerificationInconclusive
             | Code::SecretMissing
             | Code::TemplateError
             | Code::DestinationNotAllowed
-    )
+    ) || frame::in_the_way(problem)
 }
 
 fn outcome(visitor: &Visitor, offered: &Offered, problem: &Problem) -> Option<Outcome> {

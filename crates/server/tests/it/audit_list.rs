@@ -75,6 +75,10 @@ both_worlds! {
             }
         }
         assert_eq!(paged, seqs);
+        for path in ["projects/acme/audit?cursor=x", "projects/acme/audit?after=0&cursor=x", "connectors?cursor=x"] {
+            let answer = world.app.get(&format!("/api/v1/{path}")).key(&world.ada.key).is(422).await;
+            assert_eq!(answer.code(), "cursor_invalid", "{path}");
+        }
         for wrong in ["?limit=0", "?limit=x", "?cursor=%25", "?what=ever"] {
             let answer = world.app.get(&format!("/api/v1/projects/acme/audit{wrong}")).key(&world.ada.key).send().await;
             assert!((400..423).contains(&answer.status), "{wrong}: {}", answer.text);

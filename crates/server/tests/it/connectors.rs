@@ -135,7 +135,7 @@ both_worlds! {
         assert_eq!(world.upload_as(&world.ada, "acme", &built_in).is(409).await.code(), "connector_built_in");
         assert_eq!(world.put("acme", "salesforce", &built_in).is(409).await.code(), "connector_built_in");
         world.upload("acme", &crm()).await;
-        assert_eq!(world.upload_as(&world.ada, "acme", &crm()).is(409).await.code(), "conflict");
+        assert_eq!(world.upload_as(&world.ada, "acme", &crm()).is(409).await.code(), "connector_exists");
         assert_eq!(world.put("acme", "crm", &crm().replace("id: crm", "id: erp")).is(422).await.pointers(), ["/id"]);
         world.put("acme", "erp", &crm().replace("id: crm", "id: erp")).is(404).await;
     }

@@ -289,7 +289,7 @@ both_shops! {
         shop.patch(&hers, json!({"shares": []})).is(200).await;
         shop.app.member(&shop.ada, "acme", &bob, "editor").await;
         let claim = shop.app.patch(&shop.at(&bobs, ""), json!({"slug": "hers"})).key(&bob.key).is(403).await;
-        assert_eq!((claim.code(), claim.json()["suggestion"].as_str().unwrap().to_owned()), ("forbidden".to_owned(), "hers-2".to_owned()));
+        assert_eq!((claim.code(), claim.json()["suggestion"].as_str().unwrap().to_owned()), ("name_reserved".to_owned(), "hers-2".to_owned()));
     }
 
     async fn a_new_origin_waits_for_an_admin(shop) {

@@ -50,7 +50,9 @@ both_shops! {
     async fn a_deletion_waits_and_can_be_taken_back(shop) {
         let made = shop.create(shop.bearer("API", "planted-bearer-token-1")).is(201).await.json();
         let delete = || shop.app.delete(&shop.at(&made, "")).key(&shop.ada.key);
-        assert_eq!(shop.app.post(&shop.at(&made, "/restore"), json!({})).key(&shop.ada.key).is(409).await.code(), "conflict");
+        assert_eq!(shop.app.post(&shop.at(&made, "/restore"), json!({})).key(&shop.ada.key).is(409).await.code(), "nothing_to_restore");
+        let authorize = shop.app.post(&shop.at(&made, "/authorize"), json!({"environment": "production"})).key(&shop.ada.key);
+        assert_eq!(authorize.is(422).await.code(), "consent_not_needed");
         let scheduled = delete().is(200).await.json();
         assert_eq!(scheduled["deletes_at"], shop.app.broker.now().plus_secs(7 * 86_400).to_rfc3339());
         shop.app.clock.advance_secs(3600);
@@ -135,8 +137,8 @@ both_shops! {
         assert_eq!(of(3)["set_by_email"], "ada@example.org");
         let restore = |number: i64, body: Value| shop.app.post(&shop.at(&made, &format!("/versions/{number}/restore")), body).key(&shop.ada.key);
         assert_eq!(restore(1, json!({})).is(422).await.pointers(), ["/environment"], "two environments have one");
-        assert_eq!(restore(1, json!({"environment": "production"})).is(410).await.code(), "gone");
-        assert_eq!(restore(12, json!({})).is(409).await.code(), "conflict");
+        assert_eq!(restore(1, json!({"environment": "production"})).is(410).await.code(), "version_wiped");
+        assert_eq!(restore(12, json!({})).is(409).await.code(), "version_in_use");
         assert_eq!(restore(99, json!({})).is(404).await.code(), "not_found");
         let before = shop.read(&made).await;
         shop.up.json("/me", 401, json!({}));

@@ -86,6 +86,7 @@ both! {
         make(&bob.key).is(201).await;
         app.member(&ada, "acme", &bob, "viewer").await;
         let refused = make(&bob.key).is(409).await;
+        assert_eq!(refused.code(), "idempotency_done");
         assert!(!refused.text.contains("auth_methods"), "{}", refused.text);
         app.delete("/api/v1/projects/acme/members/bob@example.org").key(&ada.key).is(204).await;
         make(&bob.key).is(409).await;
@@ -108,7 +109,7 @@ both! {
         let make = || app.post("/api/v1/projects/acme/api-keys", json!({"name": "x", "environment": "staging"})).key(&ada.key).header("idempotency-key", "k-1");
         let made = make().is(201).await.json();
         let again = make().is(409).await;
-        assert_eq!(again.code(), "conflict");
+        assert_eq!(again.code(), "idempotency_done");
         assert!(again.text.contains(made["id"].as_str().unwrap()));
         assert!(!again.text.contains(made["key"].as_str().unwrap()));
         let list = app.get("/api/v1/projects/acme/api-keys").key(&ada.key).is(200).await.json();
@@ -123,7 +124,7 @@ both! {
         let make = || app.post("/api/v1/projects", json!({"name": "Acme", "slug": "acme"})).key(&ada.key).header("idempotency-key", "k-1").send();
         let (a, b, c) = tokio::join!(make(), make(), make());
         for answer in [&a, &b, &c] {
-            assert!(answer.status == 201 || (answer.status == 409 && answer.code() == "conflict"), "{}", answer.text);
+            assert!(answer.status == 201 || (answer.status == 409 && answer.code() == "idempotency_in_progress"), "{}", answer.text);
         }
         assert!([&a, &b, &c].iter().any(|answer| answer.status == 201));
         assert_eq!(make().await.status, 201);
@@ -142,9 +143,10 @@ both! {
         let begin = async || app.broker.begin_attempt(&actor, "k", &[b"a"]).await;
         assert!(matches!(begin().await, Ok(Repeat::New(_))), "and its server stops");
         let busy = begin().await.err().unwrap();
-        assert_eq!((busy.code.as_str(), busy.retry_after_secs), ("conflict", Some(1)));
+        assert_eq!((busy.code.as_str(), busy.retry_after_secs), ("idempotency_in_progress", Some(1)));
         app.clock.advance_secs(120);
         let unknown = begin().await.err().unwrap();
+        assert_eq!(unknown.code.as_str(), "idempotency_unknown", "{unknown}");
         assert!(unknown.detail.contains("never ended"), "{unknown}");
         app.clock.advance_secs(86_400);
         assert_eq!(app.broker.purge_attempts().await.unwrap(), 1);
@@ -163,7 +165,7 @@ both_worlds! {
         let first = ask().is(200).await;
         assert!(first.text.contains("for-ada-alone"), "{}", first.text);
         let again = ask().is(409).await;
-        assert_eq!((again.code().as_str(), again.header("idempotency-replayed")), ("conflict", "true"));
+        assert_eq!((again.code().as_str(), again.header("idempotency-replayed")), ("idempotency_done", "true"));
         assert!(again.json()["detail"].as_str().unwrap().contains("answered with 200"), "{}", again.text);
         assert!(!again.text.contains("for-ada-alone"), "{}", again.text);
         let mut reader = world.app.store.read().await.unwrap();

@@ -107,7 +107,7 @@ async fn passwords_of_superusers_alone_and_the_way_back() {
             .cookie(&ada.cookie)
             .is(409)
             .await;
-        assert_eq!(refused.code(), "conflict");
+        assert_eq!(refused.code(), "not_linked");
         app.patch("/api/v1/instance", json!({"password_sign_in": "superusers"}))
             .cookie(&ada.cookie)
             .is(200)

@@ -43,10 +43,12 @@ both! {
     async fn nobody_gets_a_way_into_anothers_account(app) {
         let ada = app.superuser("ada@example.org").await;
         let bob = app.person("bob@example.org").await;
-        assert_eq!(app.post("/api/v1/invites", json!({"email": bob.email})).key(&ada.key).is(409).await.code(), "conflict");
+        assert_eq!(app.post("/api/v1/invites", json!({"email": bob.email})).key(&ada.key).is(409).await.code(), "email_taken");
         let made = app.post("/api/v1/invites", json!({"email": "cat@example.org"})).key(&ada.key).is(201).await.json();
         let cat = format!("/api/v1/users/{}", made["user"]["id"].as_str().unwrap());
         app.patch(&cat, json!({"active": false})).key(&ada.key).is(200).await;
+        let again = app.post("/api/v1/invites", json!({"email": "cat@example.org"})).key(&ada.key).is(409).await;
+        assert_eq!(again.code(), "account_inactive");
         app.post("/api/v1/invites/accept", json!({"token": token(&made["url"]), "password": PASSWORD})).is(410).await;
     }
 }

@@ -68,7 +68,7 @@ both_worlds! {
         assert_eq!(proxied(&world, None).await, of(422, "context_missing"));
         // With a plain credential the header is a mistake.
         let plain = world.operation("north", "people", json!({})).key(&world.ada.key).header("latchstring-external-id", "south");
-        assert_eq!(plain.is(400).await.code(), "bad_request");
+        assert_eq!(plain.is(400).await.code(), "not_a_keychain");
         // What the cores remember follows a change at once.
         let north = world.app.get("/api/v1/credentials?q=north").key(&world.ada.key).is(200).await.json()["items"][0].clone();
         let path = format!("/api/v1/credentials/{}", north["id"].as_str().unwrap());
@@ -169,7 +169,7 @@ both_worlds! {
         let delete = || world.app.delete("/api/v1/projects/acme/keychains/south").key(&world.ada.key);
         delete().header("if-match", "\"9\"").is(412).await;
         delete().header("if-match", etag.header("etag")).is(204).await;
-        assert_eq!(world.app.post("/api/v1/credentials", taken.clone()).key(&bob.key).is(403).await.code(), "forbidden");
+        assert_eq!(world.app.post("/api/v1/credentials", taken.clone()).key(&bob.key).is(403).await.code(), "name_reserved");
         world.app.post("/api/v1/credentials", taken).key(&world.ada.key).is(201).await;
     }
 
@@ -232,11 +232,11 @@ both_worlds! {
             "values": {"production": {"base_url": world.api, "key": "k"}}, "shares": [{"project": "acme", "slug": slug, "grants": {}}],
         });
         let create = |who: &Somebody, slug: &str| world.app.post("/api/v1/credentials", second(slug)).key(&who.key);
-        assert_eq!(create(&world.ada, "second").is(409).await.code(), "conflict");
+        assert_eq!(create(&world.ada, "second").is(409).await.code(), "external_id_taken");
         let path = format!("/api/v1/credentials/{}", first["id"].as_str().unwrap());
         world.app.patch(&path, json!({"external_id": "north-old"})).key(&world.ada.key).is(200).await;
         // Whatever names it would suddenly mean another account: that takes an admin.
-        assert_eq!(create(&bob, "third").is(403).await.code(), "forbidden");
+        assert_eq!(create(&bob, "third").is(403).await.code(), "name_reserved");
         create(&world.ada, "second").is(201).await;
     }
 }

@@ -119,14 +119,28 @@ both! {
         let bob = app.person("bob@example.org").await;
         app.project(&ada, "acme").await;
         let path = "/api/v1/projects/acme/members/ada@example.org";
-        assert_eq!(app.delete(path).key(&ada.key).is(409).await.code(), "conflict");
-        assert_eq!(app.put(path, json!({"role": "admin"})).key(&ada.key).is(409).await.code(), "conflict");
+        assert_eq!(app.delete(path).key(&ada.key).is(409).await.code(), "last_owner");
+        assert_eq!(app.put(path, json!({"role": "admin"})).key(&ada.key).is(409).await.code(), "last_owner");
         app.member(&ada, "acme", &bob, "owner").await;
         let bobs = "/api/v1/projects/acme/members/bob@example.org";
         let (one, two) = tokio::join!(app.delete(path).key(&ada.key).send(), app.delete(bobs).key(&bob.key).send());
         let mut statuses = [one.status, two.status];
         statuses.sort_unstable();
         assert_eq!(statuses, [204, 409], "{} {}", one.text, two.text);
+    }
+
+    async fn who_has_no_account_is_told_from_a_project_that_is_not_there(app) {
+        let ada = app.superuser("ada@example.org").await;
+        let bob = app.person("bob@example.org").await;
+        app.project(&ada, "acme").await;
+        app.patch(&format!("/api/v1/users/{}", bob.id), json!({"active": false})).key(&ada.key).is(200).await;
+        for (path, code) in [
+            ("/api/v1/projects/acme/members/nobody@example.org", "user_not_found"),
+            ("/api/v1/projects/acme/members/bob@example.org", "user_not_found"),
+            ("/api/v1/projects/moon/members/ada@example.org", "not_found"),
+        ] {
+            assert_eq!(app.put(path, json!({"role": "viewer"})).key(&ada.key).is(404).await.code(), code, "{path}");
+        }
     }
 
     async fn anybody_may_leave(app) {

@@ -41,7 +41,7 @@ both_shops! {
         let left = left(&shop).await;
         let list = || shop.app.get(&format!("/api/v1/users/{}/credentials", left.bob.id));
         // While he is there it is his, and a superuser is nobody to it.
-        assert_eq!(list().key(&left.root.key).is(409).await.code(), "conflict");
+        assert_eq!(list().key(&left.root.key).is(409).await.code(), "owner_active");
         let alive = give(&shop, &left, &left.root, "carol@example.org").is(404).await;
         let missing = shop.app.post("/api/v1/credentials/crd_0000000001zzzzzzzzzzzzzzzz/owner", json!({"email": "carol@example.org"})).key(&left.root.key).is(404).await;
         assert_eq!(alive.text, missing.text);
@@ -148,6 +148,6 @@ both_shops! {
         let left = left(&shop).await;
         shop.app.patch(&shop.at(&left.made, ""), json!({"shares": []})).key(&left.bob.key).is(200).await;
         active(&shop, &left, false).is(200).await;
-        assert_eq!(give(&shop, &left, &left.root, "carol@example.org").is(409).await.code(), "conflict");
+        assert_eq!(give(&shop, &left, &left.root, "carol@example.org").is(409).await.code(), "not_shared");
     }
 }

@@ -38,7 +38,7 @@ both! {
         let bad = json!({"email": ada.email, "password": "incorrect horse", "totp": app.next_code(&factor)});
         assert_eq!(app.post("/api/v1/session", bad).is(401).await.code(), "unauthenticated");
         let again = app.post("/api/v1/me/totp", json!({})).cookie(&inside).is(409).await;
-        assert_eq!(again.code(), "conflict");
+        assert_eq!(again.code(), "second_factor_exists");
         let recorded = app.recorded().await;
         assert!(recorded.contains(&"second_factor.create ok".to_owned()));
         let secret = offered["secret"].as_str().unwrap();
@@ -121,7 +121,7 @@ both! {
         app.post("/api/v1/session/confirm", confirm).cookie(&ada.cookie).is(204).await;
         app.delete("/api/v1/me/totp").cookie(&ada.cookie).is(204).await;
         app.post("/api/v1/session", json!({"email": ada.email, "password": PASSWORD})).is(204).await;
-        assert_eq!(app.delete("/api/v1/me/totp").cookie(&ada.cookie).is(409).await.code(), "conflict");
+        assert_eq!(app.delete("/api/v1/me/totp").cookie(&ada.cookie).is(409).await.code(), "no_second_factor");
         app.post("/api/v1/session", with(&factor.recovery[0])).is(204).await;
         let sessions = app.get("/api/v1/me/sessions").cookie(&ada.cookie).is(200).await.json();
         assert!(sessions["items"].as_array().unwrap().iter().all(|session| session["second_factor"] == false));

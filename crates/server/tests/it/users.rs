@@ -10,7 +10,7 @@ both! {
         assert_eq!((bob["name"].as_str(), bob["superuser"].as_bool()), (Some("Bob Builder"), Some(false)));
         app.post("/api/v1/session", json!({"email": "bob@example.org", "password": PASSWORD})).is(204).await;
         let taken = app.post("/api/v1/users", json!({"email": "BOB@example.org"})).key(&ada.key).is(409).await;
-        assert_eq!((taken.code().as_str(), taken.pointers()), ("conflict", vec!["/email".to_owned()]));
+        assert_eq!((taken.code().as_str(), taken.pointers()), ("email_taken", vec!["/email".to_owned()]));
         let found = app.get("/api/v1/users?q=bob@").key(&ada.key).is(200).await.json();
         assert_eq!(found["items"].as_array().unwrap().len(), 1);
         let one = app.get(&format!("/api/v1/users/{}", bob["id"].as_str().unwrap())).key(&ada.key).is(200).await;
@@ -78,7 +78,7 @@ both! {
         let ada = app.superuser("ada@example.org").await;
         let path = format!("/api/v1/users/{}", ada.id);
         for change in [json!({"superuser": false}), json!({"active": false})] {
-            assert_eq!(app.patch(&path, change).key(&ada.key).is(409).await.code(), "conflict");
+            assert_eq!(app.patch(&path, change).key(&ada.key).is(409).await.code(), "last_superuser");
         }
         let bob = app.person("bob@example.org").await;
         app.patch(&format!("/api/v1/users/{}", bob.id), json!({"superuser": true})).key(&ada.key).is(200).await;

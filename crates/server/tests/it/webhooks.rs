@@ -201,14 +201,14 @@ both_outsides! {
         assert_eq!(turn(&world).await, 0, "what waited was taken out of the queue");
         let failed = deliveries(&world, &made).await[0]["id"].as_str().unwrap().to_owned();
         let again = format!("{path}/deliveries/{failed}/redeliver");
-        assert_eq!(world.app.post(&again, json!({})).key(&world.ada.key).is(409).await.code(), "conflict");
+        assert_eq!(world.app.post(&again, json!({})).key(&world.ada.key).is(409).await.code(), "webhook_disabled");
         world.app.patch(&path, json!({"disabled": false})).key(&world.ada.key).is(200).await;
         outside.hook.store(200, Ordering::SeqCst);
         let before = outside.came();
         world.app.post(&again, json!({})).key(&world.ada.key).is(202).await;
         assert_eq!((turn(&world).await, outside.came()), (1, before + 1));
         assert_eq!(world.app.post(&again, json!({})).key(&world.ada.key).is(202).await.json()["state"], "waiting");
-        assert_eq!(world.app.post(&again, json!({})).key(&world.ada.key).is(409).await.code(), "conflict");
+        assert_eq!(world.app.post(&again, json!({})).key(&world.ada.key).is(409).await.code(), "delivery_pending");
     }
 
     async fn endpoints_that_hang_do_not_hold_all_places(world, outside, at) {
@@ -353,7 +353,7 @@ both! {
             app.post("/api/v1/projects/acme/webhooks", json!({"url": "https://hooks.example.com/"})).key(&ada.key).is(201).await;
         }
         let answer = app.post("/api/v1/projects/acme/webhooks", json!({"url": "https://hooks.example.com/"})).key(&ada.key).is(409).await;
-        assert_eq!(answer.code(), "conflict");
+        assert_eq!((answer.code().as_str(), &answer.json()["limit"]), ("limit_reached", &json!(20)));
     }
 
     async fn a_project_goes_with_its_webhooks(app) {

@@ -61,7 +61,10 @@ pub async fn send(
     let change = ChangePassword { current, new: form.new_password.0 };
     match app.door().change_password(&visitor.actor, change).await {
         Ok(()) => Ok(go::saying("/account/password", Flash::PasswordChanged)),
-        Err(problem) if matches!(problem.code, Code::Invalid | Code::TooManyRequests | Code::Conflict) => {
+        Err(problem)
+            if matches!(problem.code, Code::Invalid | Code::TooManyRequests)
+                || frame::in_the_way(&problem) =>
+        {
             let wrong = Wrong::of(visitor.t, &problem, []);
             Ok(html(frame::status(&problem), &page(&app, &visitor, wrong).await?))
         }

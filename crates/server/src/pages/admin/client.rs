@@ -150,15 +150,13 @@ fn shown_here(problem: &Problem) -> bool {
     matches!(
         problem.code,
         Code::Invalid
-            | Code::Conflict
             | Code::PreconditionFailed
             | Code::UpstreamUnreachable
             | Code::UpstreamTimeout
             | Code::UpstreamError
             | Code::TokenEndpointError
             | Code::DestinationNotAllowed
-            | Code::OAuthClientInUse
-    )
+    ) || frame::in_the_way(problem)
 }
 
 pub async fn create(

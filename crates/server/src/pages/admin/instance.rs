@@ -162,12 +162,8 @@ pub async fn send(
         Err(problem)
             if matches!(
                 problem.code,
-                Code::Invalid
-                    | Code::Conflict
-                    | Code::NotSetUp
-                    | Code::SecondFactorRequired
-                    | Code::PreconditionFailed
-            ) =>
+                Code::Invalid | Code::SecondFactorRequired | Code::PreconditionFailed
+            ) || frame::in_the_way(&problem) =>
         {
             let wrong = Wrong::of(visitor.t, &problem, []);
             Ok(html(frame::status(&problem), &page(&app, &visitor, &pairs, wrong).await?))

@@ -143,7 +143,7 @@ pub async fn invite(
             };
             Ok(html(StatusCode::CREATED, &page))
         }
-        Err(problem) if matches!(problem.code, Code::Invalid | Code::Conflict) => {
+        Err(problem) if problem.code == Code::Invalid || frame::in_the_way(&problem) => {
             let wrong = Wrong::of(visitor.t, &problem, []);
             let page = page(&app, &visitor, &Query::default(), &pairs, wrong).await?;
             Ok(html(frame::status(&problem), &page))
@@ -165,7 +165,7 @@ pub async fn change(
     let version = pairs.get("version").and_then(|text| text.parse().ok());
     match app.broker().change_user(&visitor.actor, &id, change, version).await {
         Ok(_) => Ok(go::saying("/people", Flash::PersonChanged)),
-        Err(problem) if matches!(problem.code, Code::Conflict | Code::PreconditionFailed) => {
+        Err(problem) if problem.code == Code::PreconditionFailed || frame::in_the_way(&problem) => {
             let wrong = Wrong::of(visitor.t, &problem, []);
             let page = page(&app, &visitor, &Query::default(), &Pairs::default(), wrong).await?;
             Ok(html(frame::status(&problem), &page))

@@ -231,6 +231,11 @@ pub fn html(status: StatusCode, page: &impl Template) -> Response {
     }
 }
 
+/// What is there is in the way (a 409): told beside the form, which keeps what was typed.
+pub fn in_the_way(problem: &Problem) -> bool {
+    problem.code.status() == 409
+}
+
 pub fn status(problem: &Problem) -> StatusCode {
     StatusCode::from_u16(problem.code.status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
 }

@@ -119,15 +119,8 @@ impl Form {
 }
 
 fn shown_here(problem: &Problem) -> bool {
-    matches!(
-        problem.code,
-        Code::Invalid
-            | Code::Conflict
-            | Code::ConnectorBuiltIn
-            | Code::ConnectorInUse
-            | Code::PreconditionFailed
-            | Code::BodyTooLarge
-    )
+    matches!(problem.code, Code::Invalid | Code::PreconditionFailed | Code::BodyTooLarge)
+        || frame::in_the_way(problem)
 }
 
 /// What the definition would send, with the examples of its fields; nothing is saved and nobody asked.

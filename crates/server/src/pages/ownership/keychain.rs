@@ -147,7 +147,8 @@ pub async fn new(
 }
 
 fn shown_here(problem: &Problem) -> bool {
-    matches!(problem.code, Code::Invalid | Code::SlugTaken | Code::Conflict | Code::PreconditionFailed)
+    matches!(problem.code, Code::Invalid | Code::PreconditionFailed | Code::NameReserved)
+        || frame::in_the_way(problem)
 }
 
 pub async fn create(

@@ -119,7 +119,7 @@ pub async fn give(
 ) -> Result<Response, Refused> {
     match Box::pin(app.broker().give_credential(&visitor.actor, &form.credential, &form.email)).await {
         Ok(_) => Ok(go::saying(&format!("/people/{}/credentials", go::part(&id)), Flash::CredentialGiven)),
-        Err(problem) if matches!(problem.code, Code::Invalid | Code::Conflict) => {
+        Err(problem) if problem.code == Code::Invalid || frame::in_the_way(&problem) => {
             let wrong = Wrong::of(visitor.t, &problem, []);
             let page = page(&app, &visitor, &id, None, &form, wrong).await?;
             Ok(html(frame::status(&problem), &page))

@@ -118,7 +118,7 @@ pub async fn send(
             };
             Ok(html(StatusCode::CREATED, &page))
         }
-        Err(problem) if matches!(problem.code, Code::Invalid | Code::Conflict) => {
+        Err(problem) if problem.code == Code::Invalid || frame::in_the_way(&problem) => {
             let wrong = Wrong::of(visitor.t, &problem, []);
             let page = page(&app, &visitor, &sheet, &form.email, wrong).await?;
             Ok(html(frame::status(&problem), &page))

@@ -202,7 +202,7 @@ async fn set(
             // A project that is not theirs is told as that; an address that nobody has, beside the field.
             let project = project(&app, &visitor, &named).await?;
             let mut problem = problem;
-            if problem.code == Code::NotFound {
+            if problem.code == Code::UserNotFound {
                 problem.errors.push(FieldError::new("/email", problem.detail.to_string()));
                 problem.code = Code::Invalid;
             }
@@ -237,7 +237,7 @@ async fn remove(
             let status = frame::status(&problem);
             Ok(html(status, &page(&app, &visitor, project, &Pairs::default(), wrong, Some(owns)).await?))
         }
-        Err(problem) if problem.code == Code::Conflict => {
+        Err(problem) if frame::in_the_way(&problem) => {
             let project = project(&app, &visitor, &named).await?;
             let wrong = Wrong::of(visitor.t, &problem, []);
             let status = frame::status(&problem);

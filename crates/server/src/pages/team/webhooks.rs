@@ -186,7 +186,7 @@ async fn make(
             };
             Ok(html(StatusCode::CREATED, &page))
         }
-        Err(problem) if matches!(problem.code, Code::Invalid | Code::Conflict) => {
+        Err(problem) if problem.code == Code::Invalid || frame::in_the_way(&problem) => {
             let project = project(&app, &visitor, &named).await?;
             let wrong = Wrong::of(visitor.t, &problem, []);
             Ok(html(frame::status(&problem), &draw(&app, &visitor, &project, &pairs, wrong).await?))

@@ -11,8 +11,8 @@ use latchstring_model::{Code, Problem};
 
 use super::show::{Sheet, Through};
 use crate::App;
-use crate::pages::frame::Visitor;
 use crate::pages::frame::refused::Refused;
+use crate::pages::frame::{self, Visitor};
 use crate::pages::go;
 use crate::pages::routes::Pages;
 use crate::pages::ui::Exchange;
@@ -52,17 +52,14 @@ fn shown_here(problem: &Problem) -> bool {
     matches!(
         problem.code,
         Code::Invalid
-            | Code::SlugTaken
-            | Code::Conflict
+            | Code::NameReserved
             | Code::PreconditionFailed
             | Code::VerificationFailed
             | Code::VerificationInconclusive
-            | Code::OAuthClientUnusable
-            | Code::ConnectorChanged
             | Code::SecretMissing
             | Code::TemplateError
             | Code::DestinationNotAllowed
-    ) || (problem.code == Code::Forbidden && !problem.errors.is_empty())
+    ) || frame::in_the_way(problem)
 }
 
 /// What the API was asked and answered, if it was.

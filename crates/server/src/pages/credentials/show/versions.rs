@@ -101,9 +101,8 @@ fn shown_here(problem: &Problem) -> bool {
             | Code::VerificationFailed
             | Code::VerificationInconclusive
             | Code::PreconditionFailed
-            | Code::Conflict
-            | Code::Gone
-    )
+            | Code::VersionWiped
+    ) || frame::in_the_way(problem)
 }
 
 pub async fn restore(
