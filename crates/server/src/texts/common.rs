@@ -153,6 +153,7 @@ group! {
         flash_names_saved: "Your names are saved.",
         flash_offer_cancelled: "The offer is taken back.",
         flash_offer_accepted: "The credential is yours now.",
+        flash_notice_read: "It is marked as read.",
         flash_notices_read: "Everything is marked as read.",
         flash_keychain_saved: "The keychain is saved.",
         flash_keychain_deleted: "The keychain is deleted.",

@@ -5,6 +5,7 @@
 mod embedding;
 mod every_page;
 mod first_run;
+mod focus;
 mod frame;
 mod making;
 mod ownership;

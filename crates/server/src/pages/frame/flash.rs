@@ -68,6 +68,7 @@ flashes! {
     NamesSaved flash_names_saved;
     OfferCancelled flash_offer_cancelled;
     OfferAccepted flash_offer_accepted;
+    NoticeRead flash_notice_read;
     NoticesRead flash_notices_read;
     KeychainSaved flash_keychain_saved;
     KeychainDeleted flash_keychain_deleted;

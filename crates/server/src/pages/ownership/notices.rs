@@ -103,7 +103,7 @@ pub async fn read(
     Named(id): Named<String>,
 ) -> Result<Response, Refused> {
     app.broker().read_notice(&visitor.actor, &id).await?;
-    Ok(go::to("/notices"))
+    Ok(go::saying("/notices", Flash::NoticeRead))
 }
 
 pub async fn read_all(State(app): State<App>, Signed(visitor): Signed) -> Result<Response, Refused> {
