@@ -14,6 +14,7 @@ const needs = [
   ["[data-filter]", "./filter.js"],
   ["[data-follow]", "./follow.js"],
   ["[data-lines]", "./lines.js"],
+  ["[data-tags]", "./tags.js"],
 ];
 for (const [selector, module] of needs) {
   if (document.querySelector(selector)) import(module).then((loaded) => loaded.start());

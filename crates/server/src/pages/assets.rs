@@ -47,6 +47,7 @@ const ASSETS: &[Asset] = &[
     script!("lines.js"),
     script!("menus.js"),
     script!("stay.js"),
+    script!("tags.js"),
     script!("times.js"),
     script!("words.js"),
 ];

@@ -58,6 +58,11 @@ group! {
         pem_help: "Paste it whole, with the lines that begin with -----, or drop the file here.",
         map_help: "One per line, as in Name: value.",
         list_help: "One per line.",
+        tags_help: "Enter, a comma or a blank ends one; Backspace takes the last one away.",
+        tag_remove: "Remove {tag}",
+        tag_added: "Added: {tag}",
+        tag_removed: "Removed: {tag}",
+        tag_twice: "There already: {tag}",
         unset: "Not set",
 
         save: "Save",

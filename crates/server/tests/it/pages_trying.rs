@@ -271,6 +271,37 @@ both_scenes! {
         assert!(form(&page, &browser).contains("data-stay"), "{}", page.text);
     }
 
+    async fn an_issuer_fills_in_a_clients_endpoints(scene) {
+        let app = &scene.world.app;
+        let host = format!("127.0.0.1:{}", scene.oidc.port());
+        let form = |issuer| vec![
+            ("name", "Kept name"), ("issuer", issuer), ("client_id", "kept-id"), ("client_secret", "planted-client-secret"),
+            ("client_auth", "basic"), ("mandatory_scopes", "openid\r\nread"), ("optional_scopes", "write email"),
+            ("hosts", host.as_str()), ("projects", "acme"), ("pkce", "yes"),
+        ];
+        let (wrong_issuer, issuer) = (scene.oidc.at("/nothing-here"), scene.oidc.issuer());
+        let send = |issuer| app.post("/oauth-clients", json!({})).form(&form(issuer)).cookie(&scene.root.cookie);
+        // One that is none: said beside the field, and nothing that was typed is lost, but for what is secret.
+        let wrong = send(wrong_issuer.as_str()).is(422).await;
+        let beside = wrong.text.split("id=\"f-issuer-error\">").nth(1).unwrap().split("</p>").next().unwrap();
+        assert!(beside.contains("answered 404") && beside.contains("Correct the issuer"), "{}", wrong.text);
+        for kept in ["value=\"Kept name\"", "/nothing-here\"", "value=\"kept-id\"", "openid\r\nread</textarea>", "write email</textarea>", "acme</textarea>", host.as_str(), "Type it once more"] {
+            assert!(wrong.text.contains(kept), "{kept}: {}", wrong.text);
+        }
+        hides(&wrong, "planted-client-secret");
+        // Without scripts its scopes are lines; with them the same field is shown as tags.
+        assert!(wrong.text.contains("name=\"mandatory_scopes\" rows=\"3\"") && wrong.text.contains("data-tags=\""), "{}", wrong.text);
+
+        let done = send(issuer.as_str()).is(303).await;
+        let page = app.get(done.header("location")).cookie(&scene.root.cookie).is(200).await;
+        for part in [scene.oidc.authorize_url(), scene.oidc.token_url(), scene.oidc.userinfo_url()] {
+            assert!(page.text.contains(&format!("<code>{part}</code> (from the issuer)")), "{part}: {}", page.text);
+        }
+        assert!(page.text.contains("openid\nread</textarea>") && page.text.contains("write\nemail</textarea>"), "{}", page.text);
+        assert!(page.text.contains("/oauth/callback/oac_") && page.text.contains("data-copy=\"uri\""), "{}", page.text);
+        hides(&page, "planted-client-secret");
+    }
+
     async fn who_uses_an_oauth_client_is_seen_before_it_is_deleted(scene) {
         let app = &scene.world.app;
         let ada = &scene.world.ada;

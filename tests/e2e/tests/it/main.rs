@@ -11,5 +11,6 @@ mod making;
 mod ownership;
 mod provider;
 mod scene;
+mod scopes;
 mod team;
 mod trying;

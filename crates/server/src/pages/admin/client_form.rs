@@ -117,7 +117,7 @@ impl Draft<'_> {
     fn scopes(&self, visitor: &Visitor) -> Vec<Field> {
         let (t, a) = (visitor.t, &visitor.t.admin);
         let area = |name: &'static str, label| {
-            Field::area(t, name, label, 3).mono().help(a.client_scopes_help).optional()
+            Field::area(t, name, label, 3).mono().tags().help(a.client_scopes_help).optional()
         };
         vec![
             area("mandatory_scopes", a.client_mandatory)

@@ -100,6 +100,11 @@ pub fn label_of(field: &Defined) -> String {
     field.label.clone().unwrap_or_else(|| field.name.replace('_', " "))
 }
 
+/// As RFC 6749 section 3.3 has them: several with blanks between.
+fn is_scopes(field: &Defined) -> bool {
+    matches!(field.name.as_str(), "scope" | "scopes") && field.pattern.is_none()
+}
+
 impl<'a> Set<'a> {
     fn name(&self, field: &Defined) -> String {
         format!("{}/{}", self.pointer, escaped(&field.name))
@@ -172,6 +177,7 @@ impl<'a> Set<'a> {
             FieldType::Text if field.multiline => Field::area(t, name, label, 5),
             FieldType::Text | FieldType::Url if field.secret => Field::secret(t, name, label),
             FieldType::Url => Field::url(t, name, label),
+            FieldType::Text if is_scopes(field) => Field::text(t, name, label).mono().tags(),
             FieldType::Text => Field::text(t, name, label).autocomplete("off"),
             FieldType::Integer | FieldType::Number => Field::number(t, name, label),
         }

@@ -84,6 +84,8 @@ pub struct Field {
     focus: bool,
     /// A list that a script narrows by what is typed.
     filters: Option<&'static str>,
+    /// Several, each of which a script shows as a tag.
+    tags: bool,
 }
 
 impl HtmlSafe for Field {}
@@ -122,6 +124,7 @@ impl Field {
             secret: false,
             focus: false,
             filters: None,
+            tags: false,
         }
     }
 
@@ -300,6 +303,12 @@ impl Field {
     #[must_use]
     pub fn filters(self, list: &'static str) -> Self {
         Self { filters: Some(list), ..self }
+    }
+
+    /// One per line, or with blanks between where it is a line: none of them holds a blank.
+    #[must_use]
+    pub fn tags(self) -> Self {
+        Self { tags: true, ..self }
     }
 
     #[must_use]
