@@ -1,5 +1,7 @@
 //! Credentials: whose, for which connector, how they stand. Their values are in [`crate::values`].
 
+use std::collections::BTreeMap;
+
 use latchstring_model::Timestamp;
 use latchstring_model::entity::{Principal, Role, Status};
 use latchstring_model::id::{CredentialId, OAuthClientId, ProjectId, UserId};
@@ -7,7 +9,7 @@ use latchstring_model::id::{CredentialId, OAuthClientId, ProjectId, UserId};
 use crate::error::{Result, StoreError};
 use crate::page::{Page, Paging};
 use crate::shares::{self, ShareRow};
-use crate::sql::{Columns, containing, fold, statements};
+use crate::sql::{Columns, Run, containing, fold, statements};
 use crate::tx::{Tx, WriteTx};
 
 #[derive(Clone, Debug, PartialEq)]
@@ -134,8 +136,13 @@ statements! {
     DUE_FOR_DELETION = concat!("SELECT ", credential_columns!(), " FROM credentials c
         WHERE c.deletes_at <= $1 ORDER BY c.deletes_at, c.id LIMIT $2");
     COUNT_OF_CONNECTOR = "SELECT COUNT(*) FROM credentials WHERE connector = $1";
-    COUNT_PER_CONNECTOR = "SELECT c.connector, COUNT(*) FROM shares s JOIN credentials c ON c.id = s.credential_id
-        WHERE s.project_id = $1 GROUP BY c.connector ORDER BY c.connector";
+    COUNT_SHARED_PER_CONNECTOR = "SELECT connector, COUNT(*) FROM shares WHERE project_id = $1 GROUP BY connector";
+    // Of shares that a version made which does not write the connector there.
+    COUNT_UNNAMED_PER_CONNECTOR = "SELECT c.connector, COUNT(*) FROM shares s JOIN credentials c ON c.id = s.credential_id
+        WHERE s.project_id = $1 AND s.connector = '' GROUP BY c.connector";
+    COUNT_KEPT_PER_CONNECTOR = "SELECT c.connector, COUNT(*) FROM credentials c
+        WHERE c.owner_type = 'project' AND c.owner_id = $1 AND NOT EXISTS
+            (SELECT 1 FROM shares s WHERE s.project_id = $1 AND s.credential_id = c.id) GROUP BY c.connector";
     COUNT_PER_CONNECTOR_OF_OWNER = "SELECT connector, COUNT(*) FROM credentials
          WHERE owner_type = $1 AND owner_id = $2 GROUP BY connector ORDER BY connector";
     PURGE_TOKENS = "DELETE FROM tokens WHERE credential_id = $1";
@@ -396,15 +403,33 @@ pub async fn count_of_connector(tx: &mut impl Tx, connector: &str) -> Result<i64
     COUNT_OF_CONNECTOR.on(tx).bind(connector).one(|row| row.int()).await
 }
 
-/// How many credentials of each connector a project may see.
-pub async fn count_per_connector(tx: &mut impl Tx, project: &ProjectId) -> Result<Vec<(String, i64)>> {
-    COUNT_PER_CONNECTOR.on(tx).bind(project).all(|row| Ok((row.text()?, row.int()?))).await
+/// How many credentials of each connector a project's list holds: what is shared with it, and what it owns.
+pub async fn count_per_connector(tx: &mut impl Tx, project: &ProjectId) -> Result<BTreeMap<String, i64>> {
+    let mut counts = BTreeMap::new();
+    let mut unnamed = false;
+    for (connector, count) in counted(COUNT_SHARED_PER_CONNECTOR.on(tx).bind(project)).await? {
+        unnamed |= connector.is_empty();
+        if !connector.is_empty() {
+            counts.insert(connector, count);
+        }
+    }
+    let mut more = counted(COUNT_KEPT_PER_CONNECTOR.on(tx).bind(project)).await?;
+    if unnamed {
+        more.extend(counted(COUNT_UNNAMED_PER_CONNECTOR.on(tx).bind(project)).await?);
+    }
+    for (connector, count) in more {
+        *counts.entry(connector).or_default() += count;
+    }
+    Ok(counts)
+}
+
+async fn counted(run: Run<'_>) -> Result<Vec<(String, i64)>> {
+    run.all(|row| Ok((row.text()?, row.int()?))).await
 }
 
 /// How many credentials of each connector somebody owns.
 pub async fn count_per_connector_of_owner(tx: &mut impl Tx, owner: &Principal) -> Result<Vec<(String, i64)>> {
-    let statement = COUNT_PER_CONNECTOR_OF_OWNER.on(tx).bind(owner.kind()).bind(owner.id());
-    statement.all(|row| Ok((row.text()?, row.int()?))).await
+    counted(COUNT_PER_CONNECTOR_OF_OWNER.on(tx).bind(owner.kind()).bind(owner.id())).await
 }
 
 /// Removes it for good with consents, tokens, values, versions, shares and grants. Names it had stay claimed.

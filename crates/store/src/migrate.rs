@@ -81,6 +81,12 @@ const MIGRATIONS: &[Migration] = &[
         min_compatible: 1,
         text: include_str!("../migrations/0012_applied.sql"),
     },
+    Migration {
+        number: 13,
+        name: "share_connectors",
+        min_compatible: 1,
+        text: include_str!("../migrations/0013_share_connectors.sql"),
+    },
 ];
 
 const TABLE: &str = "CREATE TABLE IF NOT EXISTS migrations (

@@ -56,8 +56,8 @@ macro_rules! share_columns {
 pub(crate) use share_columns;
 
 statements! {
-    CREATE = "INSERT INTO shares (id, credential_id, project_id, slug, external_id, suspended, created_by, created_at)
-        VALUES ($1, $2, $3, $4, $5, $6, $7, $8)";
+    CREATE = "INSERT INTO shares (id, credential_id, project_id, slug, external_id, suspended, created_by, created_at, connector)
+        VALUES ($1, $2, $3, $4, $5, $6, $7, $8, (SELECT c.connector FROM credentials c WHERE c.id = $2))";
     OF_CREDENTIAL = concat!("SELECT ", share_columns!(), ", p.slug FROM shares s JOIN projects p ON p.id = s.project_id
         WHERE s.credential_id = $1 ORDER BY s.id");
     IN_PROJECT = concat!("SELECT ", share_columns!(), " FROM shares s

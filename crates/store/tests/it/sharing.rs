@@ -7,6 +7,7 @@ use latchstring_store::shares::{self, NameKind, NewGrant};
 use latchstring_store::tokens::{self, TokenKey};
 use latchstring_store::values::{self, Standing};
 use latchstring_store::{Paging, StoreError, Taken, environments, members, projects, resolve, users};
+use sqlx::Connection;
 
 use crate::support::both;
 
@@ -80,12 +81,37 @@ both! {
         let foreign = credentials::list_of_project(&mut tx, &project_id(), &all, &Paging::first()).await.unwrap();
         assert!(foreign.items.is_empty());
         assert_eq!(credentials::count_of_connector(&mut tx, "builtin/slack").await.unwrap(), 3);
-        assert_eq!(
-            credentials::count_per_connector(&mut tx, &acme.id).await.unwrap(),
-            [("builtin/http".to_owned(), 3), ("builtin/slack".to_owned(), 2)]
-        );
+        let counts = [("builtin/http".to_owned(), 3), ("builtin/slack".to_owned(), 2)];
+        assert!(credentials::count_per_connector(&mut tx, &acme.id).await.unwrap().into_iter().eq(counts));
         assert_eq!(credentials::shared_of_owner(&mut tx, &owner, &acme.id).await.unwrap().len(), 5);
         assert!(credentials::shared_of_owner(&mut tx, &Principal::User(user_id()), &acme.id).await.unwrap().is_empty());
+    }
+
+    async fn what_a_project_has_is_counted_as_its_list_shows_it(store, home) {
+        let mut tx = store.begin_write(&["instance"]).await.unwrap();
+        let ada = user(&mut tx, "ada@example.com").await;
+        let acme = project(&mut tx, "acme", &ada).await;
+        let owners = [Principal::User(ada.clone()), Principal::Project(acme.id.clone())];
+        for (number, (owner, shared)) in owners.iter().flat_map(|owner| [(owner, true), (owner, false)]).enumerate() {
+            let mut row = credential_row(owner.clone(), &format!("c{number}"));
+            row.connector = if number == 0 { "builtin/slack".into() } else { "builtin/http".into() };
+            credentials::create(&mut tx, &row).await.unwrap();
+            if shared {
+                share(&mut tx, &row, &acme.id, &format!("c{number}")).await;
+            }
+        }
+        let listed = credentials::list_of_project(&mut tx, &acme.id, &CredentialFilter::default(), &Paging::first()).await.unwrap();
+        assert_eq!(listed.items.len(), 3);
+        let counts = [("builtin/http".to_owned(), 2), ("builtin/slack".to_owned(), 1)];
+        assert!(credentials::count_per_connector(&mut tx, &acme.id).await.unwrap().into_iter().eq(counts.clone()));
+        tx.commit().await.unwrap();
+
+        // A version that is older than the column still works beside this one.
+        let mut connection = sqlx::AnyConnection::connect(&home.url).await.unwrap();
+        let older = "UPDATE shares SET connector = '' WHERE slug = 'c0'";
+        assert_eq!(sqlx::raw_sql(older).execute(&mut connection).await.unwrap().rows_affected(), 1);
+        let mut tx = store.read().await.unwrap();
+        assert!(credentials::count_per_connector(&mut tx, &acme.id).await.unwrap().into_iter().eq(counts));
     }
 
     async fn values_have_versions_that_are_never_used_twice(store, home) {
