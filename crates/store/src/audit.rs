@@ -138,19 +138,22 @@ statements! {
     JOURNALS = "SELECT writer, segment, shipped, number, head FROM journals ORDER BY writer";
     INSERT = insert!();
     INSERT_BATCH = concat!(insert!(), " RETURNING seq");
-    INSERT_SCOPES = "INSERT INTO audit_batch_scopes (seq, scope_id) VALUES ($1, $2), ($1, $3), ($1, $4), ($1, $5),
-        ($1, $6), ($1, $7), ($1, $8), ($1, $9) ON CONFLICT (scope_id, seq) DO NOTHING";
-    // Of a batch whose calls were spread over many credentials: a statement costs SQLite's driver as much as many rows.
-    INSERT_MANY_SCOPES = "INSERT INTO audit_batch_scopes (seq, scope_id) VALUES
-        ($1, $2), ($1, $3), ($1, $4), ($1, $5), ($1, $6), ($1, $7), ($1, $8), ($1, $9), ($1, $10), ($1, $11),
-        ($1, $12), ($1, $13), ($1, $14), ($1, $15), ($1, $16), ($1, $17), ($1, $18), ($1, $19), ($1, $20),
-        ($1, $21), ($1, $22), ($1, $23), ($1, $24), ($1, $25), ($1, $26), ($1, $27), ($1, $28), ($1, $29),
-        ($1, $30), ($1, $31), ($1, $32), ($1, $33), ($1, $34), ($1, $35), ($1, $36), ($1, $37), ($1, $38),
-        ($1, $39), ($1, $40), ($1, $41), ($1, $42), ($1, $43), ($1, $44), ($1, $45), ($1, $46), ($1, $47),
-        ($1, $48), ($1, $49), ($1, $50), ($1, $51), ($1, $52), ($1, $53), ($1, $54), ($1, $55), ($1, $56),
-        ($1, $57), ($1, $58), ($1, $59), ($1, $60), ($1, $61), ($1, $62), ($1, $63), ($1, $64), ($1, $65)
+    INSERT_FEW_SCOPES = "INSERT INTO audit_batch_scopes (scope_id, seq) VALUES
+        ($1, $2), ($3, $4), ($5, $6), ($7, $8), ($9, $10), ($11, $12), ($13, $14), ($15, $16)
         ON CONFLICT (scope_id, seq) DO NOTHING";
-    COUNT_SCOPES_OF = "SELECT COUNT(*) FROM audit a JOIN audit_batch_scopes s ON s.seq = a.seq
+    // Of batches whose calls were spread over many credentials: a statement costs SQLite's driver as much as many rows.
+    INSERT_MANY_SCOPES = "INSERT INTO audit_batch_scopes (scope_id, seq) VALUES
+        ($1, $2), ($3, $4), ($5, $6), ($7, $8), ($9, $10), ($11, $12), ($13, $14), ($15, $16), ($17, $18),
+        ($19, $20), ($21, $22), ($23, $24), ($25, $26), ($27, $28), ($29, $30), ($31, $32), ($33, $34),
+        ($35, $36), ($37, $38), ($39, $40), ($41, $42), ($43, $44), ($45, $46), ($47, $48), ($49, $50),
+        ($51, $52), ($53, $54), ($55, $56), ($57, $58), ($59, $60), ($61, $62), ($63, $64), ($65, $66),
+        ($67, $68), ($69, $70), ($71, $72), ($73, $74), ($75, $76), ($77, $78), ($79, $80), ($81, $82),
+        ($83, $84), ($85, $86), ($87, $88), ($89, $90), ($91, $92), ($93, $94), ($95, $96), ($97, $98),
+        ($99, $100), ($101, $102), ($103, $104), ($105, $106), ($107, $108), ($109, $110), ($111, $112),
+        ($113, $114), ($115, $116), ($117, $118), ($119, $120), ($121, $122), ($123, $124), ($125, $126),
+        ($127, $128)
+        ON CONFLICT (scope_id, seq) DO NOTHING";
+    COUNT_SCOPES_OF = "SELECT COUNT(DISTINCT s.scope_id) FROM audit a JOIN audit_batch_scopes s ON s.seq = a.seq
         WHERE a.writer = $1 AND a.number = $2 AND s.scope_id IN ($3, $4, $5, $6, $7, $8, $9, $10)";
     COUNT_SCOPES = "SELECT COUNT(*) FROM audit_batch_scopes";
     BATCHES = "SELECT s.seq FROM audit_batch_scopes s WHERE s.scope_id = $1 AND s.seq < $2
@@ -181,7 +184,7 @@ statements! {
         ORDER BY a.number LIMIT $3");
     CHAIN_WITH_SEQ = concat!("SELECT a.seq, ", record_columns!(), " FROM audit a WHERE a.writer = $1 AND a.number > $2
         ORDER BY a.number LIMIT $3");
-    COUNT = "SELECT COUNT(*) FROM audit";
+    COUNT = "SELECT COUNT(DISTINCT seq) FROM audit";
 }
 
 fn read_record(row: &mut Columns<'_>) -> Result<AuditRecord> {
@@ -258,22 +261,38 @@ pub async fn append_shipped(
     to: &JournalRow,
 ) -> Result<()> {
     follow(from, shipped.iter().map(|one| &one.record), to)?;
+    let mut scopes: Vec<(&str, i64)> = Vec::new();
     for one in shipped {
         if one.record.fact != Fact::Batch {
             values(INSERT.on(tx), &one.record).run().await?;
             continue;
         }
         let seq = values(INSERT_BATCH.on(tx), &one.record).one(|row| row.int()).await?;
-        let (many, few) = one.scopes.as_chunks::<MANY>();
-        for scopes in many {
-            let run = INSERT_MANY_SCOPES.on(tx).bind(seq);
-            scopes.iter().fold(run, |run, scope| run.bind(scope)).run().await?;
-        }
-        for scopes in few.chunks(LISTED) {
-            listed(INSERT_SCOPES.on(tx).bind(seq), scopes.iter().map(String::as_str)).run().await?;
-        }
+        scopes.extend(one.scopes.iter().map(|scope| (scope.as_str(), seq)));
     }
+    insert_scopes(tx, scopes).await?;
     move_head(tx, from, to).await
+}
+
+/// In the order of the index, over all batches of the transaction: each page of it is changed once, however many
+/// batches a credential is in. In the batches' order it is read and written again for each, as it does not stay in
+/// SQLite's cache: with calls spread over a thousand credentials that took more than the calls.
+async fn insert_scopes(tx: &mut WriteTx, mut scopes: Vec<(&str, i64)>) -> Result<()> {
+    scopes.sort_unstable();
+    let (many, few) = scopes.as_chunks::<MANY>();
+    for pairs in many {
+        bind_pairs(INSERT_MANY_SCOPES.on(tx), pairs, MANY).run().await?;
+    }
+    for pairs in few.chunks(LISTED) {
+        bind_pairs(INSERT_FEW_SCOPES.on(tx), pairs, LISTED).run().await?;
+    }
+    Ok(())
+}
+
+/// Fills all places, with the last pair where there are fewer.
+fn bind_pairs<'a>(run: Run<'a>, pairs: &[(&str, i64)], places: usize) -> Run<'a> {
+    let filled = pairs.iter().chain(std::iter::repeat_n(pairs.last(), places).flatten()).take(places);
+    filled.fold(run, |run, (scope, seq)| run.bind(*scope).bind(*seq))
 }
 
 fn follow<'a>(

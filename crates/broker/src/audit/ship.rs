@@ -27,11 +27,12 @@ use super::pack::{Open, pack};
 use crate::actor::Actor;
 
 /// Records in one transaction: SQLite has one writer, and people wait for it. A few rows, mostly; if every one
-/// needs a row of its own, still far less than a write may last.
-const BATCH: usize = 4_000;
+/// needs a row of its own, still far less than a write may last. With fewer, calls that are spread over many
+/// credentials cost more: each transaction changes a page of the index for each of them.
+const BATCH: usize = 16_000;
 const SMALLEST_BATCH: usize = 8;
 /// Bytes of bodies in one transaction.
-const BATCH_BYTES: usize = 1 << 20;
+const BATCH_BYTES: usize = 4 << 20;
 
 #[derive(Debug, thiserror::Error)]
 pub enum ShipError {

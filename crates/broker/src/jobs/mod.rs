@@ -23,6 +23,8 @@ use supervisor::{Again, Job};
 /// Jobs that have something to bring to an end get this long in all.
 const LAST_TURN: Duration = Duration::from_secs(5);
 const KEY_FILE: Duration = Duration::from_secs(3);
+/// What is recorded is in the database within a second; until then the more is gathered, the less it costs.
+const SHIPPED_EVERY: Duration = Duration::from_millis(400);
 
 /// The running jobs.
 pub struct Jobs {
@@ -101,7 +103,7 @@ impl Broker {
         };
 
         start(
-            Job::new("ship", Duration::from_millis(225), move || {
+            Job::new("ship", SHIPPED_EVERY, move || {
                 let shipper = Arc::clone(&shipper);
                 async move {
                     let round = shipper.lock().await.round().await.map_err(|error| error.to_string())?;
