@@ -31,14 +31,15 @@ impl Browser {
         panic!("{words} is not reached by Tab on {}:\n{}", self.url(), self.text());
     }
 
-    /// Waits until the focus is on what holds these words. The page itself does not count, whatever it holds.
+    /// Waits until the focus is on what holds these words, or is called so. The page itself does not count, whatever it
+    /// holds.
     #[track_caller]
     pub fn has_focus(&self, words: &str) {
         self.until(&format!("the focus is on {words:?}"), |browser| {
-            let page = browser.js(
-                "return [document.body, document.documentElement, null].includes(document.activeElement)",
-            );
-            (page == false && browser.focused().contains(words)).then_some(())
+            let held = browser.js("const here = document.activeElement;
+                return [document.body, document.documentElement, null].includes(here) ? null : here.innerText ?? ''");
+            let held = held.as_str()?;
+            (held.contains(words) || browser.focused().contains(words)).then_some(())
         });
     }
 }
