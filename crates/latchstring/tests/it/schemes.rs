@@ -353,6 +353,8 @@ fn an_encrypted_key_is_opened_with_its_passphrase() {
     let setup = setup();
     let ca = setup.folder().join("ca.pem");
     std::fs::write(&ca, &authority.pem).unwrap();
+    let near = format!("fhir={}", upstream.url().trim_start_matches("http://"));
+    let setup = setup.set("LATCHSTRING_EXTRA_HOSTS", near);
     let app = setup.set("LATCHSTRING_EXTRA_CA_FILE", ca.display().to_string()).start();
     let jwt = json!({"base_url": upstream.url(), "private_key": ENCRYPTED, "claims": {"iss": "me"}});
     let bearer = json!({
@@ -428,6 +430,12 @@ fn an_encrypted_key_is_opened_with_its_passphrase() {
         assert_eq!(made.status, 201, "{method}: {}", made.text());
         assert!(!made.text().contains(PASSPHRASE), "{}", made.text());
     }
+    assert_eq!(app.get("mutual-tls/x").text(), "welcome");
+    assert_eq!(app.get("certified/x").text(), "welcome");
+    assert_eq!(app.get("oauth1/x").status, 200);
+    assert!(upstream.last().header("authorization").contains("RSA-SHA256"));
+    assert_eq!(app.get("backend-services/x").status, 200);
+    assert_eq!(upstream.last().header("authorization"), "Bearer the-token-5");
     let mut signed = Vec::new();
     assert_eq!(app.get("jwt/x").status, 200);
     signed.push(upstream.last().header("authorization").strip_prefix("Bearer ").unwrap().to_owned());
@@ -451,12 +459,6 @@ fn an_encrypted_key_is_opened_with_its_passphrase() {
     for verdict in jose(&cases) {
         verdict.unwrap();
     }
-    assert_eq!(app.get("mutual-tls/x").text(), "welcome");
-    assert_eq!(app.get("certified/x").text(), "welcome");
-    assert_eq!(app.get("oauth1/x").status, 200);
-    assert!(upstream.last().header("authorization").contains("RSA-SHA256"));
-    assert_eq!(app.get("backend-services/x").status, 200);
-    assert_eq!(upstream.last().header("authorization"), "Bearer the-token-5");
     app.stop();
 }
 

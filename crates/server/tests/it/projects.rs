@@ -122,6 +122,11 @@ both! {
                 note: None, acts_as: None, disabled: false, expires_on: None, deletes_at: None, version: 1,
                 created_by: ada.id.clone(), created_at: now, updated_at: now,
             };
+            // A write may take only so long.
+            if number % 100 == 99 {
+                tx.commit().await.unwrap();
+                tx = app.store.begin_write(&[acme.as_str()]).await.unwrap();
+            }
             credentials::create(&mut tx, &row).await.unwrap();
             let share = ShareRow {
                 id: ShareId::new(now, &entropy), credential_id: row.id, project_id: acme.clone(), slug: row.name,
