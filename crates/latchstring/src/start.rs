@@ -4,7 +4,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use latchstring_broker::audit::signing::sign_heads;
+use latchstring_broker::audit::signing::{FirstKey, sign_heads};
 use latchstring_broker::keys::start::prepare_vault;
 use latchstring_broker::{Broker, Parts, SandboxAt};
 use latchstring_egress::{Egress, OutboundProxy};
@@ -128,11 +128,12 @@ async fn prepare(
         }
         (None, None) => return Err(stop("there is no data yet; start `latchstring serve` once")),
     };
-    if migrate {
-        store.migrate().await.map_err(stop)?;
+    let first_key = if migrate {
+        FirstKey::after(&store.migrate().await.map_err(stop)?)
     } else {
         store.check_schema().await.map_err(stop)?;
-    }
+        FirstKey::Never
+    };
     let vault = Arc::new(Vault::new(ring.clone()));
     // Of several first starts on one database one wins; the others have the wrong key and say so.
     if let Err(error) = prepare_vault(store, &vault, &ring, clock.now(), &*entropy).await {
@@ -141,7 +142,7 @@ async fn prepare(
         }
         return Err(stop(format!("the root key file {}: {error}", settings.root_key_file.display())));
     }
-    sign_heads(store, &vault, clock.now(), &*entropy, migrate).await.map_err(stop)?;
+    sign_heads(store, &vault, clock.now(), &*entropy, first_key).await.map_err(stop)?;
     Ok(Opened { store: store.clone(), vault, clock, entropy, fresh: check.is_none() })
 }
 

@@ -22,11 +22,18 @@ pub struct AuditKeyRow {
     pub created_at: Timestamp,
 }
 
+impl JournalRow {
+    /// Nobody has appended to it yet, or said how far its journal is shipped: there is nothing to sign.
+    pub fn is_new(&self) -> bool {
+        self.number == 0 && self.segment == 0 && self.shipped == 0
+    }
+}
+
 /// Signs the heads of chains.
 pub trait HeadSigner: Send + Sync {
-    fn sign(&self, writer: &str, number: i64, head: &[u8]) -> Result<HeadSignature>;
+    fn sign(&self, row: &JournalRow) -> Result<HeadSignature>;
     /// Whether the head that is about to be appended to is what somebody of this installation has signed.
-    fn fits(&self, writer: &str, number: i64, head: &[u8], signature: &HeadSignature) -> bool;
+    fn fits(&self, row: &JournalRow, signature: &HeadSignature) -> bool;
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -95,7 +102,7 @@ pub async fn head_signatures(tx: &mut impl Tx) -> Result<HashMap<String, HeadSig
 /// later. One that names a key which is gone keeps telling so.
 pub async fn sign_all_heads(tx: &mut WriteTx, signer: &dyn HeadSigner) -> Result<()> {
     for row in crate::audit::journals(tx).await? {
-        let signature = signer.sign(&row.writer, row.number, &row.head)?;
+        let signature = signer.sign(&row)?;
         SIGN.on(tx)
             .bind(&signature.key_id)
             .bind(&signature.signature)
@@ -115,12 +122,12 @@ pub(crate) async fn next_signature(
     to: &JournalRow,
 ) -> Result<Option<HeadSignature>> {
     let Some(signer) = tx.head_signer() else { return Ok(None) };
-    if from.number > 0 {
+    if !from.is_new() {
         let stored = head_signature(tx, &from.writer).await?;
-        let fits = stored.is_some_and(|stored| signer.fits(&from.writer, from.number, &from.head, &stored));
+        let fits = stored.is_some_and(|stored| signer.fits(from, &stored));
         if !fits {
             return Ok(None);
         }
     }
-    signer.sign(&to.writer, to.number, &to.head).map(Some)
+    signer.sign(to).map(Some)
 }

@@ -50,7 +50,7 @@ struct Text<'a> {
     cut_at: i64,
 }
 
-fn text(anchor: &AnchorRow) -> serde_json::Result<Vec<u8>> {
+pub(super) fn text(anchor: &AnchorRow) -> serde_json::Result<Vec<u8>> {
     serde_json::to_vec(&Text {
         writer: &anchor.writer,
         number: anchor.number,

@@ -11,6 +11,7 @@ use std::sync::Arc;
 
 use latchstring_model::id::AuditKeyId;
 use latchstring_model::{Entropy, Timestamp};
+use latchstring_store::audit::JournalRow;
 use latchstring_store::audit_keys::{self, AuditKeyRow, HeadSignature, HeadSigner};
 use latchstring_store::{Store, StoreError, scopes};
 use latchstring_vault::{OpenError, SealError, SignError, Vault, signature_fits};
@@ -28,7 +29,7 @@ pub enum Signed {
 impl Signed {
     const fn label(self) -> &'static [u8] {
         match self {
-            Signed::Head => b"latchstring audit head 1\0",
+            Signed::Head => b"latchstring audit head 2\0",
             Signed::Checkpoint => b"latchstring audit checkpoint 1\0",
             Signed::Anchor => b"latchstring audit anchor 1\0",
         }
@@ -102,12 +103,13 @@ impl Signer {
         Self::known(store, vault).await?.ok_or(SigningError::NoKey)
     }
 
-    /// The newest key; made when there is none, and then what is there already is signed once.
+    /// The newest key; made when there is none. `sign_what_is_there`: once.
     async fn first(
         store: &Store,
         vault: &Arc<Vault>,
         now: Timestamp,
         entropy: &dyn Entropy,
+        sign_what_is_there: bool,
     ) -> Result<Self, SigningError> {
         if let Some(known) = Self::known(store, vault).await? {
             return Ok(known);
@@ -127,7 +129,9 @@ impl Signer {
             return signer_of(vault, newest);
         }
         audit_keys::create(&mut tx, &row).await?;
-        audit_keys::sign_all_heads(&mut tx, &HeadKeeper::new(vault, signer_of(vault, &row)?)).await?;
+        if sign_what_is_there {
+            audit_keys::sign_all_heads(&mut tx, &HeadKeeper::new(vault, signer_of(vault, &row)?)).await?;
+        }
         tx.commit().await?;
         signer_of(vault, &row)
     }
@@ -140,9 +144,11 @@ impl Signer {
     }
 }
 
-/// What is signed of a head: a chain, its length and its hash, each of one form.
-fn head_text(writer: &str, number: i64, head: &[u8]) -> String {
-    format!("{writer}\n{number}\n{}", super::verify::hex(head))
+/// What is signed of a head: a chain, its length and its hash, and how far its journal is shipped; each of one form. A
+/// journal that was said to be shipped further would lose what is not, and nobody would miss it.
+pub(super) fn head_text(row: &JournalRow) -> String {
+    let JournalRow { writer, segment, shipped, number, head } = row;
+    format!("{writer}\n{number}\n{}\n{segment}\n{shipped}", super::verify::hex(head))
 }
 
 /// Signs heads as they are written.
@@ -158,22 +164,22 @@ impl HeadKeeper {
 }
 
 impl HeadSigner for HeadKeeper {
-    fn sign(&self, writer: &str, number: i64, head: &[u8]) -> Result<HeadSignature, StoreError> {
-        let text = head_text(writer, number, head);
+    fn sign(&self, row: &JournalRow) -> Result<HeadSignature, StoreError> {
+        let text = head_text(row);
         match self.signer.sign(&self.vault, Signed::Head, text.as_bytes()) {
             Ok(signature) => Ok(HeadSignature { key_id: self.signer.id.clone(), signature }),
             Err(error) => Err(StoreError::Other { code: "audit_key".into(), text: error.to_string() }),
         }
     }
 
-    fn fits(&self, writer: &str, number: i64, head: &[u8], signature: &HeadSignature) -> bool {
-        let message = Signed::Head.message(head_text(writer, number, head).as_bytes());
+    fn fits(&self, row: &JournalRow, signature: &HeadSignature) -> bool {
+        let message = Signed::Head.message(head_text(row).as_bytes());
         let fits = signature.key_id == self.signer.id
             && signature_fits(&self.signer.public_key, &message, &signature.signature);
         if !fits {
             tracing::error!(
-                writer,
-                number,
+                writer = row.writer,
+                number = row.number,
                 "the head of an audit chain is not what a server of this installation signed: somebody else wrote to the database; see `latchstring audit verify`"
             );
         }
@@ -181,18 +187,37 @@ impl HeadSigner for HeadKeeper {
     }
 }
 
-/// From now on this store signs what it appends. `make`: a first key is made when there is none.
+/// Whether there is a key to be made when there is none.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FirstKey {
+    Never,
+    Make,
+    /// And what is there is signed with it: this very start has brought the table of keys, so that nobody can have taken
+    /// one out of it. Otherwise somebody could forge a chain, take the key away, and have the next start sign it.
+    MakeAndSign,
+}
+
+/// The migration that brought keys.
+const BROUGHT_KEYS: i64 = 10;
+
+impl FirstKey {
+    /// At a start that has done these migrations.
+    pub fn after(migrations: &[i64]) -> Self {
+        if migrations.contains(&BROUGHT_KEYS) { FirstKey::MakeAndSign } else { FirstKey::Make }
+    }
+}
+
+/// From now on this store signs what it appends.
 pub async fn sign_heads(
     store: &Store,
     vault: &Arc<Vault>,
     now: Timestamp,
     entropy: &dyn Entropy,
-    make: bool,
+    first: FirstKey,
 ) -> Result<(), SigningError> {
-    let signer = if make {
-        Some(Signer::first(store, vault, now, entropy).await?)
-    } else {
-        Signer::known(store, vault).await?
+    let signer = match first {
+        FirstKey::Never => Signer::known(store, vault).await?,
+        _ => Some(Signer::first(store, vault, now, entropy, first == FirstKey::MakeAndSign).await?),
     };
     if let Some(signer) = signer {
         store.sign_heads_with(Arc::new(HeadKeeper::new(vault, signer)));
@@ -233,9 +258,8 @@ impl PublicKeys {
     }
 
     /// Whether a head is one that a server of this installation wrote.
-    pub fn fit_head(&self, writer: &str, number: i64, head: &[u8], signature: &HeadSignature) -> bool {
-        let text = head_text(writer, number, head);
-        self.fit(&signature.key_id, Signed::Head, text.as_bytes(), &signature.signature)
+    pub fn fit_head(&self, row: &JournalRow, signature: &HeadSignature) -> bool {
+        self.fit(&signature.key_id, Signed::Head, head_text(row).as_bytes(), &signature.signature)
     }
 
     pub fn fit(&self, id: &AuditKeyId, what: Signed, text: &[u8], signature: &[u8]) -> bool {

@@ -738,5 +738,7 @@ both! {
 
 mod attacks;
 mod due;
+mod guards;
+mod lines;
 mod retention;
 mod world;

@@ -3,14 +3,15 @@
 //!
 //! Found with the database and the root key alone: a record that was edited (its text or one of its columns),
 //! deleted, put in or swapped, also within a batch of calls, a batch that the lists no longer find, a chain that was
-//! cut at its end or grew beyond its head, one that was hashed anew or appended to (its head is signed), one that was
-//! cut at its beginning without a signed anchor, and records of no known writer.
+//! cut at its end or grew beyond its head, one that was hashed anew or appended to (its head is signed), one whose
+//! journal was said to be shipped further than it is, one that was cut at its beginning without a signed anchor, records
+//! of no known writer, and a credential that is there although the trail tells that it was deleted for good.
 //!
 //! Found with checkpoints ([`super::checkpoint`]) alone: whatever puts back a state that was true once. A chain that
 //! was cut together with its head, to a head that was signed before; a chain that was deleted as a whole; a
 //! credential or the whole database in an older state. What cannot be put back is what lies in another place.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap};
 
 use latchstring_journal::chain::{self, Broken, Head, Link};
 use latchstring_model::entity::Fact;
@@ -79,6 +80,8 @@ pub enum VerifyError {
         "record {number} of the audit chain {writer} is listed before the one that it follows: their places in lists were swapped"
     )]
     Order { writer: String, number: u64 },
+    #[error("record {number} of the audit chain {writer} has a place that no list reaches: it was hidden")]
+    Hidden { writer: String, number: u64 },
     #[error(
         "the index of batches has {found} entries, the batches have {expected}: entries were put in, or batches were deleted"
     )]
@@ -98,7 +101,7 @@ pub enum VerifyError {
     )]
     OtherHead { writer: String, number: u64 },
     #[error(
-        "record {number} of the audit chain {writer} is its head, and no key of this installation signed it: records were put in at its end, or the chain was written anew"
+        "record {number} of the audit chain {writer} is its head, and no key of this installation signed it: records were put in at its end, the chain was written anew, or how far its journal is shipped was changed"
     )]
     UnsignedHead { writer: String, number: u64 },
     #[error(
@@ -108,7 +111,7 @@ pub enum VerifyError {
     #[error("the head of the audit chain {writer} is gone, it was there a moment ago")]
     HeadGone { writer: String },
     #[error(
-        "the trail has {found} rows, its chains have {expected}: records were put in, or the head of a chain was deleted"
+        "the trail has {found} rows, its chains have {expected}: records were put in, two were given one place in lists, or the head of a chain was deleted"
     )]
     Strangers { expected: u64, found: u64 },
     #[error(
@@ -145,6 +148,10 @@ pub enum VerifyError {
         "the credential {credential} was deleted for good, says the checkpoint at {place}, and is there again: its row was put back"
     )]
     CredentialBack { credential: String, place: String },
+    #[error(
+        "the credential {credential} was deleted for good, says record {number} of the audit chain {writer}, and is there again: its row was put back"
+    )]
+    PurgedIsThere { credential: String, writer: String, number: u64 },
     #[error("the audit trail could not be read, so nothing is known about it: {0}")]
     Store(#[from] StoreError),
 }
@@ -213,8 +220,8 @@ impl Walked {
 struct Walk<'a> {
     against: &'a Against,
     anchors: HashMap<String, AnchorRow>,
-    /// Credentials of which a record says that they were deleted for good.
-    purged: HashSet<String>,
+    /// Credentials of which a record says that they were deleted for good: which record of which chain.
+    purged: BTreeMap<String, (String, u64)>,
     cut: u64,
 }
 
@@ -279,7 +286,8 @@ impl Walk<'_> {
             && let body::Known::Event(event) = body::read(&record.body)
             && event.detail.get("purged").is_some_and(|purged| **purged == serde_json::Value::Bool(true))
         {
-            self.purged.insert(credential.to_string());
+            let number = u64::try_from(record.number).unwrap_or(0);
+            self.purged.insert(credential.to_string(), (record.writer.clone(), number));
         }
     }
 
@@ -314,6 +322,9 @@ impl Walk<'_> {
             }
             if *seq <= walked.seq {
                 return Err(VerifyError::Order { writer: writer.to_owned(), number });
+            }
+            if *seq > batch::LAST_ROW {
+                return Err(VerifyError::Hidden { writer: writer.to_owned(), number });
             }
             walked.seq = *seq;
             walked.links += 1;
@@ -389,20 +400,29 @@ impl Walk<'_> {
         }
     }
 
-    /// Whether credentials are at least as new as checkpoints have seen them.
+    /// Whether credentials are at least as new as checkpoints have seen them, and none is there that was purged.
     async fn credentials(&self, tx: &mut impl Tx) -> Result<u64, VerifyError> {
-        let Some(known) = &self.against.checkpoints else { return Ok(0) };
+        if self.purged.is_empty() && self.against.checkpoints.is_none() {
+            return Ok(0);
+        }
         let mut found: HashMap<String, (i64, BTreeMap<String, i64>)> = HashMap::new();
         for row in versions::credentials(tx).await? {
             let versions = found.entry(row.id).or_insert_with(|| (row.version.unwrap_or(0), BTreeMap::new()));
             versions.1.extend(row.values);
         }
+        if let Some((credential, (writer, number))) =
+            self.purged.iter().find(|(id, _)| found.contains_key(*id))
+        {
+            let (credential, writer, number) = (credential.clone(), writer.clone(), *number);
+            return Err(VerifyError::PurgedIsThere { credential, writer, number });
+        }
+        let Some(known) = &self.against.checkpoints else { return Ok(0) };
         for (id, point) in &known.credentials {
             let (credential, place) = (id.clone(), known.place(point.stands));
             match (point.version, found.get(id)) {
                 (None, None) => {}
                 (None, Some(_)) => return Err(VerifyError::CredentialBack { credential, place }),
-                (Some(_), None) if self.purged.contains(id) => {}
+                (Some(_), None) if self.purged.contains_key(id) => {}
                 (Some(_), None) => return Err(VerifyError::CredentialGone { credential, place }),
                 (Some(expected), Some((version, values))) => {
                     if *version < expected {
@@ -453,20 +473,36 @@ pub async fn verify_against(store: &Store, against: &Against) -> Result<Report, 
 }
 
 async fn whole(store: &Store, against: &Against) -> Result<Report, VerifyError> {
-    // The long way first, in small reads, up to the heads of this moment; chains may grow meanwhile.
+    in_one_moment(store, long_way(store, against).await?).await
+}
+
+fn by_writer(all: Vec<AnchorRow>) -> HashMap<String, AnchorRow> {
+    all.into_iter().map(|anchor| (anchor.writer.clone(), anchor)).collect()
+}
+
+/// A look that has come as far as the heads of the moment when it began.
+pub(super) struct Begun<'a> {
+    walk: Walk<'a>,
+    heads: HashMap<String, Walked>,
+}
+
+/// The long way, in small reads; chains may grow meanwhile.
+pub(super) async fn long_way<'a>(store: &Store, against: &'a Against) -> Result<Begun<'a>, VerifyError> {
     let mut reader = store.read().await?;
-    let by_writer =
-        |all: Vec<AnchorRow>| all.into_iter().map(|anchor| (anchor.writer.clone(), anchor)).collect();
     let anchors = by_writer(anchors::anchors(&mut reader).await?);
-    let mut walk = Walk { against, anchors, purged: HashSet::new(), cut: 0 };
+    let mut walk = Walk { against, anchors, purged: BTreeMap::new(), cut: 0 };
     let mut heads: HashMap<String, Walked> = HashMap::new();
     for row in audit::journals(&mut reader).await? {
         let walked = walk.walk_beside(&mut reader, &row).await?;
         heads.insert(row.writer.clone(), walked);
     }
-    drop(reader);
+    Ok(Begun { walk, heads })
+}
 
-    // What was written meanwhile, and that there is nothing else: in one moment.
+/// What was written meanwhile, and that there is nothing else.
+pub(super) async fn in_one_moment(store: &Store, begun: Begun<'_>) -> Result<Report, VerifyError> {
+    let Begun { mut walk, mut heads } = begun;
+    let against = walk.against;
     let mut tx = store.begin_read().await?;
     let rows = audit::journals(&mut tx).await?;
     walk.anchors = by_writer(anchors::anchors(&mut tx).await?);
@@ -482,7 +518,9 @@ async fn whole(store: &Store, against: &Against) -> Result<Report, VerifyError> 
         let begins = walk.start(writer)?;
         let from = match heads.remove(writer) {
             // What was cut since it was walked is counted anew: the whole chain is.
-            Some(walked) if walked.links == walked.head.number - begins.head.number => walked,
+            Some(walked) if walked.head.number.checked_sub(begins.head.number) == Some(walked.links) => {
+                walked
+            }
             _ => begins,
         };
         let end = head_of(row)?;
@@ -493,9 +531,8 @@ async fn whole(store: &Store, against: &Against) -> Result<Report, VerifyError> 
         if !audit::chain(&mut tx, writer, row.number, 1).await?.is_empty() {
             return Err(VerifyError::Beyond { writer: writer.clone(), head: end.number });
         }
-        if against.signed && walked.head.number > 0 {
-            let fits = signatures.get(writer);
-            let fits = fits.is_some_and(|found| against.keys.fit_head(writer, row.number, &row.head, found));
+        if against.signed && !row.is_new() {
+            let fits = signatures.get(writer).is_some_and(|found| against.keys.fit_head(row, found));
             if !fits {
                 return Err(VerifyError::UnsignedHead { writer: writer.clone(), number: walked.head.number });
             }

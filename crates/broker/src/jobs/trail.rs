@@ -9,7 +9,7 @@ use super::supervisor::{Again, Job};
 use super::{Jobs, LAST_TURN};
 use crate::audit::checkpoint::Place;
 use crate::audit::checkpoint::write::Checkpointer;
-use crate::audit::signing::sign_heads;
+use crate::audit::signing::{FirstKey, sign_heads};
 
 /// Whether a checkpoint is due is looked at so often: a row more is found by one look into an index.
 const CHECKPOINT: Duration = Duration::from_millis(150);
@@ -44,7 +44,7 @@ impl Jobs {
                 let broker = Arc::clone(&broker);
                 async move {
                     let parts = &broker.parts;
-                    sign_heads(&parts.store, &parts.vault, broker.now(), &*parts.entropy, false)
+                    sign_heads(&parts.store, &parts.vault, broker.now(), &*parts.entropy, FirstKey::Never)
                         .await
                         .map(|()| Again::Later)
                         .map_err(|error| error.to_string())

@@ -21,6 +21,8 @@ pub const MAX_BYTES: usize = 256 << 10;
 /// Places for items in one row's share of the numbers that lists give; more than [`MAX_LINES`]. Rows times
 /// places stay below 2^53 for two million million rows.
 pub const SLOTS: i64 = 4096;
+/// The highest `seq` of a row that lists reach.
+pub const LAST_ROW: i64 = i64::MAX / SLOTS;
 
 /// What shipping needs to know of a line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]

@@ -9,7 +9,7 @@ use latchstring_journal::chain::{self, Hash};
 use super::*;
 use crate::audit::checkpoint::write::Checkpointer;
 use crate::audit::checkpoint::{Look, Place, Reading};
-use crate::audit::signing::{PublicKeys, sign_heads};
+use crate::audit::signing::{FirstKey, PublicKeys, sign_heads};
 use crate::audit::verify::{Against, verify_against};
 
 /// A place in memory, which keeps what was written.
@@ -50,6 +50,8 @@ struct Row {
 
 #[derive(Clone, Debug)]
 struct HeadRow {
+    segment: i64,
+    shipped: i64,
     number: i64,
     head: Vec<u8>,
     key_id: String,
@@ -70,6 +72,19 @@ impl Trail {
     fn blob(&self, bytes: &[u8]) -> String {
         let hex: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
         if self.postgres { format!("'\\x{hex}'::bytea") } else { format!("X'{hex}'") }
+    }
+
+    /// SQL for a head as it stood in the database once.
+    fn put_back(&self, writer: &str, head: &HeadRow) -> String {
+        format!(
+            "UPDATE journals SET segment = {}, shipped = {}, number = {}, head = {}, key_id = '{}', signature = {} WHERE writer = '{writer}'",
+            head.segment,
+            head.shipped,
+            head.number,
+            self.blob(&head.head),
+            head.key_id,
+            self.blob(&head.signature)
+        )
     }
 
     fn against(&self, with_checkpoints: bool) -> Against {
@@ -154,7 +169,7 @@ fn edit(trail: &Trail, random: &mut Random) -> Try {
     let (writer, rows) = trail.chain(random, 1);
     let row = &rows[random.below(rows.len())];
     let seq = row.seq;
-    match random.below(4) {
+    match random.below(5) {
         0 => {
             let column =
                 ["target", "environment", "actor_email", "actor_id", "action", "project_id", "credential_id"]
@@ -163,6 +178,12 @@ fn edit(trail: &Trail, random: &mut Random) -> Try {
                 "a column",
                 format!("UPDATE audit SET {column} = 'usr_01k9x0000000000000000000zz' WHERE seq = {seq}"),
             )
+        }
+        4 => {
+            // Calls that are not shipped yet would be passed over.
+            let column = ["segment", "shipped"][random.below(2)];
+            let moved = format!("UPDATE journals SET {column} = {column} + 1 WHERE writer = '{writer}'");
+            found("how far its journal is shipped", moved)
         }
         1 => found("the time", format!("UPDATE audit SET at = at + 1 WHERE seq = {seq}")),
         2 => {
@@ -229,7 +250,7 @@ fn swap(trail: &Trail, random: &mut Random) -> Try {
     let one = random.below(rows.len() - 1);
     let other = one + 1 + random.below(rows.len() - one - 1);
     let (one, other) = (&rows[one], &rows[other]);
-    match random.below(if trail.postgres { 2 } else { 3 }) {
+    match random.below(if trail.postgres { 2 } else { 4 }) {
         0 => found("two numbers", format!(
             "UPDATE audit SET number = -1 WHERE seq = {0}; UPDATE audit SET number = {3} WHERE seq = {1}; UPDATE audit SET number = {2} WHERE seq = {0}",
             one.seq, other.seq, other.record.number, one.record.number
@@ -238,6 +259,11 @@ fn swap(trail: &Trail, random: &mut Random) -> Try {
             "UPDATE audit SET body = '{}' WHERE seq = {}; UPDATE audit SET body = '{}' WHERE seq = {}",
             quoted(&other.record.body), one.seq, quoted(&one.record.body), other.seq
         )),
+        2 => {
+            let beyond = (1_i64 << 51) + random.below(1_000) as i64;
+            let last = rows.last().unwrap().seq;
+            found("its place in lists for one that none reaches", format!("UPDATE audit SET seq = {beyond} WHERE seq = {last}; UPDATE audit_batch_scopes SET seq = {beyond} WHERE seq = {last}"))
+        }
         _ => found("two places in lists", format!(
             "UPDATE audit SET seq = -1 WHERE seq = {0}; UPDATE audit SET seq = {0} WHERE seq = {1}; UPDATE audit SET seq = {1} WHERE seq = -1;
              UPDATE audit_batch_scopes SET seq = -1 WHERE seq = {0}; UPDATE audit_batch_scopes SET seq = {0} WHERE seq = {1}; UPDATE audit_batch_scopes SET seq = {1} WHERE seq = -1",
@@ -344,14 +370,7 @@ fn truncate(trail: &Trail, random: &mut Random) -> Try {
             let head = &earlier[random.below(earlier.len() - 1)];
             hidden(
                 "the end, with the head of an earlier copy",
-                entries(head.number)
-                    + &format!(
-                        "UPDATE journals SET number = {}, head = {}, key_id = '{}', signature = {} WHERE writer = '{writer}'",
-                        head.number,
-                        trail.blob(&head.head),
-                        head.key_id,
-                        trail.blob(&head.signature)
-                    ),
+                entries(head.number) + &trail.put_back(writer, head),
             )
         }
         _ => hidden("a whole chain", entries(0) + &format!("DELETE FROM journals WHERE writer = '{writer}'")),
@@ -385,8 +404,8 @@ fn resign(trail: &Trail, random: &mut Random) -> Try {
             let pair = Ed25519KeyPair::from_seed_unchecked(&[random.below(256) as u8; 32]).unwrap();
             let hex: String = head.iter().map(|byte| format!("{byte:02x}")).collect();
             let text = [
-                b"latchstring audit head 1\0".as_slice(),
-                format!("{writer}\n{}\n{hex}", rows.len()).as_bytes(),
+                b"latchstring audit head 2\0".as_slice(),
+                format!("{writer}\n{}\n{hex}\n0\n0", rows.len()).as_bytes(),
             ]
             .concat();
             found(
@@ -425,7 +444,7 @@ fn put_credential_back(_: &Trail, random: &mut Random) -> Try {
                 crd(number)
             ),
         ),
-        _ => hidden("it is there again after it was purged", credential_sql(9, 1)),
+        _ => found("it is there again after it was purged", credential_sql(9, 1)),
     }
 }
 
@@ -454,7 +473,7 @@ pub(super) async fn trail(home: &Home, copies: Option<&std::path::Path>) -> (Sto
     let world = super::world::world(home).await;
     let store = world.broker.store().clone();
     let vault = Arc::clone(&world.broker.parts.vault);
-    sign_heads(&store, &vault, NOW, entropy(), true).await.unwrap();
+    sign_heads(&store, &vault, NOW, entropy(), FirstKey::Make).await.unwrap();
     let postgres = !home.url.starts_with("sqlite:");
     for number in [0, 1, 2, 3, 4, 9] {
         let sql = credential_sql(number, 3).replace("''", if postgres { "'\\x'" } else { "X''" });
@@ -503,6 +522,8 @@ pub(super) async fn trail(home: &Home, copies: Option<&std::path::Path>) -> (Sto
         for row in rows::journals(&mut reader).await.unwrap() {
             let signed = &signatures[&row.writer];
             earlier.entry(row.writer).or_default().push(HeadRow {
+                segment: row.segment,
+                shipped: row.shipped,
                 number: row.number,
                 head: row.head,
                 key_id: signed.key_id.to_string(),
@@ -665,9 +686,9 @@ async fn on_postgresql_as_well() {
         for (writer, rows) in &trail.chains {
             match trail.earlier[writer].get(at).filter(|head| head.number < rows.len() as i64) {
                 Some(head) => sql.push_str(&format!(
-                    "DELETE FROM audit WHERE writer = '{writer}' AND number > {0};
-                     UPDATE journals SET number = {0}, head = {1}, key_id = '{2}', signature = {3} WHERE writer = '{writer}';",
-                    head.number, trail.blob(&head.head), head.key_id, trail.blob(&head.signature)
+                    "DELETE FROM audit WHERE writer = '{writer}' AND number > {}; {};",
+                    head.number,
+                    trail.put_back(writer, head)
                 )),
                 None => continue,
             }

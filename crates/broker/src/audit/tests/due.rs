@@ -6,7 +6,7 @@ use super::attacks::Kept;
 use super::world::{World, world};
 use super::*;
 use crate::audit::checkpoint::write::Checkpointer;
-use crate::audit::signing::sign_heads;
+use crate::audit::signing::{FirstKey, sign_heads};
 
 async fn record(world: &World, events: usize) {
     let actor = Actor::operator();
@@ -21,7 +21,7 @@ async fn record(world: &World, events: usize) {
 /// One that has said everything so far.
 async fn up_to_date(world: &World) -> Checkpointer {
     let parts = &world.broker.parts;
-    sign_heads(&parts.store, &parts.vault, NOW, entropy(), true).await.unwrap();
+    sign_heads(&parts.store, &parts.vault, NOW, entropy(), FirstKey::Make).await.unwrap();
     let mut checkpointer = Checkpointer::new(Box::new(Kept::default()));
     record(world, 1).await;
     assert_eq!(checkpointer.turn(&world.broker).await.unwrap(), 1);

@@ -3,7 +3,7 @@
 use super::world::{World, world};
 use super::*;
 use crate::audit::retention::RetentionError;
-use crate::audit::signing::{PublicKeys, sign_heads};
+use crate::audit::signing::{FirstKey, PublicKeys, sign_heads};
 use crate::audit::verify::{Against, Report, verify_against};
 use crate::jobs::supervisor::Again;
 
@@ -13,7 +13,7 @@ const KEPT: Duration = Duration::from_secs(50);
 async fn aged(home: &Home) -> World {
     let world = world(home).await;
     let parts = &world.broker.parts;
-    sign_heads(&parts.store, &parts.vault, NOW, entropy(), true).await.unwrap();
+    sign_heads(&parts.store, &parts.vault, NOW, entropy(), FirstKey::Make).await.unwrap();
     let actor = Actor::operator();
     for number in 0..10 {
         let at = NOW.plus_millis(if number < 6 { -100_000 + number } else { number - 20 });
