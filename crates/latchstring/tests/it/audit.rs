@@ -132,6 +132,23 @@ fn a_database_that_was_put_back_is_found_by_checkpoints_alone() {
 }
 
 #[test]
+fn a_key_that_was_pinned_is_the_one_that_signs() {
+    let setup = setup().start().stop();
+    let (code, report) = verify(&setup);
+    let known = report["keys"][0]["sha256"].as_str().unwrap().to_owned();
+    assert_eq!((code, known.len()), (Some(0), 64), "{report}");
+    let pinned = |key: &str| ended(&setup.run(&["audit", "verify", "--json", "--key", key]));
+    for same in [known.clone(), known.to_uppercase(), format!(" {known}\n")] {
+        assert_eq!(pinned(&same).0, Some(0), "{same:?}");
+    }
+    for other in ["0".repeat(64), known[..32].to_owned(), String::new()] {
+        let (code, report) = pinned(&other);
+        assert_eq!((code, &report["found_by_checkpoints"]), (Some(1), &json!(true)), "{report}");
+        assert!(report["broken"].as_str().unwrap().contains("the key was replaced"), "{report}");
+    }
+}
+
+#[test]
 fn a_place_that_cannot_be_written_is_told_and_calls_go_on() {
     let first = setup();
     let (folder, away) = (first.folder().join("second"), first.folder().join("moved-away"));
