@@ -94,6 +94,28 @@ both! {
         app.get("/api/v1/projects/acme").key(&bob.key).is(403).await;
     }
 
+    async fn nothing_is_shared_with_it_by_who_is_shut_out(app) {
+        let ada = app.person("ada@example.org").await;
+        let bob = app.person("bob@example.org").await;
+        app.project(&ada, "acme").await;
+        app.member(&ada, "acme", &bob, "admin").await;
+        let make = |share: Value| json!({
+            "name": "Mine", "connector": "raw", "auth_method": "custom", "verify": "skip",
+            "values": {"production": {"a": "b"}}, "shares": share,
+        });
+        let share = json!([{"project": "acme", "slug": "mine", "grants": {"production": "production"}}]);
+        let mine = app.post("/api/v1/credentials", make(json!([]))).key(&bob.key).is(201).await.json();
+        let mine = format!("/api/v1/credentials/{}", mine["id"].as_str().unwrap());
+        app.second_factor(&ada).await;
+        app.patch("/api/v1/projects/acme", json!({"require_second_factor": true})).cookie(&ada.cookie).is(200).await;
+        // As with a project that is none of theirs.
+        let refused = app.post("/api/v1/credentials", make(share.clone())).key(&bob.key).is(422).await.json();
+        assert_eq!(refused["errors"][0]["pointer"], "/shares/0/project", "{refused}");
+        app.patch(&mine, json!({"shares": share})).key(&bob.key).is(422).await;
+        app.second_factor(&bob).await;
+        app.patch(&mine, json!({"shares": share})).key(&bob.key).is(200).await;
+    }
+
     async fn who_asks_from_outside_learns_nothing(app) {
         let ada = app.person("ada@example.org").await;
         let eve = app.person("eve@example.org").await;
