@@ -37,7 +37,6 @@ fn does(browser: &Browser, deeds: &[Deed]) {
 #[test]
 fn what_was_done_with_a_row_has_the_focus() {
     let app = latchstring_e2e::app();
-    let credential = scene::works(&app);
     scene::team(&app);
     scene::offered(&app);
     latchstring_testkit::eventually("she is told of the offer", || {
@@ -60,12 +59,6 @@ fn what_was_done_with_a_row_has_the_focus() {
             deed("/account/sessions", "An unknown browser", "End", "The session is ended"),
             deed("/notices", "Nora", "Mark as read", "It is marked as read"),
             deed("/people", "grace@example.com", "Make a superuser", "The account is changed"),
-            deed(
-                format!("/credentials/{credential}?project=acme"),
-                "default",
-                "Check now",
-                "The API accepted it",
-            ),
         ],
     );
 }
