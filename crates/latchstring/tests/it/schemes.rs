@@ -347,7 +347,7 @@ fn an_encrypted_key_is_opened_with_its_passphrase() {
     let authority = Authority::new();
     let upstream = Upstream::start(|seen| match seen.target.as_str() {
         "/token" => json_reply(&json!({"access_token": "the-token-5", "token_type": "Bearer"})),
-        _ => json_reply(&json!({})),
+        _ => json_reply(&json!({"resourceType": "Bundle"})),
     });
     let guarded = Upstream::with(Some(authority.server(&["http/1.1"], true)), |_| reply(200, "welcome"));
     let setup = setup();
