@@ -60,6 +60,7 @@ mod service_accounts;
 mod service_keys;
 mod sessions;
 mod setup;
+mod sign_in_provider;
 mod transfers;
 mod users;
 mod values;
