@@ -189,6 +189,37 @@ both! {
         app.post(second.header("location"), json!({})).form(&[("code", &code)]).cookie(&second.cookie()).is(410).await;
     }
 
+    async fn what_waits_for_a_code_ends_with_the_factor_and_its_time(app) {
+        let ada = app.person("ada@example.org").await;
+        let root = app.superuser("root@example.org").await;
+        let half_done = async || {
+            let form = [("email", "ada@example.org"), ("password", PASSWORD)];
+            let first = app.post("/sign-in", json!({})).form(&form).is(303).await;
+            let (path, cookie) = (first.header("location").to_owned(), first.cookie());
+            app.get(&path).cookie(&cookie).is(200).await;
+            (path, cookie)
+        };
+        // Removed by the person, and by a superuser: a new factor's code does not finish it either.
+        for by_root in [false, true] {
+            app.second_factor(&ada).await;
+            let (path, cookie) = half_done().await;
+            if by_root {
+                app.delete(&format!("/api/v1/users/{}/totp", ada.id)).cookie(&root.cookie).is(204).await;
+            } else {
+                app.delete("/api/v1/me/totp").cookie(&ada.cookie).is(204).await;
+            }
+            app.get(&path).cookie(&cookie).is(410).await;
+            let factor = app.second_factor(&ada).await;
+            app.post(&path, json!({})).form(&[("code", &app.next_code(&factor))]).cookie(&cookie).is(410).await;
+            app.delete("/api/v1/me/totp").cookie(&ada.cookie).is(204).await;
+        }
+        let factor = app.second_factor(&ada).await;
+        let (path, cookie) = half_done().await;
+        app.clock.advance_secs(300);
+        app.get(&path).cookie(&cookie).is(410).await;
+        app.post(&path, json!({})).form(&[("code", &app.next_code(&factor))]).cookie(&cookie).is(410).await;
+    }
+
     async fn the_account_page_sets_it_up_without_a_script(app) {
         let ada = app.person("ada@example.org").await;
         assert!(app.get("/account/totp").cookie(&ada.cookie).is(200).await.text.contains("Set up a second factor"));
