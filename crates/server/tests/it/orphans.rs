@@ -144,6 +144,29 @@ both_shops! {
         }
     }
 
+    async fn the_certificate_of_a_withheld_key_is_not_shown(shop) {
+        let left = left(&shop).await;
+        let body = json!({
+            "name": "Signed", "connector": "http", "auth_method": "jwt", "verify": "skip",
+            "values": {"production": {"base_url": shop.up.url, "private_key": {"generate": "ec256"}, "algorithm": "ES256", "claims": {"iss": "me"}}},
+            "shares": [{"project": "acme", "grants": {"production": "production"}}],
+        });
+        let made = shop.app.post("/api/v1/credentials", body).key(&left.bob.key).is(201).await.json();
+        let certificate = |who: &Somebody, more: &str| shop.app.get(&shop.at(&made, &format!("/certificate?environment=production{more}"))).key(&who.key);
+        let bobs = certificate(&left.bob, "").is(200).await.text;
+        active(&shop, &left, false).is(200).await;
+        shop.app.post(&shop.at(&made, "/owner"), json!({"email": "carol@example.org"})).key(&left.root.key).is(200).await;
+        for more in ["", "&field=private_key"] {
+            let refused = certificate(&left.carol, more).is(404).await;
+            assert!(!refused.text.contains("BEGIN"), "{}", refused.text);
+        }
+        // A key of her own has one that she may see.
+        let anew = json!({"verify": "skip", "values": {"production": {"private_key": {"generate": "ec256"}}}});
+        shop.app.patch(&shop.at(&made, ""), anew).key(&left.carol.key).is(200).await;
+        let hers = certificate(&left.carol, "").is(200).await.text;
+        assert!(hers.starts_with("-----BEGIN CERTIFICATE-----") && hers != bobs, "{hers}");
+    }
+
     async fn what_no_project_uses_has_nobody_to_go_to(shop) {
         let left = left(&shop).await;
         shop.app.patch(&shop.at(&left.made, ""), json!({"shares": []})).key(&left.bob.key).is(200).await;
