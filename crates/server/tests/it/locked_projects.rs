@@ -4,6 +4,7 @@ use axum::http::Method;
 use serde_json::{Value, json};
 
 use crate::app::{Somebody, TestApp, both};
+use crate::credentials_upstream::both_shops;
 
 async fn everything(app: &TestApp, crm: &str) -> Vec<(Method, String, Value)> {
     let at = |method: Method, path: &str, body: Value| (method, format!("/api/v1/projects/acme{path}"), body);
@@ -144,5 +145,36 @@ both! {
         app.get(&path).key(&bob.key).is(404).await;
         app.patch(&path, json!({"name": "Mine"})).key(&bob.key).is(404).await;
         app.get(&path).key(&ada.key).is(200).await;
+    }
+}
+
+both_shops! {
+    async fn a_check_leaves_it_out_for_who_is_shut_out(shop) {
+        let bob = shop.app.person("bob@example.org").await;
+        shop.app.project(&shop.ada, "beta").await;
+        for project in ["acme", "beta"] {
+            shop.app.member(&shop.ada, project, &bob, "editor").await;
+        }
+        let grants = json!({"production": "production"});
+        let make = json!({
+            "name": "Both", "connector": "http", "auth_method": "custom", "verify": "skip",
+            "values": {"production": {"base_url": shop.up.url, "headers": {"X-Project": "{{ project.slug }}"}, "test_path": "/me"}},
+            "shares": [{"project": "acme", "grants": grants}, {"project": "beta", "grants": grants}],
+        });
+        let made = shop.create(make).is(201).await.json();
+        let checked = async |key: &str| {
+            let before = shop.up.seen("/me").len();
+            shop.verify(&made, "production").key(key).is(200).await;
+            let mut seen: Vec<String> = shop.up.seen("/me")[before..].iter().map(|seen| seen.headers["x-project"].to_str().unwrap().to_owned()).collect();
+            seen.sort();
+            seen
+        };
+        assert_eq!(checked(&bob.key).await, ["acme", "beta"]);
+        shop.app.second_factor(&shop.ada).await;
+        shop.app.patch("/api/v1/projects/acme", json!({"require_second_factor": true})).cookie(&shop.ada.cookie).is(200).await;
+        assert_eq!(checked(&bob.key).await, ["beta"]);
+        assert_eq!(checked(&shop.ada.key).await, ["acme", "beta"]);
+        shop.app.second_factor(&bob).await;
+        assert_eq!(checked(&bob.key).await, ["acme", "beta"]);
     }
 }

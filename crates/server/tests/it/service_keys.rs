@@ -38,6 +38,20 @@ both_worlds! {
         assert_eq!((refused.status, code(&refused)), (401, "unauthenticated".to_owned()));
     }
 
+    async fn a_key_calls_from_its_networks_alone(world) {
+        world.credential("acme", "sandbox", "api_key", "one").await;
+        for (networks, status) in [(json!(["127.0.0.0/8"]), 200), (json!(["198.51.100.0/24", "::/0"]), 403)] {
+            let key = world.app.service_key(&world.ada, "acme", json!({"networks": networks})).await;
+            let bearer = format!("Bearer {}", key["key"].as_str().unwrap());
+            // Cold and warm.
+            for _ in 0..2 {
+                let answer = world.proxy("one/v1/me", &[("authorization", &bearer)]).await;
+                assert_eq!(answer.status, status, "{networks}");
+                assert!(status == 200 || code(&answer) == "not_allowed", "{networks}");
+            }
+        }
+    }
+
     async fn a_key_acts_on_proxy_for_whom_it_may_and_nobody_else(world) {
         told_for_whom(&world).await;
         let bob = world.app.person("bob@example.org").await;
