@@ -107,7 +107,7 @@ settings! {
     oidc_allowed_domains: "oidc-allowed-domains", "LATCHSTRING_OIDC_ALLOWED_DOMAINS";
     /// Take addresses that the provider does not say it has verified: on or off [default: off]
     oidc_trust_email: "oidc-trust-email", "LATCHSTRING_OIDC_TRUST_EMAIL";
-    /// How long a deleted credential can be restored, such as 7d [default: 7d]
+    /// How long a deleted credential can be restored, from 1h to 3650d [default: 7d]
     delete_after: "delete-after", "LATCHSTRING_DELETE_AFTER";
     /// How many versions of a credential's values can be gone back to, the current one among them [default: 10]
     keep_versions: "keep-versions", "LATCHSTRING_KEEP_VERSIONS";
@@ -258,6 +258,20 @@ fn kept_versions(value: Option<String>) -> Result<i64, SettingError> {
     } else {
         Err(wrong("LATCHSTRING_KEEP_VERSIONS", &number.to_string(), "write a number from 1 to 1000"))
     }
+}
+
+/// With less, deleting would be purging, which in a browser wants a recent sign-in.
+const SHORTEST_WAIT: Duration = Duration::from_secs(3600);
+const LONGEST_WAIT: Duration = Duration::from_secs(3650 * 86_400);
+
+fn delete_after(value: Option<String>) -> Result<Duration, SettingError> {
+    const ENV: &str = "LATCHSTRING_DELETE_AFTER";
+    let wait = lasting(value.clone(), "7d", ENV)?;
+    if (SHORTEST_WAIT..=LONGEST_WAIT).contains(&wait) {
+        return Ok(wait);
+    }
+    let text = value.unwrap_or_default();
+    Err(wrong(ENV, &text, "write a time from 1h to 3650d; what shall go at once is deleted with ?purge=true"))
 }
 
 /// Whatever is written, only a few are asked at the same time.
@@ -507,7 +521,7 @@ impl Settings {
                 Some("json") => true,
                 Some(text) => return Err(wrong("LATCHSTRING_LOG_FORMAT", text, "write text or json")),
             },
-            delete_after: lasting(raw.delete_after, "7d", "LATCHSTRING_DELETE_AFTER")?,
+            delete_after: delete_after(raw.delete_after)?,
             audit_retention: retention(raw.audit_retention)?,
             audit_checkpoints: raw.audit_checkpoints.as_deref().map(Checkpoints::read).transpose()?,
             keep_versions: kept_versions(raw.keep_versions)?,
@@ -601,6 +615,7 @@ mod tests {
         assert_eq!(settings.stale_limit, Duration::from_secs(60));
         assert!(settings.background_refresh);
         assert_eq!((settings.keep_versions, settings.verify_every), (10, Some(Duration::from_secs(86_400))));
+        assert_eq!(settings.delete_after, Duration::from_secs(7 * 86_400));
         assert!((16..=MOST_CONNECTIONS).contains(&settings.max_connections));
     }
 
@@ -613,6 +628,19 @@ mod tests {
             let error = read(|raw| raw.max_connections = Some(text.into())).err().unwrap();
             assert!(error.0.contains("LATCHSTRING_MAX_CONNECTIONS"), "{error}");
         }
+    }
+
+    #[test]
+    fn what_is_deleted_waits_an_hour_at_least() {
+        let wait = |text: &str| read(|raw| raw.delete_after = Some(text.into())).map(|all| all.delete_after);
+        assert_eq!(wait("1h").unwrap(), Duration::from_secs(3600));
+        assert_eq!(wait("1d").unwrap(), Duration::from_secs(86_400));
+        assert_eq!(wait("3650d").unwrap(), Duration::from_secs(3650 * 86_400));
+        for text in ["0s", "0d", "3599s", "3651d", "99999999d", "7"] {
+            let error = wait(text).err().unwrap();
+            assert!(error.0.contains("LATCHSTRING_DELETE_AFTER") && error.0.contains(text), "{error}");
+        }
+        assert!(wait("0s").err().unwrap().0.contains("1h to 3650d"));
     }
 
     #[test]
