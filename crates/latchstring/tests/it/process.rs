@@ -389,6 +389,27 @@ fn the_line_that_is_printed_works_with_a_key() {
 }
 
 #[test]
+fn the_set_up_link_is_on_the_terminal_and_never_in_the_log() {
+    for format in ["text", "json"] {
+        let loud = setup().set("LATCHSTRING_LOG", "trace").set("LATCHSTRING_LOG_FORMAT", format);
+        let (app, path) = loud.start_untouched();
+        let token = path.trim_start_matches("/setup/");
+        assert_eq!(token.len(), 43, "{path}");
+        assert_eq!(app.stdout().matches(&app.at(&path)).count(), 1, "{}", app.stdout());
+        assert_eq!(latchstring_testkit::http::get(&app.at(&path), &[]).status, 200);
+        let account = json!({"token": token, "email": "ada@example.com", "name": "Ada", "password": "a long pass phrase"});
+        let made = latchstring_testkit::http::post_json(&app.at("/api/v1/setup"), &account);
+        assert_eq!(made.status, 201, "{}", made.text());
+        assert!(!app.log().is_empty() && !app.log().contains(token), "{format}");
+        let setup = app.stop();
+        // And of the next start, which has nothing to offer.
+        let again = setup.start();
+        assert!(!again.stdout().contains("/setup/") && !again.log().contains(token), "{}", again.stdout());
+        again.stop();
+    }
+}
+
+#[test]
 fn a_server_answers_its_health_and_logs_without_colours() {
     let app = app();
     assert!(app.log().contains("INFO") && !app.log().contains('\x1b'), "{}", app.log());
