@@ -298,4 +298,29 @@ fn the_guides_commands_run() {
         let done = app.setup().run(&words);
         assert!(done.status.success(), "{line}: {}", String::from_utf8_lossy(&done.stderr));
     }
+    // What was done on the machine is in the trail, as done by the server: also an account and a person's key.
+    app.person("grace@example.com", "viewer");
+    for (of, actions) in [
+        (
+            &["--instance"][..],
+            &["user.create", "key.create", "password.reset_ask", "second_factor.delete"][..],
+        ),
+        (&["--project", PROJECT], &["key.create"]),
+    ] {
+        let trail = trail(&app, of);
+        for action in actions {
+            let by_server = trail.iter().any(|item| {
+                item["action"] == *action && item["actor"]["type"] == "server" && item["outcome"] == "ok"
+            });
+            assert!(by_server, "{action} of {of:?}: {trail:?}");
+        }
+    }
+}
+
+/// What `audit export` tells, oldest first.
+pub fn trail(app: &latchstring_testkit::TestApp, of: &[&str]) -> Vec<Value> {
+    let done = app.setup().run(&[&["audit", "export"], of].concat());
+    assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
+    let text = String::from_utf8(done.stdout).unwrap();
+    text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
 }

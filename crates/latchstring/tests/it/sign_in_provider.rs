@@ -637,6 +637,8 @@ fn an_invitation_is_taken_at_the_provider_where_there_are_no_passwords() {
     // When the provider is gone, whoever has the machine lets passwords in again.
     let allowed = app.setup().run(&["admin", "allow-passwords"]);
     assert!(allowed.status.success(), "{}", String::from_utf8_lossy(&allowed.stderr));
+    let trail = crate::people::trail(app, &["--instance", "--action", "instance.update"]);
+    assert_eq!(trail.last().unwrap()["actor"]["type"], "server", "{trail:?}");
     latchstring_testkit::eventually("passwords", || {
         (http::post_json(&app.at("/api/v1/session"), &inside).status == 204).then_some(())
     });
@@ -665,4 +667,35 @@ fn half_a_setting_stops_the_start() {
         .start();
     oidc.redirect_to(OidcProvider::CLIENT_ID, &app.at("/sign-in/callback"));
     World { oidc, app }.comes_in("alice");
+}
+
+/// The way to the provider and back ends on this server, whatever a link or a form says of where one came from.
+#[test]
+fn nobody_is_led_elsewhere_on_the_way_through_the_provider() {
+    let world = World::open();
+    let app = &world.app;
+    for (given, own) in [
+        ("https%3A%2F%2Fevil.example%2F", None),
+        ("%2F%2Fevil.example", None),
+        ("%2F%5Cevil.example", None),
+        ("%2Fprojects%3Fq%3Da", Some("/projects?q=a")),
+    ] {
+        let mut alice = Browser::default();
+        let there = alice.get(&app.at(&format!("/sign-in/provider?return_to={given}")));
+        assert_eq!(there.status, 303, "{given}: {}", there.text());
+        let back = world.oidc.browse(there.header("location").unwrap());
+        let inside = alice.get(&back);
+        assert_eq!((inside.status, inside.header("location")), (303, own.or(Some("/"))), "{given}");
+
+        let page = alice.submit(&app.at("/confirm/provider"), &format!("return_to={given}"));
+        assert_eq!(page.status, 200, "{given}: {}", page.text());
+        let text = page.text();
+        let link =
+            text.split("<a class=\"button first\" href=\"").nth(1).and_then(|rest| rest.split('"').next());
+        let there = alice.get(link.unwrap());
+        assert_eq!(there.status, 303, "{given}: {}", there.text());
+        let back = world.oidc.browse(there.header("location").unwrap());
+        let done = alice.get(&back);
+        assert_eq!((done.status, done.header("location")), (303, own.or(Some("/account"))), "{given}");
+    }
 }
