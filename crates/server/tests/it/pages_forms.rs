@@ -445,6 +445,74 @@ both! {
         assert_eq!(list["items"].as_array().unwrap().len(), 1, "{list}");
     }
 
+    async fn an_account_is_put_to_rest_and_woken(app) {
+        let root = app.superuser("root@example.org").await;
+        let bob = app.person("bob@example.org").await;
+        let path = format!("/people/{}", bob.id);
+        let version = async || {
+            let shown = app.get("/people?q=bob").cookie(&root.cookie).is(200).await.text;
+            hidden(shown.split(&format!("action=\"{path}\"")).nth(1).unwrap(), "version")
+        };
+        let seen = version().await;
+        send(&app, &path, &bob, &[("version", &seen), ("active", "no")]).is(403).await;
+        let done = send(&app, &path, &root, &[("version", &seen), ("active", "no")]).is(303).await;
+        told(&follows(&app, &root, &done).await, &["The account is changed.", &format!("href=\"{path}/credentials\"")]);
+        app.get("/api/v1/me").cookie(&bob.cookie).is(401).await;
+        app.get("/api/v1/me").key(&bob.key).is(401).await;
+        // What somebody saw before it was changed does not undo the change.
+        let late = send(&app, &path, &root, &[("version", &seen), ("active", "yes")]).is(412).await;
+        is_page(&late);
+        app.get("/api/v1/me").key(&bob.key).is(401).await;
+        let done = send(&app, &path, &root, &[("version", &version().await), ("active", "yes")]).is(303).await;
+        told(&follows(&app, &root, &done).await, &["The account is changed."]);
+        let again = app.sign_in(&bob.email).await;
+        assert_eq!(app.get("/api/v1/me").cookie(&again).is(200).await.json()["superuser"], false);
+        // What ended with it stays ended.
+        app.get("/api/v1/me").cookie(&bob.cookie).is(401).await;
+        app.get("/api/v1/me").key(&bob.key).is(401).await;
+    }
+
+    async fn recovery_codes_are_made_anew(app) {
+        let ada = app.person("ada@example.org").await;
+        send(&app, "/account/totp/codes", &ada, &[]).header("accept", "text/html").is(409).await;
+        let old = app.second_factor(&ada).await.recovery;
+        let made = send(&app, "/account/totp/codes", &ada, &[]).is(200).await;
+        let text = is_page(&made);
+        let codes = text.split("id=\"recovery\"").nth(1).and_then(|rest| rest.split_once('>')).and_then(|(_, rest)| rest.split('<').next());
+        let codes: Vec<&str> = codes.unwrap_or_else(|| panic!("{text}")).split_whitespace().collect();
+        assert_eq!(codes.len(), 10, "{text}");
+        assert!(codes.iter().all(|code| !old.iter().any(|one| one == code)), "{codes:?}");
+        let enter = |code: &str| app.post("/api/v1/session", json!({"email": ada.email, "password": PASSWORD, "totp": code}));
+        enter(&old[0]).is(401).await;
+        enter(codes[0]).is(204).await;
+        // They are shown once.
+        let shown = app.get("/account/totp").cookie(&ada.cookie).is(200).await;
+        told(&shown.text, &["9 recovery codes are left."]);
+        assert!(codes.iter().all(|code| !shown.text.contains(code)), "{}", shown.text);
+    }
+
+    async fn the_trail_is_narrowed_to_one_person(app) {
+        let ada = app.person("ada@example.org").await;
+        app.project(&ada, "acme").await;
+        let bob = app.person("bob@example.org").await;
+        app.member(&ada, "acme", &bob, "editor").await;
+        for (name, who) in [("set_by_ada", &ada), ("set_by_bob", &bob)] {
+            let path = format!("/api/v1/projects/acme/environments/staging/variables/{name}");
+            app.put(&path, json!({"value": "t-17"})).key(&who.key).is(204).await;
+        }
+        let shown = async |query: &str| app.get(&format!("/projects/acme/audit?{query}")).cookie(&ada.cookie).is(200).await.text;
+        told(&shown("credential=&actor=&action=").await, &["set_by_ada", "set_by_bob"]);
+        for who in [bob.email.as_str(), bob.id.as_str()] {
+            let sent = who.replace('@', "%40");
+            let his = shown(&format!("credential=&actor={sent}&action=")).await;
+            told(&his, &["set_by_bob", &format!("value=\"{who}\"")]);
+            assert!(!his.contains("set_by_ada"), "{his}");
+            // What is taken along is narrowed in the same way.
+            told(&his, &[&format!("/api/v1/projects/acme/audit/export?actor={sent}")]);
+        }
+        told(&shown("actor=nobody%40example.org").await, &["Nothing fits"]);
+    }
+
     async fn an_environment_goes_only_when_that_is_said(app) {
         let ada = app.person("ada@example.org").await;
         app.project(&ada, "acme").await;

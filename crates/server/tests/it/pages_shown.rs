@@ -273,6 +273,24 @@ both_shops! {
         // One's own, in all projects.
         let mine = words(&page(&shop.app, "/credentials", &shop.ada).await);
         assert!(mine.contains("Billing") && mine.contains("In acme"), "{mine}");
+        let mine = "/credentials";
+        for (query, names) in [
+            ("q=&status=&connector=", vec!["People", "Old billing", "Billing"]),
+            ("q=old&status=&connector=", vec!["Old billing"]),
+            ("q=&status=verified&connector=", vec!["People", "Billing"]),
+            ("q=&status=failing&connector=http", vec!["Old billing"]),
+            ("q=bill&status=verified&connector=http", vec!["Billing"]),
+            ("q=bill&status=&connector=sandbox", vec![]),
+        ] {
+            let narrowed = page(&shop.app, &format!("{mine}?{query}"), &shop.ada).await;
+            let mut found = rows(&narrowed);
+            let mut names = names;
+            found.sort();
+            names.sort_unstable();
+            assert_eq!(found, names, "{query}: {narrowed}");
+            assert_eq!(names.len() < 3, narrowed.contains("Show all"), "{query}");
+            assert_eq!(names.is_empty(), narrowed.contains("Nothing fits"), "{query}");
+        }
         let his = page(&shop.app, "/credentials", &bob).await;
         assert!(his.contains("You own no credential yet"), "{his}");
     }
@@ -493,6 +511,46 @@ both! {
         for path in paths {
             assert!(app.get(&format!("/docs/guides/{path}")).is(200).await.text.contains("<h1 "), "{path}");
         }
+    }
+
+    async fn a_method_says_what_it_takes_where_it_is_chosen(app) {
+        let ada = app.person("ada@example.org").await;
+        app.project(&ada, "acme").await;
+        let new = "/projects/acme/credentials/new?connector=airtable";
+        let guide = "href=\"https://airtable.com/developers/web/guides/personal-access-tokens\"";
+        let (help, sent) = (
+            "It reaches only the bases and scopes that you choose for it.",
+            "The token goes into the Authorization header of every request (Bearer).",
+        );
+        let choose = page(&app, new, &ada).await;
+        let text = words(&choose);
+        assert!(text.contains("How does Airtable let you in?") && text.contains("Take the first one that you have what it takes for."), "{text}");
+        let way = between(&choose, "id=\"method-token\"", "</li>");
+        let text = words(way);
+        for part in ["Personal access token", help, sent, "The provider's guide"] {
+            assert!(text.contains(part), "{part}: {text}");
+        }
+        assert!(way.contains(guide) && way.contains("target=\"_blank\" rel=\"noreferrer\""), "{way}");
+        let consent = between(&choose, "id=\"method-authorization_code\"", "</main>");
+        let text = words(consent);
+        for part in ["Sign in with Airtable", "Every person consents with their own account", "You sign in at the provider and agree."] {
+            assert!(text.contains(part), "{part}: {text}");
+        }
+        assert!(consent.contains("href=\"https://airtable.com/developers/web/api/oauth-reference\""), "{consent}");
+
+        let form = page(&app, &format!("{new}&method=token"), &ada).await;
+        let card = between(&form, "<section class=\"card guide\"", "</section>");
+        let text = words(card);
+        for part in ["Personal access token", help, "What is sent", sent, "The provider's documentation"] {
+            assert!(text.contains(part), "{part}: {text}");
+        }
+        assert!(card.contains(guide), "{card}");
+        // Beside the field: where to get it, and what it looks like.
+        assert!(words(&form).contains("airtable.com/create/tokens, Create token."), "{form}");
+        assert!(form.contains("placeholder=\"pat…\"") && form.contains("pattern=\"pat.+\""), "{form}");
+        let form = page(&app, "/projects/acme/credentials/new?connector=http&method=api_key", &ada).await;
+        let text = words(between(&form, "name=\"/values/default/base_url\"", "</form>"));
+        assert!(text.contains("Of the header, query parameter or cookie. For example X-API-Key"), "{text}");
     }
 
     async fn members_see_of_a_client_what_they_consent_to(app) {
