@@ -225,7 +225,7 @@ impl Broker {
     }
 }
 
-async fn share_here(
+pub(super) async fn share_here(
     tx: &mut impl Tx,
     project: &latchstring_model::id::ProjectId,
     named: &str,

@@ -153,8 +153,10 @@ operations! {
         ["POST" "/api/v1/connect-sessions"];
     TeamCredentialCreate = "team_credential.create", Ground::Member(Role::Admin), "make credentials that the project owns", [];
     NameTake = "name.take", Ground::Member(Role::Admin), "take over a slug or external id that another credential had", [];
-    ShareWithdraw = "share.withdraw", Ground::Member(Role::Admin), "withdraw a credential from the project",
-        ["DELETE" "/api/v1/projects/{project}/credentials/{id}"];
+    ShareWithdraw = "share.withdraw", Ground::Member(Role::Admin), "see what stops without a credential, and withdraw it from the project", [
+        "GET" "/api/v1/projects/{project}/credentials/{id}/usage",
+        "DELETE" "/api/v1/projects/{project}/credentials/{id}",
+    ];
     ShareAccept = "share.accept", Ground::Member(Role::Admin), "accept a credential's new destination",
         ["POST" "/api/v1/projects/{project}/credentials/{id}/accept"];
     KeychainsList = "keychains.list", Ground::Look, "see the keychains", [

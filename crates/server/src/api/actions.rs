@@ -8,6 +8,7 @@ const ACTIONS: &[(Method, &str, &str)] = &[
     (Method::GET, "/api/v1/credentials/{id}", "credential.view"),
     (Method::GET, "/api/v1/credentials/{id}/certificate", "credential.view"),
     (Method::GET, "/api/v1/credentials/{id}/usage", "credential.view"),
+    (Method::GET, "/api/v1/projects/{project}/credentials/{id}/usage", "credential.view"),
     (Method::GET, "/api/v1/credentials/{id}/versions", "credential.view"),
     (Method::GET, "/api/v1/credentials/{id}/audit", "credential.view"),
     (Method::GET, "/api/v1/projects/{project}/audit/export", "audit.export"),

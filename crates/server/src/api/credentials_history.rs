@@ -1,4 +1,5 @@
-//! What was, and who uses it: `/api/v1/credentials/{id}/versions` and `…/usage`.
+//! What was, and who uses it: `/api/v1/credentials/{id}/versions` and `…/usage`, and what a project would lose:
+//! `/api/v1/projects/{project}/credentials/{id}/usage`.
 
 use axum::Json;
 use axum::extract::State;
@@ -27,6 +28,7 @@ pub fn router() -> OpenApiRouter<App> {
         .routes(routes!(list_credential_versions))
         .routes(routes!(restore_credential_version))
         .routes(routes!(get_credential_usage))
+        .routes(routes!(get_share_usage))
 }
 
 /// One change of one environment's values.
@@ -221,4 +223,47 @@ async fn get_credential_usage(
     Named(id): Named<String>,
 ) -> ApiResult<Json<CredentialUsage>> {
     Ok(Json(app.broker().credential_usage(&actor, &id).await?.into()))
+}
+
+/// What stops in a project that gives a credential up.
+#[derive(Serialize, ToSchema)]
+struct ShareUsage {
+    id: String,
+    name: String,
+    /// Of the credential in this project.
+    slug: String,
+    /// The project's environments that were granted values of it.
+    environments: Vec<String>,
+    /// Active workflows of the project that name it.
+    workflows: Vec<UsingWorkflow>,
+    /// The project's keychains that fall back to it.
+    keychains: Vec<UsingKeychain>,
+    /// The project's service keys.
+    api_keys: Vec<UsingKey>,
+    /// The project's newest fifty.
+    calls: Vec<RecentCall>,
+}
+
+/// What stops in this project when it uses the credential no longer; for the project's admins and owners.
+///
+/// To be looked at before the share is withdrawn: environments, workflows, keychains that fall back to it, service
+/// keys that are made for it or have used it, recent calls. It says nothing of other projects.
+#[utoipa::path(get, path = "/api/v1/projects/{project}/credentials/{id}/usage", tag = "Credentials", params(("project" = String, Path, description = "Slug or id"), ("id" = String, Path, description = "The credential's slug in the project, or its id")), responses((status = 200, body = ShareUsage), Refusals))]
+async fn get_share_usage(
+    State(app): State<App>,
+    Acting(actor): Acting,
+    Named((project, id)): Named<(String, String)>,
+) -> ApiResult<Json<ShareUsage>> {
+    let found = app.broker().share_usage(&actor, &project, &id).await?;
+    let CredentialUsage { workflows, keychains, api_keys, calls } = found.usage.into();
+    Ok(Json(ShareUsage {
+        id: found.id.to_string(),
+        name: found.name,
+        slug: found.slug,
+        environments: found.environments,
+        workflows,
+        keychains,
+        api_keys,
+        calls,
+    }))
 }

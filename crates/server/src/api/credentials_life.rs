@@ -101,7 +101,7 @@ async fn restore_credential(
 
 /// Ends the project's use of a credential; for the project's admins and owners.
 ///
-/// The credential stays its owner's, who can share it anew.
+/// The credential stays its owner's, who can share it anew. What stops is at `GET …/credentials/{id}/usage`.
 #[utoipa::path(delete, path = "/api/v1/projects/{project}/credentials/{id}", tag = "Credentials", params(("project" = String, Path, description = "Slug or id"), ("id" = String, Path, description = "The credential's slug in the project, or its id")), responses((status = 204, description = "Withdrawn"), Refusals))]
 async fn withdraw_credential(
     State(app): State<App>,

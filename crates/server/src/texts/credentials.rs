@@ -127,6 +127,12 @@ group! {
         sharing_destinations: "Calls go to",
         withdraw: "Stop using it here",
         withdraw_help: "The project can no longer use it. Its owner can share it again.",
+        withdraw_stops: "What stops with it:",
+        withdraw_in: "calls in {environments}",
+        withdraw_keychains: "keychains that fall back to it: {names}",
+        withdraw_keys: "service keys that use it or are made for it: {names}",
+        withdraw_people: "people who called with it lately: {names}",
+        withdraw_nothing: "Nothing here uses it now.",
 
         about: "About it",
         owner: "Owner",

@@ -4,6 +4,7 @@ use axum::http::Method;
 use latchstring_store::{credentials as rows, tokens, values};
 use serde_json::{Value, json};
 
+use crate::app::Db;
 use crate::calling::both_worlds;
 use crate::credentials_upstream::{Shop, both_shops};
 
@@ -213,7 +214,164 @@ both_shops! {
     }
 }
 
+async fn one_day_to_restore(db: Db) {
+    let shop =
+        Shop::changed(db, |settings| settings.delete_after = std::time::Duration::from_secs(86_400)).await;
+    let made = shop.create(shop.bearer("API", "planted-bearer-token-1")).is(201).await.json();
+    let page = shop
+        .app
+        .get(&format!("/credentials/{}", made["id"].as_str().unwrap()))
+        .cookie(&shop.ada.cookie)
+        .is(200)
+        .await;
+    assert!(page.text.contains("1 day") && !page.text.contains("7 days"), "{}", page.text);
+    let delete = || shop.app.delete(&shop.at(&made, "")).key(&shop.ada.key).is(200);
+    let scheduled = delete().await.json();
+    assert_eq!(scheduled["deletes_at"], shop.app.broker.now().plus_secs(86_400).to_rfc3339());
+    shop.app.clock.advance_secs(86_400 - 1);
+    shop.app.broker.delete_due_credentials().await.unwrap();
+    shop.app.post(&shop.at(&made, "/restore"), json!({})).key(&shop.ada.key).is(200).await;
+    delete().await;
+    shop.app.clock.advance_secs(86_400);
+    shop.app.broker.delete_due_credentials().await.unwrap();
+    shop.app.get(&shop.at(&made, "")).key(&shop.ada.key).is(404).await;
+}
+
+async fn two_versions_to_go_back_to(db: Db) {
+    let shop = Shop::changed(db, |settings| settings.keep_versions = 2).await;
+    let made = shop.create(shop.bearer("API", "planted-bearer-token-1")).is(201).await.json();
+    for number in 2..=4 {
+        shop.patch(
+            &made,
+            json!({"values": {"production": {"token": format!("planted-bearer-token-{number}")}}}),
+        )
+        .is(200)
+        .await;
+    }
+    let restorable = async || {
+        let listed = shop.app.get(&shop.at(&made, "/versions")).key(&shop.ada.key).is(200).await.json();
+        let items = listed["items"].as_array().unwrap().clone();
+        let kept: Vec<i64> = items
+            .iter()
+            .filter(|item| item["restorable"] == true)
+            .map(|item| item["version"].as_i64().unwrap())
+            .collect();
+        (items.len(), kept)
+    };
+    assert_eq!(restorable().await, (4, vec![3]), "besides the one in use");
+    let restore = |number: i64| {
+        shop.app.post(&shop.at(&made, &format!("/versions/{number}/restore")), json!({})).key(&shop.ada.key)
+    };
+    let wiped = restore(2).is(410).await;
+    assert_eq!(wiped.code(), "version_wiped");
+    assert!(wiped.text.contains("newest 2 versions"), "{}", wiped.text);
+    assert_eq!(restore(3).is(200).await.json()["environments"]["production"]["version"], 5);
+    assert_eq!(shop.up.seen("/me").last().unwrap().headers["authorization"], "Bearer planted-bearer-token-3");
+    assert_eq!(restorable().await, (5, vec![4]));
+    assert_eq!(restore(3).is(410).await.code(), "version_wiped");
+}
+
+#[tokio::test]
+async fn a_deletion_waits_as_long_as_the_setting_says_sqlite() {
+    one_day_to_restore(Db::Sqlite).await;
+}
+
+#[tokio::test]
+async fn a_deletion_waits_as_long_as_the_setting_says_postgres() {
+    one_day_to_restore(Db::Postgres).await;
+}
+
+#[tokio::test]
+async fn as_many_versions_are_kept_as_the_setting_says_sqlite() {
+    two_versions_to_go_back_to(Db::Sqlite).await;
+}
+
+#[tokio::test]
+async fn as_many_versions_are_kept_as_the_setting_says_postgres() {
+    two_versions_to_go_back_to(Db::Postgres).await;
+}
+
 both_worlds! {
+    async fn an_admin_sees_what_stops_before_it_is_withdrawn(world) {
+        let mut world = world;
+        world.run_jobs();
+        let (app, ada) = (&world.app, &world.ada);
+        // Carol owns it, and shares it with a project of others, too.
+        let mut people = std::collections::BTreeMap::new();
+        for (name, role) in [("carol", "editor"), ("bob", "admin"), ("victor", "editor")] {
+            let who = app.person(&format!("{name}@example.org")).await;
+            app.member(ada, "acme", &who, role).await;
+            people.insert(name, who);
+        }
+        let (carol, bob, eve) = (&people["carol"], &people["bob"], app.person("eve@example.org").await);
+        app.project(carol, "beta").await;
+        let share = |project: &str| json!({"project": project, "slug": "robot", "grants": {"staging": "production"}});
+        let body = json!({
+            "name": "Robot", "connector": "sandbox", "auth_method": "api_key", "verify": "skip",
+            "values": {"production": {"base_url": world.api, "key": latchstring_sandbox::DEMO.api_key}},
+            "shares": [share("acme"), share("beta")],
+        });
+        let made = app.post("/api/v1/credentials", body).key(&carol.key).is(201).await.json();
+        for (project, owner, name) in [("acme", ada, "Customers"), ("beta", carol, "Elsewhere")] {
+            let chain = json!({"name": name, "connector": "sandbox", "by": "{{ input.c }}", "default": "robot"});
+            app.post(&format!("/api/v1/projects/{project}/keychains"), chain).key(&owner.key).is(201).await;
+            app.service_key(owner, project, json!({"name": format!("only-{project}"), "credentials": [made["id"]]})).await;
+        }
+        let any = app.service_key(ada, "acme", json!({"name": "nightly"})).await;
+        app.service_key(ada, "acme", json!({"name": "idle"})).await;
+        let elsewhere = app.service_key(carol, "beta", json!({"name": "beta-calls"})).await;
+        for key in [&any, &elsewhere] {
+            let bearer = format!("Bearer {}", key["key"].as_str().unwrap());
+            assert_eq!(world.proxy("robot/v1/me", &[("authorization", &bearer)]).await.status, 200);
+        }
+        assert_eq!(world.proxy_as_ada("robot/v1/me").await.status, 200);
+
+        let path = "/api/v1/projects/acme/credentials/robot/usage";
+        let usage = async || app.get(path).key(&bob.key).is(200).await.json();
+        world.until("both calls of the project's", async || usage().await["calls"].as_array().unwrap().len() == 2).await;
+        let told = usage().await;
+        assert_eq!((&told["id"], told["name"].as_str(), told["slug"].as_str()), (&made["id"], Some("Robot"), Some("robot")));
+        assert_eq!((&told["environments"], &told["workflows"]), (&json!(["staging"]), &json!([])));
+        assert_eq!(told["keychains"], json!([{"project": "acme", "keychain": "customers"}]));
+        let mut keys: Vec<(&str, u64)> = told["api_keys"].as_array().unwrap().iter()
+            .map(|key| (key["name"].as_str().unwrap(), key["calls"].as_u64().unwrap())).collect();
+        keys.sort_unstable();
+        assert_eq!(keys, [("nightly", 1), ("only-acme", 0)], "{told}");
+        assert!(told["calls"].as_array().unwrap().iter().any(|call| call["actor_email"] == "ada@example.org"), "{told}");
+        let text = told.to_string();
+        assert!(!text.contains("beta") && !text.contains("elsewhere"), "nothing of another project's: {told}");
+        let by_id = format!("/api/v1/projects/acme/credentials/{}/usage", made["id"].as_str().unwrap());
+        assert_eq!(app.get(&by_id).key(&bob.key).is(200).await.json(), told);
+
+        // The page says it above the button; to nobody who has no button.
+        let sheet = format!("/credentials/{}?project=acme", made["id"].as_str().unwrap());
+        let page = app.get(&sheet).cookie(&bob.cookie).is(200).await.text;
+        let (before, _) = page.split_once("Stop using it here").unwrap();
+        let said = before.rsplit_once("What stops with it:").unwrap().1;
+        for line in [
+            "calls in staging", "keychains that fall back to it: customers", "made for it: nightly, only-acme",
+            "people who called with it lately: ada@example.org",
+        ] {
+            assert!(said.contains(line), "{line}: {said}");
+        }
+        assert!(!said.contains("beta") && !said.contains("idle"), "{said}");
+        let victors = app.get(&sheet).cookie(&people["victor"].cookie).is(200).await.text;
+        assert!(!victors.contains("What stops with it:") && !victors.contains("customers"), "{victors}");
+
+        // Whoever may not withdraw it is told as little.
+        assert_eq!(app.get(path).key(&carol.key).is(403).await.code(), "forbidden");
+        assert_eq!(app.get(path).key(&people["victor"].key).is(403).await.code(), "forbidden");
+        let foreign = app.get(path).key(&eve.key).is(404).await;
+        let nowhere = app.get("/api/v1/projects/nowhere/credentials/robot/usage").key(&eve.key).is(404).await;
+        assert_eq!(foreign.text, nowhere.text);
+        app.get("/api/v1/projects/acme/credentials/nothing/usage").key(&bob.key).is(404).await;
+
+        app.delete("/api/v1/projects/acme/credentials/robot").key(&bob.key).is(204).await;
+        app.get(path).key(&bob.key).is(404).await;
+        let bearer = format!("Bearer {}", any["key"].as_str().unwrap());
+        assert_eq!(world.proxy("robot/v1/me", &[("authorization", &bearer)]).await.status, 404, "it was told");
+    }
+
     async fn the_owner_sees_who_uses_it(world) {
         let mut world = world;
         world.run_jobs();

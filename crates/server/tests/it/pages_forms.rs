@@ -216,7 +216,7 @@ both_shops! {
         assert_eq!(suspended().await, false);
 
         let withdraw = format!("/projects/acme/credentials/{}/withdraw", id(&made));
-        told(&page, &[&format!("action=\"{withdraw}\""), "Stop using it here"]);
+        told(&page, &[&format!("action=\"{withdraw}\""), "Stop using it here", "What stops with it:", "calls in staging, production"]);
         send(&shop.app, &withdraw, &bob, &[]).is(403).await;
         let done = send(&shop.app, &withdraw, &shop.ada, &[]).is(303).await;
         told(&follows(&shop.app, &shop.ada, &done).await, &["The project no longer uses that credential."]);

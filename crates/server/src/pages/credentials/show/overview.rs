@@ -1,9 +1,12 @@
 //! `/credentials/{id}`: everything about it on one page.
 
+use std::collections::BTreeSet;
+
 use askama::Template;
 use axum::extract::State;
 use axum::response::Response;
 use latchstring_broker::credentials::check::Report;
+use latchstring_broker::credentials::uses::By;
 use latchstring_broker::credentials::versions::Version;
 use latchstring_model::entity::{Principal, Role};
 
@@ -31,6 +34,8 @@ struct Share {
     suspended: Option<Rich>,
     /// An admin of the project looks: may accept a new place, and end the use.
     admin: bool,
+    /// What stops then, in words.
+    stops: Vec<String>,
 }
 
 #[derive(Template)]
@@ -91,9 +96,38 @@ fn shares(visitor: &Visitor, sheet: &Sheet) -> Vec<Share> {
                 suspended: share.suspended.then(|| c.suspended_help.rich().text("destinations", &places)),
                 destinations: share.destinations.clone(),
                 admin: here.is_some_and(|project| project.role >= Role::Admin),
+                stops: Vec::new(),
             }
         })
         .collect()
+}
+
+/// What stops in a project without it, in words.
+async fn stops(app: &App, visitor: &Visitor, project: &str, id: &str) -> Result<Vec<String>, Refused> {
+    let found = app.broker().share_usage(&visitor.actor, project, id).await?;
+    let c = &visitor.t.credentials;
+    let keychains: Vec<String> = found
+        .usage
+        .used_by
+        .into_iter()
+        .filter_map(|used| match used.by {
+            By::Keychain { keychain } => Some(keychain),
+            By::Workflow { .. } => None,
+        })
+        .collect();
+    // One that has ended stops no more.
+    let keys: Vec<String> = found.usage.keys.into_iter().filter_map(|key| key.name).collect();
+    let people: BTreeSet<String> =
+        found.usage.calls.into_iter().filter_map(|item| item.actor.email).collect();
+    let people: Vec<String> = people.into_iter().collect();
+    let lines = [
+        (&c.withdraw_in, "environments", found.environments),
+        (&c.withdraw_keychains, "names", keychains),
+        (&c.withdraw_keys, "names", keys),
+        (&c.withdraw_people, "names", people),
+    ];
+    let told = lines.into_iter().filter(|(_, _, names)| !names.is_empty());
+    Ok(told.map(|(text, slot, names)| text.with(slot, &names.join(", ")).0).collect())
 }
 
 /// The page; `checked`: a check that was just made, with its environment.
@@ -126,6 +160,10 @@ pub async fn draw(
         Some(connector) => connector.own.is_some() && connector.definition.digest() != view.digest,
         None => false,
     };
+    let mut shares = shares(visitor, sheet);
+    for share in shares.iter_mut().filter(|share| share.admin) {
+        share.stops = stops(app, visitor, &share.project, view.id.as_str()).await?;
+    }
     Ok(Page {
         f: sheet.frame(app, visitor).await?,
         head: sheet.head(visitor, Tab::Overview),
@@ -136,7 +174,7 @@ pub async fn draw(
         deletes: view.deletes_at.map(|at| c.deletes_help.rich().part("when", &When::near(t, at, now))),
         connector_changed,
         cards,
-        shares: shares(visitor, sheet),
+        shares,
         owner: sheet.owner(visitor),
         client: client(app, visitor, sheet).await,
         acts_as: view.acts_as.clone(),
