@@ -1,6 +1,8 @@
 use serde_json::json;
 
 use crate::app::{Db, PASSWORD, TestApp, both};
+use crate::calling::{World, code};
+use crate::credentials_upstream::Upstream;
 
 both! {
     async fn in_and_out(app) {
@@ -122,4 +124,41 @@ async fn on_https_the_cookie_is_bound_to_the_host() {
     app.get("/api/v1/me").cookie(&plain).is(401).await;
     let answer = app.post("/api/v1/session", json!({"email": ada.email, "password": PASSWORD})).is(204).await;
     assert!(answer.header("set-cookie").ends_with("; Secure"));
+}
+
+/// What signs a browser in calls nothing: a page of elsewhere could make a browser send it.
+async fn a_session_is_no_key(db: Db) {
+    let up = Upstream::start().await;
+    let at = up.url.trim_start_matches("http://").parse().unwrap();
+    let world = World::reaching(db, true, &[at]).await;
+    let values = json!({"base_url": up.url, "token": "planted-bearer-token-1"});
+    world.stored("acme", "http", "bearer", "One", values).await;
+    let place = [("latchstring-project", "acme"), ("latchstring-environment", "staging")];
+    world.app.get("/api/v1/me").cookie(&world.ada.cookie).is(200).await;
+    let token = world.ada.cookie.split_once('=').unwrap().1;
+    let bearer = format!("Bearer {token}");
+    for with in
+        [("cookie", world.ada.cookie.as_str()), ("authorization", &bearer), ("latchstring-key", token)]
+    {
+        // Cold and warm.
+        for _ in 0..2 {
+            let answer = world.proxy("one/me", &[place[0], place[1], with]).await;
+            assert_eq!((answer.status, code(&answer)), (401, "unauthenticated".to_owned()), "{}", with.0);
+        }
+        assert_eq!(up.asked(), 0, "{}", with.0);
+    }
+    world.proxy_as_ada("one/me").await;
+    assert_eq!(up.asked(), 1, "with her key it goes there");
+    let answer = world.proxy("one/me", &[place[0], place[1], ("cookie", &world.ada.cookie)]).await;
+    assert_eq!((answer.status, up.asked()), (401, 1));
+}
+
+#[tokio::test]
+async fn a_session_calls_nothing_sqlite() {
+    a_session_is_no_key(Db::Sqlite).await;
+}
+
+#[tokio::test]
+async fn a_session_calls_nothing_postgres() {
+    a_session_is_no_key(Db::Postgres).await;
 }
