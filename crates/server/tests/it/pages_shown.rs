@@ -62,6 +62,35 @@ fn rows(page: &str) -> Vec<String> {
 }
 
 both_shops! {
+    async fn what_the_project_owns_says_so(shop) {
+        let bob = bob(&shop).await;
+        shop.app.patch("/api/v1/projects/acme", json!({"name": "Acme & Sons"})).key(&shop.ada.key).is(200).await;
+        let form = |owner: &'static str| [
+            ("connector", "http"), ("method", "bearer"), ("name", "Ours"), ("owner_project", owner), ("sets", "one"),
+            ("use-staging", "yes"), ("use-production", "yes"), ("/values/default/base_url", shop.up.url.as_str()),
+            ("/values/default/token", "planted-bearer-token-1"), ("/values/default/test_path", "/me"),
+        ];
+        let new = "/projects/acme/credentials/new";
+        let shown = page(&shop.app, &format!("{new}?connector=http&method=bearer"), &shop.ada).await;
+        assert!(words(&shown).contains("Acme & Sons does"), "{shown}");
+        // Whoever may not make it so is not asked.
+        let his = page(&shop.app, &format!("{new}?connector=http&method=bearer"), &bob).await;
+        assert!(!his.contains("name=\"owner_project\""), "{his}");
+        let refused = shop.app.post(new, json!({})).form(&form("project")).cookie(&bob.cookie).send().await;
+        assert!(matches!(refused.status, 403 | 422), "{}", refused.text);
+        assert_eq!(shop.count().await, 0);
+        shop.app.post(new, json!({})).form(&form("project")).cookie(&shop.ada.cookie).is(303).await;
+        let listed = shop.app.get("/api/v1/credentials?project=acme").key(&shop.ada.key).is(200).await.json();
+        let made = &listed["items"][0];
+        assert_eq!((&made["owner"]["type"], &made["owner"]["slug"]), (&json!("project"), &json!("acme")), "{made}");
+        for who in [&shop.ada, &bob] {
+            let sheet = page(&shop.app, &at(made, ""), who).await;
+            assert_eq!(words(fact(&sheet, "Owner")), "The project Acme & Sons");
+            let list = words(&page(&shop.app, "/projects/acme/credentials", who).await);
+            assert!(list.contains("Owner: this project"), "{list}");
+        }
+    }
+
     async fn the_owner_sees_everything_but_what_is_secret(shop) {
         let bob = bob(&shop).await;
         let more = json!({"note": "Ask <Grace>.", "acts_as": "import-robot", "expires_on": "2030-01-31T00:00:00Z"});
