@@ -414,6 +414,14 @@ impl Browser {
         self.devtools("Emulation.setScriptExecutionDisabled", json!({"value": !on}));
     }
 
+    /// The address of what the page's first frame shows, and what can be read there.
+    pub fn inside_frame(&self) -> String {
+        self.wait_for(self.client().enter_frame(0)).expect("there is a frame");
+        let inside = self.js("return location.href + '\\n' + (document.body?.innerText ?? '')");
+        self.wait_for(self.client().enter_parent_frame()).expect("a frame is in a page");
+        inside.as_str().unwrap_or_default().to_owned()
+    }
+
     pub fn windows(&self) -> Vec<fantoccini::wd::WindowHandle> {
         self.wait_for(self.client().windows()).expect("there are windows")
     }

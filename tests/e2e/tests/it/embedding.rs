@@ -3,10 +3,12 @@
 
 use std::io::{BufRead, BufReader};
 use std::process::{Child, Command, Stdio};
+use std::sync::mpsc::{Receiver, channel};
+use std::time::Duration;
 
 use latchstring_e2e::Browser;
 use latchstring_sandbox::DEMO;
-use latchstring_testkit::TestApp;
+use latchstring_testkit::{TestApp, http};
 use serde_json::{Value, json};
 
 use crate::scene;
@@ -15,6 +17,8 @@ use crate::scene;
 struct Example {
     child: Child,
     url: String,
+    /// What it has printed since it said where it is.
+    said: Receiver<String>,
 }
 
 impl Drop for Example {
@@ -26,6 +30,11 @@ impl Drop for Example {
 
 impl Example {
     fn start(app: &TestApp) -> Self {
+        Self::hearing(app, "")
+    }
+
+    /// With the secret of a webhook.
+    fn hearing(app: &TestApp, secret: &str) -> Self {
         let key =
             app.done("POST", "/projects/acme/api-keys", &json!({"name": "shop", "scope": "manage"}), 201);
         let mut child = Command::new("node")
@@ -33,17 +42,26 @@ impl Example {
             .envs([
                 ("LATCHSTRING_URL", app.url.as_str()),
                 ("LATCHSTRING_API_KEY", key["key"].as_str().unwrap()),
+                ("WEBHOOK_SECRET", secret),
                 ("PORT", "0"),
                 ("HOST", "localhost"),
             ])
             .stdout(Stdio::piped())
             .spawn()
             .expect("node is installed (cargo xtask setup)");
-        let mut line = String::new();
-        BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
+        let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+        let line = lines.next().expect("it says where it is").unwrap();
         let url = line.trim().strip_prefix("The example listens on ").expect("it says where").to_owned();
         assert!(url.starts_with("http://localhost:") && app.url.starts_with("http://127.0.0.1:"), "{url}");
-        Self { child, url }
+        let (tell, said) = channel();
+        std::thread::spawn(move || {
+            for line in lines.map_while(Result::ok) {
+                if tell.send(line).is_err() {
+                    return;
+                }
+            }
+        });
+        Self { child, url, said }
     }
 
     /// The same page under the other name of this machine.
@@ -208,4 +226,91 @@ fn another_origin_is_told_nothing() {
         let told = hears(&browser, &page, &session_for(&origin));
         assert_eq!(told, [json!([]), json!("refused")], "{page} heard what {origin} alone may hear");
     }
+}
+
+/// The product's server hears of it by a signed message, and of nothing that is not signed so.
+#[test]
+fn the_example_hears_of_it_by_a_signed_webhook() {
+    let app = latchstring_e2e::app();
+    // The example has a port once it runs, and runs with the secret.
+    let hook = json!({"url": "http://127.0.0.1:9/hook", "events": ["credential.connected"]});
+    let hook = app.done("POST", "/projects/acme/webhooks", &hook, 201);
+    let example = Example::hearing(&app, hook["secret"].as_str().unwrap());
+    let at = format!("{}/hook", example.under_another_name());
+    let path = format!("/projects/acme/webhooks/{}", hook["id"].as_str().unwrap());
+    app.done("PATCH", &path, &json!({"url": at}), 200);
+    let now =
+        std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_secs().to_string();
+    let forged = br#"{"type":"credential.connected","data":{"credential":{"id":"crd_forged"}}}"#;
+    for signature in ["v1,AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=", "v1,", ""] {
+        let headers =
+            [("webhook-id", "msg_1"), ("webhook-timestamp", now.as_str()), ("webhook-signature", signature)];
+        assert_eq!(http::request("POST", &at, &headers, forged).status, 401, "{signature}");
+    }
+    let browser = Browser::at(&example.url);
+    browser.go("/");
+    browser.press("Connect an account");
+    let (page, _) = window(&browser);
+    browser.press("API key");
+    browser.fill("API key", DEMO.api_key);
+    browser.press("Check and connect");
+    browser.switch_to(page);
+    browser.sees("Connected: sandbox, crd_");
+    let list = app.done("GET", "/credentials?project=acme", &Value::Null, 200);
+    let id = list["items"][0]["id"].as_str().unwrap();
+    // The first line: nothing that was forged was printed.
+    let line = example.said.recv_timeout(Duration::from_secs(60)).expect("it hears of it");
+    assert_eq!(line, format!("credential.connected: {id} for customer-17"));
+}
+
+/// What a page of another origin may not do: act for whoever is signed in here, or show our pages as its own.
+#[test]
+fn a_page_elsewhere_neither_acts_for_a_person_nor_frames_a_page() {
+    let app = latchstring_e2e::app();
+    let example = Example::start(&app);
+    let browser = Browser::ada(&app);
+    // Another site, to which the browser gives no cookie of ours, and another origin of the same site, to which it does.
+    for elsewhere in [example.url.clone(), example.under_another_name()] {
+        browser.go(&elsewhere);
+        browser.sees("Your accounts");
+        browser.js_with(
+            "const form = document.createElement('form');
+            Object.assign(form, {method: 'post', action: arguments[0] + '/projects'});
+            for (const [name, value] of [['name', 'Stolen'], ['slug', 'stolen'], ['environments', 'production']]) {
+                form.append(Object.assign(document.createElement('input'), {name, value}));
+            }
+            document.body.append(form);
+            setTimeout(() => form.submit(), 0)",
+            vec![json!(app.url)],
+        );
+        browser.until("it is answered", |browser| browser.url().starts_with(&app.at("/")).then_some(()));
+        let projects = app.done("GET", "/projects", &Value::Null, 200);
+        let slugs: Vec<&str> =
+            projects["items"].as_array().unwrap().iter().map(|one| one["slug"].as_str().unwrap()).collect();
+        assert_eq!(slugs, ["acme"], "{elsewhere}");
+
+        for (framed, shown) in
+            [(format!("{elsewhere}/"), true), (app.at("/sign-in"), false), (app.at("/projects"), false)]
+        {
+            browser.go(&elsewhere);
+            browser.js_async(&format!(
+                "const done = arguments[0];
+                const frame = document.createElement('iframe');
+                frame.addEventListener('load', () => done(null));
+                frame.src = {};
+                document.body.append(frame)",
+                json!(framed)
+            ));
+            let inside = browser.inside_frame();
+            assert_eq!(inside.contains("Your accounts"), shown, "{framed} in {elsewhere}: {inside}");
+            if !shown {
+                assert!(inside.starts_with("chrome-error:"), "{framed} in {elsewhere}: {inside}");
+            }
+        }
+    }
+    // From our own pages the same form makes a project.
+    browser.go("/projects/new");
+    browser.fill("Name", "Ours");
+    browser.press("Make the project");
+    browser.is_at("/projects/ours/credentials");
 }
