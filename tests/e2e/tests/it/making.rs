@@ -1,7 +1,11 @@
 //! Credentials are made, checked, changed, shared and ended.
 
+use std::io::{BufRead, BufReader, Write};
+use std::net::TcpListener;
+use std::sync::mpsc::{Sender, channel};
+
 use latchstring_e2e::Browser;
-use latchstring_e2e::keyboard::{ALL, ENTER, SPACE};
+use latchstring_e2e::keyboard::{ALL, ENTER, SPACE, TAB};
 use latchstring_sandbox::DEMO;
 use serde_json::Value;
 
@@ -337,4 +341,123 @@ fn values_and_sharing_are_changed_without_a_script() {
     browser.press("Disable");
     browser.sees("nobody can use it now");
     assert_eq!(read()["disabled"], true);
+}
+
+/// An API that answers when it is told to, with the status that it is told.
+fn slow_api() -> (String, Sender<u16>) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    let (answer, told) = channel::<u16>();
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            let Ok(mut stream) = stream else { continue };
+            let mut lines = BufReader::new(stream.try_clone().unwrap()).lines();
+            while lines.next().is_some_and(|line| line.is_ok_and(|line| !line.is_empty())) {}
+            let Ok(status) = told.recv() else { return };
+            let head = format!(
+                "HTTP/1.1 {status} Said\r\nContent-Type: application/json\r\nContent-Length: 2\r\nConnection: close\r\n\r\n{{}}"
+            );
+            let _ = stream.write_all(head.as_bytes());
+        }
+    });
+    (url, answer)
+}
+
+#[test]
+fn a_slow_check_shows_that_it_goes_on() {
+    let app = latchstring_e2e::app();
+    let (api, answer) = slow_api();
+    let browser = Browser::ada(&app);
+    browser.go("/projects/acme/credentials/new?connector=http&method=bearer");
+    browser.fill("Name", "Slow");
+    browser.fill("Base URL", &api);
+    browser.fill("Test path", "/me");
+    browser.fill("Token", "planted-slow-token");
+    // The progress that can be seen, what it has counted, and the buttons that cannot be pressed meanwhile.
+    let shown = |browser: &Browser| {
+        let told = browser.js("const form = document.querySelector('form[data-stay]');
+            const progress = form.querySelector('[data-progress]');
+            const buttons = [...form.querySelectorAll('button[type=submit]')];
+            return [progress.checkVisibility(), Number(progress.querySelector('[data-seconds]').textContent),
+                buttons.filter((one) => one.disabled).length, buttons.length]");
+        let number = |at: usize| told[at].as_u64().unwrap();
+        (told[0] == true, number(1), number(2) == number(3), number(2))
+    };
+    assert_eq!((shown(&browser).0, shown(&browser).3), (false, 0));
+    for (status, says) in [(401, "HTTP does not accept it"), (200, "The credential works and is saved")] {
+        browser.press("Check and save");
+        let busy = browser.until("it counts", |browser| Some(shown(browser)).filter(|shown| shown.1 >= 2));
+        assert!(busy.0 && busy.2, "{busy:?}");
+        browser.sees("Asking the API…");
+        browser.sees_not(says);
+        if status == 401 {
+            // It is told too, and nothing stands in anybody's way.
+            assert!(browser.js("return document.getElementById('said').textContent") != "");
+            browser.has_no_barriers();
+        }
+        answer.send(status).unwrap();
+        browser.sees(says);
+        if status == 401 {
+            browser.until("it is over", |browser| {
+                let shown = shown(browser);
+                (!shown.0 && shown.3 == 0).then_some(())
+            });
+            assert_eq!(browser.value("Token"), "planted-slow-token", "what was typed stays");
+        }
+    }
+    assert_eq!(one(&app, "Slow")["name"], "Slow");
+}
+
+/// What cannot be right is told when one goes on to the next field, and nothing is sent for it.
+#[test]
+fn a_hint_comes_before_anything_is_sent() {
+    let app = latchstring_e2e::app();
+    let browser = Browser::ada(&app);
+    browser.go("/projects/acme/credentials/new?connector=airtable&method=token");
+    let field = "Personal access token";
+    let state = |browser: &Browser| {
+        let script = "const one = document.querySelector('[name=\"/values/default/token\"]');
+            return [one.getAttribute('aria-invalid'), document.getElementById(one.id + '-error').innerText.trim()]";
+        let told = browser.js(script);
+        (told[0] == "true", told[1].as_str().unwrap().to_owned())
+    };
+    assert_eq!(state(&browser), (false, String::new()));
+    for (typed, fits) in
+        [("key0123456789", false), ("patAbc.0123", true), ("{{ get_secret('airtable') }}", true)]
+    {
+        browser.fill(field, typed);
+        browser.keys(TAB);
+        let (wrong, said) = state(&browser);
+        assert_eq!((wrong, said.contains("begins with pat")), (!fits, !fits), "{typed}: {said}");
+        browser.has_no_barriers();
+    }
+    assert_eq!(
+        app.done("GET", "/credentials?project=acme", &Value::Null, 200)["items"],
+        serde_json::json!([])
+    );
+}
+
+/// A secret is hidden until whoever types it wants to see it.
+#[test]
+fn a_secret_is_shown_while_it_is_typed() {
+    let app = latchstring_e2e::app();
+    let browser = Browser::ada(&app);
+    browser.go("/projects/acme/credentials/new?connector=sandbox&method=api_key");
+    browser.fill("API key", "sk-planted-secret");
+    let shown = |browser: &Browser| {
+        let script = "const one = document.querySelector('[name=\"/values/default/key\"]');
+            return [one.type, one.value, one.parentElement.querySelector('button').getAttribute('aria-pressed')]";
+        browser.js(script)
+    };
+    assert_eq!(shown(&browser), serde_json::json!(["password", "sk-planted-secret", "false"]));
+    browser.press("Show API key");
+    assert_eq!(shown(&browser), serde_json::json!(["text", "sk-planted-secret", "true"]));
+    browser.has_no_barriers();
+    browser.press("Hide API key");
+    assert_eq!(shown(&browser), serde_json::json!(["password", "sk-planted-secret", "false"]));
+    // With the keyboard too.
+    browser.js("document.querySelector('[name=\"/values/default/key\"]').focus()");
+    browser.tab_to("Show");
+    browser.keys(SPACE);
+    assert_eq!(shown(&browser)[0], "text");
 }

@@ -1,6 +1,7 @@
 //! A credential changes hands, people are told, keychains, and what superusers do.
 
 use latchstring_e2e::Browser;
+use latchstring_e2e::keyboard::ENTER;
 use serde_json::{Value, json};
 
 use crate::scene;
@@ -139,4 +140,47 @@ fn superusers_give_on_what_somebody_left_and_decide_the_rules() {
         (now["name"].as_str(), now["projects_by"].as_str()),
         (Some("Keys of Acme"), Some("superusers"))
     );
+}
+
+#[test]
+fn sharing_and_handing_over_take_the_keyboard_alone() {
+    let app = latchstring_e2e::app();
+    let id = scene::works(&app);
+    app.person("grace@example.com", "editor");
+    let ada = Browser::ada(&app);
+    ada.go("/projects/acme/credentials");
+    ada.tab_to("People of the sandbox");
+    ada.keys(ENTER);
+    ada.sees("Change sharing");
+    ada.tab_to("Change sharing");
+    ada.keys(ENTER);
+    ada.sees("Save the sharing");
+    // The letter that a choice begins with.
+    ada.tab_to("staging");
+    ada.keys("N");
+    ada.tab_to("Save the sharing");
+    ada.keys(ENTER);
+    ada.has_focus("The change is saved");
+    let shares = app.done("GET", &format!("/credentials/{id}"), &Value::Null, 200)["shares"].clone();
+    assert_eq!(shares[0]["grants"], json!({"production": "default"}), "{shares}");
+    ada.tab_to("Hand it over");
+    ada.keys(ENTER);
+    ada.sees("Make the offer");
+    ada.tab_to("Their e-mail address");
+    ada.keys("grace@example.com");
+    ada.keys(ENTER);
+    ada.sees("The offer to grace@example.com");
+    let offer = link(&ada);
+    ada.tab_to("To the credential");
+    ada.keys(ENTER);
+    ada.sees("Change values");
+
+    let grace = Browser::signed_in(&app, "grace@example.com");
+    grace.go(&offer);
+    grace.sees("What changes");
+    grace.tab_to("Take it over");
+    grace.keys(ENTER);
+    grace.has_focus("The credential is yours now");
+    let owner = app.done("GET", &format!("/credentials/{id}"), &Value::Null, 200)["owner"].clone();
+    assert_eq!(owner["email"], "grace@example.com", "{owner}");
 }
