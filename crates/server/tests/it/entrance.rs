@@ -2,6 +2,7 @@ use base64::Engine as _;
 use serde_json::json;
 
 use crate::app::{Db, TestApp, both};
+use crate::calling::both_worlds;
 
 both! {
     async fn a_key_comes_in_three_ways(app) {
@@ -121,5 +122,32 @@ async fn a_key_of_scope_call_looks_and_manages_nothing() {
     ];
     for call in calls {
         assert_eq!(call.key(key).is(403).await.code(), "not_allowed");
+    }
+}
+
+both_worlds! {
+    async fn when_a_service_key_has_last_called_is_known(world) {
+        let mut world = world;
+        world.run_jobs();
+        world.credential("acme", "sandbox", "api_key", "one").await;
+        let key = world.app.service_key(&world.ada, "acme", json!({})).await;
+        let other = world.app.service_key(&world.ada, "acme", json!({"name": "idle"})).await;
+        let used = async |of: &serde_json::Value| {
+            let list = world.app.get("/api/v1/projects/acme/api-keys").key(&world.ada.key).is(200).await.json();
+            let found = list["items"].as_array().unwrap().iter().find(|item| item["id"] == of["id"]).cloned();
+            found.unwrap()["last_used_at"].clone()
+        };
+        assert!(used(&key).await.is_null());
+        let bearer = format!("Bearer {}", key["key"].as_str().unwrap());
+        let called = world.now();
+        assert_eq!(world.proxy("one/v1/me", &[("authorization", &bearer)]).await.status, 200);
+        // They are written every ten seconds.
+        let since = std::time::Instant::now();
+        while used(&key).await.is_null() {
+            assert!(since.elapsed() < std::time::Duration::from_secs(30), "the call is not known of");
+            tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+        }
+        assert_eq!(used(&key).await, json!(called.to_rfc3339()));
+        assert!(used(&other).await.is_null(), "of the key that called, and no other");
     }
 }
