@@ -448,6 +448,7 @@ impl TestApp {
     }
 
     /// `target` is what follows `/proxy/`.
+    #[track_caller]
     pub fn call_with(
         &self,
         key: &str,
@@ -458,7 +459,9 @@ impl TestApp {
     ) -> Answer {
         let mut all = vec![("latchstring-key", key)];
         all.extend(headers);
-        http::request(method, &self.at(&format!("/proxy/{target}")), &all, body)
+        let answer = http::request(method, &self.at(&format!("/proxy/{target}")), &all, body);
+        answer.says_what_to_do();
+        answer
     }
 
     pub fn get(&self, target: &str) -> Answer {

@@ -29,6 +29,22 @@ impl Answer {
         serde_json::from_slice(&self.body)
             .unwrap_or_else(|e| panic!("{e} in {} {}", self.status, self.text()))
     }
+
+    /// Every refusal of our own on `/proxy` that a caller can do something about says what. What an upstream
+    /// answers is its own affair.
+    #[track_caller]
+    pub fn says_what_to_do(&self) {
+        let ours = self.header("latchstring-error").is_some();
+        if !ours || !(400..500).contains(&self.status) || self.body.is_empty() {
+            return;
+        }
+        let problem = self.json();
+        let hinted = problem["hint"].as_str().is_some_and(|hint| !hint.is_empty());
+        // Beside each field that it points at stands what is right there.
+        let pointed = problem["code"] == "invalid"
+            && problem["errors"].as_array().is_some_and(|errors| !errors.is_empty());
+        assert!(hinted || pointed, "a refusal without a hint: {problem}");
+    }
 }
 
 pub fn get(url: &str, headers: &[(&str, &str)]) -> Answer {

@@ -182,13 +182,15 @@ impl World {
         let url = format!("http://{}/proxy/{path}", self.proxy);
         let headers: Vec<(String, String)> =
             headers.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
-        tokio::task::spawn_blocking(move || {
+        let answer = tokio::task::spawn_blocking(move || {
             let headers: Vec<(&str, &str)> =
                 headers.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
             http::get(&url, &headers)
         })
         .await
-        .unwrap()
+        .unwrap();
+        answer.says_what_to_do();
+        answer
     }
 
     /// The same with ada's key in acme's staging.
