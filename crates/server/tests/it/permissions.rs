@@ -102,6 +102,17 @@ auth_methods:
     scheme: {type: bearer, token: '{{ key }}'}
 ";
 
+/// The same as JSON, under a name.
+fn definition(id: &str) -> Value {
+    json!({
+        "id": id, "name": "Own", "hosts": ["api.example.org"], "base_url": "https://api.example.org",
+        "auth_methods": {"key": {
+            "label": "Key", "fields": {"key": {"type": "text", "secret": true}},
+            "scheme": {"type": "bearer", "token": "{{ key }}"},
+        }},
+    })
+}
+
 const MISSING: &str = "0000000001zzzzzzzzzzzzzzzz";
 
 /// Port 9 of loopback is not allowed: what is asked there ends at once, and nothing is asked anywhere.
@@ -324,7 +335,10 @@ fn asks(operation: Operation, place: &Place) -> Vec<Ask> {
             asks.push(ask("PATCH", base, Some(json!({"require_second_factor": false}))));
         }
         Operation::ConnectorCreate => {
-            asks[0].body = Some(json!({"definition": "none"}));
+            asks[0].body = Some(definition("another"));
+        }
+        Operation::ConnectorChange => {
+            asks[0].body = Some(definition("own"));
         }
         _ => {}
     }
@@ -345,6 +359,7 @@ impl Ask {
         match answer.status {
             401 | 403 => false,
             404 => self.nothing.is_some_and(|words| answer.text.contains(words)),
+            500.. => false,
             _ => true,
         }
     }
