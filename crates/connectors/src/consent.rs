@@ -2,8 +2,10 @@
 
 use latchstring_model::Origin;
 use latchstring_model::address::Address;
+use serde_json::Value;
 
 use crate::definition::{AuthMethod, Conf, Definition};
+use crate::field::FieldType;
 use crate::resolve::find;
 use crate::template::Template;
 
@@ -97,12 +99,59 @@ impl Definition {
             })
         })
     }
+
+    /// An endpoint that one of its methods names, the same for everybody.
+    pub fn fixed_endpoint(&self, name: &str) -> Option<String> {
+        self.consent_methods().find_map(|method| match method.endpoint(name) {
+            NamedEndpoint::Fixed(url) => Some(url),
+            _ => None,
+        })
+    }
+
+    /// Where it usually is, if whoever makes a credential may say another place: hosts of the addresses that fields
+    /// have before anything is typed.
+    pub fn usual_hosts(&self) -> Vec<String> {
+        let mut found = Vec::new();
+        let fields = self.consent_methods().flat_map(|method| &method.fields);
+        for field in fields.filter(|field| self.hosts.is_empty() && field.ty == FieldType::Url) {
+            let address =
+                field.default.as_ref().and_then(Value::as_str).and_then(|text| Address::parse(text).ok());
+            found.extend(address.map(|address| address.origin.authority()));
+        }
+        found.sort();
+        found.dedup();
+        found
+    }
+
+    /// The one client that its provider has registered for everybody: what a method's field has for its id.
+    pub fn usual_client_id(&self) -> Option<&str> {
+        let fields = self.auth_methods.iter().filter_map(|method| method.field("client_id"));
+        fields.filter_map(|field| field.default.as_ref()).find_map(Value::as_str)
+    }
 }
 
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
+
+    #[test]
+    fn a_client_of_the_sandbox_needs_little_to_be_typed() {
+        let sandbox = crate::sandbox_at("http://127.0.0.1:7001").unwrap();
+        assert_eq!(sandbox.usual_hosts(), ["127.0.0.1:7001"]);
+        assert_eq!(sandbox.usual_client_id(), Some("sandbox-client"));
+        assert_eq!(sandbox.fixed_endpoint("token_endpoint"), None);
+        let drive = crate::builtin().find(|definition| definition.id == "google_drive").unwrap();
+        assert_eq!(
+            drive.fixed_endpoint("token_endpoint").as_deref(),
+            Some("https://oauth2.googleapis.com/token")
+        );
+        assert!(drive.usual_hosts().is_empty(), "it has hosts of its own");
+        // Elsewhere each server is registered by itself.
+        for definition in crate::builtin().filter(|definition| !definition.sandbox) {
+            assert_eq!(definition.usual_client_id(), None, "{}", definition.id);
+        }
+    }
 
     #[test]
     fn the_catalogs_methods_say_where_people_sign_in() {

@@ -164,11 +164,7 @@ pub(super) fn shown(
             shown.insert(name, (own.url.clone(), from));
             continue;
         }
-        let fixed = found.into_iter().flat_map(methods).find_map(|method| match method.endpoint(name) {
-            NamedEndpoint::Fixed(url) => Some(url),
-            _ => None,
-        });
-        if let Some(url) = fixed {
+        if let Some(url) = found.and_then(|found| found.definition.fixed_endpoint(name)) {
             shown.insert(name, (url, "connector"));
         }
     }

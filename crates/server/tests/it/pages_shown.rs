@@ -428,7 +428,7 @@ both! {
 
         let hers = page(&app, &form, &root).await;
         assert!(words(&hers).contains("You are a superuser: set it up first, then come back."), "{hers}");
-        assert!(hers.contains("href=\"/oauth-clients/new?connector=google_drive&#38;project=acme\""), "{hers}");
+        assert!(hers.contains("href=\"/oauth-clients/new?connector=google_drive&#38;project=acme&#38;return_to=%2Fprojects%2Facme%2F"), "{hers}");
         let client = json!({"name": "Our Google", "connector": "google_drive", "client_id": "ours", "client_secret": "planted-secret-of-google", "projects": ["acme"]});
         let client = app.post("/api/v1/oauth-clients", client).key(&root.key).is(201).await.json();
         let ready = page(&app, &form, &bob).await;

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use latchstring_broker::definitions::Connector;
+use latchstring_broker::definitions::{AuthMethod, Connector, Definition};
 use latchstring_broker::oauth_clients::{
     AUTHORIZATION, ClientInput, DEVICE, ENDPOINTS, INTROSPECTION, REQUEST_TOKEN, REVOCATION, TOKEN, USERINFO,
     Whole,
@@ -29,6 +29,8 @@ pub struct Draft<'d> {
     /// Of a new one.
     pub connectors: &'d [Connector],
     pub connector: &'d str,
+    /// Of a new one whose connector is settled: what it says is there before anything is typed.
+    pub preset: Option<&'d Definition>,
     pub project: &'d str,
 }
 
@@ -70,6 +72,10 @@ impl Draft<'_> {
         self.text(name, Some(&stored.join("\n")))
     }
 
+    fn usual_hosts(&self) -> Vec<String> {
+        self.preset.map(Definition::usual_hosts).unwrap_or_default()
+    }
+
     fn main(&self, visitor: &Visitor) -> Vec<Field> {
         let (t, a) = (visitor.t, &visitor.t.admin);
         let whole = self.whole;
@@ -77,7 +83,7 @@ impl Draft<'_> {
             |name: &str| whole.is_some_and(|whole| whole.secret_fields.iter().any(|field| field == name));
         let mut fields =
             vec![Field::text(t, "name", a.client_name).most(200).value(self.text("name", Some(self.name)))];
-        if whole.is_none() {
+        if whole.is_none() && self.preset.is_none() {
             let mut answers = vec![Answer::new("", a.client_connector_none)];
             let consents =
                 self.connectors.iter().filter(|one| one.consent.is_some() && one.definition.id != "http");
@@ -88,7 +94,9 @@ impl Draft<'_> {
         let issuer = Field::url(t, "issuer", a.client_issuer).help(a.client_issuer_help).optional();
         fields.push(issuer.value(self.text("issuer", whole.and_then(|whole| whole.issuer.as_deref()))));
         let id = Field::text(t, "client_id", a.client_id).mono().help(a.client_id_help).optional();
-        fields.push(id.value(self.text("client_id", whole.and_then(|whole| whole.client_id.as_deref()))));
+        let usual = self.preset.and_then(Definition::usual_client_id);
+        let known = whole.and_then(|whole| whole.client_id.as_deref()).or(usual);
+        fields.push(id.value(self.text("client_id", known)));
         let secret = Field::secret(t, "client_secret", a.client_secret).optional();
         fields.push(if set("client_secret") { secret.kept(a.client_secret_kept.rich()) } else { secret });
         let auth = vec![
@@ -119,11 +127,17 @@ impl Draft<'_> {
         let area = |name: &'static str, label| {
             Field::area(t, name, label, 3).mono().tags().help(a.client_scopes_help).optional()
         };
+        let method = self.preset.and_then(|definition| definition.consent_methods().next());
+        let (scopes, docs) = method.map(AuthMethod::default_scopes).unwrap_or_default();
+        let usual = |field: Field, what: &str| match what {
+            "" => field,
+            what => field.help_more(a.client_left_empty.with("what", what).0),
+        };
         vec![
-            area("mandatory_scopes", a.client_mandatory)
+            usual(area("mandatory_scopes", a.client_mandatory), &scopes.join(" "))
                 .value(self.lines("mandatory_scopes", self.mandatory)),
             area("optional_scopes", a.client_optional).value(self.lines("optional_scopes", self.optional)),
-            Field::url(t, "scopes_doc_url", a.client_scopes_doc)
+            usual(Field::url(t, "scopes_doc_url", a.client_scopes_doc), docs.as_deref().unwrap_or_default())
                 .optional()
                 .value(self.text("scopes_doc_url", self.scopes_doc_url)),
         ]
@@ -155,6 +169,10 @@ impl Draft<'_> {
             let own = known.filter(|(_, from)| *from == "request").map(|(url, _)| url.as_str());
             let label = endpoint_label(a, name);
             let mut field = Field::url(t, name, label).optional().value(self.text(name, own));
+            let fixed = self.preset.and_then(|definition| definition.fixed_endpoint(name));
+            if let Some(url) = fixed {
+                field = field.help(format!("`{url}` ({})", a.endpoint_from_connector));
+            }
             if let Some((url, from)) = known.filter(|(_, from)| *from != "request") {
                 let from = if *from == "issuer" { a.endpoint_from_issuer } else { a.endpoint_from_connector };
                 field = field.help(format!("`{url}` ({from})"));
@@ -179,7 +197,7 @@ impl Draft<'_> {
             Some(names) => token.kept(a.client_token_params_set.rich().text("names", &names)),
             None => token,
         });
-        let hosts = self.whole.map(|whole| whole.hosts.clone()).unwrap_or_default();
+        let hosts = self.whole.map_or_else(|| self.usual_hosts(), |whole| whole.hosts.clone());
         fields.push(
             Field::area(t, "hosts", a.client_hosts, 2)
                 .mono()
@@ -198,7 +216,8 @@ impl Draft<'_> {
         };
         let (main, scopes) = (checked(self.main(visitor)), checked(self.scopes(visitor)));
         let (who, advanced) = (checked(self.who(visitor)), checked(self.advanced(visitor)));
-        let advanced_open = advanced.iter().any(Field::wants_attention);
+        // What is there already is looked at before it is sent.
+        let advanced_open = advanced.iter().any(Field::wants_attention) || !self.usual_hosts().is_empty();
         Groups { main, scopes, who, advanced, advanced_open }
     }
 }

@@ -7,6 +7,7 @@ use super::Desk;
 use crate::pages::catalog::Shelf;
 use crate::pages::frame::Frame;
 use crate::pages::frame::refused::Refused;
+use crate::pages::go;
 use crate::pages::ui::Tile;
 use crate::texts::{Rich, T, Text};
 
@@ -101,7 +102,12 @@ pub fn blocked(desk: &Desk<'_>, connector: &Connector, method: &AuthMethod) -> O
         },
         make: superuser.then(|| {
             let project = desk.project.as_ref().map(|project| format!("&project={}", project.slug));
-            format!("/oauth-clients/new?connector={}{}", connector.definition.id, project.unwrap_or_default())
+            format!(
+                "/oauth-clients/new?connector={}{}&return_to={}",
+                connector.definition.id,
+                project.unwrap_or_default(),
+                go::part(&desk.step(&connector.definition.id, Some(&method.id)))
+            )
         }),
     })
 }

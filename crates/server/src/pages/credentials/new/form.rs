@@ -229,7 +229,9 @@ fn client(
     let first = offer.clients.first()?;
     let answers = offer.clients.iter().map(|(id, name)| Answer::new(id, name)).collect();
     let field = Field::choice(t, "oauth_client", m.client, answers).help(m.client_help);
-    Some(field.value(pairs.get("oauth_client").unwrap_or(&first.0)).wrong(wrong))
+    let asked = desk.client.as_deref().filter(|id| offer.clients.iter().any(|(one, _)| one == id));
+    let chosen = pairs.get("oauth_client").or(asked).unwrap_or(&first.0);
+    Some(field.value(chosen).wrong(wrong))
 }
 
 fn extras(desk: &Desk<'_>, pairs: &Pairs, wrong: &mut Wrong) -> Vec<Field> {

@@ -37,6 +37,8 @@ pub fn pages(pages: Pages) -> Pages {
 pub struct Query {
     connector: Option<String>,
     method: Option<String>,
+    /// The OAuth client to choose at first.
+    client: Option<String>,
     #[serde(default)]
     q: String,
 }
@@ -46,6 +48,7 @@ struct Desk<'a> {
     app: &'a App,
     visitor: &'a Visitor,
     project: Option<Project>,
+    client: Option<String>,
 }
 
 impl Desk<'_> {
@@ -89,10 +92,11 @@ async fn desk<'a>(app: &'a App, visitor: &'a Visitor, project: Option<&str>) -> 
         let what = visitor.t.making.editors_only.with("role", &role).0;
         return Err(Box::new(Problem::new(Code::Forbidden, what)).into());
     }
-    Ok(Desk { app, visitor, project })
+    Ok(Desk { app, visitor, project, client: None })
 }
 
-async fn show(desk: Desk<'_>, query: Query) -> Result<Response, Refused> {
+async fn show(mut desk: Desk<'_>, query: Query) -> Result<Response, Refused> {
+    desk.client.clone_from(&query.client);
     let visitor = desk.visitor;
     let Some(id) = &query.connector else {
         return Ok(visitor.show(&choose::connector(&desk, &query.q).await?));
