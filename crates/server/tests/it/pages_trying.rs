@@ -302,6 +302,20 @@ both_scenes! {
         hides(&page, "planted-client-secret");
     }
 
+    async fn scopes_are_explained_where_they_are_chosen(scene) {
+        let (app, ada) = (&scene.world.app, &scene.world.ada);
+        let page = format!("/credentials/{}/connect/production?project=acme", scene.credential().await);
+        let none = app.get(&page).cookie(&ada.cookie).is(200).await;
+        assert!(none.text.contains("What is asked for") && !none.text.contains("provider.example"), "{}", none.text);
+        let client = format!("/api/v1/oauth-clients/{}", scene.client["id"].as_str().unwrap());
+        let body = json!({"scopes_doc_url": "https://provider.example/scopes?of=all#list"});
+        app.patch(&client, body).key(&scene.root.key).is(200).await;
+        let shown = app.get(&page).cookie(&ada.cookie).is(200).await;
+        let boxes = shown.text.split("<fieldset").find(|part| part.contains("What is asked for")).unwrap();
+        let link = "<a href=\"https://provider.example/scopes?of=all#list\" target=\"_blank\" rel=\"noreferrer\">";
+        assert!(boxes.split("</fieldset>").next().unwrap().contains(link), "{}", shown.text);
+    }
+
     async fn who_uses_an_oauth_client_is_seen_before_it_is_deleted(scene) {
         let app = &scene.world.app;
         let ada = &scene.world.ada;

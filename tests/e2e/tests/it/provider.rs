@@ -87,6 +87,21 @@ fn an_account_is_connected_on_the_providers_own_pages() {
     assert_eq!((call.status, call.json()["sub"].as_str()), (200, Some("alice")), "{}", call.text());
     assert_eq!(call.json()["scope"], "openid offline_access read write");
     assert_eq!(oidc.token_requests(), 1);
+
+    // Once more, from the credential's page: she is known there, agrees again, and what comes of it takes its place.
+    browser.press_near("production", "Reconnect");
+    browser.sees("What is asked for");
+    assert_eq!(oidc.token_requests(), 1);
+    browser.press_near("What is asked for", "Sign in at");
+    browser.sees("Authorize");
+    browser.press("Continue");
+    browser.sees("You are signed in there, and the credential works");
+    assert_eq!(oidc.token_requests(), 2);
+    let again = environment(&app, &id);
+    assert_eq!((&again["status"], &again["account"]), (&connected["status"], &connected["account"]));
+    assert_eq!(again["scopes"], connected["scopes"], "what was granted is asked for again");
+    assert_eq!(app.get("drive/resource").json()["sub"], "alice");
+    assert_eq!(oidc.token_requests(), 2, "the call takes the new token");
     assert!(!app.log().contains(OidcProvider::CLIENT_SECRET));
 }
 
