@@ -2,7 +2,7 @@
 
 use latchstring_e2e::Browser;
 use latchstring_sandbox::DEMO;
-use latchstring_testkit::TestApp;
+use latchstring_testkit::{OidcProvider, TestApp};
 use serde_json::{Value, json};
 
 /// Where the sandbox of this server listens.
@@ -159,6 +159,38 @@ pub fn offered(app: &TestApp) -> String {
     let offered = app.api_as(&key, "POST", &path, &json!({"email": "ada@example.com"}));
     assert_eq!(offered.status, 201, "{}", offered.text());
     offered.json()["token"].as_str().expect("a token").to_owned()
+}
+
+/// A credential of somebody's that goes to another place by now, which no admin of the project has accepted; its id.
+pub fn suspended(app: &TestApp) -> String {
+    let key = app.person("hedy@example.com", "editor");
+    let made = of_somebody(app, &key, "Hedy's key");
+    let id = made["id"].as_str().expect("an id").to_owned();
+    let moved = json!({"verify": "skip", "values": {"default": {"base_url": "https://other.example.com"}}});
+    let changed = app.api_as(&key, "PATCH", &format!("/credentials/{id}"), &moved);
+    assert_eq!(changed.status, 200, "{}", changed.text());
+    id
+}
+
+/// A credential that is connected by a code which is entered elsewhere; its id.
+pub fn device(app: &TestApp, oidc: &OidcProvider) -> String {
+    let client = app.done(
+        "POST",
+        "/oauth-clients",
+        &json!({
+            "name": "Test provider", "client_id": OidcProvider::CLIENT_ID, "client_secret": OidcProvider::CLIENT_SECRET,
+            "client_auth": "basic", "issuer": oidc.issuer(), "mandatory_scopes": ["openid", "read"],
+            "hosts": [format!("127.0.0.1:{}", oidc.port())], "projects": ["acme"],
+        }),
+        201,
+    );
+    let body = json!({
+        "name": "Set-top box", "connector": "http", "auth_method": "oauth2_device_code", "oauth_client": client["id"],
+        "values": {"production": {"base_url": oidc.issuer(), "test_path": "/resource"}},
+        "shares": [{"project": "acme", "slug": "box", "grants": {"production": "production"}}],
+    });
+    let made = app.done("POST", "/credentials", &body, 201);
+    made["id"].as_str().expect("an id").to_owned()
 }
 
 /// A session of a product on another origin; its path.

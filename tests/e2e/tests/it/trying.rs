@@ -10,23 +10,7 @@ use crate::scene;
 fn a_code_is_entered_on_another_device_while_the_page_waits() {
     let oidc = OidcProvider::start();
     let app = latchstring_e2e::app();
-    let client = app.done(
-        "POST",
-        "/oauth-clients",
-        &json!({
-            "name": "Test provider", "client_id": OidcProvider::CLIENT_ID, "client_secret": OidcProvider::CLIENT_SECRET,
-            "client_auth": "basic", "issuer": oidc.issuer(), "mandatory_scopes": ["openid", "read"],
-            "hosts": [format!("127.0.0.1:{}", oidc.port())], "projects": ["acme"],
-        }),
-        201,
-    );
-    let body = json!({
-        "name": "Set-top box", "connector": "http", "auth_method": "oauth2_device_code", "oauth_client": client["id"],
-        "values": {"production": {"base_url": oidc.issuer(), "test_path": "/resource"}},
-        "shares": [{"project": "acme", "slug": "box", "grants": {"production": "production"}}],
-    });
-    let made = app.done("POST", "/credentials", &body, 201);
-    let id = made["id"].as_str().unwrap();
+    let id = scene::device(&app, &oidc);
     let browser = Browser::ada(&app);
     browser.go(&format!("/credentials/{id}/connect/production?project=acme"));
     browser.press_near("What is asked for", "Sign in at");
@@ -70,6 +54,21 @@ fn a_request_is_previewed_and_tested_with_and_without_scripts() {
         browser.sees("HTTP does not accept it");
         browser.sees("401");
         assert!(!browser.html().contains(KEY), "a secret stands in the page");
+        // Side by side where there is room for both, one below the other where there is not.
+        for (width, beside) in [(1600, true), (390, false)] {
+            browser.width(width);
+            let boxes = browser.js(
+                "const exchange = [...document.querySelectorAll('[data-part=result] .exchange')].pop();
+                return [...exchange.children].map((one) => {
+                    const {top, left} = one.getBoundingClientRect();
+                    return [Math.round(top), Math.round(left)];
+                })",
+            );
+            let [request, response] = boxes.as_array().unwrap().as_slice() else { panic!("{boxes}") };
+            assert_eq!(request[0] == response[0], beside, "at {width}: {boxes}");
+            assert_eq!(request[1] == response[1], !beside, "at {width}: {boxes}");
+        }
+        browser.width(1600);
     }
     let made = app.done("GET", "/credentials?project=acme", &Value::Null, 200);
     assert_eq!(made["items"], json!([]), "nothing was saved");
