@@ -4,7 +4,7 @@
 use latchstring_e2e::Browser;
 use latchstring_sandbox::DEMO;
 use latchstring_testkit::app::{EMAIL, PASSWORD};
-use latchstring_testkit::{OidcProvider, TestApp};
+use latchstring_testkit::{MailServer, OidcProvider, TestApp};
 use serde_json::{Value, json};
 
 use crate::scene;
@@ -35,6 +35,15 @@ fn wrong_with(browser: &Browser, name: &str, theme: &str, width: u32) -> Vec<Str
 
 /// In both themes and widths; axe-core's rules do not depend on the width alone, so it runs in both too.
 fn visit(browser: &Browser, pages: &[Look]) {
+    look_at(browser, pages, false);
+}
+
+/// The same, and whether the keyboard alone gets to everything on them.
+fn visit_by_keyboard(browser: &Browser, pages: &[Look]) {
+    look_at(browser, pages, true);
+}
+
+fn look_at(browser: &Browser, pages: &[Look], by_keyboard: bool) {
     let mut wrong = Vec::new();
     browser.faults();
     for theme in ["light", "dark"] {
@@ -44,6 +53,11 @@ fn visit(browser: &Browser, pages: &[Look]) {
                 browser.width(width);
                 browser.go(&page.path);
                 wrong.extend(wrong_with(browser, page.name, theme, width));
+                // Where the keyboard leads does not depend on the theme.
+                if by_keyboard && theme == "light" {
+                    let passed_over = browser.passed_over().into_iter();
+                    wrong.extend(passed_over.map(|one| format!("{} at {width}: {one}", page.name)));
+                }
             }
         }
     }
@@ -101,6 +115,22 @@ fn outside() {
     browser.press("Sign in");
     browser.sees("do not fit together");
     state(&browser, "sign-in-refused");
+}
+
+/// Where a mail can be sent, a forgotten password is asked for by it.
+#[test]
+fn a_link_is_asked_for_by_mail() {
+    let mails = MailServer::start();
+    let app = latchstring_e2e::setup()
+        .set("LATCHSTRING_SMTP_URL", format!("smtp://127.0.0.1:{}", mails.port()))
+        .set("LATCHSTRING_MAIL_FROM", "latchstring@example.com")
+        .start();
+    let browser = Browser::at(&app.url);
+    browser.go("/forgotten");
+    browser.fill("E-mail address", EMAIL);
+    browser.press("Send the link");
+    browser.sees("Look into your mail");
+    state(&browser, "forgotten-sent");
 }
 
 /// Where there is a provider to sign in at.
@@ -176,7 +206,7 @@ fn a_second_factor() {
 fn projects() {
     let app = latchstring_e2e::app();
     let browser = Browser::ada(&app);
-    visit(
+    visit_by_keyboard(
         &browser,
         &[
             look("projects", "/projects"),
@@ -184,6 +214,27 @@ fn projects() {
             look("project-settings", "/projects/acme/settings"),
         ],
     );
+    // What an environment holds goes only when that is said.
+    app.done("PUT", "/projects/acme/environments/staging/variables/tenant", &json!({"value": "t-17"}), 204);
+    browser.go("/projects/acme/settings");
+    browser.js("document.querySelector('[name=environments]').value = 'production'");
+    browser.press("Save");
+    browser.sees("With staging would go");
+    state(&browser, "project-settings-in-use");
+}
+
+/// Somebody who has an account and nothing else.
+#[test]
+fn who_is_in_no_project() {
+    let app = latchstring_e2e::app();
+    app.person("nora@example.com", "viewer");
+    app.done("DELETE", "/projects/acme/members/nora@example.com", &Value::Null, 204);
+    let nora = Browser::signed_in(&app, "nora@example.com");
+    visit_by_keyboard(&nora, &[look("projects-none", "/projects"), look("notices-empty", "/notices")]);
+    nora.go("/projects");
+    nora.sees("You are in no project yet");
+    nora.go("/notices");
+    nora.sees("Nothing to tell");
 }
 
 #[test]
@@ -191,7 +242,7 @@ fn an_empty_project() {
     let app = latchstring_e2e::app();
     let browser = Browser::ada(&app);
     let base = "/projects/acme/credentials";
-    visit(
+    visit_by_keyboard(
         &browser,
         &[
             look("credentials-empty", base),
@@ -205,6 +256,19 @@ fn an_empty_project() {
             look("form-raw", format!("{base}/new?connector=raw")),
         ],
     );
+    app.done("POST", "/projects", &json!({"slug": "fresh", "name": "Fresh"}), 201);
+    let empty = [
+        ("keys-empty", "/projects/fresh/keys", "No program has a key here yet"),
+        ("webhooks-empty", "/projects/fresh/webhooks", "Nobody is told yet"),
+        ("keychains-empty", "/projects/fresh/keychains", "No keychain yet"),
+        ("secrets-none", "/projects/fresh/secrets", "There are no secrets in "),
+        ("connectors-empty", "/projects/fresh/connectors", ""),
+    ];
+    visit_by_keyboard(&browser, &empty.map(|(name, path, _)| look(name, path)));
+    for (_, path, says) in empty {
+        browser.go(path);
+        browser.sees(says);
+    }
 }
 
 /// Who may look and change nothing.
@@ -214,10 +278,10 @@ fn a_viewers_pages() {
     app.person("grace@example.com", "viewer");
     let browser = Browser::signed_in(&app, "grace@example.com");
     let empty = [look("credentials-empty-viewer", "/projects/acme/credentials")];
-    visit(&browser, &empty);
+    visit_by_keyboard(&browser, &empty);
     browser.sees("ask one of its editors, admins or owners");
     let works = scene::works(&app);
-    visit(
+    visit_by_keyboard(
         &browser,
         &[
             look("credentials-viewer", "/projects/acme/credentials"),
@@ -230,6 +294,11 @@ fn a_viewers_pages() {
             look("oauth-clients-none", "/oauth-clients"),
         ],
     );
+    // What a member sees of a client: what people consent to.
+    let client = scene::client(&app);
+    visit_by_keyboard(&browser, &[look("oauth-client-seen", format!("/oauth-clients/{client}"))]);
+    browser.go(&format!("/oauth-clients/{client}"));
+    browser.sees("people:read");
 }
 
 #[test]
@@ -269,6 +338,56 @@ fn credentials() {
             look("form-mine", "/credentials/new?connector=sandbox&method=api_key"),
         ],
     );
+}
+
+/// What keeps a credential from being used, and what an offer looks like that is open.
+#[test]
+fn credentials_on_their_way_out() {
+    let app = latchstring_e2e::app();
+    let (works, failing) = (scene::works(&app), scene::failing(&app));
+    app.done("DELETE", &format!("/credentials/{failing}"), &Value::Null, 200);
+    let suspended = scene::suspended(&app);
+    let of = |id: &str, below: &str| format!("/credentials/{id}{below}?project=acme");
+    let browser = Browser::ada(&app);
+    app.person("grace@example.com", "editor");
+    browser.go(&of(&works, "/transfer"));
+    browser.fill("Their e-mail address", "grace@example.com");
+    browser.press("Make the offer");
+    browser.sees("The offer to grace@example.com");
+    state(&browser, "transfer-offered");
+    visit_by_keyboard(
+        &browser,
+        &[
+            look("credential-deleted", of(&failing, "")),
+            look("credentials-deleted", "/projects/acme/credentials"),
+            look("credential-suspended", of(&suspended, "")),
+            look("credential-transfer-open", of(&works, "/transfer")),
+        ],
+    );
+    browser.go(&of(&failing, ""));
+    browser.sees("It is going to be deleted");
+    browser.go(&of(&suspended, ""));
+    browser.sees("It would go to a new place");
+    browser.go(&of(&works, "/transfer"));
+    browser.sees("It is offered to grace@example.com");
+    // Before somebody goes, an admin is told what would stop.
+    browser.go("/projects/acme/members");
+    browser.press_near("hedy@example.com", "Remove");
+    browser.sees("They own credentials that this project uses");
+    state(&browser, "members-owns");
+}
+
+/// A code that is entered on another device.
+#[test]
+fn a_device() {
+    let oidc = OidcProvider::start();
+    let app = latchstring_e2e::app();
+    let id = scene::device(&app, &oidc);
+    let browser = Browser::ada(&app);
+    browser.go(&format!("/credentials/{id}/connect/production?project=acme"));
+    browser.press_near("What is asked for", "Sign in at");
+    browser.sees("Enter the code on any device");
+    state(&browser, "credential-device");
 }
 
 /// What comes of checking a credential, while it is made and afterwards.
@@ -328,6 +447,25 @@ fn consent() {
         let begun = app.done("POST", &path, &json!({"environment": "default"}), 200);
         begun["authorize_url"].as_str().expect("a link").to_owned()
     };
+    // Whoever is not signed in does that first, and a link leads on: no form leads to a provider.
+    let begun = authorize(&app);
+    let other = Browser::at(&app.url);
+    other.go(&begun);
+    other.fill("E-mail address", EMAIL);
+    other.fill("Password", PASSWORD);
+    other.press("Sign in");
+    other.until("they are in", |other| {
+        let link = "return document.querySelector('main a.first')?.getAttribute('href') ?? ''";
+        other.js(link).as_str()?.starts_with("/oauth/start/").then_some(())
+    });
+    state(&other, "signed-in");
+    // The same where the form of the page leads there without a script.
+    browser.scripts(false);
+    browser.go(&format!("/credentials/{id}/connect/default?project=acme"));
+    browser.press_near("What is asked for", "Sign in at");
+    browser.sees("Continue");
+    browser.scripts(true);
+    state(&browser, "connect-go");
     browser.go(&authorize(&app));
     browser.press("Deny");
     browser.sees("Consent was not given");
@@ -336,7 +474,7 @@ fn consent() {
     browser.press("Allow");
     browser.sees("You can close this page");
     state(&browser, "consent-done");
-    visit(
+    visit_by_keyboard(
         &browser,
         &[
             look("credential-connected", format!("/credentials/{id}?project=acme")),
@@ -441,15 +579,23 @@ fn people_and_server() {
 #[test]
 fn connecting() {
     let app = latchstring_e2e::app();
+    scene::client(&app);
     let path = scene::connect_session(&app);
     let browser = Browser::at(&app.url);
     let form = format!("{path}?connector=builtin%2Fsandbox&method=api_key");
-    visit(&browser, &[look("connect-choose", &path), look("connect-form", &form)]);
+    visit_by_keyboard(&browser, &[look("connect-choose", &path), look("connect-form", &form)]);
+    browser.go(&path);
+    browser.press_near("A person consents", "Sign in with the sandbox");
+    browser.press("Continue and sign in");
+    browser.sees("Let Latchstring in?");
+    browser.press("Deny");
+    browser.sees("Nothing is connected yet");
+    state(&browser, "connect-denied");
     browser.go(&form);
     browser.fill("API key", DEMO.api_key);
     browser.press("Check and connect");
     browser.sees("Sandbox is connected");
-    visit(&browser, &[look("connect-done", browser.path()), look("connect-over", path)]);
+    visit_by_keyboard(&browser, &[look("connect-done", browser.path()), look("connect-over", path)]);
 }
 
 #[test]

@@ -7,6 +7,7 @@ mod every_page;
 mod first_run;
 mod focus;
 mod frame;
+mod looked_at;
 mod making;
 mod ownership;
 mod provider;
