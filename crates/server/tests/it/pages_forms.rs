@@ -46,6 +46,28 @@ fn hidden(page: &str, name: &str) -> String {
     rest.split('"').next().unwrap().to_owned()
 }
 
+/// What a field has before anybody types.
+#[track_caller]
+fn filled(page: &str, name: &str) -> String {
+    let (before, rest) =
+        page.split_once(&format!(" name=\"{name}\"")).unwrap_or_else(|| panic!("no {name}: {page}"));
+    let (tag, after) = rest.split_once('>').unwrap();
+    let value = match before.rsplit('<').next().unwrap().starts_with("textarea") {
+        true => after.split("</textarea>").next(),
+        false => tag.split_once(" value=\"").and_then(|(_, value)| value.split('"').next()),
+    };
+    value.unwrap_or_default().trim().to_owned()
+}
+
+/// Where a link with these words leads.
+#[track_caller]
+fn link(page: &str, words: &str) -> String {
+    let before = page.split(&format!("{words}</a>")).next().filter(|before| before.len() < page.len());
+    let before = before.unwrap_or_else(|| panic!("no link {words}: {page}"));
+    let href = before.rsplit("<a ").next().unwrap().split("href=\"").nth(1).unwrap();
+    href.split('"').next().unwrap().replace("&#38;", "&")
+}
+
 fn id(made: &Value) -> &str {
     made["id"].as_str().unwrap()
 }
@@ -328,6 +350,67 @@ both_shops! {
         app.get(&api).key(&ada.key).is(404).await;
     }
 
+    async fn a_missing_client_is_set_up_on_the_way_to_a_sign_in(shop) {
+        let (app, root) = (&shop.app, shop.app.superuser("root@example.org").await);
+        app.member(&shop.ada, "acme", &root, "editor").await;
+        let read = async |path: &str| app.get(path).cookie(&root.cookie).is(200).await.text;
+        let new = "/projects/acme/credentials/new";
+        let step = format!("{new}?connector=sandbox&method=authorization_code");
+        let missing = read(&step).await;
+        told(&missing, &["nobody has set one up yet", "set it up first, then come back"]);
+
+        // What the connector says is there already; what is secret is told, and typed.
+        let empty = read(&link(&missing, "Set up an OAuth client")).await;
+        let host = shop.sandbox.trim_start_matches("http://");
+        for (name, value) in [("name", "Sandbox"), ("client_id", DEMO.client_id), ("hosts", host), ("projects", "acme"), ("client_secret", "")] {
+            assert_eq!(filled(&empty, name), value, "{name}: {empty}");
+        }
+        told(&empty, &["It serves Sandbox.", DEMO.client_secret, "Left empty: <code>people:read</code>", "<details class=\"more\" open>"]);
+        let back = hidden(&empty, "return_to").replace("&#38;", "&");
+        assert_eq!(back, step);
+        assert_eq!(link(&empty, "Cancel"), step);
+        let form = |hosts: &str| {
+            let pairs = [
+                ("preset", hidden(&empty, "preset")), ("connector", hidden(&empty, "connector")), ("return_to", back.clone()),
+                ("name", "The sandbox's own".to_owned()), ("client_id", filled(&empty, "client_id")), ("client_secret", DEMO.client_secret.to_owned()),
+                ("hosts", hosts.to_owned()), ("projects", filled(&empty, "projects")), ("pkce", "yes".to_owned()),
+            ];
+            pairs.to_vec()
+        };
+        let post = |path: &str, pairs: Vec<(&str, String)>| {
+            let pairs: Vec<(&str, &str)> = pairs.iter().map(|(name, value)| (*name, value.as_str())).collect();
+            send(app, path, &root, &pairs)
+        };
+        // One that is refused knows what it is for all the same.
+        let refused = post("/oauth-clients", form("")).is(422).await;
+        told(is_page(&refused), &["It serves Sandbox.", "href=\"#f-hosts\"", "value=\"The sandbox&#39;s own\""]);
+        assert_eq!(hidden(&refused.text, "return_to").replace("&#38;", "&"), step);
+        assert_eq!(hidden(&refused.text, "connector"), "sandbox");
+
+        let done = post("/oauth-clients", form(host)).is(303).await;
+        let saved = follows(app, &root, &done).await;
+        told(&saved, &["The OAuth client is saved."]);
+        let client = done.header("location").split('?').next().unwrap().rsplit('/').next().unwrap().to_owned();
+        let made = app.get(&format!("/api/v1/oauth-clients/{client}")).key(&root.key).is(200).await.json();
+        assert_eq!((&made["mandatory_scopes"], &made["hosts"]), (&json!(["people:read"]), &json!([host])));
+        // Saved once more, it knows the way still.
+        let mut again = form(host);
+        again.push(("version", hidden(&saved, "version")));
+        again.push(("mandatory_scopes", "people:read".to_owned()));
+        let done = post(&format!("/oauth-clients/{client}"), again).is(303).await;
+        let on = link(&follows(app, &root, &done).await, "Make a credential with it");
+        assert_eq!(on, format!("{step}&client={client}"));
+
+        // It is chosen among several.
+        let other = json!({
+            "name": "Another client", "connector": "sandbox", "client_id": "another", "client_secret": "x", "hosts": [host], "projects": ["acme"],
+        });
+        app.post("/api/v1/oauth-clients", other).key(&root.key).is(201).await;
+        let chosen = |client: &str| format!("<option value=\"{client}\" selected>");
+        let shown = read(&on).await;
+        told(&shown, &[&chosen(&client), "Another client", "Save and sign in"]);
+    }
+
     async fn an_oauth_client_that_is_used_stays(shop) {
         let root = shop.app.superuser("root@example.org").await;
         let body = with(any_server("Provider"), json!({"projects": ["acme"]}));
@@ -573,6 +656,7 @@ both! {
 
     async fn no_form_leads_to_another_site(app) {
         let ada = app.person("ada@example.org").await;
+        let root = app.superuser("root@example.org").await;
         for foreign in [
             "https://evil.example/", "//evil.example", "///evil.example", "/\\evil.example", "\\\\evil.example", "/\t/evil.example",
             "/..//evil.example", "javascript:alert(1)", "http://127.0.0.1:5282@evil.example/", "http://127.0.0.1:5282.evil.example/", "evil.example",
@@ -585,7 +669,26 @@ both! {
             assert_eq!(inside.header("location"), "/", "{foreign:?}");
             let confirmed = send(&app, "/confirm", &ada, &[("password", PASSWORD), ("return_to", foreign)]).is(303).await;
             assert_eq!(confirmed.header("location"), "/account", "{foreign:?}");
+            let client = [
+                ("preset", "google_drive"), ("connector", "google_drive"), ("name", "Drive"), ("client_id", "ours"), ("client_secret", "x"),
+                ("global", "yes"), ("pkce", "yes"), ("return_to", foreign),
+            ];
+            let made = send(&app, "/oauth-clients", &root, &client).is(303).await;
+            let path = made.header("location").to_owned();
+            assert!(path.starts_with("/oauth-clients/oac_") && !path.contains('?'), "{path}");
+            let linked = format!("{path}?return_to={}", crate::credentials_upstream::url(foreign));
+            let shown = app.get(&linked).cookie(&root.cookie).is(200).await;
+            assert!(!shown.text.contains("Make a credential with it"), "{linked}: {}", shown.text);
+            let version = hidden(&shown.text, "version");
+            let form = [client.as_slice(), &[("version", version.as_str())]].concat();
+            let saved = send(&app, &path, &root, &form).is(303).await;
+            assert_eq!(saved.header("location"), path);
             // What a link brings does not get into the form in the first place.
+            let new = format!("/oauth-clients/new?connector=google_drive&return_to={}", crate::credentials_upstream::url(foreign));
+            for path in [&new, &linked] {
+                let shown = app.get(path).cookie(&root.cookie).is(200).await;
+                assert!(!shown.text.contains("name=\"return_to\""), "{path}: {}", shown.text);
+            }
             for page in ["/sign-in", "/confirm"] {
                 let path = format!("{page}?return_to={}", crate::credentials_upstream::url(foreign));
                 let shown = app.get(&path).cookie(if page == "/confirm" { &ada.cookie } else { "none=none" }).is(200).await;
