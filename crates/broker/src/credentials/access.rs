@@ -113,17 +113,20 @@ async fn held_by_account(
     operation: Operation,
 ) -> Refused<Held> {
     let id: CredentialId = id.parse().map_err(|_| no_such_credential())?;
-    let row = rows::for_upkeep(tx, &id).await.map_err(refusals::store)?.ok_or_else(no_such_credential)?;
-    let stand = if matches!(&row.owner, Principal::Project(owner) if owner == project) {
+    let row = rows::for_upkeep(tx, &id).await.map_err(refusals::store)?;
+    let own = row.as_ref().map(|row| &row.owner);
+    let stand = if matches!(own, Some(Principal::Project(owner)) if owner == project) {
         Stand::Owner
     } else {
-        shares::in_project(tx, project, row.id.as_str())
+        // Also where there is none: what is somebody else's takes the same work.
+        shares::in_project(tx, project, id.as_str())
             .await
             .map_err(refusals::store)?
-            .filter(|share| share.credential_id == row.id)
+            .filter(|share| share.credential_id == id)
             .ok_or_else(no_such_credential)?;
         Stand::Member { project: project.clone(), role: access::ACCOUNT }
     };
+    let row = row.ok_or_else(no_such_credential)?;
     match (&stand, operation.ground()) {
         (Stand::Owner, Ground::Seen | Ground::Owner(_) | Ground::Used(_)) => {
             access::not_kept(actor, operation)?

@@ -766,6 +766,12 @@ both! {
         let team = Place::new(&app, &people, "team", true).await;
         let missing = Place::missing();
         let calls = call_key(&app, &people.eve).await;
+        // And keys of another project, which are nobody's.
+        app.project(&people.eve, "evils").await;
+        let evils = app.service_key(&people.eve, "evils", json!({})).await["key"].as_str().unwrap().to_owned();
+        let account = json!({"name": "ci", "scope": "manage"});
+        let account = app.post("/api/v1/projects/evils/api-keys", account).key(&people.eve.key).is(201).await.json();
+        let account = account["key"].as_str().unwrap().to_owned();
         let mut compared = 0;
         for operation in Operation::ALL.iter().copied() {
             if operation.ground().about() == About::Instance || APART.contains(&operation) {
@@ -774,7 +780,7 @@ both! {
             if matches!(operation.ground(), Ground::Recipient) {
                 continue;
             }
-            for key in [&people.eve.key, &people.root.key, &calls] {
+            for key in [&people.eve.key, &people.root.key, &calls, &evils, &account] {
                 if key == &people.root.key && operation.ground() == Ground::LookOrSuperuser {
                     continue;
                 }
@@ -793,7 +799,7 @@ both! {
                 }
             }
         }
-        assert!(compared > 300, "{compared}");
+        assert!(compared > 500, "{compared}");
     }
 }
 
