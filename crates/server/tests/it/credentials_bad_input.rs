@@ -27,7 +27,11 @@ fn wrong(shop: &Shop) -> Vec<(Value, &'static str, &'static str)> {
     };
     vec![
         (with(good(), "/connector", "salesfroce".into()), "/connector", "did you mean `salesforce`?"),
-        (with(good(), "/connector", "no-such-thing-at-all".into()), "/connector", "`no-such-thing-at-all`; GET /api/v1/connectors and the page /docs/connectors list"),
+        (
+            with(good(), "/connector", "no-such-thing-at-all".into()),
+            "/connector",
+            "`no-such-thing-at-all`; GET /api/v1/connectors and the page /docs/connectors list",
+        ),
         (with(good(), "/auth_method", "beaer".into()), "/auth_method", "did you mean `bearer`?"),
         (with(good(), "/auth_method", "x".into()), "/auth_method", "it has none, api_key"),
         (
