@@ -125,7 +125,7 @@ fn page(title: &str, body: &str) -> Response {
     let text = format!(
         "<!doctype html><html lang=\"en\"><meta charset=\"utf-8\"><meta name=\"viewport\" content=\"width=device-width\">\
          <title>{title} · Sandbox</title><body style=\"font: 1rem/1.5 sans-serif; max-width: 36rem; margin: 3rem auto; padding: 0 1rem\">\
-         <h1>{title}</h1>{body}</body></html>"
+         <main><h1>{title}</h1>{body}</main></body></html>"
     );
     let mut response = Html(text).into_response();
     let headers = response.headers_mut();

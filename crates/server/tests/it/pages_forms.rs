@@ -405,10 +405,26 @@ both_shops! {
         let other = json!({
             "name": "Another client", "connector": "sandbox", "client_id": "another", "client_secret": "x", "hosts": [host], "projects": ["acme"],
         });
-        app.post("/api/v1/oauth-clients", other).key(&root.key).is(201).await;
+        let other = app.post("/api/v1/oauth-clients", other).key(&root.key).is(201).await.json();
         let chosen = |client: &str| format!("<option value=\"{client}\" selected>");
         let shown = read(&on).await;
         told(&shown, &[&chosen(&client), "Another client", "Save and sign in"]);
+        told(&read(&format!("{step}&client={}", id(&other))).await, &[&chosen(id(&other))]);
+        told(&read(&format!("{step}&client=oac_unknown")).await, &["Save and sign in"]);
+
+        // Saved, it waits for a person, who is led to where it is given.
+        let base_url = filled(&shown, "/values/default/base_url");
+        let form = [
+            ("connector", "sandbox"), ("method", "authorization_code"), ("name", "Root's own account"), ("oauth_client", client.as_str()),
+            ("owner_project", "me"), ("sets", "one"), ("use-production", "yes"), ("/values/default/base_url", base_url.as_str()),
+        ];
+        let done = send(app, new, &root, &form).is(303).await;
+        let list = app.get("/api/v1/credentials?project=acme").key(&root.key).is(200).await.json();
+        let made = app.get(&format!("/api/v1/credentials/{}", id(&list["items"][0]))).key(&root.key).is(200).await.json();
+        assert_eq!(made["oauth_client"], client.as_str());
+        assert_eq!(made["environments"]["default"]["status"], "needs_authorization");
+        assert_eq!(done.header("location"), format!("/credentials/{}/connect/default?project=acme", id(&made)));
+        told(&follows(app, &root, &done).await, &["What is asked for", "people:read", "Sign in at 127.0.0.1"]);
     }
 
     async fn an_oauth_client_that_is_used_stays(shop) {
