@@ -38,8 +38,11 @@ function adopt(page, form) {
   }
   localTimes(document);
   const focus = document.querySelector("[data-part] [data-focus]");
-  focus?.focus();
-  focus?.scrollIntoView({ block: "nearest" });
+  if (!focus) return;
+  focus.focus({ preventScroll: true });
+  // What is longer than the window, as on a phone, is read from its beginning.
+  const { top, bottom } = focus.getBoundingClientRect();
+  if (top < 0 || bottom > innerHeight) focus.scrollIntoView({ block: "start" });
 }
 
 /** What the server did not say itself. */

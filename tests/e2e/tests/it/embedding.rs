@@ -239,15 +239,14 @@ fn the_example_hears_of_it_by_a_signed_webhook() {
     let at = format!("{}/hook", example.under_another_name());
     let path = format!("/projects/acme/webhooks/{}", hook["id"].as_str().unwrap());
     app.done("PATCH", &path, &json!({"url": at}), 200);
-    let now =
-        std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_secs().to_string();
+    let browser = Browser::at(&example.url);
+    let now = browser.js("return String(Math.floor(Date.now() / 1000))");
+    let now = now.as_str().unwrap();
     let forged = br#"{"type":"credential.connected","data":{"credential":{"id":"crd_forged"}}}"#;
     for signature in ["v1,AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=", "v1,", ""] {
-        let headers =
-            [("webhook-id", "msg_1"), ("webhook-timestamp", now.as_str()), ("webhook-signature", signature)];
+        let headers = [("webhook-id", "msg_1"), ("webhook-timestamp", now), ("webhook-signature", signature)];
         assert_eq!(http::request("POST", &at, &headers, forged).status, 401, "{signature}");
     }
-    let browser = Browser::at(&example.url);
     browser.go("/");
     browser.press("Connect an account");
     let (page, _) = window(&browser);

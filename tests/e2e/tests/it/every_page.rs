@@ -35,15 +35,6 @@ fn wrong_with(browser: &Browser, name: &str, theme: &str, width: u32) -> Vec<Str
 
 /// In both themes and widths; axe-core's rules do not depend on the width alone, so it runs in both too.
 fn visit(browser: &Browser, pages: &[Look]) {
-    look_at(browser, pages, false);
-}
-
-/// The same, and whether the keyboard alone gets to everything on them.
-fn visit_by_keyboard(browser: &Browser, pages: &[Look]) {
-    look_at(browser, pages, true);
-}
-
-fn look_at(browser: &Browser, pages: &[Look], by_keyboard: bool) {
     let mut wrong = Vec::new();
     browser.faults();
     for theme in ["light", "dark"] {
@@ -54,7 +45,8 @@ fn look_at(browser: &Browser, pages: &[Look], by_keyboard: bool) {
                 browser.go(&page.path);
                 wrong.extend(wrong_with(browser, page.name, theme, width));
                 // Where the keyboard leads does not depend on the theme.
-                if by_keyboard && theme == "light" {
+                // Where the keyboard leads does not depend on the theme.
+                if theme == "light" {
                     let passed_over = browser.passed_over().into_iter();
                     wrong.extend(passed_over.map(|one| format!("{} at {width}: {one}", page.name)));
                 }
@@ -206,7 +198,7 @@ fn a_second_factor() {
 fn projects() {
     let app = latchstring_e2e::app();
     let browser = Browser::ada(&app);
-    visit_by_keyboard(
+    visit(
         &browser,
         &[
             look("projects", "/projects"),
@@ -230,7 +222,7 @@ fn who_is_in_no_project() {
     app.person("nora@example.com", "viewer");
     app.done("DELETE", "/projects/acme/members/nora@example.com", &Value::Null, 204);
     let nora = Browser::signed_in(&app, "nora@example.com");
-    visit_by_keyboard(&nora, &[look("projects-none", "/projects"), look("notices-empty", "/notices")]);
+    visit(&nora, &[look("projects-none", "/projects"), look("notices-empty", "/notices")]);
     nora.go("/projects");
     nora.sees("You are in no project yet");
     nora.go("/notices");
@@ -242,7 +234,7 @@ fn an_empty_project() {
     let app = latchstring_e2e::app();
     let browser = Browser::ada(&app);
     let base = "/projects/acme/credentials";
-    visit_by_keyboard(
+    visit(
         &browser,
         &[
             look("credentials-empty", base),
@@ -264,7 +256,7 @@ fn an_empty_project() {
         ("secrets-none", "/projects/fresh/secrets", "There are no secrets in "),
         ("connectors-empty", "/projects/fresh/connectors", ""),
     ];
-    visit_by_keyboard(&browser, &empty.map(|(name, path, _)| look(name, path)));
+    visit(&browser, &empty.map(|(name, path, _)| look(name, path)));
     for (_, path, says) in empty {
         browser.go(path);
         browser.sees(says);
@@ -278,10 +270,10 @@ fn a_viewers_pages() {
     app.person("grace@example.com", "viewer");
     let browser = Browser::signed_in(&app, "grace@example.com");
     let empty = [look("credentials-empty-viewer", "/projects/acme/credentials")];
-    visit_by_keyboard(&browser, &empty);
+    visit(&browser, &empty);
     browser.sees("ask one of its editors, admins or owners");
     let works = scene::works(&app);
-    visit_by_keyboard(
+    visit(
         &browser,
         &[
             look("credentials-viewer", "/projects/acme/credentials"),
@@ -296,7 +288,7 @@ fn a_viewers_pages() {
     );
     // What a member sees of a client: what people consent to.
     let client = scene::client(&app);
-    visit_by_keyboard(&browser, &[look("oauth-client-seen", format!("/oauth-clients/{client}"))]);
+    visit(&browser, &[look("oauth-client-seen", format!("/oauth-clients/{client}"))]);
     browser.go(&format!("/oauth-clients/{client}"));
     browser.sees("people:read");
 }
@@ -355,7 +347,7 @@ fn credentials_on_their_way_out() {
     browser.press("Make the offer");
     browser.sees("The offer to grace@example.com");
     state(&browser, "transfer-offered");
-    visit_by_keyboard(
+    visit(
         &browser,
         &[
             look("credential-deleted", of(&failing, "")),
@@ -474,7 +466,7 @@ fn consent() {
     browser.press("Allow");
     browser.sees("You can close this page");
     state(&browser, "consent-done");
-    visit_by_keyboard(
+    visit(
         &browser,
         &[
             look("credential-connected", format!("/credentials/{id}?project=acme")),
@@ -583,7 +575,7 @@ fn connecting() {
     let path = scene::connect_session(&app);
     let browser = Browser::at(&app.url);
     let form = format!("{path}?connector=builtin%2Fsandbox&method=api_key");
-    visit_by_keyboard(&browser, &[look("connect-choose", &path), look("connect-form", &form)]);
+    visit(&browser, &[look("connect-choose", &path), look("connect-form", &form)]);
     browser.go(&path);
     browser.press_near("A person consents", "Sign in with the sandbox");
     browser.press("Continue and sign in");
@@ -595,7 +587,7 @@ fn connecting() {
     browser.fill("API key", DEMO.api_key);
     browser.press("Check and connect");
     browser.sees("Sandbox is connected");
-    visit_by_keyboard(&browser, &[look("connect-done", browser.path()), look("connect-over", path)]);
+    visit(&browser, &[look("connect-done", browser.path()), look("connect-over", path)]);
 }
 
 #[test]

@@ -1,7 +1,10 @@
 //! The frame around every page: themes, menus, keyboard, forms without a script.
 
+use std::process::Command;
+
 use latchstring_e2e::Browser;
 use latchstring_e2e::keyboard::{ENTER, ESCAPE, TAB};
+use latchstring_sandbox::DEMO;
 use serde_json::{Value, json};
 
 use crate::scene;
@@ -139,4 +142,67 @@ fn times_are_told_in_the_readers_way() {
         let day = browser.js("return document.querySelector('time[data-show=day]').textContent");
         (day == "31.01.2030").then_some(())
     });
+}
+
+/// On a phone: from the printed link to a call, and to what is recorded of it, by the menus alone.
+#[test]
+fn the_whole_way_is_gone_on_a_phone() {
+    let (app, link) = latchstring_e2e::fresh();
+    let browser = Browser::at(&app.url);
+    browser.width(390);
+    let fits = |browser: &Browser| {
+        let over = browser.js("return document.documentElement.scrollWidth - innerWidth").as_i64().unwrap();
+        assert!(over <= 0, "{} is {over} px wider than a phone", browser.path());
+    };
+    browser.go(&link);
+    browser.fill("E-mail address", "ada@example.com");
+    browser.fill("Your name", "Ada Lovelace");
+    browser.fill("Password", latchstring_testkit::app::PASSWORD);
+    browser.fill("First project", "Analytical engines");
+    browser.press("Make the account");
+    browser.is_at("/projects/analytical-engines/credentials");
+    fits(&browser);
+    browser.press("Try it with the sandbox");
+    fits(&browser);
+    browser.press("API key");
+    browser.fill("Name", "People");
+    browser.fill("API key", "a-wrong-key");
+    browser.press("Check and save");
+    browser.sees("Sandbox does not accept it");
+    // What came of it is below the form here: one is led there.
+    let seen = "const {top} = document.getElementById('result').getBoundingClientRect(); return top >= 0 && top < innerHeight";
+    browser.until("the result is in sight", |browser| browser.js(seen).as_bool()?.then_some(()));
+    fits(&browser);
+    browser.fill("API key", DEMO.api_key);
+    browser.press("Check and save");
+    browser.sees("The credential works and is saved");
+    browser.press("Make the key");
+    browser.sees("It is shown now and never again");
+    fits(&browser);
+    browser.allow_clipboard();
+    browser.press_near("Paste this into a terminal", "Copy");
+    browser.sees("Copied");
+    let line = browser.clipboard();
+    let output = Command::new("sh").args(["-c", &format!("{line} --silent --show-error")]).output().unwrap();
+    assert!(String::from_utf8_lossy(&output.stdout).contains("subject"), "{line}: {output:?}");
+    browser.press("Audit");
+    browser.is_at("/projects/analytical-engines/audit");
+    browser.sees("credential.create");
+    browser.until("the call is told", |browser| {
+        browser.reload();
+        browser.text().contains("/v1/me").then_some(())
+    });
+    fits(&browser);
+    // The menus of the frame lead on, and back.
+    browser.press("Choose a project: Analytical engines");
+    fits(&browser);
+    browser.press("All projects");
+    browser.is_at("/projects");
+    browser.press("My account: Ada Lovelace");
+    fits(&browser);
+    browser.press("My credentials");
+    browser.is_at("/credentials");
+    browser.press("People");
+    browser.sees("Works");
+    fits(&browser);
 }
