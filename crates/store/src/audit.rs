@@ -275,8 +275,7 @@ pub async fn append_shipped(
 }
 
 /// In the order of the index, over all batches of the transaction: each page of it is changed once, however many
-/// batches a credential is in. In the batches' order it is read and written again for each, as it does not stay in
-/// SQLite's cache: with calls spread over a thousand credentials that took more than the calls.
+/// batches a credential is in. In the batches' order a page may have left SQLite's cache before the next batch wants it.
 async fn insert_scopes(tx: &mut WriteTx, mut scopes: Vec<(&str, i64)>) -> Result<()> {
     scopes.sort_unstable();
     let (many, few) = scopes.as_chunks::<MANY>();
