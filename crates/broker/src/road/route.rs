@@ -72,10 +72,16 @@ impl Route {
             return Ok(plan);
         }
         let plan = self.new_plan(broker, token, now)?;
-        if !self.per_call {
-            self.plan.store(Some(Arc::clone(&plan)));
-        }
-        Ok(plan)
+        Ok(if self.per_call { plan } else { self.share(plan) })
+    }
+
+    /// Makes it the plan of all who share the route, unless somebody was faster.
+    fn share(&self, plan: Arc<Plan>) -> Arc<Plan> {
+        let kept = self.plan.rcu(|kept| match kept {
+            Some(kept) if kept.token_version == plan.token_version => Arc::clone(kept),
+            _ => Arc::clone(&plan),
+        });
+        kept.filter(|kept| kept.token_version == plan.token_version).unwrap_or(plan)
     }
 
     fn new_plan(&self, broker: &Broker, token: Option<&LiveToken>, now: Timestamp) -> Refused<Arc<Plan>> {
@@ -93,7 +99,8 @@ impl Route {
 }
 
 /// A core's own hold on a route. Every call counts what it uses up and down, and counters that all cores share
-/// cost more than the rest of the look-up: so each core has its own, and its own plan with all that hangs on it.
+/// cost more than the rest of the look-up: so each core has its own, and its own plan with all that hangs on it, unless
+/// the plan learns from answers: what one call was taught (a nonce) is for the next, whatever core it comes to.
 pub struct Held {
     pub ask: RouteAsk,
     pub route: Arc<Route>,
@@ -116,7 +123,10 @@ impl Held {
         {
             return Ok(Arc::clone(plan));
         }
-        let plan = self.route.new_plan(broker, token, now)?;
+        let mut plan = self.route.new_plan(broker, token, now)?;
+        if plan.learns {
+            plan = self.route.share(plan);
+        }
         *kept = Some(Arc::clone(&plan));
         Ok(plan)
     }

@@ -62,8 +62,7 @@ fn a_token_bound_to_a_key_is_proven_on_every_call() {
         "client_id": "robot", "client_secret": "a-client-secret-of-tests", "grant_types": ["client_credentials"],
         "redirect_uris": [], "response_types": [], "scope": "read", "dpop_bound_access_tokens": true,
     }]}));
-    // Nonces are learned by each data core for itself.
-    let app = setup().set("LATCHSTRING_DATA_CORES", "1").start();
+    let app = app();
     let values = json!({
         "base_url": oidc.issuer(), "token_url": oidc.token_url(), "client_id": "robot",
         "client_secret": "a-client-secret-of-tests", "scope": "read", "dpop_key": keys.private_pem,

@@ -86,7 +86,7 @@ fn device(app: &TestApp, oidc: &OidcProvider, id: &str) {
 
 #[test]
 fn tokens_of_a_client_are_bound_to_its_key() {
-    let app = setup().set("LATCHSTRING_DATA_CORES", "1").set("LATCHSTRING_BACKGROUND_REFRESH", "off").start();
+    let app = setup().set("LATCHSTRING_BACKGROUND_REFRESH", "off").start();
     let client = draft(&app, json!({"client_secret": "a-client-secret-of-tests", "dpop": true}));
     assert_eq!(
         (&client["dpop"], &client["secret_fields"]),

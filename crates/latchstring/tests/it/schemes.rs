@@ -108,6 +108,36 @@ fn digest_in_every_hash_and_quality_that_httpbin_has() {
     assert_eq!(app.get("wrong/digest-auth/auth/user/passwd").status, 401);
 }
 
+/// A core takes no connection while another has fewer, so one that is kept open leads the next call elsewhere.
+#[test]
+fn what_a_call_was_taught_is_known_on_every_core() {
+    let upstream = Upstream::start(|seen| {
+        if !seen.all("authorization").is_empty() {
+            return json_reply(&json!({}));
+        }
+        let mut challenge = reply(401, "");
+        let wanted = "Digest realm=\"forms\", qop=\"auth\", algorithm=SHA-256, nonce=\"once\"";
+        challenge.headers_mut().insert("www-authenticate", wanted.parse().unwrap());
+        challenge
+    });
+    let app = setup().set("LATCHSTRING_DATA_CORES", "3").set("LATCHSTRING_BACKGROUND_REFRESH", "off").start();
+    let values = json!({"base_url": upstream.url(), "username": "ada", "password": "a-password-of-tests"});
+    app.credential("forms", "digest", &values);
+    let before = upstream.count();
+    let mut open = Vec::new();
+    for _ in 0..3 {
+        assert_eq!(app.get("forms/list").status, 200);
+        open.push(crate::support::connect(&app));
+    }
+    let seen = upstream.seen().split_off(before);
+    let proofs: Vec<String> = seen.iter().map(|one| one.all("authorization").concat()).collect();
+    assert_eq!(proofs.iter().filter(|proof| proof.is_empty()).count(), 1, "{proofs:?}");
+    for (count, proof) in proofs.iter().filter(|proof| !proof.is_empty()).enumerate() {
+        assert!(proof.contains(&format!("nc={:08x}", count + 1)), "{proofs:?}");
+    }
+    app.stop();
+}
+
 fn oidc_with_key(keys: &KeyPair) -> OidcProvider {
     let client = |id: &str, method: &str, grant: &str| {
         let mut client = json!({
