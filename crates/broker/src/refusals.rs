@@ -64,6 +64,11 @@ pub fn internal(error: &dyn std::fmt::Display) -> Box<Problem> {
     .into()
 }
 
+/// There may be no more of a kind, and whoever asks can make room.
+pub fn limit_reached(most: i64, detail: String, hint: &'static str) -> Box<Problem> {
+    Problem::new(Code::LimitReached, detail).hint(hint).with("limit", most.into()).into()
+}
+
 pub fn not_found(what: &'static str) -> Box<Problem> {
     Problem::new(Code::NotFound, what)
         .hint("It does not exist, or it is not yours to see; both look the same from outside.")

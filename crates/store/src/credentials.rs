@@ -115,9 +115,6 @@ statements! {
                 AND (l.owner_id = $7 OR CAST($7 AS TEXT) IS NULL) AND ", filter!(), "
                 ORDER BY l.id LIMIT $6) o) p
          ORDER BY p.id LIMIT $6) ORDER BY c.id");
-    LIST_SHARED = concat!("SELECT ", credential_columns!(), ", ", shares::share_columns!(), "
-        FROM shares s JOIN credentials c ON c.id = s.credential_id
-        WHERE s.project_id = $1 AND s.credential_id > $2 ORDER BY s.credential_id LIMIT $3");
     SHARED_OF_OWNER = concat!("SELECT ", credential_columns!(), ", ", shares::share_columns!(), "
         FROM shares s JOIN credentials c ON c.id = s.credential_id
         WHERE s.project_id = $1 AND c.owner_type = $2 AND c.owner_id = $3 ORDER BY s.credential_id");
@@ -292,17 +289,6 @@ pub async fn list_of_project(
         .all(read)
         .await?;
     paging.page(rows, |row| row.id.to_string())
-}
-
-/// Everything that is shared with a project, with the shares.
-pub async fn list_shared(
-    tx: &mut impl Tx,
-    project: &ProjectId,
-    paging: &Paging,
-) -> Result<Page<(CredentialRow, ShareRow)>> {
-    let run = LIST_SHARED.on(tx).bind(project).bind(paging.after()).bind(paging.fetch());
-    let rows = run.all(read_shared).await?;
-    paging.page(rows, |(row, _)| row.id.to_string())
 }
 
 /// An owner's credentials that a project uses, with the shares.

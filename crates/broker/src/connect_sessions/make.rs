@@ -2,7 +2,7 @@
 
 use latchstring_model::id::{ConnectSessionId, OAuthClientId, ProjectId};
 use latchstring_model::problem::Refused;
-use latchstring_model::{Code, FieldError, Problem, Timestamp};
+use latchstring_model::{FieldError, Problem, Timestamp};
 use latchstring_store::connect_sessions::{self as rows, ConnectSessionRow};
 use latchstring_store::environments;
 use serde::{Deserialize, Serialize};
@@ -211,15 +211,11 @@ impl Broker {
         }
         let now = self.now();
         if rows::count_open(&mut tx, &project, now).await.map_err(refusals::store)? >= MOST {
-            return Err(Problem::new(
-                Code::LimitReached,
+            return Err(refusals::limit_reached(
+                MOST,
                 format!("{MOST} connect sessions of this project are open already."),
-            )
-            .hint(
                 "Make one when somebody presses the button, not ahead of time. They end after half an hour.",
-            )
-            .with("limit", MOST.into())
-            .into());
+            ));
         }
         let token = random::new_token(&*self.parts.entropy);
         let end_user = serde_json::to_value(&new.end_user).map_err(|error| refusals::internal(&error))?;

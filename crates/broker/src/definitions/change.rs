@@ -131,13 +131,11 @@ impl Broker {
             return Err(taken(&definition.id));
         }
         if known.len() >= MOST {
-            return Err(Problem::new(
-                Code::LimitReached,
+            return Err(refusals::limit_reached(
+                MOST as i64,
                 format!("A project has at most {MOST} connectors."),
-            )
-            .hint("Delete one that nobody uses.")
-            .with("limit", MOST.into())
-            .into());
+                "Delete one that nobody uses.",
+            ));
         }
         let now = self.now();
         let row = ConnectorRow {

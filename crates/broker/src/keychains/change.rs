@@ -159,13 +159,11 @@ impl Broker {
             return Err(Problem::invalid(errors).into());
         };
         if store::count(&mut tx, &project).await.map_err(refusals::store)? >= MOST {
-            return Err(Problem::new(
-                Code::LimitReached,
+            return Err(refusals::limit_reached(
+                MOST,
                 format!("The project has {MOST} keychains already."),
-            )
-            .hint("Delete one that nobody uses.")
-            .with("limit", MOST.into())
-            .into());
+                "Delete one that nobody uses.",
+            ));
         }
         check_free(&mut tx, &project, &slug, None).await?;
         let default = match &new.default {

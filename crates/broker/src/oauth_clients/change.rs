@@ -111,13 +111,11 @@ impl Broker {
         {
             let mut reader = self.parts.store.read().await.map_err(refusals::store)?;
             if rows::count(&mut reader).await.map_err(refusals::store)? >= MOST as i64 {
-                return Err(Problem::new(
-                    Code::LimitReached,
+                return Err(refusals::limit_reached(
+                    MOST as i64,
                     format!("There are {MOST} OAuth clients already."),
-                )
-                .hint("Delete those that nobody uses.")
-                .with("limit", MOST.into())
-                .into());
+                    "Delete those that nobody uses.",
+                ));
             }
         }
         let now = self.now();

@@ -155,10 +155,11 @@ impl Broker {
             return Err(no_such_thing());
         }
         if store::count(&mut tx, project).await.map_err(refusals::store)? >= MOST {
-            return Err(Problem::new(Code::LimitReached, format!("The project has {MOST} marks already."))
-                .hint("Take those away that are for nothing any more: GET …/applied lists them.")
-                .with("limit", MOST.into())
-                .into());
+            return Err(refusals::limit_reached(
+                MOST,
+                format!("The project has {MOST} marks already."),
+                "Take those away that are for nothing any more: GET …/applied lists them.",
+            ));
         }
         let row = AppliedRow { thing, marked_by: actor.signature(), marked_at: self.now() };
         if store::mark(&mut tx, project, &row).await.map_err(refusals::store)? {

@@ -131,13 +131,11 @@ impl Broker {
         let project = found.project.id;
         let (now, entropy) = (self.now(), self.parts.entropy.as_ref());
         if store::count(&mut tx, &project).await.map_err(refusals::store)? >= MOST {
-            return Err(Problem::new(
-                Code::LimitReached,
+            return Err(refusals::limit_reached(
+                MOST,
                 format!("The project has {MOST} webhooks already, and may have no more."),
-            )
-            .hint("Delete one that is not needed, or give one of them more events.")
-            .with("limit", MOST.into())
-            .into());
+                "Delete one that is not needed, or give one of them more events.",
+            ));
         }
         let secret = webhook::new_secret(entropy);
         let mut row = WebhookRow {
