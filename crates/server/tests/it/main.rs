@@ -61,6 +61,7 @@ mod service_keys;
 mod sessions;
 mod setup;
 mod sign_in_provider;
+mod suspended_shares;
 mod transfers;
 mod users;
 mod values;
