@@ -2,7 +2,7 @@
 
 use std::sync::OnceLock;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::Browser;
 
@@ -10,12 +10,15 @@ const SCRIPT: &str = "tests/e2e/node_modules/axe-core/axe.min.js";
 
 const RUN: &str = "
 const done = arguments[arguments.length - 1];
-axe.run(document, {runOnly: ['wcag2a', 'wcag2aa', 'wcag21a', 'wcag21aa', 'wcag22aa', 'best-practice']})
+axe.run(document, {runOnly: arguments[0]})
   .then((found) => done({
     checked: found.passes.length,
     wrong: found.violations.map((one) => one.id + ': ' + one.help + '\\n' + one.nodes.map((node) => '    ' + node.html + '\\n      ' + node.failureSummary).join('\\n')),
   }), (error) => done({checked: 0, wrong: [String(error)]}));
 ";
+
+/// Rules that colours decide; all the others look at what is the same in every theme.
+const OF_COLOURS: [&str; 2] = ["color-contrast", "link-in-text-block"];
 
 fn source() -> &'static str {
     static SOURCE: OnceLock<String> = OnceLock::new();
@@ -29,13 +32,25 @@ fn source() -> &'static str {
 impl Browser {
     /// What is not accessible about the page, in words.
     pub fn barriers(&self) -> Vec<String> {
-        // Through the driver, which no policy of the page binds.
-        self.js(source());
-        let found = self.js_async(RUN);
+        let rules = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"];
+        self.barriers_by(&json!(rules), 10)
+    }
+
+    /// What can be another in another theme, on a page whose barriers were looked for.
+    pub fn barriers_of_colour(&self) -> Vec<String> {
+        self.barriers_by(&json!({"type": "rule", "values": OF_COLOURS}), 1)
+    }
+
+    fn barriers_by(&self, rules: &Value, least: u64) -> Vec<String> {
+        // Through the driver, which no policy of the page binds; once for what is loaded.
+        if self.js("return typeof axe") != "object" {
+            self.js(source());
+        }
+        let found = self.js_async_with(RUN, vec![rules.clone()]);
         let checked = found["checked"].as_u64().unwrap_or(0);
         let wrong = found["wrong"].as_array().into_iter().flatten().filter_map(Value::as_str);
         let mut wrong: Vec<String> = wrong.map(str::to_owned).collect();
-        if checked < 10 {
+        if checked < least {
             wrong.push(format!("axe-core looked at {checked} rules only"));
         }
         wrong

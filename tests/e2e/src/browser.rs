@@ -206,7 +206,11 @@ impl Browser {
     }
 
     pub fn js_async(&self, script: &str) -> Value {
-        self.wait_for(self.client().execute_async(script, Vec::new()))
+        self.js_async_with(script, Vec::new())
+    }
+
+    pub fn js_async_with(&self, script: &str, arguments: Vec<Value>) -> Value {
+        self.wait_for(self.client().execute_async(script, arguments))
             .unwrap_or_else(|error| panic!("{script}: {error}"))
     }
 

@@ -19,37 +19,40 @@ fn look(name: &'static str, path: impl Into<String>) -> Look {
     Look { name, path: path.into() }
 }
 
-/// What is wrong with the page as it is shown.
-fn wrong_with(browser: &Browser, name: &str, theme: &str, width: u32) -> Vec<String> {
-    // Before axe-core comes in: what the page itself did.
-    let mut wrong = browser.faults();
-    wrong.extend(browser.barriers());
-    let over = browser.js("return document.documentElement.scrollWidth - innerWidth").as_i64().unwrap();
-    if over > 0 {
-        wrong.push(format!("{over} px wider than the window"));
+/// What is wrong with the page as it is shown, in both themes.
+fn wrong_with(browser: &Browser, name: &str, width: u32) -> Vec<String> {
+    // Colours change at once.
+    browser.prefers("prefers-reduced-motion", "reduce");
+    let mut all = Vec::new();
+    for theme in ["light", "dark"] {
+        browser.js_with("document.documentElement.dataset.theme = arguments[0]", vec![json!(theme)]);
+        // Before axe-core comes in: what the page itself did.
+        let mut wrong = browser.faults();
+        wrong.extend(if theme == "light" { browser.barriers() } else { browser.barriers_of_colour() });
+        let over = browser.js("return document.documentElement.scrollWidth - innerWidth").as_i64().unwrap();
+        if over > 0 {
+            wrong.push(format!("{over} px wider than the window"));
+        }
+        browser.picture(&format!("{name}-{theme}-{width}"));
+        let at = format!("{name} ({}) in {theme} at {width}", browser.path());
+        all.extend(wrong.into_iter().map(|one| format!("{at}: {one}")));
     }
-    browser.picture(&format!("{name}-{theme}-{width}"));
-    let at = format!("{name} ({}) in {theme} at {width}", browser.path());
-    wrong.into_iter().map(|one| format!("{at}: {one}")).collect()
+    all
 }
 
-/// In both themes and widths; axe-core's rules do not depend on the width alone, so it runs in both too. And whether the
-/// keyboard alone gets to everything.
+/// At both widths, since what is hidden is another; and whether the keyboard alone gets to everything.
 fn visit(browser: &Browser, pages: &[Look]) {
     let mut wrong = Vec::new();
     browser.faults();
-    for theme in ["light", "dark"] {
-        browser.theme(theme);
+    for width in [1600, 390] {
+        browser.width(width);
         for page in pages {
-            for width in [1600, 390] {
-                browser.width(width);
-                browser.go(&page.path);
-                wrong.extend(wrong_with(browser, page.name, theme, width));
-                // Once: it depends on no theme, and where there is little room menus are folded besides.
-                if theme == "light" && width == 390 {
-                    let passed_over = browser.passed_over().into_iter();
-                    wrong.extend(passed_over.map(|one| format!("{} at {width}: {one}", page.name)));
-                }
+            browser.go(&page.path);
+            wrong.extend(wrong_with(browser, page.name, width));
+            // Once: where there is little room, menus are folded besides.
+            if width == 390 {
+                let passed_over = browser.passed_over().into_iter();
+                wrong.extend(passed_over.map(|one| format!("{} at {width}: {one}", page.name)));
             }
         }
     }
@@ -60,16 +63,10 @@ fn visit(browser: &Browser, pages: &[Look]) {
 #[track_caller]
 fn state(browser: &Browser, name: &str) {
     let mut wrong = Vec::new();
-    // Colours change at once.
-    browser.prefers("prefers-reduced-motion", "reduce");
-    for theme in ["light", "dark"] {
-        browser.js_with("document.documentElement.dataset.theme = arguments[0]", vec![json!(theme)]);
-        for width in [1600, 390] {
-            browser.width(width);
-            wrong.extend(wrong_with(browser, name, theme, width));
-        }
+    for width in [390, 1600] {
+        browser.width(width);
+        wrong.extend(wrong_with(browser, name, width));
     }
-    browser.width(1600);
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
