@@ -129,7 +129,8 @@ async fn prepare(
         (None, None) => return Err(stop("there is no data yet; start `latchstring serve` once")),
     };
     let first_key = if migrate {
-        FirstKey::after(&store.migrate().await.map_err(stop)?)
+        store.migrate().await.map_err(stop)?;
+        FirstKey::Make
     } else {
         store.check_schema().await.map_err(stop)?;
         FirstKey::Never

@@ -45,8 +45,6 @@ pub struct HeadSignature {
 statements! {
     SIGNATURE = "SELECT key_id, signature FROM journals WHERE writer = $1";
     SIGNATURES = "SELECT writer, key_id, signature FROM journals";
-    SIGN = "UPDATE journals SET key_id = $1, signature = $2 WHERE writer = $3 AND number = $4
-        AND key_id IS NULL";
     LIST = "SELECT id, public_key, sealed, data_key, created_at FROM audit_keys ORDER BY id";
     CREATE = "INSERT INTO audit_keys (id, public_key, sealed, data_key, created_at) VALUES ($1, $2, $3, $4, $5)";
 }
@@ -96,22 +94,6 @@ pub async fn head_signature(tx: &mut impl Tx, writer: &str) -> Result<Option<Hea
 pub async fn head_signatures(tx: &mut impl Tx) -> Result<HashMap<String, HeadSignature>> {
     let all = SIGNATURES.on(tx).all(|row| Ok((row.text()?, signature(row)?))).await?;
     Ok(all.into_iter().filter_map(|(writer, signature)| Some((writer, signature?))).collect())
-}
-
-/// Signs all heads as they are that nobody has signed: when the first key is made, in that transaction and never
-/// later. One that names a key which is gone keeps telling so.
-pub async fn sign_all_heads(tx: &mut WriteTx, signer: &dyn HeadSigner) -> Result<()> {
-    for row in crate::audit::journals(tx).await? {
-        let signature = signer.sign(&row)?;
-        SIGN.on(tx)
-            .bind(&signature.key_id)
-            .bind(&signature.signature)
-            .bind(&row.writer)
-            .bind(row.number)
-            .run()
-            .await?;
-    }
-    Ok(())
 }
 
 /// The signature of the head that an append is about to write. A chain whose head is not what was signed stays

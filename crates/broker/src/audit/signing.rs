@@ -103,13 +103,13 @@ impl Signer {
         Self::known(store, vault).await?.ok_or(SigningError::NoKey)
     }
 
-    /// The newest key; made when there is none. `sign_what_is_there`: once.
+    /// The newest key; made when there is none. It signs nothing that is there: a chain without a signature may be one
+    /// that somebody forged, with the old key, or all trace of there ever having been one, taken away.
     async fn first(
         store: &Store,
-        vault: &Arc<Vault>,
+        vault: &Vault,
         now: Timestamp,
         entropy: &dyn Entropy,
-        sign_what_is_there: bool,
     ) -> Result<Self, SigningError> {
         if let Some(known) = Self::known(store, vault).await? {
             return Ok(known);
@@ -129,9 +129,6 @@ impl Signer {
             return signer_of(vault, newest);
         }
         audit_keys::create(&mut tx, &row).await?;
-        if sign_what_is_there {
-            audit_keys::sign_all_heads(&mut tx, &HeadKeeper::new(vault, signer_of(vault, &row)?)).await?;
-        }
         tx.commit().await?;
         signer_of(vault, &row)
     }
@@ -192,19 +189,6 @@ impl HeadSigner for HeadKeeper {
 pub enum FirstKey {
     Never,
     Make,
-    /// And what is there is signed with it: this very start has brought the table of keys, so that nobody can have taken
-    /// one out of it. Otherwise somebody could forge a chain, take the key away, and have the next start sign it.
-    MakeAndSign,
-}
-
-/// The migration that brought keys.
-const BROUGHT_KEYS: i64 = 10;
-
-impl FirstKey {
-    /// At a start that has done these migrations.
-    pub fn after(migrations: &[i64]) -> Self {
-        if migrations.contains(&BROUGHT_KEYS) { FirstKey::MakeAndSign } else { FirstKey::Make }
-    }
 }
 
 /// From now on this store signs what it appends.
@@ -217,7 +201,7 @@ pub async fn sign_heads(
 ) -> Result<(), SigningError> {
     let signer = match first {
         FirstKey::Never => Signer::known(store, vault).await?,
-        _ => Some(Signer::first(store, vault, now, entropy, first == FirstKey::MakeAndSign).await?),
+        FirstKey::Make => Some(Signer::first(store, vault, now, entropy).await?),
     };
     if let Some(signer) = signer {
         store.sign_heads_with(Arc::new(HeadKeeper::new(vault, signer)));
