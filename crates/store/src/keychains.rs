@@ -43,7 +43,7 @@ statements! {
     DELETE = "DELETE FROM keychains WHERE id = $1 AND project_id = $2";
     DEFAULTS_TO = concat!("SELECT ", columns!(), ", p.slug FROM keychains k JOIN projects p ON p.id = k.project_id
         JOIN shares s ON s.project_id = k.project_id AND s.credential_id = k.default_id
-        WHERE k.default_id = $1 ORDER BY k.id LIMIT $2");
+        WHERE k.default_id = $1 AND (k.project_id = $3 OR CAST($3 AS TEXT) IS NULL) ORDER BY k.id LIMIT $2");
     COUNT_OF_CONNECTOR = "SELECT COUNT(*) FROM keychains WHERE connector = $1";
 }
 
@@ -121,9 +121,11 @@ pub async fn delete(tx: &mut WriteTx, row: &KeychainRow) -> Result<bool> {
 pub async fn defaults_to(
     tx: &mut impl Tx,
     credential: &CredentialId,
+    project: Option<&ProjectId>,
     limit: i64,
 ) -> Result<Vec<(KeychainRow, String)>> {
-    DEFAULTS_TO.on(tx).bind(credential).bind(limit).all(|row| Ok((read(row)?, row.text()?))).await
+    let run = DEFAULTS_TO.on(tx).bind(credential).bind(limit).bind(project);
+    run.all(|row| Ok((read(row)?, row.text()?))).await
 }
 
 pub async fn count_of_connector(tx: &mut impl Tx, connector: &str) -> Result<i64> {

@@ -112,7 +112,7 @@ impl Broker {
             let project = &share.share.project_id;
             self.name_keys(&mut tx, project, &share.project_slug, row.id.as_str(), &mut found.used).await?;
         }
-        let used_by = self.used_by(&mut tx, &row.id).await?;
+        let used_by = self.used_by(&mut tx, &row.id, None).await?;
         Ok(found.usage(used_by))
     }
 
@@ -143,8 +143,7 @@ impl Broker {
             }
         }
         self.name_keys(&mut tx, &project.id, &project.slug, row.id.as_str(), &mut found.used).await?;
-        let mut used_by = self.used_by(&mut tx, &row.id).await?;
-        used_by.retain(|used| used.project == project.slug);
+        let used_by = self.used_by(&mut tx, &row.id, Some(&project.id)).await?;
         let grants = shares::grants(&mut tx, &share).await.map_err(refusals::store)?;
         Ok(ShareUsage {
             id: row.id,

@@ -1,7 +1,7 @@
 //! Who would be left without a credential: the one function that answers, before anything is removed. Whatever comes
 //! to choose credentials by itself (workflows, next) answers here.
 
-use latchstring_model::id::CredentialId;
+use latchstring_model::id::{CredentialId, ProjectId};
 use latchstring_model::problem::Refused;
 use latchstring_model::{Code, Problem};
 use latchstring_store::{Tx, keychains};
@@ -40,9 +40,14 @@ impl UsedBy {
 }
 
 impl Broker {
-    /// Everything that names this credential and would fail without it, in all projects.
-    pub(crate) async fn used_by(&self, tx: &mut impl Tx, credential: &CredentialId) -> Refused<Vec<UsedBy>> {
-        let found = keychains::defaults_to(tx, credential, MOST).await.map_err(refusals::store)?;
+    /// Everything that names this credential and would fail without it, in one project or in all.
+    pub(crate) async fn used_by(
+        &self,
+        tx: &mut impl Tx,
+        credential: &CredentialId,
+        project: Option<&ProjectId>,
+    ) -> Refused<Vec<UsedBy>> {
+        let found = keychains::defaults_to(tx, credential, project, MOST).await.map_err(refusals::store)?;
         let keychain = |(row, project): (keychains::KeychainRow, String)| UsedBy {
             project,
             by: By::Keychain { keychain: row.slug },
@@ -52,7 +57,7 @@ impl Broker {
 
     /// The refusal, with the list, of what would leave somebody without it.
     pub(super) async fn not_in_use(&self, tx: &mut impl Tx, credential: &CredentialId) -> Refused<()> {
-        let used_by = self.used_by(tx, credential).await?;
+        let used_by = self.used_by(tx, credential, None).await?;
         if used_by.is_empty() {
             return Ok(());
         }

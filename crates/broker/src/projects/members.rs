@@ -12,7 +12,7 @@ use latchstring_store::members::{self as store, MemberRow};
 use latchstring_store::projects::MemberProject;
 use latchstring_store::shares::{self, ShareRow};
 use latchstring_store::users::{self, UserRow};
-use latchstring_store::{Tx, WriteTx, api_keys, group_roles, projects};
+use latchstring_store::{Tx, WriteTx, api_keys, group_roles};
 use serde_json::json;
 
 use crate::actor::Actor;
@@ -203,18 +203,17 @@ impl Broker {
             return Ok(Vec::new());
         }
         let keys = keys_made_for(tx, project).await?;
-        let slug = projects::by_id(tx, project).await.map_err(refusals::store)?.map(|found| found.slug);
         let mut stops = Vec::with_capacity(shared.len());
         for (row, share) in shared {
             let grants = shares::grants(tx, share).await.map_err(refusals::store)?;
-            let uses = self.used_by(tx, &row.id).await?;
-            let here = uses.into_iter().filter(|used| Some(&used.project) == slug.as_ref());
+            let uses = self.used_by(tx, &row.id, Some(project)).await?;
             stops.push(Stops {
                 id: row.id.clone(),
                 name: row.name.clone(),
                 slug: share.slug.clone(),
                 environments: grants.into_iter().map(|grant| grant.environment).collect(),
-                keychains: here
+                keychains: uses
+                    .into_iter()
                     .filter_map(|used| match used.by {
                         By::Keychain { keychain } => Some(keychain),
                         By::Workflow { .. } => None,

@@ -115,16 +115,23 @@ both! {
         };
         let mut row = made(&acme, "shops");
         keychains::create(&mut tx, &row).await.unwrap();
-        keychains::create(&mut tx, &made(&beta, "shops")).await.unwrap();
+        let betas = made(&beta, "shops");
+        keychains::create(&mut tx, &betas).await.unwrap();
         for named in ["shops", row.id.to_string().as_str()] {
             assert_eq!(keychains::in_project(&mut tx, &acme.id, named).await.unwrap().as_ref(), Some(&row));
         }
         assert_eq!(keychains::in_project(&mut tx, &beta.id, &row.id.to_string()).await.unwrap(), None, "another project's");
         assert_eq!((keychains::count(&mut tx, &acme.id).await.unwrap(), keychains::count_of_connector(&mut tx, "builtin/http").await.unwrap()), (1, 2));
         // A default counts where it is shared.
-        assert_eq!(keychains::defaults_to(&mut tx, &fallback.id, 10).await.unwrap(), []);
+        assert_eq!(keychains::defaults_to(&mut tx, &fallback.id, None, 10).await.unwrap(), []);
         share(&mut tx, &fallback, &acme.id, "house").await;
-        assert_eq!(keychains::defaults_to(&mut tx, &fallback.id, 10).await.unwrap(), [(row.clone(), "acme".into())]);
+        assert_eq!(keychains::defaults_to(&mut tx, &fallback.id, None, 10).await.unwrap(), [(row.clone(), "acme".into())]);
+        // Of one project, however many others have.
+        share(&mut tx, &fallback, &beta.id, "house").await;
+        for (asked, expected) in [(&acme, (row.clone(), "acme".into())), (&beta, (betas.clone(), "beta".into()))] {
+            assert_eq!(keychains::defaults_to(&mut tx, &fallback.id, Some(&asked.id), 1).await.unwrap(), [expected]);
+        }
+        assert_eq!(keychains::defaults_to(&mut tx, &fallback.id, None, 10).await.unwrap().len(), 2);
 
         row.default = None;
         row.chosen_by = "{{ input.site }}".into();
