@@ -107,6 +107,10 @@ async fn keepable(response: Response, is_call: bool) -> (Response, Option<(u16, 
         return (response, None);
     }
     if is_call {
+        // A refusal of ours: nothing was sent. (What an API refuses is a 502.)
+        if !status.is_success() {
+            return (response, None);
+        }
         let kept = done_not_kept(
             format!(
                 "The first request with this Idempotency-Key was done and answered with {}; what a call answers is not kept.",

@@ -173,4 +173,22 @@ both_worlds! {
         assert_eq!(kept.status, 409);
         assert!(!kept.body.contains("for-ada-alone"));
     }
+
+    // Nothing was sent, so nothing was done: the same key does it once what was in the way is gone.
+    async fn a_call_that_was_refused_here_was_not_done(world) {
+        let more = "operations:\n  echo: {get: /echo/here, input: {said: {type: text}}}\n";
+        world.upload("acme", &definition("CRM", "X-API-Key", more)).await;
+        let made = world.credential("acme", "crm", "key", "main").await;
+        let switch = async |to: &str| {
+            let path = format!("/api/v1/credentials/{}/{to}", made["id"].as_str().unwrap());
+            world.app.post(&path, json!({})).key(&world.ada.key).is(200).await;
+        };
+        let ask = || world.operation("main", "echo", json!({"said": "now"})).key(&world.ada.key).header("idempotency-key", "k-2");
+        switch("disable").await;
+        let refused = ask().send().await;
+        assert!((400..500).contains(&refused.status) && refused.code() == "credential_disabled", "{}", refused.text);
+        switch("enable").await;
+        ask().is(200).await;
+        assert_eq!(ask().is(409).await.code(), "idempotency_done");
+    }
 }
