@@ -24,7 +24,15 @@ pub fn store(error: StoreError) -> Box<Problem> {
             "It was changed by somebody else meanwhile; nothing was overwritten.",
         )
         .hint("Read it again, look at what changed, and send your change on top of that."),
-        StoreError::Taken(Taken::Member | Taken::Share | Taken::Grant) => {
+        StoreError::Taken(
+            Taken::Member
+            | Taken::Share
+            | Taken::Grant
+            | Taken::ClaimedName
+            | Taken::IdempotencyKey
+            | Taken::AuditNumber
+            | Taken::Other,
+        ) => {
             Problem::new(Code::ChangedMeanwhile, "Somebody did the same at that moment; nothing was changed.")
                 .hint("Read it again; it may be as you want it already.")
         }

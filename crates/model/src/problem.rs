@@ -220,6 +220,8 @@ impl Problem {
     /// A 422 with everything that is wrong at once.
     pub fn invalid(errors: Vec<FieldError>) -> Self {
         let detail = match errors.as_slice() {
+            // What is in the path, or the body as a whole.
+            [one] if one.pointer.is_empty() => one.detail.clone(),
             [one] => format!("{}: {}", one.pointer, one.detail),
             many => format!("{} fields are not right; `errors` lists them.", many.len()),
         };
@@ -277,6 +279,12 @@ mod tests {
         assert_eq!(body["status"], 400, "members of RFC 9457 cannot be overwritten");
         assert_eq!(body["hint"], "yes");
         assert!(body.get("errors").is_none());
+    }
+
+    #[test]
+    fn one_wrong_field_is_told_with_its_place_if_it_has_one() {
+        let told = |pointer: &str| Problem::invalid(vec![FieldError::new(pointer, "too long")]).detail;
+        assert_eq!((told("/name").as_ref(), told("").as_ref()), ("/name: too long", "too long"));
     }
 
     #[test]

@@ -41,7 +41,7 @@ pub(super) struct Drafted {
 
 fn unknown_connector(detail: String) -> Box<Problem> {
     let problem = Problem::invalid(vec![FieldError::new("/connector", detail)])
-        .hint("GET /api/v1/connectors lists them; `http` serves any API that has none yet.");
+        .hint("GET /api/v1/connectors?project={project} lists them with those of the project; `http` serves any API that has none yet.");
     Box::new(problem)
 }
 

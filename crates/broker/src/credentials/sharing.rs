@@ -372,7 +372,7 @@ fn names_taken(error: StoreError, placed: &Placed) -> Box<Problem> {
             Code::ExternalIdTaken,
             format!("The project {} has a credential with that external id already.", placed.project.slug),
         )
-        .hint("An external id chooses one credential by data, so it is unique in a project.")
+        .hint("Choose another one, or change that of the credential which has it: it chooses one credential by data, so it is unique in a project.")
         .into();
     }
     if error.is_taken(Taken::ShareSlug) {

@@ -194,7 +194,7 @@ impl Broker {
             None => {
                 let told = self.catalog.no_connector(named);
                 wrong(format!(
-                    "{told}; a project's own is found when `projects` names the project, or by its uid"
+                    "{told} (a project's own is found when `projects` names the project, or by its uid)"
                 ));
                 return Ok(None);
             }

@@ -150,11 +150,11 @@ impl Broker {
             && secrets::list(&mut tx, project, &environment.id, kind).await.map_err(refusals::store)?.len()
                 >= MOST
         {
-            return Err(Problem::invalid(vec![FieldError::new(
-                "",
-                format!("an environment has at most {MOST} of them"),
-            )])
-            .into());
+            return Err(refusals::limit_reached(
+                MOST as i64,
+                format!("The environment has {MOST} of them already."),
+                "Delete those that nothing uses.",
+            ));
         }
         let now = self.now();
         // Also grows over a deletion: a ciphertext that was kept aside never fits a later value's place.

@@ -67,6 +67,34 @@ both! {
         assert_eq!(refused, 4);
     }
 
+    async fn there_are_a_thousand_of_a_kind_and_no_more(app) {
+        let ada = app.person("ada@example.org").await;
+        let project = app.project(&ada, "acme").await;
+        app.put(&format!("{SECRETS}/name_0"), json!({"value": "planted-value"})).key(&ada.key).is(204).await;
+        let project: latchstring_model::id::ProjectId = project["id"].as_str().unwrap().parse().unwrap();
+        let mut reader = app.store.read().await.unwrap();
+        let environment = latchstring_store::environments::by_name(&mut reader, &project, "staging").await.unwrap().unwrap();
+        let mut row = secrets::one(&mut reader, &project, &environment.id, SecretKind::Secret, "name_0").await.unwrap().unwrap();
+        drop(reader);
+        for some in (1..1_000).collect::<Vec<_>>().chunks(50) {
+            // A write may take only so long.
+            let mut tx = app.store.begin_write(&[project.as_str()]).await.unwrap();
+            for number in some {
+                row.name = format!("name_{number}");
+                secrets::put(&mut tx, &project, &environment.id, &row, None).await.unwrap();
+            }
+            tx.commit().await.unwrap();
+        }
+        let one_more = app.put(&format!("{SECRETS}/more"), json!({"value": "planted-value"})).key(&ada.key).is(409).await;
+        assert_eq!((one_more.code(), one_more.json()["limit"].clone()), ("limit_reached".to_owned(), json!(1_000)));
+        let form = [("name", "more"), ("value", "planted-value")];
+        let page = app.post("/projects/acme/secrets/staging", json!({})).form(&form).cookie(&ada.cookie).is(409).await;
+        assert!(page.text.contains("has 1000 of them already") && page.text.contains("Delete those that nothing uses"), "{}", page.text);
+        // What is there can be changed, and the other kind has room.
+        app.put(&format!("{SECRETS}/name_7"), json!({"value": "another-value"})).key(&ada.key).is(204).await;
+        app.put(&format!("{VARIABLES}/more"), json!({"value": "a"})).key(&ada.key).is(204).await;
+    }
+
     async fn what_is_wrong_is_pointed_at(app) {
         let ada = app.person("ada@example.org").await;
         app.project(&ada, "acme").await;

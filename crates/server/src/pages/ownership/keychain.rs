@@ -147,8 +147,7 @@ pub async fn new(
 }
 
 fn shown_here(problem: &Problem) -> bool {
-    matches!(problem.code, Code::Invalid | Code::PreconditionFailed | Code::NameReserved)
-        || frame::in_the_way(problem)
+    matches!(problem.code, Code::Invalid | Code::PreconditionFailed) || frame::in_the_way(problem)
 }
 
 pub async fn create(

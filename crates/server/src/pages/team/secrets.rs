@@ -234,7 +234,7 @@ async fn set(
             let flash = if kind == SecretKind::Secret { Flash::SecretSet } else { Flash::VariableSet };
             Ok(back(named, environment, flash))
         }
-        Err(mut problem) if problem.code == Code::Invalid => {
+        Err(mut problem) if problem.code == Code::Invalid || frame::in_the_way(&problem) => {
             for error in problem.errors.iter_mut().filter(|error| error.pointer.is_empty()) {
                 // The API has the name in its path.
                 error.pointer = "/name".to_owned();

@@ -232,7 +232,9 @@ fn as_the_form_has_it(problem: &mut Problem, shares: &[ShareInput]) {
             None => format!("/slug/{}", share.project),
         };
     }
-    if problem.code == Code::SlugTaken && problem.errors.is_empty() {
+    let about_the_slug = problem.code == Code::SlugTaken
+        || (problem.code == Code::NameReserved && problem.extra.contains_key("suggestion"));
+    if about_the_slug && problem.errors.is_empty() {
         let taken = shares.iter().find(|share| problem.detail.contains(&format!(" {} ", share.project)));
         if let Some(share) = taken.or_else(|| shares.first()) {
             let detail = problem.hint.as_ref().map_or_else(|| "taken".to_owned(), ToString::to_string);

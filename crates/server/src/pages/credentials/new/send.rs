@@ -149,6 +149,10 @@ fn as_the_form_has_it(t: T, problem: &mut Problem) {
         };
         problem.errors.push(FieldError::new("/slug", detail));
     }
+    // With another slug that is free: it was the slug, not the external id.
+    if problem.code == Code::NameReserved && problem.extra.contains_key("suggestion") {
+        problem.errors.push(FieldError::new("/slug", problem.detail.to_string()));
+    }
 }
 
 /// Where one goes on: to the provider, to the first call, or to what was made.
@@ -190,7 +194,7 @@ async fn send(desk: Desk<'_>, sent: Sent) -> Result<Response, Refused> {
     };
     match made {
         Ok(view) => Ok(next(&desk, &view)),
-        Err(problem) if problem.code == Code::Forbidden && problem.errors.is_empty() => Err(problem.into()),
+        Err(problem) if problem.code == Code::Forbidden => Err(problem.into()),
         Err(problem) => beside_the_form(&desk, &connector, &id, &pairs, problem).await,
     }
 }

@@ -115,7 +115,7 @@ pub enum TryError {
 impl From<Box<Problem>> for TryError {
     fn from(problem: Box<Problem>) -> Self {
         match problem.code {
-            Code::Forbidden if problem.errors.is_empty() => Self::Page(problem.into()),
+            Code::Forbidden => Self::Page(problem.into()),
             _ => Self::Typed(problem),
         }
     }
