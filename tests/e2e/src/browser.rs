@@ -129,7 +129,10 @@ impl Browser {
     }
 
     pub fn cookie(&self, name: &str, value: &str) {
-        let set = json!({"name": name, "value": value, "url": self.base, "path": "/"});
+        // As the server sets it.
+        let set = json!({
+            "name": name, "value": value, "url": self.base, "path": "/", "sameSite": "Lax", "httpOnly": true,
+        });
         assert_eq!(self.devtools("Network.setCookie", set)["success"], true);
     }
 
@@ -168,6 +171,15 @@ impl Browser {
         self.wait_for(self.client().goto(&url)).unwrap_or_else(|error| panic!("{url}: {error}"));
     }
 
+    /// Waits until everything that scripts make handier on this page of ours has begun: it comes after the page itself.
+    #[track_caller]
+    pub fn started(&self) {
+        self.until("the scripts have started", |browser| {
+            let started = browser.js("return document.documentElement.dataset.started === ''");
+            (started == true).then_some(())
+        });
+    }
+
     pub fn reload(&self) {
         self.wait_for(self.client().refresh()).expect("a page can be loaded again");
     }
@@ -192,8 +204,13 @@ impl Browser {
 
     /// What can be read on the page; nothing while one page goes and the next is not there yet.
     pub fn text(&self) -> String {
-        let read = self.wait_for(self.client().execute("return document.body?.innerText", Vec::new()));
-        read.ok().as_ref().and_then(Value::as_str).unwrap_or_default().to_owned()
+        let read = self.try_js("return document.body?.innerText");
+        read.as_ref().and_then(Value::as_str).unwrap_or_default().to_owned()
+    }
+
+    /// Nothing while one page goes and the next is not there yet.
+    pub(crate) fn try_js(&self, script: &str) -> Option<Value> {
+        self.wait_for(self.client().execute(script, Vec::new())).ok()
     }
 
     pub fn js(&self, script: &str) -> Value {
@@ -395,11 +412,6 @@ impl Browser {
         let height = if width < 600 { 844 } else { 1000 };
         let metrics = json!({"width": width, "height": height, "deviceScaleFactor": 1, "mobile": false});
         self.devtools("Emulation.setDeviceMetricsOverride", metrics);
-    }
-
-    /// `light` or `dark`, chosen as the page's own menu does it.
-    pub fn theme(&self, theme: &str) {
-        self.cookie("latchstring_theme", theme);
     }
 
     /// What the system asks for.

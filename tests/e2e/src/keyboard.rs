@@ -75,15 +75,15 @@ impl Browser {
         panic!("{words} is not reached by Tab on {}:\n{}", self.url(), self.text());
     }
 
-    /// Waits until the focus is on what holds these words, or is called so. The page itself does not count, whatever it
-    /// holds.
+    /// Waits until the focus is on what holds these words, or is called so. The page itself and the whole of what it is
+    /// about do not count, whatever they hold.
     #[track_caller]
     pub fn has_focus(&self, words: &str) {
         self.until(&format!("the focus is on {words:?}"), |browser| {
-            let held = browser.js("const here = document.activeElement;
-                return [document.body, document.documentElement, null].includes(here) ? null : here.innerText ?? ''");
-            let held = held.as_str()?;
-            (held.contains(words) || browser.focused().contains(words)).then_some(())
+            let held = browser.try_js("const here = document.activeElement;
+                if ([document.body, document.documentElement, document.querySelector('main'), null].includes(here)) return null;
+                return [here.innerText, here.labels?.[0]?.innerText, here.getAttribute('aria-label')].join('\\n')");
+            held?.as_str()?.contains(words).then_some(())
         });
     }
 }

@@ -16,9 +16,9 @@ const needs = [
   ["[data-lines]", "./lines.js"],
   ["[data-tags]", "./tags.js"],
 ];
-for (const [selector, module] of needs) {
-  if (document.querySelector(selector)) import(module).then((loaded) => loaded.start());
-}
+const wanted = needs.filter(([selector]) => document.querySelector(selector));
+const started = wanted.map(([, module]) => import(module).then((loaded) => loaded.start()));
+Promise.all(started).then(() => (document.documentElement.dataset.started = ""));
 document.querySelector("[data-focus]")?.focus();
 // On a narrow screen the places are a strip: the one where we are shall be seen.
 const here = document.querySelector(".side a[aria-current]");

@@ -24,7 +24,14 @@ function revealing(input) {
   const row = document.createElement("div");
   row.className = "with-button";
   input.before(row);
+  // Whoever types already goes on typing: a field that is moved loses the focus.
+  const typing = document.activeElement === input;
+  const marked = [input.selectionStart, input.selectionEnd];
   row.append(input, show);
+  if (typing) {
+    input.focus();
+    input.setSelectionRange(...marked);
+  }
   show.addEventListener("click", () => {
     const shown = input.type === "text";
     input.type = shown ? "password" : "text";

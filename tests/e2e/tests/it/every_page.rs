@@ -23,12 +23,12 @@ fn look(name: &'static str, path: impl Into<String>) -> Look {
 fn wrong_with(browser: &Browser, name: &str, width: u32) -> Vec<String> {
     // Colours change at once.
     browser.prefers("prefers-reduced-motion", "reduce");
-    let mut all = Vec::new();
+    // Before axe-core comes in: what the page itself did.
+    let faults = browser.faults().into_iter();
+    let mut all: Vec<String> = faults.map(|one| format!("{name} at {width}: {one}")).collect();
     for theme in ["light", "dark"] {
         browser.js_with("document.documentElement.dataset.theme = arguments[0]", vec![json!(theme)]);
-        // Before axe-core comes in: what the page itself did.
-        let mut wrong = browser.faults();
-        wrong.extend(if theme == "light" { browser.barriers() } else { browser.barriers_of_colour() });
+        let mut wrong = if theme == "light" { browser.barriers() } else { browser.barriers_of_colour() };
         let over = browser.js("return document.documentElement.scrollWidth - innerWidth").as_i64().unwrap();
         if over > 0 {
             wrong.push(format!("{over} px wider than the window"));
@@ -251,7 +251,7 @@ fn an_empty_project() {
         ("webhooks-empty", "/projects/fresh/webhooks", "Nobody is told yet"),
         ("keychains-empty", "/projects/fresh/keychains", "No keychain yet"),
         ("secrets-none", "/projects/fresh/secrets", "There are no secrets in "),
-        ("connectors-empty", "/projects/fresh/connectors", ""),
+        ("connectors-empty", "/projects/fresh/connectors", "No connector of its own yet"),
     ];
     visit(&browser, &empty.map(|(name, path, _)| look(name, path)));
     for (_, path, says) in empty {

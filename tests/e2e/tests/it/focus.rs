@@ -91,6 +91,7 @@ fn a_form_that_stays_says_what_it_did() {
     let app = latchstring_e2e::app();
     let browser = Browser::ada(&app);
     browser.go("/projects/acme/secrets?environment=production");
+    browser.started();
     let fill = |id: &str, value: &str| {
         browser.js_with(
             "document.getElementById(arguments[0]).value = arguments[1]",

@@ -105,7 +105,7 @@ fn pages(folder: &Path, below: &str, into: &mut BTreeSet<String>) {
 }
 
 #[test]
-fn every_template_of_a_page_is_looked_at() {
+fn every_template_of_a_page_has_a_look() {
     let mut found = BTreeSet::new();
     pages(&latchstring_testkit::root().join("crates/server/templates"), "", &mut found);
     assert!(found.len() > 70, "{found:?}");

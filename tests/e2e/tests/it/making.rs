@@ -414,6 +414,7 @@ fn a_hint_comes_before_anything_is_sent() {
     let app = latchstring_e2e::app();
     let browser = Browser::ada(&app);
     browser.go("/projects/acme/credentials/new?connector=airtable&method=token");
+    browser.started();
     let field = "Personal access token";
     let state = |browser: &Browser| {
         let script = "const one = document.querySelector('[name=\"/values/default/token\"]');
@@ -443,6 +444,7 @@ fn a_secret_is_shown_while_it_is_typed() {
     let app = latchstring_e2e::app();
     let browser = Browser::ada(&app);
     browser.go("/projects/acme/credentials/new?connector=sandbox&method=api_key");
+    browser.started();
     browser.fill("API key", "sk-planted-secret");
     let shown = |browser: &Browser| {
         let script = "const one = document.querySelector('[name=\"/values/default/key\"]');
