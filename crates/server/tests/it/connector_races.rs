@@ -1,7 +1,5 @@
 //! A connector that is changed while its values are being tried, and shares that come back.
 
-use std::time::Duration;
-
 use axum::http::Method;
 use serde_json::{Value, json};
 
@@ -33,32 +31,20 @@ fn wanted() -> Value {
     })
 }
 
-/// Does something while the API is still being asked.
-async fn meanwhile(upstream: &Upstream, asked_before: usize, act: impl Future<Output = ()>) {
-    for _ in 0..200 {
-        if upstream.seen("/me").len() > asked_before {
-            return act.await;
-        }
-        tokio::time::sleep(Duration::from_millis(10)).await;
-    }
-    panic!("the API was not asked");
-}
-
 both_shops! {
     async fn a_connector_that_changes_while_values_are_tried_gets_none(shop) {
         upload(&shop, Method::POST, &shop.up.url).await;
         let elsewhere = Upstream::start().await;
-        shop.up.slow("/me", Duration::from_millis(1_500));
-        let change = meanwhile(&shop.up, 0, upload(&shop, Method::PUT, &elsewhere.url));
+        let change = shop.up.hold("/me").meanwhile(upload(&shop, Method::PUT, &elsewhere.url));
         let (refused, ()) = tokio::join!(shop.create(wanted()).send(), change);
         assert_eq!((refused.status, refused.code().as_str()), (409, "connector_changed"), "{}", refused.text);
         assert_eq!(shop.count().await, 0, "nothing was saved");
         // Deleted meanwhile: the same, and no credential of a connector that is not there.
-        elsewhere.slow("/me", Duration::from_millis(1_500));
+        let held = elsewhere.hold("/me");
         let delete = async {
             shop.app.delete("/api/v1/projects/acme/connectors/shop").key(&shop.ada.key).is(204).await;
         };
-        let (refused, ()) = tokio::join!(shop.create(wanted()).send(), meanwhile(&elsewhere, 0, delete));
+        let (refused, ()) = tokio::join!(shop.create(wanted()).send(), held.meanwhile(delete));
         assert_eq!((refused.status, refused.code().as_str()), (409, "connector_changed"), "{}", refused.text);
         assert_eq!(shop.count().await, 0);
     }
@@ -71,9 +57,9 @@ both_shops! {
         let look = shop.app.post(&shop.at(&made, "/approve"), json!({"preview": true})).key(&shop.ada.key).is(200).await.json();
         let digest = look["after"]["digest"].clone();
         // Changed once more while the second place is asked.
-        second.slow("/me", Duration::from_millis(1_500));
+        let held = second.hold("/me");
         let approve = shop.app.post(&shop.at(&made, "/approve"), json!({"digest": digest})).key(&shop.ada.key).send();
-        let (approved, ()) = tokio::join!(approve, meanwhile(&second, 0, upload(&shop, Method::PUT, &third.url)));
+        let (approved, ()) = tokio::join!(approve, held.meanwhile(upload(&shop, Method::PUT, &third.url)));
         assert_eq!(approved.status, 200, "{}", approved.text);
         let approved = approved.json();
         assert_eq!(approved["after"]["digest"], digest);
@@ -108,10 +94,10 @@ both_shops! {
         shop.app.member(&shop.ada, "acme", &bob, "admin").await;
         let mut body = shop.bearer("Ours", "planted-bearer-token-1");
         body["owner_project"] = "acme".into();
-        shop.up.slow("/me", Duration::from_millis(1_500));
+        let held = shop.up.hold("/me");
         let demote = async { shop.app.member(&shop.ada, "acme", &bob, "editor").await };
         let making = shop.app.post("/api/v1/credentials", body).key(&bob.key).send();
-        let (refused, ()) = tokio::join!(making, meanwhile(&shop.up, 0, demote));
+        let (refused, ()) = tokio::join!(making, held.meanwhile(demote));
         assert_eq!((refused.status, refused.code().as_str()), (403, "forbidden"), "{}", refused.text);
         let listed = shop.app.get("/api/v1/credentials?project=acme").key(&shop.ada.key).is(200).await.json();
         assert_eq!(listed["items"], json!([]));

@@ -16,6 +16,7 @@ use latchstring_broker::SandboxAt;
 use latchstring_sandbox::DEMO;
 use latchstring_testkit::{FakeClock, SeededEntropy};
 use serde_json::{Value, json};
+use tokio::sync::oneshot;
 
 use crate::app::{Answer, Call, Db, Somebody, TestApp};
 
@@ -61,7 +62,15 @@ struct Reply {
 #[derive(Default)]
 struct Inner {
     replies: Mutex<HashMap<String, Reply>>,
+    /// By paths.
+    held: Mutex<HashMap<String, Waiting>>,
     seen: Mutex<Vec<Seen>>,
+}
+
+/// The other end of a [`Held`].
+struct Waiting {
+    asked: oneshot::Sender<()>,
+    gone_on: oneshot::Receiver<()>,
 }
 
 /// Without a reply of its own, a path answers 200 `{"ok": true}`; `/token` with a new token each time.
@@ -69,6 +78,22 @@ struct Inner {
 pub struct Upstream {
     pub url: String,
     inner: Arc<Inner>,
+}
+
+/// The next answer at a path, which waits.
+pub struct Held {
+    asked: oneshot::Receiver<()>,
+    go_on: oneshot::Sender<()>,
+}
+
+impl Held {
+    /// Does something while the API is being asked, and lets it answer then.
+    pub async fn meanwhile(self, act: impl Future<Output = ()>) {
+        let asked = tokio::time::timeout(Duration::from_secs(60), self.asked).await;
+        asked.expect("the API is asked").expect("the API is there");
+        act.await;
+        let _ = self.go_on.send(());
+    }
 }
 
 async fn listener() -> (tokio::net::TcpListener, SocketAddr) {
@@ -100,6 +125,13 @@ impl Upstream {
         self.inner.replies.lock().unwrap().insert(path.to_owned(), reply);
     }
 
+    /// Holds the next answer at a path until something was done meanwhile.
+    pub fn hold(&self, path: &str) -> Held {
+        let ((asked, heard), (go_on, gone_on)) = (oneshot::channel(), oneshot::channel());
+        self.inner.held.lock().unwrap().insert(path.to_owned(), Waiting { asked, gone_on });
+        Held { asked: heard, go_on }
+    }
+
     /// What was asked at a path so far.
     pub fn seen(&self, path: &str) -> Vec<Seen> {
         self.inner.seen.lock().unwrap().iter().filter(|seen| seen.path == path).cloned().collect()
@@ -119,6 +151,11 @@ async fn answer(State(inner): State<Arc<Inner>>, request: Request<Body>) -> Resp
         seen.push(Seen { path: path.clone(), headers: parts.headers.clone(), body: body.clone() });
         seen.iter().filter(|seen| seen.path == path).count()
     };
+    let held = inner.held.lock().unwrap().remove(&path);
+    if let Some(Waiting { asked, gone_on }) = held {
+        let _ = asked.send(());
+        let _ = gone_on.await;
+    }
     let reply = inner.replies.lock().unwrap().get(&path).cloned();
     let Some(reply) = reply else {
         let token = json!({"access_token": format!("access-token-number-{number}"), "token_type": "Bearer", "expires_in": 600});

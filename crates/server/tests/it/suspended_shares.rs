@@ -1,8 +1,6 @@
 //! A share whose values go somewhere new is of no use until an admin of the project accepts that, whoever found the new
 //! place; and who may share is decided when the share is written.
 
-use std::time::Duration;
-
 use serde_json::{Value, json};
 
 use crate::credentials_upstream::{Shop, Upstream, both_shops};
@@ -15,17 +13,6 @@ fn suspended(view: &Value, project: &str) -> Value {
 async fn point(shop: &Shop, project: &str, key: &str, to: &str) {
     let variable = format!("/api/v1/projects/{project}/environments/production/variables/api");
     shop.app.put(&variable, json!({"value": to})).key(key).is(204).await;
-}
-
-/// Takes the role of an editor away while the API is still being asked.
-async fn demoted(shop: &Shop, asked_before: usize, who: &crate::app::Somebody) {
-    for _ in 0..200 {
-        if shop.up.seen("/me").len() > asked_before {
-            return shop.app.member(&shop.ada, "acme", who, "viewer").await;
-        }
-        tokio::time::sleep(Duration::from_millis(10)).await;
-    }
-    panic!("the API was not asked");
 }
 
 both_shops! {
@@ -73,9 +60,10 @@ both_shops! {
     async fn who_lost_the_role_meanwhile_shares_nothing(shop) {
         let bob = shop.app.person("bob@example.org").await;
         shop.app.member(&shop.ada, "acme", &bob, "editor").await;
-        shop.up.slow("/me", Duration::from_millis(1_500));
+        let demoted = async || shop.app.member(&shop.ada, "acme", &bob, "viewer").await;
+        let held = shop.up.hold("/me");
         let making = shop.app.post("/api/v1/credentials", shop.bearer("Bobs", "planted-bearer-token-1")).key(&bob.key).send();
-        let (refused, ()) = tokio::join!(making, demoted(&shop, 0, &bob));
+        let (refused, ()) = tokio::join!(making, held.meanwhile(demoted()));
         assert_eq!((refused.status, refused.code().as_str()), (403, "forbidden"), "{}", refused.text);
         let listed = shop.app.get("/api/v1/credentials").key(&bob.key).is(200).await.json();
         assert_eq!(listed["items"], json!([]), "nor is there a credential that is shared with nobody");
@@ -87,10 +75,10 @@ both_shops! {
         let made = shop.app.post("/api/v1/credentials", body).key(&bob.key).is(201).await.json();
         shop.app.member(&shop.ada, "acme", &bob, "editor").await;
         let before = shop.app.get(&shop.at(&made, "")).key(&bob.key).is(200).await;
-        let asked = shop.up.seen("/me").len();
+        let held = shop.up.hold("/me");
         let change = json!({"values": {"production": {"token": "planted-bearer-token-2"}}, "shares": shares});
         let changing = shop.app.patch(&shop.at(&made, ""), change).key(&bob.key).send();
-        let (refused, ()) = tokio::join!(changing, demoted(&shop, asked, &bob));
+        let (refused, ()) = tokio::join!(changing, held.meanwhile(demoted()));
         assert_eq!((refused.status, refused.code().as_str()), (403, "forbidden"), "{}", refused.text);
         Shop::same(&before, &shop.app.get(&shop.at(&made, "")).key(&bob.key).is(200).await);
     }
