@@ -75,7 +75,7 @@ fn a_token_bound_to_a_key_is_proven_on_every_call() {
             let answer = app.get(&format!("{slug}/resource"));
             assert_eq!((answer.status, &answer.json()["bound"]), (200, &json!("dpop")), "{}", answer.text());
             // A saved token has its routes built anew, within a poll of the epochs; they learn for themselves.
-            std::thread::sleep(std::time::Duration::from_millis(700));
+            std::thread::sleep(std::time::Duration::from_secs(2));
         }
         assert_eq!(oidc.token_requests(), token_requests, "{slug}");
         oidc.reset_counts();

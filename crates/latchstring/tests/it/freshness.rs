@@ -10,7 +10,7 @@ use latchstring_testkit::postgres::Postgres;
 use latchstring_testkit::{TestApp, eventually, figure};
 use serde_json::{Value, json};
 
-use crate::support::{Upstream, setup};
+use crate::support::{Upstream, median, setup};
 
 const IN_ACME: [(&str, &str); 2] =
     [("latchstring-project", PROJECT), ("latchstring-environment", "production")];
@@ -36,12 +36,7 @@ fn ended(app: &TestApp, other: &TestApp, key: &str, slug: &str, status: u16, end
     took
 }
 
-fn median(mut all: Vec<Duration>) -> Duration {
-    all.sort_unstable();
-    all[all.len() / 2]
-}
-
-/// Of each kind, so that one kind that is slow does not hide among the others.
+/// Of keys, grants and shares each, so that one of them that is slow does not hide among the others.
 const EACH: usize = 5;
 
 /// Ends of one kind: half of them are within the bound.

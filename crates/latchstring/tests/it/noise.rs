@@ -9,7 +9,7 @@ use latchstring_testkit::app::PROJECT;
 use latchstring_testkit::{figure, rounds};
 use serde_json::{Value, json};
 
-use crate::support::setup;
+use crate::support::{median, setup};
 
 /// Of each kind, in one attempt.
 const FEW: usize = 400;
@@ -18,11 +18,6 @@ const ATTEMPTS: usize = 5;
 /// Both have to be exceeded.
 const FACTOR: f64 = 1.25;
 const LEAST: Duration = Duration::from_micros(500);
-
-fn median(mut all: Vec<Duration>) -> Duration {
-    all.sort_unstable();
-    all[all.len() / 2]
-}
 
 /// The medians of two kinds of request. Interleaved, and each first every other time, so that what else the machine
 /// does meets both alike.

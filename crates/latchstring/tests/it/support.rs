@@ -224,6 +224,11 @@ pub fn read_head(stream: &mut TcpStream) -> Vec<u8> {
     head
 }
 
+pub fn median(mut all: Vec<Duration>) -> Duration {
+    all.sort_unstable();
+    all[all.len() / 2]
+}
+
 /// A connection to the server under test.
 pub fn connect(app: &TestApp) -> TcpStream {
     let stream = TcpStream::connect(app.authority()).unwrap();

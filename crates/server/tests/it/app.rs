@@ -74,6 +74,11 @@ impl Drop for TestApp {
     }
 }
 
+/// The path of an address of the server under test.
+pub fn path_of(url: &str) -> String {
+    url.strip_prefix("http://127.0.0.1:5282").unwrap_or_else(|| panic!("{url} is not ours")).to_owned()
+}
+
 /// Somebody with an account, a session and a key of scope manage.
 #[derive(Clone)]
 pub struct Somebody {

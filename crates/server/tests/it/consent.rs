@@ -8,7 +8,7 @@ use latchstring_store::{credentials, oauth_clients, tokens};
 use latchstring_testkit::{OidcProvider, http};
 use serde_json::{Value, json};
 
-use crate::app::{Answer, Db, Somebody};
+use crate::app::{Answer, Db, Somebody, path_of};
 use crate::calling::{World, code};
 
 /// Makes two tests out of one, `sqlite` and `postgres`, each with a [`Scene`].
@@ -137,10 +137,6 @@ impl Scene {
     async fn call(&self) -> http::Answer {
         self.world.proxy_as_ada("drive/resource").await
     }
-}
-
-fn path_of(url: &str) -> String {
-    url.strip_prefix("http://127.0.0.1:5282").unwrap_or_else(|| panic!("{url} is not ours")).to_owned()
 }
 
 both_scenes! {

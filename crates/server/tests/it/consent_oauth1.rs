@@ -4,7 +4,7 @@
 use latchstring_testkit::oauth1::OAuth1Provider;
 use serde_json::{Value, json};
 
-use crate::app::{Answer, Db, Somebody};
+use crate::app::{Answer, Db, Somebody, path_of};
 use crate::calling::World;
 use crate::consent::both_scenes;
 
@@ -78,10 +78,6 @@ impl Scene {
     fn exchanged(&self) -> u64 {
         self.provider.count("POST /token")
     }
-}
-
-fn path_of(url: &str) -> String {
-    url.strip_prefix("http://127.0.0.1:5282").unwrap_or_else(|| panic!("{url} is not ours")).to_owned()
 }
 
 both_scenes! {

@@ -123,7 +123,7 @@ both! {
                 created_by: ada.id.clone(), created_at: now, updated_at: now,
             };
             // A write may take only so long.
-            if number % 100 == 99 {
+            if number % 20 == 19 {
                 tx.commit().await.unwrap();
                 tx = app.store.begin_write(&[acme.as_str()]).await.unwrap();
             }

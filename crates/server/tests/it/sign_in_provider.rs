@@ -5,7 +5,7 @@ use latchstring_broker::people::oidc::{OidcSettings, OidcText};
 use latchstring_testkit::OidcProvider;
 use serde_json::json;
 
-use crate::app::{Answer, Db, Somebody};
+use crate::app::{Answer, Db, Somebody, path_of};
 use crate::calling::World;
 
 /// Makes two tests out of one, `sqlite` and `postgres`, each with an [`Entrance`].
@@ -42,10 +42,6 @@ struct Way {
     location: String,
     /// The flow's cookie.
     flow: String,
-}
-
-fn path_of(url: &str) -> String {
-    url.strip_prefix("http://127.0.0.1:5282").unwrap_or_else(|| panic!("{url} is not ours")).to_owned()
 }
 
 impl Entrance {
@@ -127,7 +123,7 @@ both_entrances! {
         assert_eq!((entrance.identities(&bob).await, entrance.identities(&ada).await), (0, 1));
     }
 
-    async fn the_session_that_asked_is_confirmed_and_no_other(entrance) {
+    async fn no_session_but_the_one_that_asked_is_confirmed(entrance) {
         let app = &entrance.world.app;
         let ada = entrance.world.ada.clone();
         entrance.linked(&ada).await;
