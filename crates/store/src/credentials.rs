@@ -245,7 +245,8 @@ pub async fn roles_of(
     ROLES_OF.on(tx).bind(&credential.id).bind(user).all(|row| Ok((row.id()?, row.word(Role::parse)?))).await
 }
 
-/// Whoever's it is: for jobs that act for nobody (refresh, deletion, rotation), never for a request.
+/// Whoever's it is: for jobs that act for nobody (refresh, deletion, rotation), and for requests only behind a look at what
+/// lets whoever asks know of it (a share in their project, an account of theirs).
 pub async fn for_upkeep(tx: &mut impl Tx, id: &CredentialId) -> Result<Option<CredentialRow>> {
     FOR_UPKEEP.on(tx).bind(id).optional(read).await
 }

@@ -166,7 +166,7 @@ impl Plan {
             pins.into()
         } else {
             bind::check_pins(stored, PinPurpose::Call, &base.origin, &base.path)?;
-            // Its own copy: a plan is one core's, and every call takes its pins along.
+            // Its own copy: most plans are one core's, and every call takes its pins along.
             Arc::from(&**stored)
         };
         check_restricted(&resolved.uses, &pins)?;
