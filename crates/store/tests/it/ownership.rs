@@ -313,15 +313,16 @@ both! {
         let mut connection = sqlx::AnyConnection::connect(&home.url).await.unwrap();
         if store.dialect() == Dialect::Postgres {
             // It plans by what there is: of empty tables every way through is as good.
-            let mut tx = store.begin_write(&["instance"]).await.unwrap();
             for person in 0..100 {
+                // One for each: a write may take only so long.
+                let mut tx = store.begin_write(&["instance"]).await.unwrap();
                 let owner = user(&mut tx, &format!("{person}@example.com")).await;
                 for number in 0..8 {
                     let row = credential(&mut tx, &owner, &format!("Sales {number}")).await;
                     values::put(&mut tx, &row, &values_row("production", 1), None, &[]).await.unwrap();
                 }
+                tx.commit().await.unwrap();
             }
-            tx.commit().await.unwrap();
             sqlx::raw_sql("ANALYZE credentials, credential_values, users").execute(&mut connection).await.unwrap();
         }
         let statements = all_statements(store.dialect());
