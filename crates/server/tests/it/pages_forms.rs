@@ -85,6 +85,22 @@ fn definition(base: &str) -> String {
 }
 
 both_shops! {
+    async fn a_slug_that_was_anothers_is_told_beside_its_field(shop) {
+        let hers = shop.create(shop.bearer("Hers", "planted-bearer-token-1")).is(201).await.json();
+        shop.patch(&hers, json!({"shares": []})).is(200).await;
+        let bob = shop.app.person("bob@example.org").await;
+        shop.app.member(&shop.ada, "acme", &bob, "editor").await;
+        let form = [
+            ("connector", "sandbox"), ("method", "api_key"), ("name", "Bobs"), ("slug", "hers"), ("sets", "one"),
+            ("/values/default/base_url", shop.sandbox.as_str()), ("/values/default/key", DEMO.api_key),
+        ];
+        let refused = send(&shop.app, "/projects/acme/credentials/new", &bob, &form).send().await;
+        assert_eq!(refused.status, 403, "{}", refused.text);
+        told(is_page(&refused), &["href=\"#f-slug\"", "belonged to another credential", "value=\"hers\""]);
+        let listed = shop.app.get("/api/v1/credentials").key(&bob.key).is(200).await.json();
+        assert_eq!(listed["items"], json!([]), "nothing was saved");
+    }
+
     async fn a_credential_of_ones_own_is_made(shop) {
         let form = |key: &'static str| {
             vec![

@@ -14,7 +14,19 @@ pub use edit::own;
 pub use new::{day, sent};
 pub use show::{Head, Sheet, Tab, Through};
 
+use latchstring_model::{Code, Problem};
+
 use crate::pages::routes::Pages;
+
+/// Whether a slug is in the way, so that it is told beside its field. (An external id that is reserved comes without
+/// another one that is free.)
+fn about_the_slug(problem: &Problem) -> bool {
+    match problem.code {
+        Code::SlugTaken => true,
+        Code::NameReserved => problem.extra.contains_key("suggestion"),
+        _ => false,
+    }
+}
 
 pub fn pages(pages: Pages) -> Pages {
     pages

@@ -19,6 +19,7 @@ use super::{below, exchange, own, shown_here};
 use crate::App;
 use crate::extract::form::Filled;
 use crate::extract::path::{Asked, Named};
+use crate::pages::credentials::about_the_slug;
 use crate::pages::frame::refused::Refused;
 use crate::pages::frame::{self, Flash, Frame, Signed, Visitor, html};
 use crate::pages::go;
@@ -232,9 +233,7 @@ fn as_the_form_has_it(problem: &mut Problem, shares: &[ShareInput]) {
             None => format!("/slug/{}", share.project),
         };
     }
-    let about_the_slug = problem.code == Code::SlugTaken
-        || (problem.code == Code::NameReserved && problem.extra.contains_key("suggestion"));
-    if about_the_slug && problem.errors.is_empty() {
+    if about_the_slug(problem) && problem.errors.is_empty() {
         let taken = shares.iter().find(|share| problem.detail.contains(&format!(" {} ", share.project)));
         if let Some(share) = taken.or_else(|| shares.first()) {
             let detail = problem.hint.as_ref().map_or_else(|| "taken".to_owned(), ToString::to_string);

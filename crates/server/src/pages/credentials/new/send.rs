@@ -17,6 +17,7 @@ use super::{Desk, desk, tried};
 use crate::App;
 use crate::extract::form::Filled;
 use crate::extract::path::Named;
+use crate::pages::credentials::about_the_slug;
 use crate::pages::credentials::fields::{Pairs, Set};
 use crate::pages::frame::refused::Refused;
 use crate::pages::frame::{self, Flash, Signed, html};
@@ -141,17 +142,14 @@ fn as_the_form_has_it(t: T, problem: &mut Problem) {
             };
         }
     }
-    if problem.code == Code::SlugTaken && problem.errors.is_empty() {
+    if about_the_slug(problem) && problem.errors.is_empty() {
         let free = problem.extra.get("suggestion").and_then(Value::as_str).unwrap_or_default();
         let detail = match free {
+            _ if problem.code == Code::NameReserved => problem.detail.to_string(),
             "" => t.making.slug_taken.to_string(),
             free => t.making.slug_taken_free.with("free", free).0,
         };
         problem.errors.push(FieldError::new("/slug", detail));
-    }
-    // With another slug that is free: it was the slug, not the external id.
-    if problem.code == Code::NameReserved && problem.extra.contains_key("suggestion") {
-        problem.errors.push(FieldError::new("/slug", problem.detail.to_string()));
     }
 }
 
