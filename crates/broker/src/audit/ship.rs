@@ -26,9 +26,9 @@ use super::events::{self, Event, Linker};
 use super::pack::{Open, pack};
 use crate::actor::Actor;
 
-/// Records in one transaction: SQLite has one writer, and people wait for it. A few rows, mostly; if every one
-/// needs a row of its own and that lasts longer than a write may, the batch is halved. With fewer, calls that are spread over many
-/// credentials cost more: each transaction changes a page of the index for each of them.
+/// Records in one transaction: SQLite has one writer, and people wait for it. A few rows, mostly; if every one needs a
+/// row of its own and that lasts longer than a write may, the batch is halved. With fewer, calls that are spread over
+/// many credentials cost more: each transaction changes a page of the index for each of them.
 const BATCH: usize = 16_000;
 const SMALLEST_BATCH: usize = 8;
 /// Bytes of bodies in one transaction.
