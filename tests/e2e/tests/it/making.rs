@@ -463,3 +463,24 @@ fn a_secret_is_shown_while_it_is_typed() {
     browser.keys(SPACE);
     assert_eq!(shown(&browser)[0], "text");
 }
+
+/// The button comes with a script, which may be late: whoever types already goes on typing.
+#[test]
+fn a_field_that_gets_its_button_keeps_the_focus() {
+    let app = latchstring_e2e::app();
+    let browser = Browser::ada(&app);
+    browser.go("/projects/acme/credentials/new?connector=sandbox&method=api_key");
+    browser.started();
+    let script = "const [done] = arguments;
+        const late = Object.assign(document.createElement('input'), {id: 'late', type: 'password', value: 'planted'});
+        late.dataset.secret = '';
+        document.querySelector('main form').append(late);
+        late.focus();
+        late.setSelectionRange(3, 5);
+        const own = document.querySelector('script[type=module]').src;
+        import(new URL('./fields.js?late', own)).then((fields) => {
+          fields.start();
+          done([document.activeElement.id, late.selectionStart, late.selectionEnd, late.parentElement.className]);
+        }, (error) => done(String(error)));";
+    assert_eq!(browser.js_async(script), serde_json::json!(["late", 3, 5, "with-button"]));
+}
