@@ -1,15 +1,14 @@
 //! What lists show of many credentials, read for all of a page at once: everything but sealed bytes.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use latchstring_model::entity::Status;
-use latchstring_model::id::{CredentialId, EnvironmentId};
+use latchstring_model::id::{CredentialId, ProjectId, ShareId};
 use latchstring_model::{Pin, Timestamp};
 
 use crate::consents::{self, ConsentRow};
 use crate::credentials::CredentialRow;
 use crate::error::Result;
-use crate::shares::{self, GrantRow, ShareWithGrants};
 use crate::sql::{Columns, Run, statements};
 use crate::tokens::TokenState;
 use crate::tx::Tx;
@@ -42,11 +41,24 @@ pub struct TokenHead {
     pub updated_at: Timestamp,
 }
 
+/// A share as it is shown: without who made it and its grants, and when.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ShareHead {
+    pub id: ShareId,
+    pub project_id: ProjectId,
+    pub slug: String,
+    pub external_id: Option<String>,
+    pub suspended: bool,
+    pub project_slug: String,
+    /// Project environment → the credential's environment.
+    pub grants: BTreeMap<String, String>,
+}
+
 /// Everything that is shown of one credential beside its own row.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Head {
     pub values: Vec<ValuesHead>,
-    pub shares: Vec<ShareWithGrants>,
+    pub shares: Vec<ShareHead>,
     pub tokens: Vec<TokenHead>,
     /// Of a person; and whether they are there at all.
     pub owner_email: Option<String>,
@@ -72,8 +84,8 @@ statements! {
     VALUES = concat!("SELECT v.credential_id, v.environment, v.version, v.secret_fields, v.withheld, v.pins, v.status,
         v.verified_at, v.checked_at, v.check_error, v.account, v.scopes, v.certificate_ends_at
         FROM credential_values v WHERE v.credential_id ", ids!(), " ORDER BY v.credential_id, v.environment");
-    SHARES = concat!("SELECT ", shares::share_columns!(), ", p.slug, g.environment_id, e.name, g.credential_environment,
-        g.granted_by, g.granted_at
+    SHARES = concat!("SELECT s.credential_id, s.id, s.project_id, s.slug, s.external_id, s.suspended, p.slug, e.name,
+        g.credential_environment
         FROM shares s JOIN projects p ON p.id = s.project_id LEFT JOIN grants g ON g.share_id = s.id
         LEFT JOIN environments e ON e.id = g.environment_id
         WHERE s.credential_id ", ids!(), " ORDER BY s.id, e.position, e.id");
@@ -110,21 +122,22 @@ fn read_values(row: &mut Columns<'_>) -> Result<(CredentialId, ValuesHead)> {
     ))
 }
 
-/// A share and one of its grants; without any it has one row.
-fn read_share(row: &mut Columns<'_>) -> Result<(ShareWithGrants, Option<GrantRow>)> {
-    let (share, project_slug) = (shares::read(row)?, row.text()?);
-    let environment_id: Option<EnvironmentId> = row.id_or()?;
-    let grant = match environment_id {
-        None => None,
-        Some(environment_id) => Some(GrantRow {
-            environment_id,
-            environment: row.text()?,
-            credential_environment: row.text()?,
-            granted_by: row.text()?,
-            granted_at: row.time()?,
-        }),
+/// A share with one of its grants; without any it has one row.
+fn read_share(row: &mut Columns<'_>) -> Result<(CredentialId, ShareHead)> {
+    let credential_id = row.id()?;
+    let mut share = ShareHead {
+        id: row.id()?,
+        project_id: row.id()?,
+        slug: row.text()?,
+        external_id: row.text_or()?,
+        suspended: row.flag()?,
+        project_slug: row.text()?,
+        grants: BTreeMap::new(),
     };
-    Ok((ShareWithGrants { share, project_slug, grants: Vec::new() }, grant))
+    if let (Some(environment), Some(values)) = (row.text_or()?, row.text_or()?) {
+        share.grants.insert(environment, values);
+    }
+    Ok((credential_id, share))
 }
 
 fn read_token(row: &mut Columns<'_>) -> Result<(CredentialId, TokenHead)> {
@@ -169,14 +182,12 @@ pub async fn of_all(
                 head.values.push(values);
             }
         }
-        for (share, grant) in bound(SHARES.on(tx), ids()).all(read_share).await? {
-            if let Some(head) = heads.get_mut(&share.share.credential_id) {
+        for (id, share) in bound(SHARES.on(tx), ids()).all(read_share).await? {
+            if let Some(head) = heads.get_mut(&id) {
                 // The rows of a share come one after the other.
-                if head.shares.last().is_none_or(|last| last.share.id != share.share.id) {
-                    head.shares.push(share);
-                }
-                if let Some(share) = head.shares.last_mut() {
-                    share.grants.extend(grant);
+                match head.shares.last_mut().filter(|last| last.id == share.id) {
+                    Some(last) => last.grants.extend(share.grants),
+                    None => head.shares.push(share),
                 }
             }
         }

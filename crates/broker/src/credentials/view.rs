@@ -10,8 +10,7 @@ use latchstring_model::{Code, Timestamp};
 use latchstring_store::Tx;
 use latchstring_store::consents::{ConsentRow, State};
 use latchstring_store::credentials::CredentialRow;
-use latchstring_store::heads::{self, Head, TokenHead, ValuesHead};
-use latchstring_store::shares::ShareWithGrants;
+use latchstring_store::heads::{self, Head, ShareHead, TokenHead, ValuesHead};
 use latchstring_store::tokens::TokenState;
 use latchstring_store::values::{self, ValuesRow};
 use serde_json::{Map, Value};
@@ -157,10 +156,8 @@ fn status_of(disabled: bool, values: &ValuesHead, token: Option<&TokenHead>) -> 
 }
 
 /// Origins that a project's calls go to.
-fn origins_of(head: &Head, share: &ShareWithGrants) -> Vec<String> {
-    let used = |values: &&ValuesHead| {
-        share.grants.iter().any(|grant| grant.credential_environment == values.environment)
-    };
+fn origins_of(head: &Head, share: &ShareHead) -> Vec<String> {
+    let used = |values: &&ValuesHead| share.grants.values().any(|granted| *granted == values.environment);
     let origins = head.values.iter().filter(used).flat_map(|values| &values.pins);
     let mut origins: Vec<String> = origins.map(|pin| pin.origin.to_string()).collect();
     origins.sort();
@@ -168,18 +165,14 @@ fn origins_of(head: &Head, share: &ShareWithGrants) -> Vec<String> {
     origins
 }
 
-fn share_view(head: &Head, share: &ShareWithGrants, sees_origins: bool) -> ShareView {
+fn share_view(head: &Head, share: &ShareHead, sees_origins: bool) -> ShareView {
     ShareView {
         destinations: if sees_origins { origins_of(head, share) } else { Vec::new() },
         project: share.project_slug.clone(),
-        slug: share.share.slug.clone(),
-        external_id: share.share.external_id.clone(),
-        suspended: share.share.suspended,
-        grants: share
-            .grants
-            .iter()
-            .map(|grant| (grant.environment.clone(), grant.credential_environment.clone()))
-            .collect(),
+        slug: share.slug.clone(),
+        external_id: share.external_id.clone(),
+        suspended: share.suspended,
+        grants: share.grants.clone(),
     }
 }
 
@@ -276,11 +269,11 @@ impl Broker {
         mut fields: HashMap<String, Map<String, Value>>,
         sight: Sight<'_>,
     ) -> View {
-        let shown: Vec<&ShareWithGrants> = match sight {
+        let shown: Vec<&ShareHead> = match sight {
             Sight::Owner { .. } => head.shares.iter().collect(),
             // Others learn nothing of the projects that they are not in.
             Sight::Member { project, .. } => {
-                head.shares.iter().filter(|share| share.share.project_id == *project).collect()
+                head.shares.iter().filter(|share| share.project_id == *project).collect()
             }
         };
         let sees_origins = !matches!(sight, Sight::Member { admin: false, .. });
@@ -297,8 +290,8 @@ impl Broker {
         let connector = row.connector.rsplit('/').next().unwrap_or(&row.connector).to_owned();
         View {
             oauth_client: row.oauth_client_id.as_ref().map(ToString::to_string),
-            slug: shown.first().map(|share| share.share.slug.clone()),
-            external_id: shown.first().and_then(|share| share.share.external_id.clone()),
+            slug: shown.first().map(|share| share.slug.clone()),
+            external_id: shown.first().and_then(|share| share.external_id.clone()),
             shares: shown.into_iter().map(|share| share_view(head, share, sees_origins)).collect(),
             environments,
             connector,
