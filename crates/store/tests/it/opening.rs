@@ -220,3 +220,17 @@ async fn postgres_servers_that_cannot_be_used() {
     let error = refused(&format!("postgres://{role}:plain@{at}")).await;
     assert!(matches!(error, StoreError::NotPermitted(_)), "{error}");
 }
+
+/// As `.cargo/config.toml` has it: with either lock, the readers of a list wait for each other.
+#[tokio::test]
+async fn connections_of_sqlite_share_no_locks() {
+    let home = sqlite_home();
+    home.open().await;
+    let mut connection = sqlx::AnyConnection::connect(&home.url).await.unwrap();
+    let options: Vec<(String,)> =
+        sqlx::query_as("PRAGMA compile_options").fetch_all(&mut connection).await.unwrap();
+    let has = |wanted: &str| options.iter().any(|(option,)| option == wanted);
+    assert!(has("DEFAULT_MEMSTATUS=0"), "{options:?}");
+    assert!(!has("ENABLE_MEMORY_MANAGEMENT"), "{options:?}");
+    assert!(has("ENABLE_QPSG"), "{options:?}");
+}
