@@ -12,6 +12,9 @@ use crate::report::Report;
 use crate::run::{self, Counts, cargo, counted, locked};
 use crate::setup;
 
+/// How many tests of one program run at the same time; libtest's own choice is one for each core.
+const THREADS: &str = "RUST_TEST_THREADS";
+
 /// What was asked for on the command line.
 #[derive(Debug, Default, PartialEq, Eq)]
 struct Plan {
@@ -154,6 +157,11 @@ fn tests(root: &Path, plan: &Plan, report: &mut Report) {
         plan.packages.as_ref().is_some_and(|named| named.iter().any(|name| name == "latchstring-e2e"));
     if alone && let Err(why) = run::run(&mut program(root, plan.long)) {
         return report.check("the program", || Err(why));
+    }
+    // Most tests wait for servers, browsers and disks as long as they work: two for each core. The long ones work.
+    if !plan.long && std::env::var_os(THREADS).is_none() {
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        test.env(THREADS, (2 * cores).to_string());
     }
     // Snapshots are compared, never written, by a test run.
     test.env("LATCHSTRING_TEST_POSTGRES_URL", &cluster.url)
