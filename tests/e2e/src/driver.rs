@@ -1,10 +1,12 @@
 //! One chromedriver for all tests of this process; each test has a browser of its own with it.
 
+use std::cell::Cell;
 use std::io::{BufRead, BufReader};
+use std::marker::PhantomData;
 use std::process::{Child, ChildStdin, Command, Stdio};
 use std::sync::{Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 
-/// Browsers at once: each is a handful of processes.
+/// Tests with browsers at once: each browser is a handful of processes.
 const MOST: usize = 2;
 
 struct Driver {
@@ -53,20 +55,33 @@ fn free() -> MutexGuard<'static, usize> {
     FREE.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// A place for one browser.
-pub struct Place;
+thread_local! {
+    /// The browsers of the test that runs on this thread.
+    static MINE: Cell<usize> = const { Cell::new(0) };
+}
+
+/// A place for a browser. A test's further browsers share that of its first one: tests that each held one and waited
+/// for a second would wait for ever. It stays on its test's thread.
+pub struct Place(PhantomData<*const ()>);
 
 impl Place {
     pub fn wait() -> Self {
-        let mut free = FREED.wait_while(free(), |free| *free == 0).unwrap_or_else(PoisonError::into_inner);
-        *free -= 1;
-        Self
+        if MINE.get() == 0 {
+            let mut free =
+                FREED.wait_while(free(), |free| *free == 0).unwrap_or_else(PoisonError::into_inner);
+            *free -= 1;
+        }
+        MINE.set(MINE.get() + 1);
+        Self(PhantomData)
     }
 }
 
 impl Drop for Place {
     fn drop(&mut self) {
-        *free() += 1;
-        FREED.notify_one();
+        MINE.set(MINE.get() - 1);
+        if MINE.get() == 0 {
+            *free() += 1;
+            FREED.notify_one();
+        }
     }
 }
