@@ -3,11 +3,16 @@
 use std::io::{BufRead, BufReader, Write};
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
+use std::sync::mpsc;
+use std::time::Duration;
 
 use serde_json::Value;
 
 /// The one line that helps when something is not installed.
 const SETUP: &str = "run `cargo xtask setup` (or `cargo xtask test`, which begins with it)";
+
+/// How long a helper may take until it is ready.
+const PATIENCE: Duration = Duration::from_secs(120);
 
 /// A child process that exits when its standard input closes, which the kernel does for us even
 /// when this process is killed.
@@ -24,14 +29,25 @@ impl Helper {
             .stdout(Stdio::piped())
             .spawn()
             .unwrap_or_else(|e| panic!("cannot start {:?}: {e}; {SETUP}", command.get_program()));
-        let mut line = String::new();
-        BufReader::new(child.stdout.take().expect("stdout is piped"))
-            .read_line(&mut line)
-            .expect("stdout can be read");
+        let stdout = child.stdout.take().expect("stdout is piped");
+        let (says, said) = mpsc::channel();
+        std::thread::spawn(move || {
+            let mut line = String::new();
+            let read = BufReader::new(stdout).read_line(&mut line);
+            // Nobody listens any more when it was too late.
+            let _ = says.send(read.map(|_| line));
+        });
+        let line = match said.recv_timeout(PATIENCE) {
+            Ok(line) => line.expect("stdout can be read"),
+            Err(_) => String::new(),
+        };
         let ready = serde_json::from_str(&line).unwrap_or_else(|_| {
             let _ = child.kill();
             let _ = child.wait();
-            panic!("{:?} did not start (its own words are above); {SETUP}", command.get_program())
+            panic!(
+                "{:?} did not start in {PATIENCE:?} (its own words are above); {SETUP}",
+                command.get_program()
+            )
         });
         Self { child, ready }
     }

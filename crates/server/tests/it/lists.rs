@@ -68,13 +68,19 @@ both! {
         let list = |query: &str| app.get(&format!("/api/v1/credentials?{query}")).key(&ada.key).is(200);
         let (_, one) = latchstring_store::counted(list("project=acme")).await;
         let (_, own) = latchstring_store::counted(list("")).await;
-        for number in 2..=50 {
+        make(&app, &ada, "Two", json!({})).await;
+        let (_, two) = latchstring_store::counted(list("project=acme")).await;
+        let (_, own_two) = latchstring_store::counted(list("")).await;
+        // One is asked for by itself, and in as many statements.
+        assert_eq!((one.len(), own.len()), (two.len(), own_two.len()));
+        assert!(one.contains(&"VALUES_OF_ONE") && two.contains(&"VALUES"), "{one:?} {two:?}");
+        for number in 3..=50 {
             make(&app, &ada, &format!("Credential {number}"), json!({})).await;
         }
         let (answer, many) = latchstring_store::counted(list("project=acme")).await;
-        assert_eq!((answer.json()["items"].as_array().unwrap().len(), many), (50, one));
+        assert_eq!((answer.json()["items"].as_array().unwrap().len(), many), (50, two));
         let (answer, many) = latchstring_store::counted(list("")).await;
-        assert_eq!((answer.json()["items"].as_array().unwrap().len(), many), (50, own));
+        assert_eq!((answer.json()["items"].as_array().unwrap().len(), many), (50, own_two));
         // More than one statement's worth, in pages of two sizes: the same items in the same order.
         for number in 51..=130 {
             make(&app, &ada, &format!("Credential {number}"), json!({})).await;
