@@ -15,8 +15,14 @@ use crate::permissions::{Ground, Operation, misplaced};
 use crate::projects::access::{self, least_role, role_may};
 use crate::refusals;
 
+/// Whoever only uses it is told the same as a stranger when they would do what its owner may: it has to be true for both.
 pub(crate) fn no_such_credential() -> Box<Problem> {
     refusals::not_found("There is no such credential.")
+        .hint(
+            "It does not exist, or it is not yours; both look the same from outside. Ask its owner for what only the \
+             owner may: to read or edit its fields, to share it, to hand it on, to delete it.",
+        )
+        .into()
 }
 
 /// What a credential is to somebody.
