@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::json;
 
-use crate::support::{RawServer, app, connect, exchange, head, setup, split};
+use crate::support::{RawServer, app, connect, exchange, head, read_head, setup, split};
 
 fn says(answer: &[u8], status: &str, code: &str) -> serde_json::Value {
     let (head, body) = split(answer);
@@ -57,7 +57,17 @@ fn one_connection_too_many_is_told_so() {
     let upstream = crate::support::Upstream::recording();
     let app = setup().set("LATCHSTRING_MAX_CONNECTIONS", "8").start();
     app.credential("up", "bearer", &json!({"base_url": upstream.url(), "token": "the-token-5"}));
-    let open: Vec<TcpStream> = (0..8).map(|_| connect(&app)).collect();
+    // What made the credential is counted until its end is noticed: those that are answered are open.
+    let mut open: Vec<TcpStream> = Vec::new();
+    latchstring_testkit::eventually("eight that are open", || {
+        let mut stream = connect(&app);
+        let _ = stream
+            .write_all(format!("HEAD /healthz HTTP/1.1\r\nhost: {}\r\n\r\n", app.authority()).as_bytes());
+        if read_head(&mut stream).starts_with(b"HTTP/1.1 200") {
+            open.push(stream);
+        }
+        (open.len() == 8).then_some(())
+    });
     let refused = latchstring_testkit::eventually("a refused connection", || {
         let mut stream = connect(&app);
         // It may be refused before it has asked.
@@ -106,7 +116,7 @@ fn a_request_line_that_cannot_be_read_is_explained() {
     // upstream's bytes.
     let mut stream = connect(&app);
     stream.write_all(&head(&app, "GET", "up/good", "")).unwrap();
-    assert!(crate::support::read_head(&mut stream).starts_with(b"HTTP/1.1 200"));
+    assert!(read_head(&mut stream).starts_with(b"HTTP/1.1 200"));
     stream.read_exact(&mut [0; 2]).unwrap();
     stream.write_all(&head(&app, "GET", "up/a`b", "")).unwrap();
     let mut answer = Vec::new();
