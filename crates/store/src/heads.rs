@@ -87,102 +87,47 @@ macro_rules! many {
     };
 }
 
-macro_rules! values {
-    ($ids:expr) => {
-        concat!(
-            "SELECT v.credential_id, v.environment, v.version, v.secret_fields, v.withheld, v.pins, v.status,
-        v.verified_at, v.checked_at, v.check_error, v.account, v.scopes, v.certificate_ends_at
-        FROM credential_values v WHERE v.credential_id ",
-            $ids,
-            " ORDER BY v.credential_id, v.environment"
-        )
+/// Each text twice: for [`AT_ONCE`] ids, and for one.
+macro_rules! by_ids {
+    ($($many:ident, $one:ident = ($($before:expr),+), ids $(, $after:expr)?;)*) => {
+        statements! {$(
+            $many = concat!($($before,)+ many!() $(, $after)?);
+            $one = concat!($($before,)+ one!() $(, $after)?);
+        )*}
     };
 }
 
-macro_rules! shares {
-    ($ids:expr) => {
-        concat!(
-            "SELECT s.credential_id, s.id, s.project_id, s.slug, s.external_id, s.suspended, p.slug, e.name,
-        g.credential_environment
+by_ids! {
+    VALUES, VALUES_OF_ONE = ("SELECT v.credential_id, v.environment, v.version, v.secret_fields, v.withheld, v.pins,
+        v.status, v.verified_at, v.checked_at, v.check_error, v.account, v.scopes, v.certificate_ends_at
+        FROM credential_values v WHERE v.credential_id "), ids, " ORDER BY v.credential_id, v.environment";
+    SHARES, SHARES_OF_ONE = ("SELECT s.credential_id, s.id, s.project_id, s.slug, s.external_id, s.suspended, p.slug,
+        e.name, g.credential_environment
         FROM shares s JOIN projects p ON p.id = s.project_id LEFT JOIN grants g ON g.share_id = s.id
         LEFT JOIN environments e ON e.id = g.environment_id
-        WHERE s.credential_id ",
-            $ids,
-            " ORDER BY s.id, e.position, e.id"
-        )
-    };
-}
-
-macro_rules! tokens {
-    ($ids:expr) => {
-        concat!(
-            "SELECT t.credential_id, t.environment, t.values_version, t.state, t.obtained_at, t.expires_at,
-        t.grant_expires_at, t.failures, t.retry_at, t.last_error, t.updated_at
-        FROM tokens t WHERE t.credential_id ",
-            $ids,
-            " ORDER BY t.environment, t.id"
-        )
-    };
-}
-
-macro_rules! last_consents {
-    ($ids:expr) => {
-        concat!(
-            "SELECT ",
-            consents::consent_columns!(),
-            " FROM consents f WHERE f.credential_id ",
-            $ids,
-            " AND NOT EXISTS (SELECT 1 FROM consents n WHERE n.credential_id = f.credential_id
+        WHERE s.credential_id "), ids, " ORDER BY s.id, e.position, e.id";
+    TOKENS, TOKENS_OF_ONE = ("SELECT t.credential_id, t.environment, t.values_version, t.state, t.obtained_at,
+        t.expires_at, t.grant_expires_at, t.failures, t.retry_at, t.last_error, t.updated_at
+        FROM tokens t WHERE t.credential_id "), ids, " ORDER BY t.environment, t.id";
+    CONSENTS, CONSENTS_OF_ONE = ("SELECT ", consents::consent_columns!(), " FROM consents f WHERE f.credential_id "),
+        ids, " AND NOT EXISTS (SELECT 1 FROM consents n WHERE n.credential_id = f.credential_id
             AND n.environment = f.environment
-            AND (n.created_at > f.created_at OR (n.created_at = f.created_at AND n.id > f.id)))"
-        )
-    };
+            AND (n.created_at > f.created_at OR (n.created_at = f.created_at AND n.id > f.id)))";
+    PEOPLE, PERSON = ("SELECT u.id, u.email, u.active FROM users u WHERE u.id "), ids;
+    PROJECTS, PROJECT = ("SELECT p.id, p.slug FROM projects p WHERE p.id "), ids;
 }
 
-macro_rules! people {
-    ($ids:expr) => {
-        concat!("SELECT u.id, u.email, u.active FROM users u WHERE u.id ", $ids)
-    };
-}
-
-macro_rules! projects {
-    ($ids:expr) => {
-        concat!("SELECT p.id, p.slug FROM projects p WHERE p.id ", $ids)
-    };
-}
-
-statements! {
-    VALUES = values!(many!());
-    VALUES_OF_ONE = values!(one!());
-    SHARES = shares!(many!());
-    SHARES_OF_ONE = shares!(one!());
-    TOKENS = tokens!(many!());
-    TOKENS_OF_ONE = tokens!(one!());
-    CONSENTS = last_consents!(many!());
-    CONSENTS_OF_ONE = last_consents!(one!());
-    PEOPLE = people!(many!());
-    PERSON = people!(one!());
-    PROJECTS = projects!(many!());
-    PROJECT = projects!(one!());
-}
-
-/// What is asked for one id, as whoever looks at one credential does, and for as many as [`AT_ONCE`]. PostgreSQL reads a
-/// small table whole for so many, and goes on to do so while the table grows.
-struct ByIds {
-    one: &'static Statement,
-    many: &'static Statement,
-}
-
-const fn by_ids(one: &'static Statement, many: &'static Statement) -> ByIds {
-    ByIds { one, many }
-}
-
-impl ByIds {
-    fn on<'t, 'i>(&self, tx: &'t mut impl Tx, ids: impl ExactSizeIterator<Item = &'i str>) -> Run<'t> {
-        let (statement, places) = if ids.len() == 1 { (self.one, 1) } else { (self.many, AT_ONCE) };
-        // No id is empty.
-        ids.chain(iter::repeat("")).take(places).fold(statement.on(tx), |run, id| run.bind(id))
-    }
+/// Asks with the one statement or the other. PostgreSQL reads a small table whole for as many as [`AT_ONCE`], and goes on
+/// to do so while the table grows; who looks at one credential does not pay for that.
+fn asked<'t, 'i>(
+    tx: &'t mut impl Tx,
+    one: &Statement,
+    many: &Statement,
+    ids: impl ExactSizeIterator<Item = &'i str>,
+) -> Run<'t> {
+    let (statement, places) = if ids.len() == 1 { (one, 1) } else { (many, AT_ONCE) };
+    // No id is empty.
+    ids.chain(iter::repeat("")).take(places).fold(statement.on(tx), |run, id| run.bind(id))
 }
 
 fn read_values(row: &mut Columns<'_>) -> Result<(CredentialId, ValuesHead)> {
@@ -253,12 +198,12 @@ pub async fn of_all(
         rows.iter().map(|row| (row.id.clone(), Head::default())).collect();
     for rows in rows.chunks(AT_ONCE) {
         let ids = || rows.iter().map(|row| row.id.as_str());
-        for (id, values) in by_ids(&VALUES_OF_ONE, &VALUES).on(tx, ids()).all(read_values).await? {
+        for (id, values) in asked(tx, &VALUES_OF_ONE, &VALUES, ids()).all(read_values).await? {
             if let Some(head) = heads.get_mut(&id) {
                 head.values.push(values);
             }
         }
-        for (id, share) in by_ids(&SHARES_OF_ONE, &SHARES).on(tx, ids()).all(read_share).await? {
+        for (id, share) in asked(tx, &SHARES_OF_ONE, &SHARES, ids()).all(read_share).await? {
             if let Some(head) = heads.get_mut(&id) {
                 // The rows of a share come one after the other.
                 match head.shares.last_mut().filter(|last| last.id == share.id) {
@@ -267,14 +212,14 @@ pub async fn of_all(
                 }
             }
         }
-        for (id, token) in by_ids(&TOKENS_OF_ONE, &TOKENS).on(tx, ids()).all(read_token).await? {
+        for (id, token) in asked(tx, &TOKENS_OF_ONE, &TOKENS, ids()).all(read_token).await? {
             if let Some(head) = heads.get_mut(&id) {
                 head.tokens.push(token);
             }
         }
         owners(tx, rows, &mut heads).await?;
         if consents {
-            for consent in by_ids(&CONSENTS_OF_ONE, &CONSENTS).on(tx, ids()).all(consents::read).await? {
+            for consent in asked(tx, &CONSENTS_OF_ONE, &CONSENTS, ids()).all(consents::read).await? {
                 if let Some(head) = heads.get_mut(&consent.credential_id) {
                     head.consents.push(consent);
                 }
@@ -297,13 +242,12 @@ async fn owners(
     let mut emails: HashMap<String, (String, bool)> = HashMap::new();
     let mut slugs: HashMap<String, String> = HashMap::new();
     if !people.is_empty() {
-        let found = by_ids(&PERSON, &PEOPLE).on(tx, people.into_iter());
+        let found = asked(tx, &PERSON, &PEOPLE, people.into_iter());
         emails.extend(found.all(|row| Ok((row.text()?, (row.text()?, row.flag()?)))).await?);
     }
     if !projects.is_empty() {
         slugs.extend(
-            by_ids(&PROJECT, &PROJECTS)
-                .on(tx, projects.into_iter())
+            asked(tx, &PROJECT, &PROJECTS, projects.into_iter())
                 .all(|row| Ok((row.text()?, row.text()?)))
                 .await?,
         );
