@@ -21,21 +21,15 @@ use crate::run;
 const OLDEST: u32 = 15;
 
 const KEEPER: &str = r#"
-program=$1 folder=$2 port=$3
-shift 3
-"$program" -D "$folder/data" -c port="$port" -c listen_addresses=127.0.0.1 -c unix_socket_directories= \
+"$1" -D "$2/data" -c port="$3" -c listen_addresses=127.0.0.1 -c unix_socket_directories= \
   -c max_connections=300 -c fsync=off -c full_page_writes=off -c synchronous_commit=off \
-  -c logging_collector=off -c timezone=UTC "$@" </dev/null >"$folder/log" 2>&1 &
+  -c logging_collector=off -c timezone=UTC </dev/null >"$2/log" 2>&1 &
 server=$!
 cat >/dev/null
 kill -INT "$server" 2>/dev/null
 wait "$server"
-cd / && rm -rf "$folder"
+cd / && rm -rf "$2"
 "#;
-
-/// What a thousand databases of one short test each have no use for: they are never replicated, and a look at each of
-/// them every minute would be ten processes a second.
-const FOR_TESTS: &[&str] = &["autovacuum=off", "wal_level=minimal", "max_wal_senders=0"];
 
 pub struct Cluster {
     keeper: Child,
@@ -51,22 +45,13 @@ struct Account {
 }
 
 impl Cluster {
-    /// As PostgreSQL is, but for what is written to disks.
     pub fn start() -> Done<Self> {
-        Self::with(&[])
-    }
-
-    pub fn for_tests() -> Done<Self> {
-        Self::with(FOR_TESTS)
-    }
-
-    fn with(settings: &[&str]) -> Done<Self> {
         let bin = server_binaries().ok_or("PostgreSQL's server is not installed; run `cargo xtask setup`")?;
         let account = if is_root() { Some(unprivileged()?) } else { None };
         let mut last = String::new();
         // A port can be taken by somebody else between our look and the server's bind.
         for _ in 0..4 {
-            match Self::try_start(&bin, account, settings) {
+            match Self::try_start(&bin, account) {
                 Ok(cluster) => return Ok(cluster),
                 Err(why) => last = why,
             }
@@ -74,11 +59,11 @@ impl Cluster {
         Err(last)
     }
 
-    fn try_start(bin: &Path, account: Option<Account>, settings: &[&str]) -> Done<Self> {
+    fn try_start(bin: &Path, account: Option<Account>) -> Done<Self> {
         let token = random_hex()?;
         let folder = std::env::temp_dir().join(format!("latchstring-pg-{token}"));
         let prepared = prepare(bin, account, &folder, &token);
-        let started = prepared.and_then(|()| keep(bin, account, &folder, &token, settings));
+        let started = prepared.and_then(|()| keep(bin, account, &folder, &token));
         if started.is_err() {
             let _ = fs::remove_dir_all(&folder);
         }
@@ -129,13 +114,7 @@ fn prepare(bin: &Path, account: Option<Account>, folder: &Path, password: &str) 
     run::output(as_account(&mut initdb, account)).map(drop)
 }
 
-fn keep(
-    bin: &Path,
-    account: Option<Account>,
-    folder: &Path,
-    password: &str,
-    settings: &[&str],
-) -> Done<Cluster> {
+fn keep(bin: &Path, account: Option<Account>, folder: &Path, password: &str) -> Done<Cluster> {
     let port = free_port()?;
     let mut keeper = Command::new("/bin/sh");
     keeper
@@ -143,7 +122,6 @@ fn keep(
         .arg(bin.join("postgres"))
         .arg(folder)
         .arg(port.to_string())
-        .args(settings.iter().flat_map(|setting| ["-c", setting]))
         .current_dir(folder)
         .stdin(Stdio::piped())
         .stdout(Stdio::null())

@@ -1,8 +1,7 @@
 //! `cargo xtask test`: every check and every test, in the order in which they fail fastest.
 
 use std::fs;
-use std::os::unix::fs::DirBuilderExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
 
 use crate::Done;
@@ -139,7 +138,7 @@ fn unit(root: &Path, plan: &Plan) -> Command {
 
 /// The tests with all servers; documentation tests come with them.
 fn tests(root: &Path, plan: &Plan, report: &mut Report) {
-    let cluster = match Cluster::for_tests() {
+    let cluster = match Cluster::start() {
         Ok(cluster) => cluster,
         Err(why) => return report.check("PostgreSQL", || Err(why)),
     };
@@ -163,10 +162,6 @@ fn tests(root: &Path, plan: &Plan, report: &mut Report) {
     if !plan.long && std::env::var_os(THREADS).is_none() {
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         test.env(THREADS, (2 * cores).to_string());
-    }
-    let memory = if plan.long { None } else { Memory::folder() };
-    if let Some(memory) = &memory {
-        test.env("TMPDIR", &memory.0);
     }
     // Snapshots are compared, never written, by a test run.
     test.env("LATCHSTRING_TEST_POSTGRES_URL", &cluster.url)
@@ -194,47 +189,6 @@ fn tests(root: &Path, plan: &Plan, report: &mut Report) {
         });
     }
     let _ = fs::remove_file(&figures);
-}
-
-/// Where the tests of every day have their folders: none of them cuts the power, and a disk that is asked to have written
-/// thousands of small things makes all of them wait. The long ones write to a disk.
-struct Memory(PathBuf);
-
-impl Memory {
-    /// What Linux has as memory for everybody, where there is enough of it.
-    const ROOT: &str = "/dev/shm";
-    const ENOUGH_KIB: u64 = 4 << 20;
-    const NAME: &str = "latchstring-tests-";
-
-    fn folder() -> Option<Self> {
-        Self::clear();
-        let free = run::output(Command::new("df").args(["--output=avail", "-k", Self::ROOT])).ok()?;
-        let free: u64 = free.lines().last()?.trim().parse().ok()?;
-        if free < Self::ENOUGH_KIB {
-            return None;
-        }
-        let folder = Path::new(Self::ROOT).join(format!("{}{}", Self::NAME, std::process::id()));
-        // A database server that a test starts is another user, and has to get through to its own folder.
-        fs::DirBuilder::new().mode(0o711).create(&folder).ok()?;
-        Some(Self(folder))
-    }
-
-    /// What a run left that was killed.
-    fn clear() {
-        for entry in fs::read_dir(Self::ROOT).into_iter().flatten().flatten() {
-            let name = entry.file_name();
-            let owner = name.to_str().and_then(|name| name.strip_prefix(Self::NAME));
-            if owner.is_some_and(|owner| !Path::new("/proc").join(owner).exists()) {
-                let _ = fs::remove_dir_all(entry.path());
-            }
-        }
-    }
-}
-
-impl Drop for Memory {
-    fn drop(&mut self) {
-        let _ = fs::remove_dir_all(&self.0);
-    }
 }
 
 /// The binary that the browser tests start. With the whole workspace: a package alone has other features of what it

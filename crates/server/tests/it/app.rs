@@ -26,8 +26,6 @@ use latchstring_testkit::postgres::Postgres;
 use latchstring_testkit::{FakeClock, SeededEntropy};
 use latchstring_vault::{KeyRing, Vault};
 use serde_json::{Value, json};
-use tokio::sync::OnceCell;
-use tokio::task::spawn_blocking;
 use tower::ServiceExt;
 
 pub const PASSWORD: &str = "correct horse battery";
@@ -68,37 +66,6 @@ pub struct TestApp {
     pub clock: FakeClock,
     vault: Arc<Vault>,
     folder: PathBuf,
-}
-
-/// The URL of a database as migrations leave it. They run once for each kind; every test has a copy.
-async fn migrated(db: Db, file: PathBuf) -> String {
-    static SQLITE: OnceCell<Vec<u8>> = OnceCell::const_new();
-    static POSTGRES: OnceCell<String> = OnceCell::const_new();
-    async fn migrate(url: &str) {
-        let store = Store::open(url, OpenOptions::default()).await.unwrap();
-        store.migrate().await.unwrap();
-        store.close().await;
-    }
-    let url = format!("sqlite:{}", file.display());
-    match db {
-        Db::Sqlite => {
-            let made = SQLITE.get_or_init(|| async {
-                migrate(&url).await;
-                std::fs::read(&file).unwrap()
-            });
-            std::fs::write(&file, made.await).unwrap();
-            url
-        }
-        Db::Postgres => {
-            let made = POSTGRES.get_or_init(|| async {
-                let url = spawn_blocking(|| Postgres::shared().fresh_database()).await.unwrap();
-                migrate(&url).await;
-                url
-            });
-            let made = made.await.as_str();
-            spawn_blocking(|| Postgres::shared().copy_of(made)).await.unwrap()
-        }
-    }
 }
 
 impl Drop for TestApp {
@@ -142,9 +109,15 @@ impl TestApp {
         let number = NEXT.fetch_add(1, Ordering::Relaxed);
         let folder = std::env::temp_dir().join(format!("latchstring-server-{}-{number}", std::process::id()));
         std::fs::create_dir_all(&folder).unwrap();
-        let url = migrated(db, folder.join("test.db")).await;
+        let url = match db {
+            Db::Sqlite => format!("sqlite:{}", folder.join("test.db").display()),
+            Db::Postgres => {
+                tokio::task::spawn_blocking(|| Postgres::shared().fresh_database()).await.unwrap()
+            }
+        };
         let store =
             Store::open(&url, OpenOptions { connections: 4, ..OpenOptions::default() }).await.unwrap();
+        store.migrate().await.unwrap();
         let entropy: Arc<dyn Entropy> = Arc::new(SeededEntropy::new(u64::from(number) + 1));
         let vault = Vault::new(KeyRing::generate(clock.now(), entropy.as_ref()));
         let data_key =
