@@ -430,7 +430,8 @@ mod tests {
         for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
             let name = entry.file_name().to_string_lossy().into_owned();
             let text = std::fs::read_to_string(entry.path()).unwrap_or_default();
-            tables += usize::from(text.contains("\nstatements! {"));
+            // Also where a macro of the module writes them.
+            tables += usize::from(text.lines().any(|line| line.trim_start().starts_with("statements! {")));
             if name == "sql.rs" {
                 continue;
             }
