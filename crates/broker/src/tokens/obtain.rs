@@ -234,10 +234,6 @@ impl Broker {
                 None => Err(refusals::internal(&"a token was saved that was not obtained")),
             },
             Ended::Use { .. } => self.stored(slot, policy.expiry_margin_ms).await,
-            Ended::NeedsReconnect if matches!(need, Need::Rejected { .. }) => {
-                slot.forget();
-                Err(refused(ended, learned.failure, self.stored_error(&key).await))
-            }
             Ended::NeedsConsent => Err(self.without_consent(&key).await),
             Ended::NeedsReconnect if matches!(need, Need::Rejected { .. }) => {
                 // The API does not take what is here, and nothing else will come.

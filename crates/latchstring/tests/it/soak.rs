@@ -26,7 +26,7 @@ fn soak(setup: AppSetup, database: &str) {
     let length = Duration::from_secs(rounds(8, 600) as u64);
     let oidc = OidcProvider::with(&json!({"settings": {"access_token_ttl": TTL}}));
     let asked = AtomicU64::new(0);
-    let upstream = Upstream::start(move |seen: &Seen| {
+    let upstream = Upstream::forgetful(move |seen: &Seen| {
         let number = asked.fetch_add(1, Ordering::Relaxed);
         if number % REFUSED == REFUSED - 1 {
             return reply(401, "no");

@@ -80,6 +80,11 @@ impl Upstream {
         Self::with(None, handler)
     }
 
+    /// Keeps nothing of what it was asked: of millions of requests that would be all the memory there is.
+    pub fn forgetful(handler: impl Fn(&Seen) -> Reply + Send + Sync + 'static) -> Self {
+        Self::built(None, false, handler)
+    }
+
     /// Answers `200 {}` to everything.
     pub fn recording() -> Self {
         Self::start(|_| json_reply(&json!({})))
@@ -87,6 +92,14 @@ impl Upstream {
 
     pub fn with(
         tls: Option<Arc<ServerConfig>>,
+        handler: impl Fn(&Seen) -> Reply + Send + Sync + 'static,
+    ) -> Self {
+        Self::built(tls, true, handler)
+    }
+
+    fn built(
+        tls: Option<Arc<ServerConfig>>,
+        remembers: bool,
         handler: impl Fn(&Seen) -> Reply + Send + Sync + 'static,
     ) -> Self {
         let runtime =
@@ -102,7 +115,9 @@ impl Upstream {
                         let (log, handler) = (Arc::clone(&log), Arc::clone(&handler));
                         async move {
                             let seen = read(request).await;
-                            log.lock().unwrap().push(seen.clone());
+                            if remembers {
+                                log.lock().unwrap().push(seen.clone());
+                            }
                             Ok::<_, Infallible>(handler(&seen))
                         }
                     });

@@ -448,10 +448,6 @@ fn a_lost_token_answer_is_not_asked_for_again_and_again() {
 
 #[test]
 fn another_server_takes_over_from_a_dead_one_that_has_gone_silent() {
-    if !long() {
-        // That takes half a minute. The same server does it at once: `kills`.
-        return;
-    }
     let oidc = OidcProvider::with(&json!({"settings": {"delay_ms": 5000}}));
     let app = setup().database(&Postgres::shared().fresh_database()).start();
     let other = app.beside().start();
