@@ -8,23 +8,23 @@ use crate::tx::{Tx, WriteTx};
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AnswerRow {
-    pub request_hash: Vec<u8>,
+    /// Of the row that opens an attempt, the request's hash; of the one that ends it, the answer. (Column `request_hash`;
+    /// `body` is of versions that kept answers plain.)
+    pub sealed: Vec<u8>,
     pub status: u16,
-    pub body: String,
     pub created_at: Timestamp,
 }
 
 statements! {
-    GET = "SELECT request_hash, status, body, created_at FROM idempotency WHERE actor = $1 AND name = $2";
-    PUT = "INSERT INTO idempotency (actor, name, request_hash, status, body, created_at) VALUES ($1, $2, $3, $4, $5, $6)";
+    GET = "SELECT request_hash, status, created_at FROM idempotency WHERE actor = $1 AND name = $2";
+    PUT = "INSERT INTO idempotency (actor, name, request_hash, status, body, created_at) VALUES ($1, $2, $3, $4, '', $5)";
     PURGE = "DELETE FROM idempotency WHERE created_at < $1";
 }
 
 fn read(row: &mut Columns<'_>) -> Result<AnswerRow> {
     Ok(AnswerRow {
-        request_hash: row.bytes()?,
+        sealed: row.bytes()?,
         status: u16::try_from(row.int()?).map_err(|_| crate::StoreError::bad_row("a status is none"))?,
-        body: row.text()?,
         created_at: row.time()?,
     })
 }
@@ -39,9 +39,8 @@ pub async fn put(tx: &mut WriteTx, actor: &str, name: &str, answer: &AnswerRow) 
     PUT.on(tx)
         .bind(actor)
         .bind(name)
-        .bind(&answer.request_hash)
+        .bind(&answer.sealed)
         .bind(i64::from(answer.status))
-        .bind(&answer.body)
         .bind(answer.created_at)
         .run()
         .await?;

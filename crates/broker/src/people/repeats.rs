@@ -7,7 +7,7 @@
 //!
 //! An answer is given again only to who may no less than when it was given first.
 //!
-//! Answers that show a key are not kept: in their place a refusal that says so is.
+//! Answers that show a key are not kept: in their place a refusal that says so is. The others are sealed.
 //!
 //! What a request was is kept as its SHA-256, sealed: a body may hold a password or an API's key, and a plain
 //! hash of it would let whoever has the database try guesses. Where it cannot be opened any more, because its
@@ -17,7 +17,7 @@ use std::collections::BTreeMap;
 
 use latchstring_model::entity::Role;
 use latchstring_model::problem::Refused;
-use latchstring_model::{Code, Problem};
+use latchstring_model::{Code, Problem, SecretBytes};
 use latchstring_store::idempotency::{self, AnswerRow};
 use latchstring_store::{Paging, StoreError, Taken, Tx, projects};
 use latchstring_vault::{Aad, OpenError, Purpose};
@@ -91,7 +91,25 @@ fn busy() -> Box<Problem> {
     .into()
 }
 
-fn hash_aad(owner: &str, name: &str) -> Aad {
+/// What is kept of an end, sealed: answers hold what only those see who may.
+#[derive(Serialize, Deserialize)]
+struct Ended {
+    rights: Rights,
+    body: String,
+}
+
+fn unknown_end(what: &str) -> Box<Problem> {
+    Problem::new(
+        Code::IdempotencyUnknown,
+        format!(
+            "This Idempotency-Key was used before, and what {what}: the data keys were changed meanwhile."
+        ),
+    )
+    .hint("Look whether what you wanted is there; if not, send the request with a new key.")
+    .into()
+}
+
+fn kept_aad(owner: &str, name: &str) -> Aad {
     Aad {
         purpose: Purpose::Setting,
         object: format!("idempotency/{owner}/{name}"),
@@ -125,8 +143,7 @@ impl Broker {
         }
     }
 
-    /// Whether the sealed hash is this one.
-    async fn is_same_request(&self, aad: &Aad, sealed: &[u8], hash: &[u8]) -> Refused<bool> {
+    async fn open_kept(&self, aad: &Aad, sealed: &[u8]) -> Result<SecretBytes, OpenError> {
         let open = || self.parts.vault.open(&owner_opens(), aad, sealed);
         let mut opened = open();
         if matches!(opened, Err(OpenError::UnknownDataKey { .. })) {
@@ -136,11 +153,14 @@ impl Broker {
             }
             opened = open();
         }
-        opened.map(|opened| opened.expose() == hash).map_err(|error| {
+        opened
+    }
+
+    /// Whether the sealed hash is this one.
+    async fn is_same_request(&self, aad: &Aad, sealed: &[u8], hash: &[u8]) -> Refused<bool> {
+        self.open_kept(aad, sealed).await.map(|opened| opened.expose() == hash).map_err(|error| {
             tracing::warn!(error = %error, "the hash kept for an Idempotency-Key does not open");
-            Problem::new(Code::IdempotencyUnknown, "This Idempotency-Key was used before, and what came with it can no longer be compared: the data keys were changed meanwhile.")
-                .hint("Look whether what you wanted is there; if not, send the request with a new key.")
-                .into()
+            unknown_end("came with it can no longer be compared")
         })
     }
 
@@ -173,16 +193,11 @@ impl Broker {
         for number in 1..=MOST {
             let name = format!("{key} {number}");
             let opening = format!("{name} open");
-            let aad = hash_aad(&owner, &opening);
+            let aad = kept_aad(&owner, &opening);
             let mut tx = self.parts.store.begin_upkeep().await.map_err(refusals::store)?;
             let begun = idempotency::get(&mut tx, &owner, &opening).await.map_err(refusals::store)?;
             let Some(begun) = begun else {
-                let row = AnswerRow {
-                    request_hash: self.seal(&aad, &hash)?.bytes,
-                    status: FREED,
-                    body: String::new(),
-                    created_at: now,
-                };
+                let row = AnswerRow { sealed: self.seal(&aad, &hash)?.bytes, status: FREED, created_at: now };
                 return match idempotency::put(&mut tx, &owner, &opening, &row).await {
                     Ok(()) => {
                         tx.commit().await.map_err(refusals::store)?;
@@ -194,7 +209,7 @@ impl Broker {
             };
             let ended = idempotency::get(&mut tx, &owner, &name).await.map_err(refusals::store)?;
             drop(tx);
-            if !self.is_same_request(&aad, &begun.request_hash, &hash).await? {
+            if !self.is_same_request(&aad, &begun.sealed, &hash).await? {
                 return Err(Problem::new(
                     Code::IdempotencyMismatch,
                     "This Idempotency-Key came with another request before.",
@@ -206,12 +221,16 @@ impl Broker {
                 Some(ended) if ended.status == FREED => {}
                 Some(ended) => {
                     let mut tx = self.parts.store.begin_read().await.map_err(refusals::store)?;
-                    let then = serde_json::from_slice::<Rights>(&ended.request_hash).ok();
                     let now = self.rights(&mut tx, actor).await?;
-                    if !then.is_some_and(|then| now.include(&then)) {
+                    let kept = self.open_kept(&kept_aad(&owner, &name), &ended.sealed).await;
+                    let kept = kept.ok().and_then(|kept| serde_json::from_slice::<Ended>(kept.expose()).ok());
+                    let Some(Ended { rights: then, body }) = kept else {
+                        return Err(unknown_end("it came to can no longer be read"));
+                    };
+                    if !now.include(&then) {
                         return Err(no_longer_yours());
                     }
-                    return Ok(Repeat::Answered(ended.status, ended.body));
+                    return Ok(Repeat::Answered(ended.status, body));
                 }
                 None if now.millis() - begun.created_at.millis() < WORKING => return Err(busy()),
                 None => {
@@ -233,8 +252,11 @@ impl Broker {
         let mut tx = self.parts.store.begin_upkeep().await.map_err(refusals::store)?;
         // The row that opened the attempt says what the request was; this one with what rights it was answered.
         let rights = self.rights(&mut tx, &attempt.actor).await?;
-        let rights = serde_json::to_vec(&rights).map_err(|error| refusals::internal(&error))?;
-        let row = AnswerRow { request_hash: rights, status, body, created_at: self.now() };
+        let ended = serde_json::to_vec(&Ended { rights, body }).map(Zeroizing::new);
+        let ended = ended.map_err(|error| refusals::internal(&error))?;
+        let aad = kept_aad(&attempt.actor.signature(), &attempt.name);
+        let sealed = if status == FREED { Vec::new() } else { self.seal(&aad, &ended)?.bytes };
+        let row = AnswerRow { sealed, status, created_at: self.now() };
         let actor = attempt.actor.signature();
         idempotency::put(&mut tx, &actor, &attempt.name, &row).await.map_err(refusals::store)?;
         tx.commit().await.map_err(refusals::store)?;

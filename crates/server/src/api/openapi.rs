@@ -43,7 +43,7 @@ impl Modify for Ways {
             Lists answer `items` and `next_cursor`, read `limit` and `cursor`. Unknown fields of a body are a 422. Everything refused is \
             `application/problem+json` with `code`, `detail` and mostly `hint`. What is not yours and what does not exist answer the same 404. \
             `ETag` comes with what can be edited, `If-Match` is looked at (412). Every POST reads `Idempotency-Key`: repeated within a day, it \
-            does nothing again and answers as the first time, with `Idempotency-Replayed: true`, to whoever may no less than then. In place \
+            does nothing again and answers as the first time, with `Idempotency-Replayed: true`, to whoever may no less than then; of a credential without its fields. In place \
             of an answer that is not kept (what a call answered, what is shown once, what is larger than 64 KiB), or that is no longer for \
             who asks, comes a 409 that says so. The same key with another request is a 422.",
         license(name = "Apache-2.0", identifier = "Apache-2.0"),

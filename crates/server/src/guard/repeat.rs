@@ -4,7 +4,8 @@
 //!
 //! Not every answer is kept: what an operation's call answers is the API's own and belongs to whoever may call
 //! at that moment, what is shown once is shown once, and a large answer is not worth its room. In their place a
-//! 409 is kept that says what the first request came to.
+//! 409 is kept that says what the first request came to. Of a credential its fields are left out: each look at them is
+//! recorded, and they end with it. A check asks an API and may be repeated, so nothing of it is kept.
 
 use axum::body::{Body, Bytes, HttpBody as _, to_bytes};
 use axum::extract::{Request, State};
@@ -15,6 +16,7 @@ use axum::response::{IntoResponse, Response};
 use latchstring_broker::people::repeats::Repeat;
 use latchstring_broker::{Actor, Who};
 use latchstring_model::{Code, Problem};
+use serde_json::Value;
 
 use crate::App;
 use crate::extract::body::{self, LIMIT};
@@ -54,13 +56,15 @@ async fn with_key(app: App, request: Request, next: Next) -> Result<Response, Ap
     let (parts, rest) = request.into_parts();
     let bytes = body::read(Request::from_parts(parts.clone(), rest), &()).await?;
     let is_call = is_call(parts.uri.path());
+    let is_check = is_check(parts.uri.path());
     let attempt = match app.broker().begin_attempt(&actor, &key, &telling(&parts, &bytes)).await? {
         Repeat::New(attempt) => attempt,
         Repeat::Answered(status, body) => return Ok(replayed(status, body)),
     };
     let request = Request::from_parts(parts, Body::from(bytes));
     let task = tokio::spawn(async move {
-        let (response, kept) = keepable(next.run(request).await, is_call).await;
+        let response = next.run(request).await;
+        let (response, kept) = if is_check { (response, None) } else { keepable(response, is_call).await };
         if let Err(problem) = app.broker().end_attempt(*attempt, kept).await {
             // What was asked for is done; only its repetition will not be recognised.
             tracing::error!(problem = %problem, "an answer could not be kept for its Idempotency-Key");
@@ -78,6 +82,36 @@ async fn with_key(app: App, request: Request, next: Next) -> Result<Response, Ap
 /// `…/credentials/{credential}/call/{operation}`, and whatever may come below it.
 fn is_call(path: &str) -> bool {
     path.split_once("/credentials/").is_some_and(|(_, rest)| rest.contains("/call/"))
+}
+
+fn is_check(path: &str) -> bool {
+    path.starts_with("/api/v1/credentials/") && path.ends_with("/verify")
+}
+
+/// An answer without what is read in a credential, and without what an API was asked and said.
+fn without_values(answer: &[u8]) -> String {
+    let Ok(mut answer) = serde_json::from_slice::<Value>(answer) else {
+        return String::from_utf8_lossy(answer).into_owned();
+    };
+    leave_out(&mut answer);
+    if let Some(approved) = answer.get_mut("credential") {
+        leave_out(approved);
+    }
+    answer.to_string()
+}
+
+fn leave_out(answer: &mut Value) {
+    let Some(answer) = answer.as_object_mut() else { return };
+    for asked in ["request", "response", "upstream"] {
+        answer.remove(asked);
+    }
+    let environments = answer.get_mut("environments").and_then(Value::as_object_mut);
+    for values in environments.into_iter().flat_map(|environments| environments.values_mut()) {
+        if let Some(values) = values.as_object_mut() {
+            values.remove("fields");
+            values.remove("destinations");
+        }
+    }
 }
 
 /// All that makes the request this one.
@@ -135,11 +169,8 @@ async fn keepable(response: Response, is_call: bool) -> (Response, Option<(u16, 
     }
     let (parts, body) = response.into_parts();
     let bytes = to_bytes(body, 16 * LIMIT).await.unwrap_or_else(|_| Bytes::new());
-    let kept = if bytes.len() > MOST_KEPT {
-        too_large(status)
-    } else {
-        (status.as_u16(), String::from_utf8_lossy(&bytes).into_owned())
-    };
+    let kept =
+        if bytes.len() > MOST_KEPT { too_large(status) } else { (status.as_u16(), without_values(&bytes)) };
     (Response::from_parts(parts, Body::from(bytes)), Some(kept))
 }
 
@@ -178,6 +209,17 @@ mod tests {
         assert!(is_call(&format!("{staging}/main/call/greet")));
         assert!(!is_call(&format!("{staging}/main/verify")));
         assert!(!is_call("/api/v1/projects/call/members"));
+        assert!(is_check("/api/v1/credentials/crd_1/verify"));
+        assert!(!is_check("/api/v1/projects/verify") && !is_check("/api/v1/credentials/crd_1/restore"));
+    }
+
+    #[test]
+    fn what_an_api_said_and_what_fields_hold_is_left_out() {
+        let kept = without_values(br#"{"id":"crd_1","environments":{"live":{"status":"verified","fields":{"a":"planted"},"destinations":["https://planted"]}},"request":{"url":"planted"}}"#);
+        assert_eq!(kept, r#"{"id":"crd_1","environments":{"live":{"status":"verified"}}}"#);
+        assert_eq!(without_values(b""), "");
+        // Of a project, environments are a list.
+        assert_eq!(without_values(br#"{"environments":["live"]}"#), r#"{"environments":["live"]}"#);
     }
 
     #[tokio::test]

@@ -57,11 +57,11 @@ both! {
         let plain = latchstring_broker::people::random::hash_bytes(&joined);
         let mut reader = app.store.read().await.unwrap();
         let kept = latchstring_store::idempotency::get(&mut reader, &ada.id, "k 1 open").await.unwrap().unwrap();
-        assert!(kept.request_hash.len() > plain.len());
-        assert!(!kept.request_hash.windows(plain.len()).any(|bytes| bytes == plain));
+        assert!(kept.sealed.len() > plain.len());
+        assert!(!kept.sealed.windows(plain.len()).any(|bytes| bytes == plain));
         // Rotated away, or not ours: nothing is guessed.
         let mut tx = app.store.begin_upkeep().await.unwrap();
-        let foreign = latchstring_store::idempotency::AnswerRow { request_hash: kept.request_hash.clone(), ..kept };
+        let foreign = latchstring_store::idempotency::AnswerRow { sealed: kept.sealed.clone(), ..kept };
         latchstring_store::idempotency::put(&mut tx, &ada.id, "other 1 open", &foreign).await.unwrap();
         tx.commit().await.unwrap();
         let refused = app.broker.begin_attempt(&actor, "other", &[b"/path", b"hunter2"]).await.err().unwrap();
@@ -116,7 +116,34 @@ both! {
         assert_eq!(list["items"].as_array().unwrap().len(), 1);
         let mut reader = app.store.read().await.unwrap();
         let kept = latchstring_store::idempotency::get(&mut reader, &ada.id, "k-1 1").await.unwrap().unwrap();
-        assert!(!kept.body.contains(made["key"].as_str().unwrap()));
+        let key = made["key"].as_str().unwrap().as_bytes();
+        assert!(!kept.sealed.windows(key.len()).any(|bytes| bytes == key));
+    }
+
+    async fn what_is_kept_of_an_answer_holds_no_fields_and_is_sealed(app) {
+        let ada = app.person("ada@example.org").await;
+        let body = json!({
+            "name": "planted-name", "connector": "http", "auth_method": "bearer", "verify": "skip",
+            "values": {"production": {"base_url": "https://planted-host.example.com/planted-path", "token": "planted-token"}},
+        });
+        let make = || app.post("/api/v1/credentials", body.clone()).key(&ada.key).header("idempotency-key", "k-1");
+        let first = make().is(201).await.json();
+        assert_eq!(first["environments"]["production"]["fields"]["base_url"], "https://planted-host.example.com/planted-path");
+        let again = make().is(201).await;
+        assert_eq!(again.header("idempotency-replayed"), "true");
+        assert_eq!((again.json()["id"].clone(), again.json()["name"].clone()), (first["id"].clone(), json!("planted-name")));
+        assert!(!again.text.contains("planted-host"), "{}", again.text);
+        let mut reader = app.store.read().await.unwrap();
+        let kept = latchstring_store::idempotency::get(&mut reader, &ada.id, "k-1 1").await.unwrap().unwrap();
+        for plain in ["planted", "prj_", "crd_", "manages"] {
+            assert!(!kept.sealed.windows(plain.len()).any(|bytes| bytes == plain.as_bytes()), "{plain}");
+        }
+        // What an API answered is asked for again, not kept.
+        let path = format!("/api/v1/credentials/{}/verify", first["id"].as_str().unwrap());
+        let verify = || app.post(&path, json!({"environment": "production"})).key(&ada.key).header("idempotency-key", "k-2");
+        for _ in 0..2 {
+            assert_eq!(verify().is(200).await.header("idempotency-replayed"), "");
+        }
     }
 
     async fn of_two_at_once_one_is_done(app) {
@@ -171,7 +198,8 @@ both_worlds! {
         let mut reader = world.app.store.read().await.unwrap();
         let kept = latchstring_store::idempotency::get(&mut reader, &world.ada.id, "k-1 1").await.unwrap().unwrap();
         assert_eq!(kept.status, 409);
-        assert!(!kept.body.contains("for-ada-alone"));
+        let said = b"for-ada-alone";
+        assert!(!kept.sealed.windows(said.len()).any(|bytes| bytes == said));
     }
 
     // Nothing was sent, so nothing was done: the same key does it once what was in the way is gone.

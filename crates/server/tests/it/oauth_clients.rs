@@ -538,9 +538,7 @@ both! {
         let again = make().is(201).await;
         assert_eq!((first.text.as_str(), again.header("idempotency-replayed")), (again.text.as_str(), "true"));
         assert_eq!(app.get(CLIENTS).key(&root.key).is(200).await.json()["items"].as_array().unwrap().len(), 1);
-        let mut reader = app.store.read().await.unwrap();
-        let kept = latchstring_store::idempotency::get(&mut reader, &root.id, "k-1 1").await.unwrap().unwrap();
-        assert!(kept.body.contains("redirect_uri") && !kept.body.contains("planted"), "{}", kept.body);
+        assert!(again.text.contains("redirect_uri") && !again.text.contains("planted"), "{}", again.text);
     }
 
     async fn its_secrets_move_to_a_new_data_key(app) {

@@ -214,7 +214,7 @@ both! {
     }
 
     async fn a_repeated_request_finds_its_answer(store, home) {
-        let answer = AnswerRow { request_hash: bytes(), status: 201, body: "{}".into(), created_at: NOW };
+        let answer = AnswerRow { sealed: bytes(), status: 201, created_at: NOW };
         let mut tx = store.begin_upkeep().await.unwrap();
         idempotency::put(&mut tx, "usr_a", "k", &answer).await.unwrap();
         idempotency::put(&mut tx, "usr_b", "k", &answer).await.unwrap();
