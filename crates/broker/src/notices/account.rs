@@ -1,4 +1,4 @@
-//! What people are told about their own account, by mail alone: whoever did it, the person hears of it.
+//! What people are told about their own account: whoever did it, the person hears of it.
 
 use latchstring_model::id::{NoticeId, UserId};
 use latchstring_model::problem::Refused;
@@ -40,6 +40,11 @@ pub(crate) fn is_about(event: &str) -> bool {
     event.starts_with(PREFIX)
 }
 
+/// Whether the person's own list has it. The mail that brings a link is for the mailbox alone.
+pub(super) fn is_listed(event: &str) -> bool {
+    event != RESET_ASKED
+}
+
 /// Whose account.
 pub(super) fn whose(notice: &NoticeRow) -> Option<UserId> {
     notice.data.pointer("/user/id").and_then(Value::as_str).and_then(|id| id.parse().ok())
@@ -72,8 +77,8 @@ pub(crate) async fn tell<'a>(
     notices::add(tx, &notice).await.map(|_| ()).map_err(refusals::store)
 }
 
-/// `link`: for the one that brings it.
-pub(super) fn words(notice: &NoticeRow, public_url: &str, link: Option<&str>) -> Words {
+/// The subject, and what happened and what to do. `link`: for the one that brings it.
+pub(super) fn said(notice: &NoticeRow, link: Option<&str>) -> (String, String) {
     let get = |path: &str| notice.data.pointer(path).and_then(Value::as_str).unwrap_or_default();
     let by = match get("/by") {
         "operator" => "whoever runs the server",
@@ -152,11 +157,17 @@ pub(super) fn words(notice: &NoticeRow, public_url: &str, link: Option<&str>) ->
         ),
         other => ("Your Latchstring account", format!("{other} happened to your account.\n")),
     };
+    (subject.to_owned(), body)
+}
+
+/// The mail of it.
+pub(super) fn words(notice: &NoticeRow, public_url: &str, link: Option<&str>) -> Words {
+    let (subject, body) = said(notice, link);
     let body = format!(
         "{body}\nSign in: {public_url}/\nWhen: {}\n\nLatchstring sends this once.\n",
         notice.at.to_rfc3339()
     );
-    Words { subject: subject.to_owned(), body }
+    Words { subject, body }
 }
 
 #[cfg(test)]

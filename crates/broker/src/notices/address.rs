@@ -2,8 +2,8 @@
 //!
 //! | whom | |
 //! | --- | --- |
-//! | mailboxes alone | of a person's own account: the person |
-//! | people, in the browser and by mail | those that the notice names, else the owner: the person, or the owners and admins of the project that owns it; who is active |
+//! | mailboxes alone | of a link for a new password: the person |
+//! | people, in the browser and by mail | of a person's own account: the person; else those that the notice names, else the owner: the person, or the owners and admins of the project that owns it; who is active |
 //! | webhooks | of the project that owns it, and of those whose grants use the values that it is about |
 
 use latchstring_model::Timestamp;
@@ -34,8 +34,7 @@ impl Broker {
             }
             let mut targets = Vec::new();
             for id in people(&mut tx, notice).await? {
-                // What concerns the way in goes to the mailbox alone, not to whoever has come in.
-                if !account::is_about(&notice.event) {
+                if account::is_listed(&notice.event) {
                     inbox::add(&mut tx, &id, &notice.id, now).await?;
                 }
                 if self.settings.mail.is_some() {

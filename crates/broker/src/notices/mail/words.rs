@@ -19,6 +19,9 @@ fn get<'a>(data: &'a Value, path: &str) -> &'a str {
 
 /// The subject, and what happened, why that usually is, and what to do.
 pub fn said(notice: &NoticeRow) -> (String, String) {
+    if account::is_about(&notice.event) {
+        return account::said(notice, None);
+    }
     let data = &notice.data;
     let name = get(data, "/credential/name");
     let environment = get(data, "/environment");
