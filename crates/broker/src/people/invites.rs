@@ -87,6 +87,7 @@ impl Broker {
     /// Makes the account if there is none yet, and a link for its person. An earlier link is void.
     pub async fn invite(&self, actor: &Actor, new: NewUser) -> Refused<Invited> {
         actor.may(Operation::UserCreate)?;
+        self.lets_people_in(actor).await?;
         let new = NewUser { password: None, ..new };
         let errors = new.check();
         if !errors.is_empty() {

@@ -12,11 +12,12 @@
 //! | purge a credential, delete a project | yes | yes |
 //! | transfer, change an owner | yes | yes |
 //! | see fields, edit, share, approve, delete what one owns | no | yes |
-//! | make or raise a member | no | yes |
+//! | make or change a member | yes | yes |
+//! | make or invite an account, activate one, make and unmake superusers | yes | yes |
 //! | second factor: set up, new recovery codes, remove | yes | no |
 //! | password, linked identities | yes | no |
 //! | remove somebody's second factor, instance settings | yes | no |
-//! | disable what one owns; calls | no | no |
+//! | disable what one owns, deactivate an account; calls | no | no |
 
 use latchstring_model::problem::Refused;
 use latchstring_model::{Code, Problem, Timestamp};
@@ -59,6 +60,9 @@ deeds! {
     SecondFactor = "second_factor", "Changing a second factor";
     Password = "password", "Changing a password";
     Identity = "identity", "Changing how one signs in";
+    Members = "members", "Changing who is in a project";
+    /// Who lets somebody in gives them what a session of one's own may not have.
+    Accounts = "accounts", "Changing who has an account, and what it may";
     /// Of somebody else.
     RemoveSecondFactor = "remove_second_factor", "Removing somebody's second factor";
     Instance = "instance", "Changing this server's settings";

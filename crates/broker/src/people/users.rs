@@ -12,6 +12,7 @@ use crate::actor::Actor;
 use crate::audit::Event;
 use crate::people::me::same_version;
 use crate::people::oidc::given_by_hand;
+use crate::people::recent::Deed;
 use crate::people::{Names, Page, Paging, User, check_email};
 use crate::permissions::Operation;
 use crate::{Broker, passwords, refusals};
@@ -123,8 +124,15 @@ impl Broker {
             .ok_or_else(unknown)
     }
 
+    /// Whoever got somebody's browser or mailbox makes no account of their own by it.
+    pub(crate) async fn lets_people_in(&self, actor: &Actor) -> Refused<()> {
+        self.unfrozen(actor)?;
+        self.recent(actor, Deed::Accounts).await
+    }
+
     pub async fn create_user(&self, actor: &Actor, new: NewUser) -> Refused<User> {
         actor.may(Operation::UserCreate)?;
+        self.lets_people_in(actor).await?;
         self.create_user_unasked(actor, new).await
     }
 
@@ -154,6 +162,10 @@ impl Broker {
     ) -> Refused<User> {
         actor.may(Operation::UserChange)?;
         let id: UserId = id.parse().map_err(|_| unknown())?;
+        // Shutting somebody out is never held up.
+        if change.superuser.is_some() || change.active == Some(true) {
+            self.lets_people_in(actor).await?;
+        }
         // The instance is the lock under which superusers are counted.
         let mut tx =
             self.parts.store.begin_write(&[scopes::INSTANCE, id.as_str()]).await.map_err(refusals::store)?;

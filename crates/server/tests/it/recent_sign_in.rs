@@ -55,6 +55,15 @@ async fn deeds(app: &TestApp, ada: &Somebody, bob: &Somebody) -> Vec<(Method, St
         (Method::DELETE, "/api/v1/me/identities/idn_0000000001zzzzzzzzzzzzzzzz".into(), Value::Null),
         (Method::DELETE, format!("/api/v1/users/{}/totp", bob.id), Value::Null),
         (Method::PATCH, "/api/v1/instance".into(), json!({"name": "Acme Keys"})),
+        (Method::PUT, format!("/api/v1/projects/acme/members/{}", bob.email), json!({"role": "owner"})),
+        (
+            Method::POST,
+            "/api/v1/users".into(),
+            json!({"email": "eve@example.org", "password": PASSWORD, "superuser": true}),
+        ),
+        (Method::POST, "/api/v1/invites".into(), json!({"email": "mallory@example.org"})),
+        (Method::PATCH, format!("/api/v1/users/{}", carol.id), json!({"active": true})),
+        (Method::PATCH, format!("/api/v1/users/{}", bob.id), json!({"superuser": true})),
     ]
 }
 
@@ -91,7 +100,7 @@ both! {
             assert!(!answer.text.contains("recent_sign_in_required"), "{deed:?}: {}", answer.text);
         }
         let recorded = app.recorded().await;
-        for action in ["credential.transfer", "identity.create", "key.create", "credential.delete", "project.delete", "password.set", "second_factor.offer", "instance.update"] {
+        for action in ["member.set", "user.create", "user.update", "credential.transfer", "identity.create", "key.create", "credential.delete", "project.delete", "password.set", "second_factor.offer", "instance.update"] {
             assert!(recorded.contains(&format!("{action} refused")), "{action} in {recorded:?}");
         }
         assert!(recorded.contains(&"session.confirm ok".to_owned()));
