@@ -43,6 +43,9 @@ pub(crate) struct Attempt<'a> {
     pub definition: &'a Arc<Definition>,
     pub method: &'a AuthMethod,
     pub verify: Verify,
+    /// Values or grants that are being saved: who acts answers for the secrets that they name. Not so in a check of what
+    /// is stored.
+    pub writes: bool,
     /// Pins that hold: nothing may go elsewhere. `None` for values that get new ones.
     pub held: Option<&'a [Pin]>,
     /// Our registration with the provider, for methods that need consent.
@@ -94,8 +97,9 @@ impl Broker {
         places: &[&Place],
     ) -> Refused<Outcome> {
         let spot = Spot { method: attempt.method, environment };
-        let named = values.secrets_named();
-        may_name(&spot, &named, places)?;
+        if attempt.writes {
+            self.may_name(attempt, &spot, values, places)?;
+        }
         let mut outcome = Outcome { tried: Tried::untried(self.now()), staged: Vec::new() };
         let runs = contexts(attempt, values, places)?;
         let mut seen = BTreeSet::new();
@@ -155,6 +159,54 @@ impl Broker {
         }
         Ok(outcome)
     }
+
+    /// Whoever writes a secret's name into a value makes it reach a call, and may send it where they like: that is for
+    /// who has set the secret, and for those who administer the project.
+    fn may_name(
+        &self,
+        attempt: &Attempt<'_>,
+        spot: &Spot<'_>,
+        values: &Values,
+        places: &[&Place],
+    ) -> Refused<()> {
+        let named = values.secrets_named();
+        if named.is_empty() || places.is_empty() {
+            return Ok(());
+        }
+        self.unfrozen(attempt.actor)?;
+        let signature = attempt.actor.signature();
+        for place in places {
+            if role_may(Some(place.role), Operation::SecretName) {
+                continue;
+            }
+            let sets = role_may(Some(place.role), Operation::SecretSet);
+            for secret in &named {
+                let may = sets
+                    && match place.names.setter(secret) {
+                        Some(setter) => setter == signature,
+                        // Without a dry request it would be whatever somebody sets under that name later.
+                        None => attempt.verify == Verify::Required,
+                    };
+                if !may {
+                    return Err(not_to_be_named(spot, secret, place));
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+fn not_to_be_named(spot: &Spot<'_>, secret: &str, place: &Place) -> Box<Problem> {
+    let detail = format!(
+        "a value names the secret `{secret}` of {}, where your role is {}; who has not set it themselves (as {} or more) needs {}",
+        place.project.slug,
+        place.role,
+        least_role(Operation::SecretSet),
+        least_role(Operation::SecretName),
+    );
+    Problem::invalid(vec![FieldError::new(format!("/values/{}", escape(spot.environment)), detail)])
+        .hint("Ask an admin of the project to store this credential, set a secret of your own and name that, or withdraw the grant there in the same request.")
+        .into()
 }
 
 /// What values are tried with: in each of these places, or alone where there is none.
@@ -187,23 +239,6 @@ fn whose_consent(spot: &Spot<'_>) -> Box<Problem> {
     Problem::invalid(vec![FieldError::new(format!("/values/{}", escape(spot.environment)), detail)])
         .hint("Write those values out, or make a credential for each of them.")
         .into()
-}
-
-/// Whoever writes a secret's name into a value makes it reach a call: that takes an editor of the project whose
-/// secret it is.
-fn may_name(spot: &Spot<'_>, named: &[String], places: &[&Place]) -> Refused<()> {
-    let Some(secret) = named.first() else { return Ok(()) };
-    let lacks = |place: &&&Place| !role_may(Some(place.role), Operation::SecretSet);
-    let Some(place) = places.iter().find(lacks) else { return Ok(()) };
-    let detail = format!(
-        "a value names the secret `{secret}`, and your role in {} is {}; naming a project's secrets needs {}",
-        place.project.slug,
-        place.role,
-        least_role(Operation::SecretSet)
-    );
-    Err(Problem::invalid(vec![FieldError::new(format!("/values/{}", escape(spot.environment)), detail)])
-        .hint("Ask an admin of the project for the role editor, or withdraw the grant there in the same request.")
-        .into())
 }
 
 /// Values that read something of a project, and no project that they are granted to.

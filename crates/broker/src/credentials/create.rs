@@ -112,6 +112,7 @@ impl Broker {
             definition: &found.definition,
             method: &method,
             verify: new.verify,
+            writes: true,
             held: None,
             client: client.clone().map(Arc::new),
             grant: None,
@@ -183,8 +184,8 @@ impl Broker {
             let changed: Vec<String> = one.values.names().map(str::to_owned).collect();
             self.put_values(&mut tx, actor, &row, one, None, &changed, now).await?;
         }
-        for place in &placed {
-            self.still_may_share(&mut tx, actor, place).await?;
+        for place in &self.with_roles_now(&mut tx, actor, &placed).await? {
+            self.still_may_share(place)?;
             self.put_share(&mut tx, actor, &id, place, false).await?;
         }
         let view = self.credential_view(&mut tx, row.clone(), Sight::Owner { with_fields: true }).await?;
@@ -306,7 +307,7 @@ fn created(row: &CredentialRow, ready: &[Ready]) -> Event {
             serde_json::json!({
                 "status": one.outcome.tried.status.as_str(),
                 "fields": one.values.names().collect::<Vec<_>>(),
-                "destinations": one.outcome.tried.pins.iter().map(|pin| format!("{}{}", pin.origin, pin.prefix)).collect::<Vec<_>>(),
+                "destinations": super::change::origins(&one.outcome.tried.pins),
             }),
         );
     }

@@ -326,6 +326,7 @@ impl Drafted {
             definition,
             method: &self.method,
             verify,
+            writes: true,
             held: None,
             client: self.client.clone().map(Arc::new),
             grant: None,

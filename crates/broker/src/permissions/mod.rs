@@ -129,6 +129,7 @@ operations! {
     ];
     SecretSet = "secret.set", Ground::Member(Role::Editor), "set secrets",
         ["PUT" "/api/v1/projects/{project}/environments/{environment}/secrets/{name}"];
+    SecretName = "secret.name", Ground::Member(Role::Admin), "write the name of a secret that somebody else has set into a credential", [];
     SecretDelete = "secret.delete", Ground::Member(Role::Editor), "delete secrets",
         ["DELETE" "/api/v1/projects/{project}/environments/{environment}/secrets/{name}"];
     VariablesList = "variables.list", Ground::Look, "read variables", [
@@ -193,7 +194,7 @@ operations! {
     ];
 
     // One credential.
-    CredentialLook = "credential.look", Ground::Seen, "look at it: fields for its owner, names of set fields for all others",
+    CredentialLook = "credential.look", Ground::Seen, "look at it: fields for its owner, names of set secret fields for all others",
         ["GET" "/api/v1/credentials/{id}"];
     CredentialVerify = "credential.verify", Ground::Used(Role::Editor), "verify it", ["POST" "/api/v1/credentials/{id}/verify"];
     CredentialChange = "credential.change", Ground::Owner(Role::Admin), "edit values, names, shares and grants",
@@ -330,7 +331,7 @@ impl Operation {
                 | O::WebhookCreate | O::WebhookChange | O::WebhookDelete
                 | O::KeychainCreate | O::KeychainChange | O::KeychainDelete | O::AppliedMark
                 // And what the project owns: no destination, no consent, no purge, no other owner.
-                | O::CredentialShare | O::TeamCredentialCreate | O::NameTake | O::ShareWithdraw | O::CredentialVerify
+                | O::CredentialShare | O::TeamCredentialCreate | O::NameTake | O::SecretName | O::ShareWithdraw | O::CredentialVerify
                 | O::CredentialChange | O::CredentialDisable | O::CredentialDelete | O::CredentialRevert
                 | O::CredentialCertificate | O::ConnectSessionCreate
         )

@@ -83,7 +83,7 @@ fn note(ground: Ground) -> &'static str {
         Ground::Orphan => "its owner has left for good",
         Ground::Recipient => "the person it was offered to",
         Ground::Manager | Ground::Superuser | Ground::Member(_) | Ground::Owner(_) | Ground::Used(_) => "",
-        Ground::Anybody => "no key is looked at",
+        Ground::Anybody => "takes no right",
     }
 }
 

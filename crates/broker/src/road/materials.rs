@@ -24,7 +24,16 @@ use crate::{Broker, refusals};
 #[derive(Default)]
 pub struct Names {
     secrets: HashMap<String, SecretValue>,
+    /// Who has set each.
+    setters: HashMap<String, String>,
     variables: HashMap<String, String>,
+}
+
+impl Names {
+    /// Who has set this secret, as rows say it ([`Actor::signature`](crate::Actor::signature)).
+    pub(crate) fn setter(&self, secret: &str) -> Option<&str> {
+        self.setters.get(secret).map(String::as_str)
+    }
 }
 
 impl Lookup for Names {
@@ -55,6 +64,7 @@ impl Broker {
                     .map_err(|_| refusals::internal(&"a secret is not text"))?;
                 match kind {
                     SecretKind::Secret => {
+                        names.setters.insert(row.name.clone(), row.set_by);
                         names.secrets.insert(row.name, SecretValue { value: text.into(), hosts: row.hosts });
                     }
                     SecretKind::Variable => {

@@ -256,8 +256,27 @@ both_shops! {
         // Granted later, it is verified there and pinned.
         let later = shop.patch(&kept, json!({"shares": [{"project": "acme", "slug": "later", "grants": {"production": "production"}}]})).is(200).await.json();
         assert_eq!(later["environments"]["production"]["destinations"], made["environments"]["production"]["destinations"]);
-        // Somebody who only looks at a project does not make its secrets travel.
         let bob = shop.app.person("bob@example.org").await;
+        // An editor names what they have set themselves, and nothing of others: it would go wherever they like.
+        shop.app.member(&shop.ada, "acme", &bob, "editor").await;
+        let asked = shop.up.asked();
+        let mut theirs = granted.clone();
+        theirs["name"] = "Theirs".into();
+        let take = async |body: &Value| shop.app.post("/api/v1/credentials", body.clone()).key(&bob.key).send().await;
+        let refused = take(&theirs).await;
+        assert_eq!((refused.status, refused.pointers()), (422, vec!["/values/production".to_owned()]), "{}", refused.text);
+        assert!(refused.json()["detail"].as_str().unwrap().contains("`api_token`") && refused.text.contains("needs admin"), "{}", refused.text);
+        // Nor what somebody may set under that name later.
+        let mut later = theirs.clone();
+        later["values"]["production"]["token"] = "{{ get_secret('not_there_yet') }}".into();
+        assert_eq!(take(&later).await.code(), "secret_missing");
+        later["verify"] = "skip".into();
+        assert!(take(&later).await.text.contains("`not_there_yet`"));
+        assert_eq!(shop.up.asked(), asked, "no secret left");
+        shop.app.put(secret, json!({"value": "planted-project-secret"})).key(&bob.key).is(204).await;
+        assert_eq!(take(&theirs).await.status, 201, "what bob has set himself");
+        shop.app.put(secret, json!({"value": "planted-project-secret"})).key(&shop.ada.key).is(204).await;
+        // Somebody who only looks at a project does not make its secrets travel.
         shop.app.member(&shop.ada, "acme", &bob, "editor").await;
         granted["name"] = "Bobs".into();
         granted["values"]["production"]["token"] = "planted-bobs-own-token".into();
@@ -266,7 +285,7 @@ both_shops! {
         let asked = shop.up.asked();
         let name = json!({"values": {"production": {"token": "{{ get_secret('api_token') }}"}}});
         let refused = shop.app.patch(&shop.at(&bobs, ""), name).key(&bob.key).is(422).await;
-        assert!(refused.json()["detail"].as_str().unwrap().contains("needs editor"), "{}", refused.text);
+        assert!(refused.json()["detail"].as_str().unwrap().contains("your role is viewer"), "{}", refused.text);
         assert_eq!(shop.up.asked(), asked, "the secret did not leave");
         // Nor to a host that the secret is not for.
         shop.app.put(secret, json!({"value": "planted-project-secret", "hosts": ["api.example.org"]})).key(&shop.ada.key).is(204).await;
