@@ -18,6 +18,7 @@ use serde_json::{Map, Value, json};
 
 use super::access::owned;
 use super::attempt::{Attempt, Outcome, Place};
+use super::check::for_owner;
 use super::input::{CredentialChange, escape};
 use super::save::{self, Ready, nothing_saved, told};
 use super::sharing::{self, Placed, Wanted};
@@ -120,10 +121,23 @@ impl Step {
     }
 }
 
-pub(crate) fn shown_pins(pins: &[Pin]) -> Vec<String> {
+/// For an owner. A prefix is often a value (or the better part of a webhook's address): who may not read all of the values
+/// sees where they go as others do.
+pub(crate) fn shown_pins(pins: &[Pin], withheld: &[String]) -> Vec<String> {
+    if !withheld.is_empty() {
+        return origins(pins);
+    }
     let mut shown: Vec<String> = pins.iter().map(|pin| format!("{}{}", pin.origin, pin.prefix)).collect();
     shown.dedup();
     shown
+}
+
+/// As calls leave them in the trail, for everybody who reads it.
+pub(crate) fn origins<'p>(pins: impl IntoIterator<Item = &'p Pin>) -> Vec<String> {
+    let mut origins: Vec<String> = pins.into_iter().map(|pin| pin.origin.to_string()).collect();
+    origins.sort();
+    origins.dedup();
+    origins
 }
 
 pub(crate) fn scheduled() -> Box<Problem> {
@@ -201,9 +215,7 @@ impl Broker {
         save: bool,
     ) -> Refused<Approval> {
         let operation = Operation::CredentialApprove;
-        if save {
-            self.unfrozen(actor)?;
-        }
+        self.unfrozen(actor)?;
         let loaded = self.load_for_change(actor, id, operation).await?;
         let now = loaded.found.definition.digest().to_owned();
         if digest.is_some_and(|looked_at| looked_at != now) {
@@ -222,7 +234,10 @@ impl Broker {
             after: Destinations { digest: now, ..Destinations::default() },
         };
         for values in &loaded.values {
-            approval.before.destinations.insert(values.environment.clone(), shown_pins(&values.pins));
+            approval
+                .before
+                .destinations
+                .insert(values.environment.clone(), shown_pins(&values.pins, &values.withheld));
         }
         if !save {
             for values in &loaded.values {
@@ -263,7 +278,7 @@ impl Broker {
         let resolved = materials.resolve(None, self.now(), &*self.parts.entropy);
         let pins = resolved
             .map(|resolved| resolved.destinations.into_iter().map(|place| place.pin).collect::<Vec<_>>());
-        Ok(shown_pins(&pins.unwrap_or_default()))
+        Ok(shown_pins(&pins.unwrap_or_default(), &values.withheld))
     }
 
     async fn load_for_change(&self, actor: &Actor, id: &str, operation: Operation) -> Refused<Loaded> {
@@ -480,6 +495,7 @@ impl Broker {
             definition: &loaded.found.definition,
             method: &loaded.method,
             verify: edit.change.verify,
+            writes: true,
             held: None,
             client: loaded.client.clone(),
             grant: None,
@@ -507,7 +523,7 @@ impl Broker {
             let mut outcome = self
                 .try_environment(&attempt, &environment, &values, version, &here)
                 .await
-                .map_err(nothing_saved)?;
+                .map_err(|problem| nothing_saved(for_owner(problem, &withheld)))?;
             if let (Some(_), Some(current)) = (&grant, current) {
                 outcome.tried.account = outcome.tried.account.or_else(|| current.standing.account.clone());
                 outcome.tried.scopes.clone_from(&current.standing.scopes);
@@ -544,7 +560,7 @@ impl Broker {
             let outcome = self
                 .try_environment(&attempt, name, &values, current.version, &fresh)
                 .await
-                .map_err(nothing_saved)?;
+                .map_err(|problem| nothing_saved(for_owner(problem, &current.withheld)))?;
             let mut pins = current.pins.clone();
             for pin in &outcome.tried.pins {
                 if !pins.contains(pin) {
@@ -613,6 +629,9 @@ impl Broker {
         if current.version != row.version || current.owner != row.owner {
             return Err(refusals::store(StoreError::Moved));
         }
+        let placed = self.with_roles_now(&mut tx, actor, placed).await?;
+        let suspended: Vec<&Placed> =
+            placed.iter().filter(|place| leads_elsewhere(place, loaded, steps)).collect();
         row.version = rows::update(&mut tx, &row, now).await.map_err(refusals::store)?;
         row.updated_at = now;
         for step in steps {
@@ -621,10 +640,10 @@ impl Broker {
         for gone in dropped {
             shares::remove(&mut tx, &gone.share).await.map_err(refusals::store)?;
         }
-        for place in placed {
+        for place in &placed {
             let suspend = suspended.iter().any(|other| other.project.id == place.project.id);
             if place.widens() {
-                self.still_may_share(&mut tx, actor, place).await?;
+                self.still_may_share(place)?;
             }
             if place.changes() || suspend {
                 self.put_share(&mut tx, actor, &row.id, place, suspend).await?;
@@ -868,7 +887,7 @@ fn leads_elsewhere(place: &Placed, loaded: &Loaded, steps: &[Step]) -> bool {
     })
 }
 
-/// For the audit trail: names and destinations, never values.
+/// For the audit trail: names and origins, never values.
 fn told_steps(steps: &[Step]) -> Map<String, Value> {
     steps
         .iter()
@@ -880,9 +899,9 @@ fn told_steps(steps: &[Step]) -> Map<String, Value> {
                     "fields": ready.values.names().collect::<Vec<_>>(),
                     "changed": changed,
                     "status": ready.outcome.tried.status.as_str(),
-                    "destinations": shown_pins(step.pins()),
+                    "destinations": origins(step.pins()),
                 }),
-                Step::Pin { .. } => json!({ "destinations": shown_pins(step.pins()) }),
+                Step::Pin { .. } => json!({ "destinations": origins(step.pins()) }),
                 Step::Remove { .. } => json!({ "removed": true }),
             };
             (step.environment().to_owned(), told)

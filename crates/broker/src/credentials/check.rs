@@ -59,7 +59,7 @@ pub(crate) struct Checked {
     pub places: Vec<Place>,
     /// As whom they are tried; nobody where the server checks what a project owns.
     pub person: Option<Person>,
-    /// The owner's check may move the pins; a member's may not.
+    /// The owner's check may move the pins; a member's may not, nor one while owner rights rest.
     pub owner: bool,
     pub definition: Arc<Definition>,
     pub method: AuthMethod,
@@ -74,16 +74,10 @@ impl Checked {
         if self.owner { held_to(&self.values.withheld, &self.values.pins) } else { Some(&self.values.pins) }
     }
 
-    /// The request as whoever asked for the check may see it: what is not secret in it (fixed headers, what stands in
-    /// the query) is for the owner's eyes all the same. Others get what the trail of calls shows them too.
-    fn request_for_asker(&self, mut request: Value) -> Value {
-        if let (false, Some(shown)) = (self.owner, request.as_object_mut()) {
-            shown.remove("headers");
-            if let Some(Value::String(url)) = shown.get_mut("url") {
-                url.truncate(url.find('?').unwrap_or(url.len()));
-            }
-        }
-        request
+    /// The request as whoever asked for the check may see it: its origin is in the trail of calls anyway. What else is not
+    /// secret in it (paths, fixed headers, what stands in the query) is for an owner's eyes who may read all of the values.
+    fn request_for_asker(&self, request: Value) -> Value {
+        if self.owner { request_for_owner(request, &self.values.withheld) } else { origin_alone(request) }
     }
 
     /// How these values are tried. `held`: see [`Attempt`].
@@ -101,11 +95,38 @@ impl Checked {
             definition: &self.definition,
             method: &self.method,
             verify,
+            writes: false,
             held,
             client: self.client.clone(),
             grant,
         }
     }
+}
+
+/// A request that was shown beside what it was answered, for the owner: who may not read all of the values does not read
+/// them here.
+pub(crate) fn request_for_owner(request: Value, withheld: &[String]) -> Value {
+    if withheld.is_empty() { request } else { origin_alone(request) }
+}
+
+/// A refusal with such a request in it.
+pub(crate) fn for_owner(mut problem: Box<Problem>, withheld: &[String]) -> Box<Problem> {
+    if let Some(request) = problem.extra.remove("request") {
+        problem.extra.insert("request".into(), request_for_owner(request, withheld));
+    }
+    problem
+}
+
+fn origin_alone(mut request: Value) -> Value {
+    if let Some(shown) = request.as_object_mut() {
+        shown.remove("headers");
+        if let Some(Value::String(url)) = shown.get_mut("url") {
+            let path =
+                url.find("://").and_then(|at| url[at + 3..].find(['/', '?', '#']).map(|end| at + 3 + end));
+            url.truncate(path.unwrap_or(url.len()));
+        }
+    }
+    request
 }
 
 /// There is nothing to ask with: why, and what its owner does about it.
@@ -202,7 +223,7 @@ impl Broker {
         actor.may_manage()?;
         let mut tx = self.parts.store.begin_read().await.map_err(refusals::store)?;
         let Held { row, stand } = held(&mut tx, actor, id, operation).await?;
-        let owner = stand == Stand::Owner;
+        let owner = stand == Stand::Owner && !self.is_frozen(actor);
         if row.deletes_at.is_some() {
             return Err(scheduled());
         }
@@ -224,6 +245,9 @@ impl Broker {
         let shares = shares::list_of_credential(&mut tx, &row).await.map_err(refusals::store)?;
         let places = self.places_for_check(&mut tx, actor, &row, &shares, environment).await?;
         if !owner && places.is_empty() {
+            if stand == Stand::Owner {
+                self.unfrozen(actor)?;
+            }
             return Err(Problem::new(
                 Code::Forbidden,
                 format!("No environment in which you may call is granted these values (`{environment}`)."),
@@ -464,7 +488,7 @@ impl Broker {
                 if !suspended.is_empty() {
                     event = event.detail("suspended", suspended);
                 }
-                event = event.detail("destinations", super::change::shown_pins(pins));
+                event = event.detail("destinations", super::change::origins(pins));
             }
             self.keep_tokens(&mut tx, row, environment, current.version, staged).await?;
         }

@@ -59,7 +59,7 @@ impl Broker {
         let now = self.now();
         row.version = rows::update(&mut tx, &row, now).await.map_err(refusals::store)?;
         row.updated_at = now;
-        let sight = Sight::Owner { with_fields: !self.is_frozen(actor) };
+        let sight = if self.is_frozen(actor) { Sight::Resting } else { Sight::Owner { with_fields: true } };
         let view = self.credential_view(&mut tx, row.clone(), sight).await?;
         self.record_all(&mut tx, actor, told(&row, shares, &event)).await?;
         tx.commit().await.map_err(refusals::store)?;

@@ -38,6 +38,11 @@ fn fields_shown(view: &View) -> Value {
 }
 
 impl Broker {
+    /// Of an owner who does not look at fields now.
+    pub(super) fn owners_sight(&self, actor: &Actor) -> Sight<'static> {
+        if self.is_frozen(actor) { Sight::Resting } else { Sight::Owner { with_fields: false } }
+    }
+
     /// Mine or shared with a project of mine. The owner's look at fields is recorded.
     pub async fn credential(&self, actor: &Actor, id: &str) -> Refused<View> {
         let mut tx = self.parts.store.begin_read().await.map_err(refusals::store)?;
@@ -46,7 +51,7 @@ impl Broker {
             // A key that only calls does not read fields either; and while owner rights rest, an owner sees what
             // everybody sees who uses it.
             Stand::Owner if actor.may_manage().is_err() || self.is_frozen(actor) => {
-                self.credential_view(&mut tx, row, Sight::Owner { with_fields: false }).await
+                self.credential_view(&mut tx, row, self.owners_sight(actor)).await
             }
             Stand::Owner => {
                 let shared = shares::list_of_credential(&mut tx, &row).await.map_err(refusals::store)?;
@@ -93,7 +98,7 @@ impl Broker {
                     rows::list_of_project(&mut tx, id, &filter, paging).await.map_err(refusals::store)?;
                 let admin = role_may(Some(member.role), Operation::ShareAccept);
                 let sight = |row: &CredentialRow| match owns(actor, row, &member) {
-                    true => Sight::Owner { with_fields: false },
+                    true => self.owners_sight(actor),
                     false => Sight::Member { project: id, admin },
                 };
                 let seen = page.items.into_iter().map(|row| (sight(&row), row)).map(|(s, row)| (row, s));
@@ -118,7 +123,7 @@ impl Broker {
                 }
             }
         };
-        let seen = page.items.into_iter().map(|row| (row, Sight::Owner { with_fields: false }));
+        let seen = page.items.into_iter().map(|row| (row, self.owners_sight(actor)));
         let items = self.credential_views(&mut tx, seen.collect()).await?;
         Ok(Page { items, next_cursor: page.next_cursor })
     }

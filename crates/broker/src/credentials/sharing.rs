@@ -19,6 +19,7 @@ use crate::projects::access::{self, least_role, role_may};
 use crate::{Broker, refusals};
 
 /// A share as it is to be, with what it names looked up.
+#[derive(Clone)]
 pub struct Placed {
     pub project: ProjectRow,
     /// Of the person who shares; `None`: not a member (any more).
@@ -346,15 +347,23 @@ impl Broker {
         Ok(())
     }
 
-    /// The role may have changed while the API was asked: looked at again under the lock.
-    pub(super) async fn still_may_share(
+    /// Roles may have changed while the API was asked: looked at again under the lock.
+    pub(super) async fn with_roles_now(
         &self,
         tx: &mut WriteTx,
         actor: &Actor,
-        placed: &Placed,
-    ) -> Refused<()> {
-        let role = access::role(tx, actor, &placed.project.id).await?;
-        if role_may(role, Operation::CredentialShare) {
+        placed: &[Placed],
+    ) -> Refused<Vec<Placed>> {
+        let mut now = Vec::with_capacity(placed.len());
+        for place in placed {
+            let role = access::role(tx, actor, &place.project.id).await?;
+            now.push(Placed { role, ..place.clone() });
+        }
+        Ok(now)
+    }
+
+    pub(super) fn still_may_share(&self, placed: &Placed) -> Refused<()> {
+        if placed.may(Operation::CredentialShare) {
             return Ok(());
         }
         Err(Problem::new(

@@ -192,12 +192,12 @@ fn judge(
     let explained = definition
         .explain(method, answer.status, &String::from_utf8_lossy(&answer.body))
         .map(|text| text.to_string());
+    // Kept with the credential, where members see it: without the path, which is the owner's.
     let place = format!(
-        " ({} answered {} to {} {}, {})",
+        " ({} answered {} to {}, {})",
         answer_host(&shown.request.url),
         answer.status,
         shown.request.method,
-        answer_path(&shown.request.url),
         trial.environment
     );
     if expect.status_fits(answer.status) {
@@ -219,13 +219,6 @@ fn judge(
 
 fn answer_host(url: &str) -> &str {
     url.split("://").nth(1).and_then(|rest| rest.split('/').next()).unwrap_or("the API")
-}
-
-/// Without the query, which may be long.
-fn answer_path(url: &str) -> &str {
-    let rest = url.split("://").nth(1).unwrap_or_default();
-    let path = rest.find('/').and_then(|at| rest.get(at..)).unwrap_or("/");
-    path.split('?').next().unwrap_or(path)
 }
 
 /// A token request that did not bring a token.

@@ -141,6 +141,8 @@ pub struct ShareView {
 pub enum Sight<'a> {
     /// Everything but secret values.
     Owner { with_fields: bool },
+    /// Its owner, while owner rights rest: what those see who use it, and whom it is shared with.
+    Resting,
     /// A member of this project, which uses it.
     Member { project: &'a ProjectId, admin: bool },
 }
@@ -158,11 +160,7 @@ fn status_of(disabled: bool, values: &ValuesHead, token: Option<&TokenHead>) -> 
 /// Origins that a project's calls go to.
 fn origins_of(head: &Head, share: &ShareHead) -> Vec<String> {
     let used = |values: &&ValuesHead| share.grants.values().any(|granted| *granted == values.environment);
-    let origins = head.values.iter().filter(used).flat_map(|values| &values.pins);
-    let mut origins: Vec<String> = origins.map(|pin| pin.origin.to_string()).collect();
-    origins.sort();
-    origins.dedup();
-    origins
+    super::change::origins(head.values.iter().filter(used).flat_map(|values| &values.pins))
 }
 
 fn share_view(head: &Head, share: &ShareHead, sees_origins: bool) -> ShareView {
@@ -221,8 +219,8 @@ fn environment_view(
         account: values.standing.account.clone(),
         scopes: values.standing.scopes.clone(),
         destinations: match sight {
-            Sight::Owner { .. } => super::change::shown_pins(&values.pins),
-            Sight::Member { .. } => Vec::new(),
+            Sight::Owner { .. } => super::change::shown_pins(&values.pins, &values.withheld),
+            Sight::Resting | Sight::Member { .. } => Vec::new(),
         },
     }
 }
@@ -270,13 +268,13 @@ impl Broker {
         sight: Sight<'_>,
     ) -> View {
         let shown: Vec<&ShareHead> = match sight {
-            Sight::Owner { .. } => head.shares.iter().collect(),
+            Sight::Owner { .. } | Sight::Resting => head.shares.iter().collect(),
             // Others learn nothing of the projects that they are not in.
             Sight::Member { project, .. } => {
                 head.shares.iter().filter(|share| share.project_id == *project).collect()
             }
         };
-        let sees_origins = !matches!(sight, Sight::Member { admin: false, .. });
+        let sees_origins = !matches!(sight, Sight::Resting | Sight::Member { admin: false, .. });
         let now = self.now();
         let environments = head
             .values
@@ -302,7 +300,7 @@ impl Broker {
             owner_email: head.owner_email.clone(),
             owner_slug: head.owner_slug.clone(),
             owner_active: head.owner_active,
-            owned: matches!(sight, Sight::Owner { .. }),
+            owned: matches!(sight, Sight::Owner { .. } | Sight::Resting),
             note: row.note,
             acts_as: row.acts_as,
             disabled: row.disabled,

@@ -10,7 +10,7 @@
 //! | sign-ins at the provider begun from one address | 30 | one per 2 s |
 //! | password resets asked for from one address | 10 | one per min |
 //! | password resets asked for one account | 3 | one per 10 min |
-//! | recorded refusals from one address | 20 | one per 30 s |
+//! | recorded refusals from one address | 200 | one per 3 s |
 //! | recorded refusals in all | 1000 | one per s |
 //!
 //! An IPv6 address stands for its /64 network: that is what one customer has. With several servers each

@@ -19,6 +19,7 @@ use crate::actor::Actor;
 use crate::audit::Event;
 use crate::credentials::uses::By;
 use crate::people::oidc::given_by_hand;
+use crate::people::recent::Deed;
 use crate::people::{Page, Paging};
 use crate::permissions::Operation;
 use crate::projects::access::{self, role_may};
@@ -88,7 +89,8 @@ fn not_a_member() -> Box<Problem> {
     refusals::not_found("Nobody with that e-mail address is a member of the project.")
 }
 
-async fn shared_here(
+/// What somebody shares with the project.
+pub(crate) async fn shared_here(
     tx: &mut impl Tx,
     user: &UserId,
     project: &ProjectId,
@@ -135,8 +137,9 @@ impl Broker {
             access::member(&mut reader, actor, project, Operation::MemberSet).await?;
             self.account(&mut reader, email).await?
         };
-        // Who comes in by a reset mailbox gives nobody else a way in.
+        // Who comes in by a reset mailbox or an open browser gives nobody else a way in.
         self.unfrozen(actor)?;
+        self.recent(actor, Deed::Members).await?;
         let user = user.filter(|user| user.fields.active).ok_or_else(|| {
             Problem::new(Code::UserNotFound, "Nobody with that e-mail address has an active account here.")
                 .hint("A superuser can make the account or send an invitation (POST /api/v1/invites); then add the person.")

@@ -378,13 +378,21 @@ both_shops! {
         let good = check("production").is(200).await;
         assert_eq!(good.json()["status"], "verified");
         assert!(!good.text.contains("planted-"), "neither what is secret nor the other values: {}", good.text);
-        assert_eq!(good.json()["request"], json!({"method": "GET", "url": format!("{}/me", shop.up.url)}));
+        assert_eq!(good.json()["request"], json!({"method": "GET", "url": shop.up.url}), "not what is asked: that is a field");
         let own = shop.verify(&made, "production").is(200).await.text;
         assert!(own.contains("x-tenant") && own.contains("planted-site-1") && !own.contains("planted-bearer"), "{own}");
+        // A path is often a value, or the better part of a webhook's address.
+        shop.up.json("/planted-prefix/planted-test", 401, json!({}));
+        let moved = json!({"verify": "skip", "values": {"production": {"base_url": format!("{}/planted-prefix", shop.up.url), "test_path": "/planted-test"}}});
+        shop.patch(&made, moved).is(200).await;
+        let refused = check("production").is(200).await;
+        assert_eq!(refused.json()["status"], "failing", "{}", refused.text);
+        assert!(refused.text.contains("401") && !refused.text.contains("planted-"), "{}", refused.text);
         for path in [shop.at(&made, ""), "/api/v1/projects/acme/audit".to_owned(), "/api/v1/credentials?project=acme".to_owned()] {
             let seen = shop.app.get(&path).key(&bob.key).is(200).await;
             assert!(!seen.text.contains("planted-"), "{path}: {}", seen.text);
         }
+        assert!(shop.read(&made).await.text.contains("planted-prefix"), "the owner sees it");
         shop.patch(&made, json!({"shares": [{"project": "acme", "grants": {}}]})).is(200).await;
         assert_eq!(check("production").is(403).await.code(), "forbidden", "not granted any more");
     }

@@ -20,7 +20,11 @@ async fn left(shop: &Shop) -> Left {
     let root = shop.app.superuser("root@example.org").await;
     shop.app.member(&shop.ada, "acme", &bob, "editor").await;
     shop.app.member(&shop.ada, "acme", &carol, "editor").await;
-    let body = shop.tokened("API", "read");
+    let mut body = shop.tokened("API", "read");
+    let values = &mut body["values"]["production"];
+    values["base_url"] = format!("{}/planted-prefix", shop.up.url).into();
+    values["headers"] = json!({"X-Tenant": "planted-tenant"});
+    values["query"] = json!({"site": "planted-site"});
     let made = shop.app.post("/api/v1/credentials", body).key(&bob.key).is(201).await.json();
     // An older version, which holds what bob has set, too.
     let change = json!({"values": {"production": {"client_secret": "planted-client-secret-4567"}}});
@@ -68,6 +72,20 @@ both_shops! {
         assert_eq!((hers["owner"]["email"].as_str(), production["fields"].clone()), (Some("carol@example.org"), json!({})));
         let withheld: Vec<&str> = production["withheld_fields"].as_array().unwrap().iter().map(|name| name.as_str().unwrap()).collect();
         assert!(withheld.contains(&"client_id") && withheld.contains(&"client_secret") && withheld.contains(&"base_url"), "{withheld:?}");
+        assert_eq!(production["destinations"], json!([shop.up.url]), "where it goes, as a project's admins see it: {production}");
+        // Nor by a check, good or bad, or by what a change is refused with.
+        let checked = shop.verify(&left.made, "production").key(&left.carol.key).is(200).await;
+        assert_eq!(checked.json()["status"], "verified");
+        let change = json!({"values": {"production": {"scope": "none"}}});
+        shop.up.json("/planted-prefix/me", 401, json!({}));
+        let refused = shop.app.patch(&shop.at(&left.made, ""), change).key(&left.carol.key).is(422).await;
+        let failed = shop.verify(&left.made, "production").key(&left.carol.key).is(200).await;
+        assert_eq!(failed.json()["status"], "failing");
+        shop.up.json("/planted-prefix/me", 200, json!({}));
+        let looked = shop.app.get(&shop.at(&left.made, "")).key(&left.carol.key).is(200).await;
+        for (what, answer) in [("good", checked), ("refused", refused), ("failed", failed), ("look", looked)] {
+            assert!(!answer.text.contains("planted-"), "{what}: {}", answer.text);
+        }
         assert_eq!(shop.verify(&left.made, "production").key(&left.carol.key).is(200).await.json()["status"], "verified");
         // What she sets anew she reads; also with the value that was there.
         let patch = |body: Value| shop.app.patch(&shop.at(&left.made, ""), body).key(&left.carol.key);
@@ -134,7 +152,7 @@ both_shops! {
         // With all of it set anew it is hers, and goes where she says.
         let all = json!({"values": {"production": {
             "base_url": thief.url, "token_url": format!("{}/token", thief.url), "client_id": "hers",
-            "client_secret": "her-own-client-secret", "scope": "read", "test_path": "/me",
+            "client_secret": "her-own-client-secret", "scope": "read", "test_path": "/me", "headers": {}, "query": {},
         }}});
         let moved = patch(all).is(200).await.json();
         assert!(moved["environments"]["production"].get("withheld_fields").is_none(), "{moved}");

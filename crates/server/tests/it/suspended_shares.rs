@@ -57,6 +57,19 @@ both_shops! {
         assert_eq!(check(&carol.key).await.status, 200);
     }
 
+    async fn who_administers_no_more_accepts_no_new_origin(shop) {
+        let bob = shop.app.person("bob@example.org").await;
+        shop.app.member(&shop.ada, "acme", &bob, "admin").await;
+        let made = shop.app.post("/api/v1/credentials", shop.bearer("Bobs", "planted-bearer-token-1")).key(&bob.key).is(201).await.json();
+        let elsewhere = Upstream::start().await;
+        let held = elsewhere.hold("/me");
+        let change = json!({"values": {"production": {"base_url": elsewhere.url}}});
+        let changing = shop.app.patch(&shop.at(&made, ""), change).key(&bob.key).send();
+        let (changed, ()) = tokio::join!(changing, held.meanwhile(shop.app.member(&shop.ada, "acme", &bob, "editor")));
+        assert_eq!(changed.status, 200, "{}", changed.text);
+        assert_eq!(suspended(&changed.json(), "acme"), true, "{}", changed.text);
+    }
+
     async fn who_lost_the_role_meanwhile_shares_nothing(shop) {
         let bob = shop.app.person("bob@example.org").await;
         shop.app.member(&shop.ada, "acme", &bob, "editor").await;

@@ -17,6 +17,7 @@ use latchstring_store::{WriteTx, identities, members, projects, scopes, users};
 
 use super::settings::Gives;
 use crate::audit::Event;
+use crate::projects::members::shared_here;
 use crate::{Broker, refusals};
 
 /// What the groups of somebody give: place → role.
@@ -221,8 +222,14 @@ impl Broker {
                 Ok(Some(event("member.set", becomes)))
             }
             None => {
+                let rests: Vec<String> = shared_here(tx, &user.id, project)
+                    .await?
+                    .into_iter()
+                    .map(|(_, share)| share.slug)
+                    .collect();
                 members::remove(tx, project, &user.id).await.map_err(refusals::store)?;
-                Ok(Some(event("member.delete", None)))
+                let event = event("member.delete", None);
+                Ok(Some(if rests.is_empty() { event } else { event.detail("rests", rests) }))
             }
         }
     }
