@@ -417,6 +417,32 @@ both_shops! {
         assert_eq!(shop.read(&made).await.json()["environments"]["production"]["destinations"], json!([format!("{}/", elsewhere.url)]));
     }
 
+    async fn while_owner_rights_rest_a_check_is_like_a_members(shop) {
+        let variable = "/api/v1/projects/acme/environments/production/variables/api";
+        let point = async |to: &str| shop.app.put(variable, json!({"value": to})).key(&shop.ada.key).is(204).await;
+        point(&shop.up.url).await;
+        let mut body = shop.bearer("API", "planted-bearer-token-1");
+        body["values"]["production"]["base_url"] = "{{ get_variable('api') }}".into();
+        body["values"]["production"]["headers"] = json!({"X-Tenant": "planted-tenant-1"});
+        body["shares"][0]["grants"] = json!({"production": "production"});
+        let made = shop.create(body.clone()).is(201).await.json();
+        body["shares"] = json!([]);
+        body["values"]["production"]["base_url"] = shop.up.url.as_str().into();
+        let alone = shop.create(body).is(201).await.json();
+        let token = shop.app.reset_token(&shop.ada.email).await;
+        let password = json!({"token": token, "password": "another horse battery"});
+        shop.app.post("/api/v1/password-resets/accept", password).is(204).await;
+        let checked = shop.verify(&made, "production").is(200).await;
+        assert_eq!(checked.json()["status"], "verified");
+        assert!(!checked.text.contains("planted-"), "{}", checked.text);
+        let elsewhere = crate::credentials_upstream::Upstream::start().await;
+        point(&elsewhere.url).await;
+        assert_eq!(shop.verify(&made, "production").is(200).await.json()["code"], "destination_not_allowed");
+        assert_eq!(elsewhere.asked(), 0, "nothing was sent there");
+        // What nobody else uses is checked by nobody until then.
+        assert_eq!(shop.verify(&alone, "production").is(403).await.code(), "owner_frozen");
+    }
+
     async fn a_check_says_what_the_token_endpoint_said(shop) {
         let made = shop.create(shop.tokened("API", "read")).is(201).await.json();
         shop.up.json("/token", 401, json!({"error": "invalid_client", "error_description": "secret planted-client-secret-0123 is over"}));
