@@ -5,6 +5,8 @@
 //! threads, can use a pool too.)
 
 use std::collections::HashMap;
+use std::future::poll_fn;
+use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
@@ -23,11 +25,16 @@ use crate::error::{EgressError, Stage, Unreachable, UnreachableReason};
 use crate::patience::Patience;
 use crate::permit::Permit;
 use crate::send;
+use crate::stream::Stream;
 use crate::tls::{Identity, IdentityId};
 
 /// How often an HTTP/2 connection in use is asked whether it still lives, and how long it may think.
 const PING_EVERY: Duration = Duration::from_secs(20);
 const PING_WITHIN: Duration = Duration::from_secs(10);
+
+/// Streams that an HTTP/2 peer is taken to bear at once until it has said how many: no fewer is what RFC 9113
+/// section 6.5.2 recommends.
+const STREAMS_BEFORE_SETTINGS: usize = 100;
 
 /// Warm connections of one runtime, and the way to send over them. Cheap to clone.
 ///
@@ -97,10 +104,30 @@ pub(crate) struct One {
 
 struct Shared {
     sender: http2::SendRequest<RequestBody>,
+    /// Gone when the connection has ended.
+    driver: Weak<Mutex<Driver>>,
     stamp: Stamp,
     used: Instant,
     /// Cloned into every answer that is under way.
     users: Arc<()>,
+}
+
+/// hyper's side of an HTTP/2 connection: it works while it is polled, and knows what the peer has said.
+type Driver = http2::Connection<TokioIo<Stream>, RequestBody, TokioExecutor>;
+
+impl Shared {
+    /// How many streams the peer bears at once, as far as it has said.
+    fn streams(&self) -> Option<usize> {
+        self.driver.upgrade().map(|driver| lock(&driver).current_max_send_streams())
+    }
+
+    /// Whether a request would be sent at once. One too many would wait within hyper, unseen, for the end of
+    /// another's stream, which can be a long one.
+    fn has_room(&self) -> bool {
+        // One is our own.
+        let streams = Arc::strong_count(&self.users) - 1;
+        self.streams().is_some_and(|most| streams < most)
+    }
 }
 
 /// Who may use a connection, and under which state of the rules it was opened.
@@ -240,11 +267,10 @@ impl Inner {
         let limit = self.egress.limits().idle_connection;
         let now = Instant::now();
         let mut conns = lock(&slot.conns);
-        if let Some(shared) = conns
-            .shared
-            .iter_mut()
-            .find(|shared| !shared.sender.is_closed() && shared.stamp.suits(permit, generation))
-        {
+        // Always the first that can: the others fall idle, and are closed, when fewer are enough.
+        if let Some(shared) = conns.shared.iter_mut().find(|shared| {
+            !shared.sender.is_closed() && shared.stamp.suits(permit, generation) && shared.has_room()
+        }) {
             shared.used = now;
             self.reused.fetch_add(1, Ordering::Relaxed);
             return Some(Conn::Shared(shared.sender.clone(), shared.users.clone()));
@@ -303,17 +329,28 @@ impl Inner {
         let stamp = Stamp { audience, generation };
         self.opened.fetch_add(1, Ordering::Relaxed);
         if stream.speaks_h2() {
+            // What the origin says on other connections, or many at once could come to more before it says it here.
+            let streams = lock(&slot.conns).shared.iter().filter_map(Shared::streams).min();
             let (sender, driver) = http2::Builder::new(TokioExecutor::new())
                 .timer(TokioTimer::new())
                 .keep_alive_interval(PING_EVERY)
                 .keep_alive_timeout(PING_WITHIN)
                 .max_header_list_size(limits.head_bytes)
+                .initial_max_send_streams(streams.unwrap_or(STREAMS_BEFORE_SETTINGS))
                 .handshake(TokioIo::new(stream))
                 .await
                 .map_err(|error| send::not_sent(&error))?;
-            drive(driver);
+            let driver = Arc::new(Mutex::new(driver));
             let users = Arc::new(());
-            let shared = Shared { sender: sender.clone(), stamp, used: Instant::now(), users: users.clone() };
+            let shared = Shared {
+                sender: sender.clone(),
+                driver: Arc::downgrade(&driver),
+                stamp,
+                used: Instant::now(),
+                users: users.clone(),
+            };
+            // It is let go of with the connection's end: by that the sender knows that it is closed.
+            drive(poll_fn(move |cx| Pin::new(&mut *lock(&driver)).poll(cx)));
             lock(&slot.conns).shared.push(shared);
             self.start_reaper();
             Ok(Conn::Shared(sender, users))

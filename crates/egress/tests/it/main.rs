@@ -8,5 +8,6 @@ mod pool;
 mod proxy;
 mod requests;
 mod spellings;
+mod streams;
 mod support;
 mod tls;
