@@ -239,6 +239,12 @@ impl Body for ResponseBody {
         match Pin::new(&mut this.incoming).poll_frame(cx) {
             Poll::Ready(Some(Ok(frame))) => {
                 this.idle.waiting = false;
+                // Who has the trailers need not ask for the end behind them.
+                if frame.is_trailers()
+                    && let Some(lease) = this.lease.take()
+                {
+                    lease.give_back();
+                }
                 this.settle();
                 Poll::Ready(Some(Ok(frame)))
             }

@@ -139,6 +139,8 @@ async fn bodies_stream_both_ways_and_keep_trailers() {
         let trailers = body.frame().await.unwrap().unwrap().into_trailers().unwrap();
         assert_eq!(trailers["x-end"], "reached", "{version:?}");
         assert_eq!(trailers["x-sum"], "3", "{version:?}");
+        let kept = pool.stats().idle;
+        assert_eq!(kept, u64::from(version == Version::HTTP_11), "{version:?}: they end the answer");
         assert!(body.frame().await.is_none());
     }
 }
