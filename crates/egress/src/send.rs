@@ -6,9 +6,9 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use http::header::{CONNECTION, CONTENT_LENGTH, HOST, TRANSFER_ENCODING, UPGRADE};
+use http::header::{CONNECTION, CONTENT_LENGTH, HOST, TE, TRANSFER_ENCODING, UPGRADE};
 use http::uri::{PathAndQuery, Scheme};
-use http::{HeaderValue, Method, Request, Response, StatusCode, Uri, Version};
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri, Version};
 use http_body::Body;
 use hyper::body::Incoming;
 use hyper::client::conn::TrySendError;
@@ -282,11 +282,13 @@ fn address_h1(request: &mut Request<RequestBody>, slot: &Slot) {
         *request.uri_mut() = Uri::from(target(request.uri()));
     }
     request.headers_mut().insert(HOST, slot.host.clone());
+    for_this_hop(request.headers_mut(), Version::HTTP_11);
 }
 
 fn address_h2(request: &mut Request<RequestBody>, slot: &Slot, origin: &Origin) {
     *request.version_mut() = Version::HTTP_2;
     request.headers_mut().remove(HOST);
+    for_this_hop(request.headers_mut(), Version::HTTP_2);
     let mut parts = http::uri::Parts::default();
     parts.scheme = Some(if origin.https { Scheme::HTTPS } else { Scheme::HTTP });
     parts.authority = Some(slot.authority.clone());
@@ -297,6 +299,36 @@ fn address_h2(request: &mut Request<RequestBody>, slot: &Slot, origin: &Origin) 
     }
 }
 
+/// On HTTP/1.1 `Connection` says that a wish for trailers is for the next hop alone (RFC 9110 section 10.1.4). HTTP/2
+/// has no such header; one that is left of a try over HTTP/1.1 would have hyper drop `te`.
+fn for_this_hop(headers: &mut HeaderMap, version: Version) {
+    if version == Version::HTTP_11 && headers.contains_key(TE) {
+        headers.insert(CONNECTION, HeaderValue::from_static("TE"));
+    } else {
+        headers.remove(CONNECTION);
+    }
+}
+
 fn target(uri: &Uri) -> PathAndQuery {
     uri.path_and_query().cloned().unwrap_or_else(|| PathAndQuery::from_static("/"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_second_try_over_another_protocol_asks_for_trailers_as_that_one_does() {
+        let mut headers = HeaderMap::from_iter([(TE, HeaderValue::from_static("trailers"))]);
+        for (version, connection) in
+            [(Version::HTTP_11, Some("TE")), (Version::HTTP_2, None), (Version::HTTP_11, Some("TE"))]
+        {
+            for_this_hop(&mut headers, version);
+            assert_eq!(headers.get(CONNECTION).map(HeaderValue::as_bytes), connection.map(str::as_bytes));
+            assert_eq!(headers[TE], "trailers");
+        }
+        headers.remove(TE);
+        for_this_hop(&mut headers, Version::HTTP_11);
+        assert!(headers.is_empty(), "nobody asked");
+    }
 }

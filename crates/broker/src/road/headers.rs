@@ -127,10 +127,24 @@ fn strip_named_by_connection(headers: &mut HeaderMap) {
     }
 }
 
+/// Whether `TE` lists `trailers` (RFC 9110 section 10.1.4).
+fn wants_trailers(headers: &HeaderMap) -> bool {
+    let values = headers.get_all(header::TE).iter().filter_map(|value| value.to_str().ok());
+    values.flat_map(|value| value.split(',')).any(|one| one.trim().eq_ignore_ascii_case("trailers"))
+}
+
+const TRAILERS: HeaderValue = HeaderValue::from_static("trailers");
+
 /// Step 6 begins here: what is left is what the caller meant for the API.
 pub fn strip_request(headers: &mut HeaderMap) {
+    let trailers = wants_trailers(headers);
     strip_named_by_connection(headers);
     remove_those(headers, |name| is_hop_by_hop(name) || is_not_forwarded(name));
+    // Said anew, for our own connection: servers leave trailers out where nobody says that they will be passed on,
+    // and gRPC wants to hear it.
+    if trailers {
+        headers.insert(header::TE, TRAILERS);
+    }
     // Answers are searched for echoes, so only codings are asked for that can be looked into.
     let brotli = decode::has_room_for_brotli();
     let accepted = headers.get_all(header::ACCEPT_ENCODING);
@@ -210,7 +224,25 @@ mod tests {
             ("content-length", "3"),
         ]);
         strip_request(&mut headers);
-        assert_eq!(names(&headers), ["accept", "accept-encoding", "content-length", "x-request-id"]);
+        assert_eq!(names(&headers), ["accept", "accept-encoding", "content-length", "te", "x-request-id"]);
+    }
+
+    #[test]
+    fn trailers_are_asked_for_where_the_caller_asks_for_them() {
+        for (sent, asked) in [
+            (&[("te", "trailers")][..], Some("trailers")),
+            (&[("connection", "close, TE"), ("te", "gzip;q=0.5 , Trailers")], Some("trailers")),
+            (&[("te", "gzip"), ("te", "trailers")], Some("trailers")),
+            (&[("te", "gzip")], None),
+            (&[("te", "x-trailers, trailers;q=1")], None),
+            (&[("te", "")], None),
+            (&[], None),
+        ] {
+            let mut headers = map(sent);
+            strip_request(&mut headers);
+            let all: Vec<&HeaderValue> = headers.get_all("te").iter().collect();
+            assert_eq!(all, asked.iter().collect::<Vec<_>>(), "{sent:?}");
+        }
     }
 
     #[test]

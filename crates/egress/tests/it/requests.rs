@@ -146,6 +146,29 @@ async fn bodies_stream_both_ways_and_keep_trailers() {
 }
 
 #[tokio::test]
+async fn a_wish_for_trailers_is_said_as_each_protocol_has_it() {
+    let tell = |request: Request<hyper::body::Incoming>| async move {
+        let told: Vec<String> = ["te", "connection"]
+            .iter()
+            .flat_map(|name| request.headers().get_all(*name))
+            .map(|value| value.to_str().unwrap().to_owned())
+            .collect();
+        Response::new(full(told.join(" ")))
+    };
+    for (pool, origin, version) in three_ways(tell).await {
+        for (te, told) in [(Some("trailers"), "trailers TE"), (None, "")] {
+            let mut request = get("/");
+            if let Some(te) = te {
+                request.headers_mut().insert("te", te.parse().unwrap());
+            }
+            let answer = pool.send(&ticket(&origin), None, &origin, request).await.unwrap();
+            let told = if version == Version::HTTP_2 { told.trim_end_matches(" TE") } else { told };
+            assert_eq!(text(answer.into_body()).await, told, "{version:?}");
+        }
+    }
+}
+
+#[tokio::test]
 async fn a_reader_that_stops_holds_the_sender_back() {
     let sent = Arc::new(std::sync::atomic::AtomicU64::new(0));
     let counter = sent.clone();

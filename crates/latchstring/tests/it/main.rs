@@ -36,4 +36,5 @@ mod soak;
 mod streaming;
 mod support;
 mod tokens;
+mod trailers;
 mod wire;

@@ -175,8 +175,20 @@ fn only_what_is_meant_for_the_upstream_reaches_it() {
     names.sort();
     assert_eq!(
         names,
-        ["accept", "authorization", "host", "user-agent", "x-request-id", "x-twice", "x-twice"]
+        [
+            "accept",
+            "authorization",
+            "connection",
+            "host",
+            "te",
+            "user-agent",
+            "x-request-id",
+            "x-twice",
+            "x-twice"
+        ]
     );
+    // These two are our own: what the caller said was `close, x-private`.
+    assert_eq!((upstream.last().header("connection"), upstream.last().header("te")), ("TE", "trailers"));
     assert_eq!(upstream.last().header("host"), upstream.at.to_string());
 }
 
