@@ -4,6 +4,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
+use http::HeaderName;
 use http_body::{Body, Frame, SizeHint};
 use latchstring_egress::ResponseBody;
 use latchstring_model::Code;
@@ -11,6 +12,7 @@ use latchstring_model::Code;
 use super::coded::{Broken, CodedBody};
 use super::mask::StreamMask;
 use super::record::Noted;
+use super::trailers;
 
 pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
@@ -19,6 +21,8 @@ enum Kind {
     Upstream {
         body: ResponseBody,
         mask: Option<Box<StreamMask>>,
+        /// What the head called its connection's own.
+        named: Vec<HeaderName>,
         ended: bool,
         trailers: Option<Frame<Bytes>>,
     },
@@ -38,12 +42,15 @@ impl AnswerBody {
         Self { kind: Kind::Own((!bytes.is_empty()).then_some(bytes)), noted: None }
     }
 
-    pub fn upstream(body: ResponseBody, mask: Option<StreamMask>, noted: Noted) -> Self {
+    pub fn upstream(
+        body: ResponseBody,
+        mask: Option<StreamMask>,
+        named: Vec<HeaderName>,
+        noted: Noted,
+    ) -> Self {
         let ended = body.is_end_stream();
-        let mut answer = Self {
-            kind: Kind::Upstream { body, mask: mask.map(Box::new), ended, trailers: None },
-            noted: Some(noted),
-        };
+        let kind = Kind::Upstream { body, mask: mask.map(Box::new), named, ended, trailers: None };
+        let mut answer = Self { kind, noted: Some(noted) };
         if ended {
             answer.end();
         }
@@ -120,9 +127,9 @@ impl Body for AnswerBody {
     ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
         let this = self.get_mut();
         loop {
-            let (body, mask, ended, trailers) = match &mut this.kind {
+            let (body, mask, named, ended, trailers) = match &mut this.kind {
                 Kind::Own(bytes) => return Poll::Ready(bytes.take().map(|bytes| Ok(Frame::data(bytes)))),
-                Kind::Upstream { body, mask, ended, trailers } => (body, mask, ended, trailers),
+                Kind::Upstream { body, mask, named, ended, trailers } => (body, mask, named, ended, trailers),
                 Kind::Coded(coded) => {
                     let frame = std::task::ready!(coded.poll_frame(cx));
                     return Poll::Ready(this.passed(frame));
@@ -170,16 +177,19 @@ impl Body for AnswerBody {
                     }
                     return Poll::Ready(Some(Ok(Frame::data(pass))));
                 }
-                Err(frame) => match mask.as_mut().and_then(|mask| mask.finish()) {
+                Err(frame) => {
+                    // Nothing follows them, and who has them asks for nothing more.
+                    *ended = true;
+                    *trailers = trailers::passed(frame, named, mask.as_ref().map(|mask| mask.masker()));
                     // Held bytes go before the trailers that follow them.
-                    Some(held) => {
-                        *trailers = Some(frame);
-                        *ended = true;
-                        this.count(held.len());
-                        return Poll::Ready(Some(Ok(Frame::data(held))));
+                    let Some(held) = mask.as_mut().and_then(|mask| mask.finish()) else { continue };
+                    let last = trailers.is_none();
+                    this.count(held.len());
+                    if last {
+                        this.end();
                     }
-                    None => return Poll::Ready(Some(Ok(frame))),
-                },
+                    return Poll::Ready(Some(Ok(Frame::data(held))));
+                }
             }
         }
     }

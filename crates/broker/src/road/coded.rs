@@ -25,6 +25,7 @@ use super::answer::AnswerBody;
 use super::decode::{After, Coding, Decoder, decode_all};
 use super::mask::{Masker, StreamMask};
 use super::record::Noted;
+use super::trailers;
 
 /// Bytes of a compressed answer that are looked at before its head is passed on.
 const BEGINNING: usize = 64 * 1024;
@@ -267,6 +268,8 @@ pub(super) struct CodedBody {
     body: ResponseBody,
     sift: Sift,
     ready: VecDeque<Bytes>,
+    /// What the head called its connection's own.
+    named: Vec<HeaderName>,
     trailers: Option<Frame<Bytes>>,
     /// Nothing more comes from the upstream, and all that came is searched.
     ended: bool,
@@ -274,11 +277,17 @@ pub(super) struct CodedBody {
 }
 
 impl CodedBody {
-    fn new(body: ResponseBody, masker: Masker, coding: Coding) -> Result<Self, Withheld> {
+    fn new(
+        body: ResponseBody,
+        masker: Masker,
+        coding: Coding,
+        named: Vec<HeaderName>,
+    ) -> Result<Self, Withheld> {
         Ok(Self {
             body,
             sift: Sift::new(masker, coding)?,
             ready: VecDeque::new(),
+            named,
             trailers: None,
             ended: false,
             failed: None,
@@ -325,8 +334,8 @@ impl CodedBody {
                         raw(&data);
                         self.sift.take(data);
                     }
-                    Err(trailers) => {
-                        self.trailers = Some(trailers);
+                    Err(frame) => {
+                        self.trailers = trailers::passed(frame, &self.named, Some(&self.sift.masker));
                         self.end();
                         return Poll::Ready(());
                     }
@@ -394,6 +403,7 @@ pub(super) async fn returned(
     body: ResponseBody,
     masker: Masker,
     coding: Coding,
+    named: Vec<HeaderName>,
     noted: Noted,
 ) -> Refused<Response<AnswerBody>> {
     let length = body.size_hint().exact();
@@ -401,7 +411,7 @@ pub(super) async fn returned(
         .headers
         .get(header::CONTENT_TYPE)
         .is_some_and(|kind| kind.as_bytes().starts_with(b"text/event-stream"));
-    let mut coded = match CodedBody::new(body, masker.clone(), coding) {
+    let mut coded = match CodedBody::new(body, masker.clone(), coding, named) {
         Ok(coded) => coded,
         Err(why) => {
             noted.failed(Code::AnswerWithheld);

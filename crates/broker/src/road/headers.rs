@@ -87,7 +87,7 @@ fn is_not_returned(name: &str) -> bool {
 
 /// Removes the headers whose name is `out`. One look at each name that is there, instead of one search for
 /// each name that could be.
-fn remove_those(headers: &mut HeaderMap, out: impl Fn(&str) -> bool) {
+pub(super) fn remove_those(headers: &mut HeaderMap, out: impl Fn(&str) -> bool) {
     /// More than this many need another look, which is rare.
     const AT_ONCE: usize = 8;
     loop {
@@ -106,13 +106,13 @@ fn remove_those(headers: &mut HeaderMap, out: impl Fn(&str) -> bool) {
     }
 }
 
-/// Drops the headers that `Connection` names; they are the connection's own as well.
-fn strip_named_by_connection(headers: &mut HeaderMap) {
+/// Drops the headers that `Connection` names, and tells which: they are the connection's own as well.
+fn strip_named_by_connection(headers: &mut HeaderMap) -> Vec<HeaderName> {
     // What nearly every `Connection` says; neither is a header that would be passed on.
     let usual = |name: &str| name.eq_ignore_ascii_case("keep-alive") || name.eq_ignore_ascii_case("close");
     let values = headers.get_all(header::CONNECTION);
     if values.iter().all(|value| value.to_str().is_ok_and(usual)) {
-        return;
+        return Vec::new();
     }
     let named: Vec<HeaderName> = values
         .iter()
@@ -122,9 +122,10 @@ fn strip_named_by_connection(headers: &mut HeaderMap) {
         .filter(|name| !usual(name))
         .filter_map(|name| HeaderName::try_from(name).ok())
         .collect();
-    for name in named {
+    for name in &named {
         headers.remove(name);
     }
+    named
 }
 
 /// Whether `TE` lists `trailers` (RFC 9110 section 10.1.4).
@@ -163,10 +164,12 @@ pub fn strip_request(headers: &mut HeaderMap) {
 const SANDBOX: HeaderValue = HeaderValue::from_static("sandbox");
 const NOSNIFF: HeaderValue = HeaderValue::from_static("nosniff");
 
-/// Step 8: what is left is what the API meant for the caller.
-pub fn strip_response(headers: &mut HeaderMap) {
-    strip_named_by_connection(headers);
+/// Step 8: what is left is what the API meant for the caller. Tells which names `Connection` claimed: fields of
+/// these names are not passed on behind the body either (RFC 9110 section 7.6.1).
+pub fn strip_response(headers: &mut HeaderMap) -> Vec<HeaderName> {
+    let named = strip_named_by_connection(headers);
     remove_those(headers, |name| is_hop_by_hop(name) || is_not_returned(name));
+    named
 }
 
 /// Then it becomes an answer that a browser can show but that can do nothing here.
@@ -279,7 +282,7 @@ mod tests {
             ("etag", "1"),
             ("content-encoding", "gzip"),
         ]);
-        strip_response(&mut headers);
+        assert!(strip_response(&mut headers).is_empty());
         confine_response(&mut headers);
         assert_eq!(
             names(&headers),

@@ -581,22 +581,25 @@ enum Returned {
 /// Step 8.
 fn returned(answer: Response<ResponseBody>, masker: Masker, noted: Noted) -> Returned {
     let (mut head, body) = answer.into_parts();
-    headers::strip_response(&mut head.headers);
-    let mut stream = None;
+    let named = headers::strip_response(&mut head.headers);
+    let mut mask = None;
     if !masker.is_empty() {
         for value in head.headers.values_mut() {
             masker.mask_header(value);
         }
-        if mask::is_text(head.headers.get(header::CONTENT_TYPE)) && !body.is_end_stream() {
-            if let Some(coding) = coded::coding_of(&head.headers, head.status) {
+        let is_text = mask::is_text(head.headers.get(header::CONTENT_TYPE));
+        match coded::coding_of(&head.headers, head.status) {
+            _ if body.is_end_stream() => {}
+            Some(coding) if is_text => {
                 headers::confine_response(&mut head.headers);
-                return Returned::Coded(Box::pin(coded::returned(head, body, masker, coding, noted)));
+                return Returned::Coded(Box::pin(coded::returned(head, body, masker, coding, named, noted)));
             }
-            stream = Some(StreamMask::new(masker));
+            _ if is_text => mask = Some(StreamMask::new(masker)),
+            _ => mask = Some(StreamMask::of_trailers(masker)),
         }
     }
     headers::confine_response(&mut head.headers);
-    Returned::Ready(Response::from_parts(head, AnswerBody::upstream(body, stream, noted)))
+    Returned::Ready(Response::from_parts(head, AnswerBody::upstream(body, mask, named, noted)))
 }
 
 /// An error of our own, as RFC 9457 and with its code in a header, so that it is not taken for the API's.

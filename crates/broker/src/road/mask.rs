@@ -303,15 +303,28 @@ impl Masker {
 pub struct StreamMask {
     masker: Masker,
     held: BytesMut,
+    is_text: bool,
 }
 
 impl StreamMask {
     pub fn new(masker: Masker) -> Self {
-        Self { masker, held: BytesMut::new() }
+        Self { masker, held: BytesMut::new(), is_text: true }
+    }
+
+    /// For a body that is no text, and passes as it is: what comes behind it is masked all the same.
+    pub fn of_trailers(masker: Masker) -> Self {
+        Self { is_text: false, ..Self::new(masker) }
+    }
+
+    pub fn masker(&self) -> &Masker {
+        &self.masker
     }
 
     /// What may pass now. With `last`, nothing is held back.
     pub fn feed(&mut self, chunk: Bytes, last: bool) -> Bytes {
+        if !self.is_text {
+            return chunk;
+        }
         let joined = if self.held.is_empty() {
             chunk
         } else {

@@ -17,6 +17,7 @@ pub mod own;
 pub mod plan;
 pub mod record;
 pub mod route;
+mod trailers;
 pub(crate) mod veil;
 
 pub use answer::{AnswerBody, BoxError};

@@ -1,18 +1,21 @@
-//! Fields behind a body: asked for on behalf of who asks for them.
+//! Fields behind a body: asked for on behalf of who asks for them, and no way round what headers are held to.
 
 use std::convert::Infallible;
+use std::io::Write;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
+use flate2::Compression;
+use flate2::write::GzEncoder;
 use http::{HeaderMap, HeaderName, Request, Response};
 use http_body_util::{BodyExt, Empty};
 use hyper::body::{Body, Frame};
 use hyper_util::rt::{TokioExecutor, TokioIo};
-use latchstring_testkit::TestApp;
+use latchstring_testkit::{TestApp, eventually};
 use serde_json::json;
 
-use crate::support::{Authority, Seen, Upstream, exchange, head, localhost, setup, split};
+use crate::support::{Authority, RawServer, Seen, Upstream, app, exchange, head, localhost, setup, split};
 
 const TOKEN: &str = "the-token-of-this-test";
 
@@ -40,6 +43,12 @@ fn sent(body: impl Into<Bytes>, trailers: &[(&'static str, &str)]) -> Response<S
     let mut answer = Response::new(Sent(vec![Frame::trailers(fields), Frame::data(body.into())]));
     answer.headers_mut().insert("trailer", names.join(", ").parse().unwrap());
     answer
+}
+
+fn gzip(plain: &str) -> Vec<u8> {
+    let mut writer = GzEncoder::new(Vec::new(), Compression::best());
+    writer.write_all(plain.as_bytes()).unwrap();
+    writer.finish().unwrap()
 }
 
 /// An HTTP/2 caller, who has all trailers that are sent.
@@ -79,6 +88,14 @@ fn upstreams(
     (app, one, two)
 }
 
+/// An answer with trailers ends as others do: nobody went away.
+fn all_ended_well(app: &TestApp, count: usize) {
+    eventually("the records of calls that ended well", || {
+        let recorded = app.audit("&action=credential.use");
+        (recorded.len() == count && recorded.iter().all(|item| item["outcome"] == "ok")).then_some(())
+    });
+}
+
 #[test]
 fn a_server_that_sends_them_on_request_only_is_asked() {
     let (app, one, two) = upstreams(|_| sent("hello", &[("x-down", "there")]));
@@ -97,6 +114,75 @@ fn a_server_that_sends_them_on_request_only_is_asked() {
         assert_eq!(String::from_utf8(body).unwrap(), "5\r\nhello\r\n0\r\n\r\n", "{slug}");
         let last = upstream.last();
         assert!(last.all("te").is_empty() && last.all("connection").is_empty(), "{:?}", last.headers);
+    }
+    all_ended_well(&app, 6);
+    app.stop();
+}
+
+#[test]
+fn they_are_masked_and_dropped_as_headers_are() {
+    let (app, _one, _two) = upstreams(|seen| {
+        let body = match seen.target.as_str() {
+            "/held" | "/nothing" => Bytes::from("ends with the-token-of"),
+            "/packed" => gzip("hello").into(),
+            "/packed/nothing" => gzip("ends with the-token-of").into(),
+            _ => "hello".into(),
+        };
+        let message = format!("invalid key {TOKEN}");
+        let mut trailers = vec![("set-cookie", "a=b"), ("latchstring-error", "forged"), ("refresh", "0")];
+        if !seen.target.ends_with("nothing") {
+            trailers.extend([("grpc-message", message.as_str()), ("grpc-status", "16")]);
+        }
+        let mut answer = sent(body, &trailers);
+        let kind = if seen.target == "/grpc" { "application/grpc" } else { "text/plain" };
+        answer.headers_mut().insert("content-type", kind.parse().unwrap());
+        if seen.target.starts_with("/packed") {
+            answer.headers_mut().insert("content-encoding", "gzip".parse().unwrap());
+        }
+        answer
+    });
+    let targets = ["plain", "held", "grpc", "packed", "nothing", "packed/nothing"];
+    for target in targets {
+        for slug in ["one", "two"] {
+            let (body, trailers) = over_h2(&app, &format!("{slug}/{target}"));
+            let plain = if target.ends_with("nothing") || target == "held" {
+                "ends with the-token-of"
+            } else {
+                "hello"
+            };
+            let want = if target.starts_with("packed") { gzip(plain) } else { plain.into() };
+            assert_eq!(body, want, "{slug}/{target}");
+            let mut left: Vec<(&str, &[u8])> =
+                trailers.iter().map(|(name, value)| (name.as_str(), value.as_bytes())).collect();
+            left.sort_unstable();
+            let stars = format!("invalid key {}", "*".repeat(TOKEN.len()));
+            let want = [("grpc-message", stars.as_bytes()), ("grpc-status", b"16")];
+            let want = if target.ends_with("nothing") { &[][..] } else { &want };
+            assert_eq!(left, want, "{slug}/{target}");
+        }
+    }
+    all_ended_well(&app, 2 * targets.len());
+    app.stop();
+}
+
+#[test]
+fn what_the_head_calls_its_connections_own_does_not_pass_behind_the_body() {
+    let raw = RawServer::start(|head, stream| {
+        let packed = head.starts_with(b"GET /packed");
+        let body = if packed { gzip("hello") } else { "hello".into() };
+        let coding = if packed { "content-encoding: gzip\r\n" } else { "" };
+        let answer = format!(
+            "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\ntrailer: x-own, x-down\r\ncontent-type: text/plain\r\n{coding}connection: close, x-own\r\n\r\n{:x}\r\n",
+            body.len()
+        );
+        let rest = b"\r\n0\r\nx-own: 1\r\nx-down: 2\r\n\r\n";
+        let _ = stream.write_all(&[answer.as_bytes(), &body, rest].concat());
+    });
+    let app = app();
+    app.credential("up", "bearer", &json!({"base_url": raw.url(), "token": TOKEN}));
+    for target in ["up/plain", "up/packed"] {
+        let (_, trailers) = over_h2(&app, target);
+        assert_eq!(trailers.keys().collect::<Vec<_>>(), ["x-down"], "{target}");
     }
     app.stop();
 }
