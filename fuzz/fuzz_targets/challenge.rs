@@ -6,6 +6,7 @@ use http::{HeaderMap, HeaderValue, Method};
 use latchstring_model::address::Address;
 use latchstring_model::{Entropy, Timestamp};
 use latchstring_schemes::digest::Digest;
+use latchstring_schemes::keys::ParsedKeys;
 use latchstring_schemes::wire::Outgoing;
 use latchstring_schemes::{BodyNeed, Scheme};
 use libfuzzer_sys::fuzz_target;
@@ -20,7 +21,7 @@ impl Entropy for Fixed {
 
 fuzz_target!(|data: &[u8]| {
     let digest = Digest { username: "Jäsøn \"Doe\"".into(), password: "Secret, or not?".into() };
-    let prepared = Scheme::Digest(digest).prepare().expect("good values");
+    let prepared = Scheme::Digest(digest).prepare(&ParsedKeys::default()).expect("good values");
     let origin = Address::parse("https://api.example.com").expect("a URL").origin;
     for (number, line) in data.split(|byte| *byte == b'\n').take(4).enumerate() {
         let Ok(value) = HeaderValue::from_bytes(line) else { continue };
@@ -32,7 +33,7 @@ fuzz_target!(|data: &[u8]| {
         let mut out =
             Outgoing { method: &Method::POST, origin: &origin, target: &mut target, headers: &mut sent };
         let body = match prepared.body_need(&out) {
-            BodyNeed::None => None,
+            BodyNeed::None | BodyNeed::Twice => None,
             BodyNeed::Held { .. } => Some(b"body".as_slice()),
         };
         if prepared.sign(&mut out, body, None, Timestamp(0), &Fixed).is_ok() {

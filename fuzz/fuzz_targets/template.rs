@@ -9,6 +9,7 @@ use latchstring_connectors::{
     Context, Definition, Lookup, LookupUnavailable, ProjectContext, SecretValue, UserContext, builtin,
 };
 use latchstring_model::{Entropy, Timestamp};
+use latchstring_schemes::keys::ParsedKeys;
 use libfuzzer_sys::fuzz_target;
 use serde_json::json;
 
@@ -51,6 +52,7 @@ fuzz_target!(|source: &str| {
         name: text(),
     };
     let project = ProjectContext { id: text(), slug: "acme".into(), name: text() };
+    let keys = ParsedKeys::default();
     let context = Context {
         values: &values,
         user: Some(&user),
@@ -60,11 +62,12 @@ fuzz_target!(|source: &str| {
         client: None,
         token: None,
         input: None,
+        keys: &keys,
         now: Timestamp(1_767_225_600_000),
         entropy: &Fixed,
     };
     if let Ok(resolved) = HTTP.resolve(method, &context) {
         assert!(resolved.mask.iter().all(|text| text.expose().len() <= LONGEST));
-        let _ = resolved.scheme.prepare();
+        let _ = resolved.scheme.prepare(&keys);
     }
 });

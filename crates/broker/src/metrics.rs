@@ -111,6 +111,7 @@ pub struct Metrics {
     token_requests: [AtomicU64; RESULTS.len()],
     ahead: AtomicU64,
     lookups: AtomicU64,
+    identities: AtomicU64,
     started_at: Timestamp,
 }
 
@@ -122,6 +123,7 @@ impl Metrics {
             token_requests: counters(),
             ahead: AtomicU64::new(0),
             lookups: AtomicU64::new(0),
+            identities: AtomicU64::new(0),
             started_at,
         }
     }
@@ -141,6 +143,10 @@ impl Metrics {
 
     pub fn route_looked_up(&self) {
         self.lookups.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(crate) fn identity_made(&self) {
+        self.identities.fetch_add(1, Ordering::Relaxed);
     }
 
     /// `None`: a token came.
@@ -295,6 +301,12 @@ impl Broker {
         text.one("latchstring_routes_cached", "gauge", "Routes that are kept for the next call.", routes);
         let name = "latchstring_route_lookups_total";
         text.one(name, "counter", "Routes that were looked up in the database.", read(&metrics.lookups));
+        let name = "latchstring_private_keys_read_total";
+        let help = "Private keys that were read from their PEM: once for many calls.";
+        text.one(name, "counter", help, latchstring_schemes::keys::read_so_far());
+        let name = "latchstring_tls_identities_made_total";
+        let help = "Client certificates and authorities of credentials that were made ready for TLS.";
+        text.one(name, "counter", help, read(&metrics.identities));
         text.one("latchstring_tokens_cached", "gauge", "Tokens that are kept opened.", tokens);
         let name = "latchstring_journal_unshipped_bytes";
         let behind = self.parts.journal.unshipped();

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use aws_lc_rs::hmac;
 use latchstring_model::{Entropy, SecretString, Timestamp};
+use latchstring_schemes::keys::ParsedKeys;
 use serde_json::{Map, Value};
 
 use crate::client::OAuthClient;
@@ -72,6 +73,8 @@ pub struct Context<'a> {
     pub token: Option<&'a Map<String, Value>>,
     /// What a caller gave to an operation, checked by [`crate::Definition::check_input`].
     pub input: Option<&'a Value>,
+    /// Keys that were parsed when the same was rendered before.
+    pub keys: &'a ParsedKeys,
     pub now: Timestamp,
     pub entropy: &'a dyn Entropy,
 }

@@ -12,7 +12,6 @@ use latchstring_schemes::basic::Basic;
 use latchstring_schemes::bearer::Bearer;
 use latchstring_schemes::custom::{Custom, OwnBody};
 use latchstring_schemes::digest::Digest;
-use latchstring_schemes::dpop::DpopKey;
 use latchstring_schemes::encoding::{KeyEncoding, OutputEncoding};
 use latchstring_schemes::hmac::{Field as HmacField, Hmac, HmacAlgorithm, NonceFormat, TimestampFormat};
 use latchstring_schemes::jws::{Algorithm, SigningKey};
@@ -183,8 +182,9 @@ impl<'k> Keys<'k> {
     fn signing_key(&self) -> Result<Arc<SigningKey>, RenderError> {
         let key = self.need("private_key")?;
         let passphrase = self.text("passphrase")?;
-        match SigningKey::parse(self.algorithm()?, &key, passphrase.as_ref()) {
-            Ok(key) => Ok(Arc::new(key)),
+        let known = self.scene.ctx.keys;
+        match known.signing(self.algorithm()?, &key, passphrase.as_ref(), KeyEncoding::Raw) {
+            Ok(key) => Ok(key),
             Err(error) => self.wrong("private_key", error.to_string()),
         }
     }
@@ -435,7 +435,7 @@ fn proves_by_certificate(scheme: &Scheme) -> bool {
 }
 
 fn jwt(keys: &Keys<'_>) -> Result<Scheme, RenderError> {
-    let mut jwt = Jwt::new(JwtKey::Text {
+    let mut jwt = Jwt::new(JwtKey {
         key: keys.need("private_key")?,
         passphrase: keys.text("passphrase")?,
         encoding: keys.encoding()?,
@@ -525,8 +525,8 @@ pub(crate) fn endpoint_at(keys: &Keys<'_>, url: Address) -> Result<TokenEndpoint
         .collect::<BTreeMap<_, _>>();
     endpoint.resource = keys.list("resource")?;
     if let Some(key) = keys.text("dpop_key")? {
-        endpoint.dpop = match DpopKey::parse(&key, keys.text("dpop_passphrase")?.as_ref()) {
-            Ok(key) => Some(Arc::new(key)),
+        endpoint.dpop = match keys.scene.ctx.keys.dpop(&key, keys.text("dpop_passphrase")?.as_ref()) {
+            Ok(key) => Some(key),
             Err(error) => return keys.wrong("dpop_key", error.to_string()),
         };
     }

@@ -52,10 +52,11 @@ impl DpopKey {
         // An uncompressed point (SEC 1 section 2.3.3): 4, then x and y of 32 bytes each.
         let Some((4, point)) = read.key.public_bits().split_first() else { return Err(KeyError::Garbled) };
         let (Some(x), Some(y)) = (point.get(..32), point.get(32..64)) else { return Err(KeyError::Garbled) };
+        let (x, y) = (URL_SAFE_NO_PAD.encode(x), URL_SAFE_NO_PAD.encode(y));
         Ok(Self {
-            x: URL_SAFE_NO_PAD.encode(x),
-            y: URL_SAFE_NO_PAD.encode(y),
-            key: SigningKey::parse(Algorithm::Es256, key, passphrase)?,
+            x,
+            y,
+            key: SigningKey::of(Algorithm::Es256, read.key)?,
             nonces: [Mutex::new(None), Mutex::new(None)],
         })
     }

@@ -14,39 +14,22 @@ use serde_json::{Map, Value};
 use crate::apply::{Place, Placement};
 use crate::error::SchemeError;
 use crate::jws::{self, Algorithm, JwsError, KeyEncoding, SigningKey};
+use crate::keys::ParsedKeys;
 use crate::wire::Outgoing;
 
 /// Long enough for clocks that differ by a minute or two, short enough to be worthless when it leaks.
 pub const DEFAULT_LIFETIME_SECS: i64 = 180;
 const MAX_LIFETIME_SECS: i64 = 365 * 24 * 3600;
 
-/// The key to sign with.
-pub enum JwtKey {
-    /// As pasted; `encoding` is looked at for HS algorithms only.
-    Text { key: SecretString, passphrase: Option<SecretString>, encoding: KeyEncoding },
-    /// Parsed before, for its own algorithm: claims that are rendered anew for every request need not parse their key anew.
-    Parsed(Arc<SigningKey>),
-}
-
-impl JwtKey {
-    /// Parses a text; costs as much as an RSA signature.
-    pub fn parse(&self, algorithm: Algorithm) -> Result<Arc<SigningKey>, SchemeError> {
-        let wrong = |source| SchemeError::Key { field: "private_key", source };
-        match self {
-            JwtKey::Parsed(key) => Ok(Arc::clone(key)),
-            JwtKey::Text { key, encoding, .. } if algorithm.is_hmac() => {
-                SigningKey::shared_secret(algorithm, key, *encoding).map(Arc::new).map_err(wrong)
-            }
-            JwtKey::Text { key, passphrase, .. } => {
-                SigningKey::parse(algorithm, key, passphrase.as_ref()).map(Arc::new).map_err(wrong)
-            }
-        }
-    }
+/// The key to sign with, as pasted; `encoding` is looked at for HS algorithms only.
+pub struct JwtKey {
+    pub key: SecretString,
+    pub passphrase: Option<SecretString>,
+    pub encoding: KeyEncoding,
 }
 
 pub struct Jwt {
     pub key: JwtKey,
-    /// For a key that is still text; a parsed one has its own.
     pub algorithm: Algorithm,
     pub claims: Map<String, Value>,
     pub headers: Map<String, Value>,
@@ -70,7 +53,7 @@ impl Jwt {
         }
     }
 
-    pub(crate) fn prepare(&self) -> Result<PreparedJwt, SchemeError> {
+    pub(crate) fn prepare(&self, keys: &ParsedKeys) -> Result<PreparedJwt, SchemeError> {
         for (field, value, least) in
             [("lifetime_secs", self.lifetime_secs, 1), ("backdate_secs", self.backdate_secs, 0)]
         {
@@ -78,7 +61,10 @@ impl Jwt {
                 return Err(SchemeError::Range { field, least, most: MAX_LIFETIME_SECS });
             }
         }
-        let key = self.key.parse(self.algorithm)?;
+        let JwtKey { key, passphrase, encoding } = &self.key;
+        let key = keys
+            .signing(self.algorithm, key, passphrase.as_ref(), *encoding)
+            .map_err(|source| SchemeError::Key { field: "private_key", source })?;
         let mut header = self.headers.clone();
         header.entry("typ").or_insert_with(|| Value::from("JWT"));
         let header = jws::encode_header(key.algorithm(), &header)?;

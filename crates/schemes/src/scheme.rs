@@ -17,6 +17,7 @@ use crate::dpop;
 use crate::error::SchemeError;
 use crate::hmac::{Hmac, PreparedHmac};
 use crate::jwt::{Jwt, PreparedJwt};
+use crate::keys::ParsedKeys;
 use crate::mutual_tls::{MutualTls, TlsIdentity};
 use crate::oauth1::{OAuth1, PreparedOAuth1, ThreeLegged};
 use crate::oauth2::Grant;
@@ -71,6 +72,9 @@ impl From<Grant> for Scheme {
 pub enum BodyNeed {
     /// It may be streamed.
     None,
+    /// It may be streamed, but the request goes out without a proof, is refused for that, and is then sent a second time: a
+    /// small one is worth holding for that.
+    Twice,
     /// It must be held whole; a longer one is refused.
     Held { max: usize },
 }
@@ -145,8 +149,8 @@ impl Scheme {
         }
     }
 
-    /// Parses keys and checks every value that will stand in a request.
-    pub fn prepare(self) -> Result<Prepared, SchemeError> {
+    /// Parses keys, unless `keys` has them, and checks every value that will stand in a request.
+    pub fn prepare(self, keys: &ParsedKeys) -> Result<Prepared, SchemeError> {
         let mut body = None;
         let mut identity = None;
         let kind = match self {
@@ -154,9 +158,9 @@ impl Scheme {
             Scheme::ApiKey(scheme) => Kind::Fixed(scheme.prepare()?),
             Scheme::Basic(scheme) => Kind::Fixed(scheme.prepare()?),
             Scheme::Bearer(scheme) => Kind::Fixed(scheme.prepare()?),
-            Scheme::OAuth1(scheme) => Kind::OAuth1(Box::new(scheme.prepare()?)),
+            Scheme::OAuth1(scheme) => Kind::OAuth1(Box::new(scheme.prepare(keys)?)),
             Scheme::ThreeLegged(scheme) => {
-                let prepared = scheme.prepare()?;
+                let prepared = scheme.prepare(keys)?;
                 Kind::ThreeLegged(Box::new((*scheme, prepared)))
             }
             Scheme::OAuth2(OAuth2 { grant, place, token_name }) => Kind::Token {
@@ -164,19 +168,19 @@ impl Scheme {
                 place: place.as_ref().map(|place| Place::new("token_place", place)).transpose()?,
                 name: token_name,
             },
-            Scheme::Jwt(scheme) => Kind::Jwt(Box::new(scheme.prepare()?)),
-            Scheme::Digest(scheme) => Kind::Digest(scheme.prepare()?),
+            Scheme::Jwt(scheme) => Kind::Jwt(Box::new(scheme.prepare(keys)?)),
+            Scheme::Digest(scheme) => Kind::Digest(scheme.prepare(keys)?),
             Scheme::Hmac(scheme) => Kind::Hmac(Box::new(scheme.prepare()?)),
             Scheme::AwsSigV4(scheme) => Kind::AwsSigV4(Box::new(scheme.prepare()?)),
             Scheme::MutualTls(scheme, with) => {
-                identity = Some(scheme.identity()?);
+                identity = Some(keys.tls(&scheme)?);
                 match with {
                     None => Kind::None,
                     Some(with) if matches!(*with, Scheme::MutualTls(..)) => {
                         return Err(SchemeError::NestedMethod);
                     }
                     Some(with) => {
-                        let inner = with.prepare()?;
+                        let inner = with.prepare(keys)?;
                         body = inner.body;
                         inner.kind
                     }
@@ -220,13 +224,17 @@ impl Prepared {
     }
 
     /// What [`Prepared::sign`] wants to know of the body of this request. For digest the answer depends on
-    /// what the server last asked for, so ask again before a replay; for OAuth 1.0a on `Content-Type`.
+    /// what the server last asked for, and its refusal may ask for more: a replay is signed with its body, whatever was
+    /// said here before. For OAuth 1.0a it depends on `Content-Type`.
     pub fn body_need(&self, out: &Outgoing<'_>) -> BodyNeed {
         let held = match &self.kind {
             Kind::None | Kind::Fixed(_) | Kind::Token { .. } | Kind::Jwt(_) => false,
             Kind::OAuth1(oauth1) => oauth1.covers_body(out.headers),
             Kind::ThreeLegged(both) => both.1.covers_body(out.headers),
-            Kind::Digest(digest) => digest.covers_body(),
+            Kind::Digest(digest) => match digest.covers_body() {
+                None => return BodyNeed::Twice,
+                Some(covered) => covered,
+            },
             Kind::Hmac(hmac) => hmac.needs_body,
             Kind::AwsSigV4(aws) => !aws.takes_unsigned(out.origin.https),
         };

@@ -202,8 +202,8 @@ impl Broker {
         check_held(&checked.values.withheld, &checked.values.pins, &pins)?;
         let Some(consent) = resolved.consent else { return Err(no_consent(&checked.method.id)) };
         let (mask, ca) = (resolved.mask, resolved.ca_certificate);
-        let prepared = resolved.scheme.prepare().map_err(|error| spot.scheme(&error))?;
-        let identity = plan::identity(self, &prepared, ca.as_ref())?;
+        let prepared = materials.prepare(resolved.scheme).map_err(|error| spot.scheme(&error))?;
+        let identity = plan::identity(self, &materials, &prepared, ca.as_ref())?;
         let way = match (prepared.grant(), prepared.three_legged()) {
             (Some(grant), _) => Way::OAuth2(Box::new(grant.clone())),
             (None, Some(scheme)) => Way::OAuth1(Box::new(scheme.clone())),

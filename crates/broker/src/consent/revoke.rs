@@ -158,9 +158,11 @@ impl Broker {
         let Some(url) = resolved.policy.revocation_url.clone() else { return Ok(None) };
         let mut secrets = resolved.mask.clone();
         let ca = resolved.ca_certificate.clone();
-        let prepared =
-            resolved.scheme.prepare().map_err(|error| crate::credentials::scheme_problem(&error))?;
-        let identity = crate::road::plan::identity(self, &prepared, ca.as_ref())?;
+        let prepared = behind
+            .materials
+            .prepare(resolved.scheme)
+            .map_err(|error| crate::credentials::scheme_problem(&error))?;
+        let identity = crate::road::plan::identity(self, &behind.materials, &prepared, ca.as_ref())?;
         let Some(grant) = prepared.grant() else { return Ok(Some(not_asked(&token, NO_GRANT))) };
         secrets.extend(grant.secrets(Some(&set)));
         let revocation = grant.revocation(url);

@@ -128,7 +128,7 @@ impl Broker {
                 return Err(whose_consent(&spot));
             }
             // Said before anything is sent, whether or not anything will be asked.
-            rendered.scheme.prepare().map_err(|error| spot.scheme(&error))?;
+            materials.prepare(rendered.scheme).map_err(|error| spot.scheme(&error))?;
             let trial = Trial {
                 actor: attempt.actor,
                 credential: attempt.id,

@@ -242,7 +242,8 @@ impl Broker {
         if needs_token {
             let mask = std::mem::take(&mut resolved.mask);
             let of_project = resolved.uses.secrets().next().is_some();
-            let prepared = resolved.scheme.prepare().map_err(|error| super::scheme_problem(&error))?;
+            let prepared =
+                materials.prepare(resolved.scheme).map_err(|error| super::scheme_problem(&error))?;
             sketch.first = self.first_request(materials, &prepared, mask, of_project)?;
             let mut set = TokenSet::new(NO_TOKEN, now);
             set.token_secret = prepared.three_legged().map(|_| NO_TOKEN.into());
@@ -258,7 +259,7 @@ impl Broker {
         let pins: Arc<[Pin]> = resolved.destinations.iter().map(|place| place.pin.clone()).collect();
         let mut secrets = resolved.mask.clone();
         let of_project = resolved.uses.secrets().next().is_some();
-        let plan = Plan::build(self, &materials.definition, resolved, &pins, None, from_token)?;
+        let plan = Plan::build(self, materials, resolved, &pins, None, from_token)?;
         secrets.extend(plan.prepared.secrets_to_mask());
         secrets.extend(token.as_ref().map(|_| SecretString::from(NO_TOKEN)));
         match self.signed(&plan, token.as_ref(), &request) {

@@ -339,7 +339,7 @@ impl Broker {
         tried.pins.clone_from(&pins);
         let mut resolved = resolved;
         let Some(request) = resolved.verify.take().filter(|_| trial.ask) else { return Ok(tried) };
-        let plan = Plan::build(self, definition, resolved, &pins.into(), None, from_token)?;
+        let plan = Plan::build(self, trial.materials, resolved, &pins.into(), None, from_token)?;
         let behalf = Behalf {
             actor: trial.actor,
             project: trial.project.map(|project| &project.id),

@@ -196,7 +196,7 @@ impl Broker {
         let mut masker =
             Masker::new(Some(Arc::clone(&plan.mask)), token.map(|token| Arc::clone(&token.mask)));
         if let Some(fresh) = fresh {
-            masker.add_fresh(fresh.expose().as_bytes());
+            masker.add_fresh(fresh);
         }
         let (path, query) =
             target.split_once('?').map_or((target.as_str(), None), |(path, query)| (path, Some(query)));

@@ -325,8 +325,8 @@ impl Lane {
             headers::strip_overrides(&mut asked.headers);
         }
 
-        let (body, memory, held) = match self.body(ready, &asked, body).await {
-            Ok(body) => body,
+        let Taken { body, memory, held, unproven } = match self.body(ready, &asked, body).await {
+            Ok(taken) => taken,
             Err(problem) => {
                 noted.failed(problem.code);
                 return Err(problem);
@@ -350,10 +350,10 @@ impl Lane {
         {
             // The pins and the base are the same: a token that moved the base made another plan, and its pins were checked.
             let asked = Asked { method, path_length: 0, target, headers };
-            let held = held.is_some().then(|| again.clone());
             let now = self.broker.now();
-            let again = RequestBody::full(again);
-            match Box::pin(self.send(&ticket, ready, asked, again, held.as_deref(), now)).await {
+            // It is all here, and the refusal may have asked for a signature over it.
+            let (held, again) = (again.clone(), RequestBody::full(again));
+            match Box::pin(self.send(&ticket, ready, asked, again, Some(&held), now)).await {
                 Ok(second) => (answer, masker) = second,
                 Err(problem) => {
                     noted.failed(problem.code);
@@ -365,7 +365,12 @@ impl Lane {
         }
         if ready.plan.learns {
             // The next request's nonce may have come with this answer.
-            ready.plan.prepared.challenge(answer.status().as_u16(), answer.headers());
+            let asks = ready.plan.prepared.challenge(answer.status().as_u16(), answer.headers());
+            if asks && unproven && memory.whole().is_none() {
+                let problem = sent_unproven();
+                noted.failed(problem.code);
+                return Err(problem);
+            }
         }
         noted.status(answer.status().as_u16());
         match returned(answer, masker, noted) {
@@ -408,14 +413,9 @@ impl Lane {
     }
 
     /// The body as it will be sent: streamed, streamed and remembered, or held for a signature.
-    async fn body(
-        &self,
-        ready: &Ready,
-        asked: &Asked,
-        body: Incoming,
-    ) -> Refused<(RequestBody, Replay, Option<Bytes>)> {
+    async fn body(&self, ready: &Ready, asked: &Asked, body: Incoming) -> Refused<Taken> {
         if body.is_end_stream() {
-            return Ok((RequestBody::empty(), Replay::Whole(Bytes::new()), Some(Bytes::new())));
+            return Ok(Taken::whole(Bytes::new()));
         }
         let (mut target, mut headers) = (asked.target.clone(), HeaderMap::new());
         // OAuth 1.0a signs forms alone, so what the body is decides; the connector's own headers win as they will.
@@ -429,7 +429,17 @@ impl Lane {
             target: &mut target,
             headers: &mut headers,
         };
-        if let BodyNeed::Held { max } = ready.plan.prepared.body_need(&out) {
+        let need = ready.plan.prepared.body_need(&out);
+        let small = |if_unknown: bool| {
+            body.size_hint().upper().map_or(if_unknown, |upper| upper <= kept::LIMIT as u64)
+        };
+        let hold = match need {
+            BodyNeed::Held { max } => Some(max),
+            // What is remembered while it streams may not have come whole when the refusal does.
+            BodyNeed::Twice if small(false) => Some(kept::LIMIT),
+            BodyNeed::Twice | BodyNeed::None => None,
+        };
+        if let Some(max) = hold {
             let too_long = || {
                 Problem::new(Code::BodyTooLarge, format!("This credential signs the body, so it must be held in memory, and it is longer than {max} bytes (or broke off)."))
                     .hint("Send a smaller body; if the API offers uploads in parts, use those.")
@@ -439,15 +449,15 @@ impl Lane {
                 return Err(too_long().into());
             }
             let held = Box::pin(Limited::new(body, max).collect()).await.map_err(|_| too_long())?;
-            let bytes = held.to_bytes();
-            return Ok((RequestBody::full(bytes.clone()), Replay::Whole(bytes.clone()), Some(bytes)));
+            return Ok(Taken::whole(held.to_bytes()));
         }
-        let small = body.size_hint().upper().is_none_or(|upper| upper <= kept::LIMIT as u64);
-        if ready.may_replay() && small {
+        let (body, memory) = if ready.may_replay() && small(true) {
             let (kept, memory) = Kept::new(body);
-            return Ok((RequestBody::stream(kept), Replay::Kept(memory), None));
-        }
-        Ok((RequestBody::from(body), Replay::Gone, None))
+            (RequestBody::stream(kept), Replay::Kept(memory))
+        } else {
+            (RequestBody::from(body), Replay::Gone)
+        };
+        Ok(Taken { body, memory, held: None, unproven: need == BodyNeed::Twice })
     }
 
     /// Step 6 and 7: sign and send.
@@ -535,6 +545,35 @@ impl Lane {
     }
 }
 
+/// The caller's body, taken in as far as it has to be.
+struct Taken {
+    body: RequestBody,
+    memory: Replay,
+    /// For a signature over it.
+    held: Option<Bytes>,
+    /// It goes by in a request without a proof, which the API will refuse.
+    unproven: bool,
+}
+
+impl Taken {
+    fn whole(bytes: Bytes) -> Self {
+        let (body, memory) = (RequestBody::full(bytes.clone()), Replay::Whole(bytes.clone()));
+        Self { body, memory, held: Some(bytes), unproven: false }
+    }
+}
+
+/// The first request to an API that has to say first what it wants a proof over.
+fn sent_unproven() -> Box<Problem> {
+    let detail = format!(
+        "The API had to say first what it wants a proof over, and the body was not kept to be sent twice: it has more than {} KiB, or its length was not said. The API did not take the request.",
+        kept::LIMIT / 1024
+    );
+    Problem::new(Code::Busy, detail)
+        .hint("Send it again: what the API wants is known now.")
+        .retry_after(1)
+        .into()
+}
+
 /// What can be sent a second time.
 enum Replay {
     Whole(Bytes),
@@ -561,7 +600,7 @@ impl Ready {
 fn masker(plan: &Plan, token: Option<&LiveToken>, fresh: Option<SecretString>) -> Masker {
     let mut masker = Masker::new(Some(Arc::clone(&plan.mask)), token.map(|token| Arc::clone(&token.mask)));
     if let Some(fresh) = fresh {
-        masker.add_fresh(fresh.expose().as_bytes());
+        masker.add_fresh(fresh);
     }
     masker
 }

@@ -3,7 +3,7 @@
 //! Best effort, and never the boundary — that is the pin. Every secret of at least eight bytes is looked
 //! for raw, in base64, base64url, hex, URL-encoded and JSON-escaped form, and replaced by as many `*`, so
 //! that lengths stay true. A stream is passed on as it comes: held back is only a tail that could be the
-//! beginning of a secret.
+//! beginning of a secret. How what only one call has is looked for is told in [`super::fresh`].
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -15,9 +15,10 @@ use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD, URL_SAFE, URL_S
 use bytes::{Bytes, BytesMut};
 use http::HeaderValue;
 use latchstring_model::SecretString;
-use memchr::memmem;
 use percent_encoding::{NON_ALPHANUMERIC, percent_encode};
 use zeroize::Zeroizing;
+
+use super::fresh::Fresh;
 
 /// Shorter values are not masked: they would hide half of an ordinary answer.
 pub const SHORTEST: usize = 8;
@@ -95,25 +96,33 @@ pub struct MaskSet {
     short: Vec<SecretString>,
 }
 
-fn hex(bytes: &[u8], upper: bool) -> Vec<u8> {
+pub(super) fn hex(bytes: &[u8], upper: bool) -> Vec<u8> {
     let digits: &[u8; 16] = if upper { b"0123456789ABCDEF" } else { b"0123456789abcdef" };
     bytes.iter().flat_map(|b| [digits[usize::from(b >> 4)], digits[usize::from(b & 15)]]).collect()
 }
 
 /// Every form in which an API commonly repeats a text.
-fn forms(secret: &[u8]) -> Vec<Vec<u8>> {
-    let encoded: String = percent_encode(secret, NON_ALPHANUMERIC).to_string();
-    // The four marks that RFC 3986 leaves unescaped.
-    let rfc3986 = encoded.replace("%2D", "-").replace("%2E", ".").replace("%5F", "_").replace("%7E", "~");
-    let form = rfc3986.replace("%20", "+");
-    let mut list = vec![
-        secret.to_vec(),
+pub(super) fn forms(secret: &[u8]) -> Vec<Vec<u8>> {
+    let mut list = written(secret);
+    list.extend([
         STANDARD.encode(secret).into_bytes(),
         STANDARD_NO_PAD.encode(secret).into_bytes(),
         URL_SAFE.encode(secret).into_bytes(),
         URL_SAFE_NO_PAD.encode(secret).into_bytes(),
         hex(secret, false),
         hex(secret, true),
+    ]);
+    list
+}
+
+/// Those that are made sign by sign.
+pub(super) fn written(secret: &[u8]) -> Vec<Vec<u8>> {
+    let encoded: String = percent_encode(secret, NON_ALPHANUMERIC).to_string();
+    // The four marks that RFC 3986 leaves unescaped.
+    let rfc3986 = encoded.replace("%2D", "-").replace("%2E", ".").replace("%5F", "_").replace("%7E", "~");
+    let form = rfc3986.replace("%20", "+");
+    let mut list = vec![
+        secret.to_vec(),
         rfc3986.to_lowercase().into_bytes(),
         rfc3986.into_bytes(),
         form.into_bytes(),
@@ -164,8 +173,7 @@ impl MaskSet {
 #[derive(Clone)]
 pub struct Masker {
     sets: [Option<Arc<MaskSet>>; 3],
-    /// Values that only this call has: a fresh JWT, a signature. They are already URL-safe text.
-    fresh: Vec<Zeroizing<Vec<u8>>>,
+    fresh: Vec<Arc<Fresh>>,
 }
 
 impl Masker {
@@ -187,9 +195,10 @@ impl Masker {
         self.sets.iter().flatten().flat_map(|set| &set.short)
     }
 
-    pub fn add_fresh(&mut self, secret: &[u8]) {
+    /// What only this call has: a JWT, a signature.
+    pub fn add_fresh(&mut self, secret: SecretString) {
         if secret.len() >= SHORTEST {
-            self.fresh.push(Zeroizing::new(secret.to_vec()));
+            self.fresh.push(Arc::new(Fresh::new(secret)));
         }
     }
 
@@ -197,26 +206,18 @@ impl Masker {
         self.fresh.is_empty() && self.finders().next().is_none()
     }
 
-    fn longest(&self) -> usize {
-        let sets = self.sets.iter().flatten().map(|set| set.longest);
-        let fresh = self.fresh.iter().map(|secret| secret.len());
-        sets.chain(fresh).max().unwrap_or(0)
-    }
-
     pub(super) fn found_in(&self, bytes: &[u8]) -> bool {
         bytes.len() >= SHORTEST && self.finders().any(|finder| finder.find(bytes, 0).is_some())
-            || self.fresh.iter().any(|secret| memmem::find(bytes, secret).is_some())
+            || self.fresh.iter().any(|fresh| fresh.is_in(bytes))
     }
 
     fn blot(&self, bytes: &mut [u8]) {
+        // First what may have a stored value within it.
+        for fresh in &self.fresh {
+            fresh.blot(bytes);
+        }
         for set in self.sets.iter().flatten() {
             set.blot(bytes);
-        }
-        for secret in &self.fresh {
-            let spans: Vec<usize> = memmem::find_iter(bytes, secret.as_slice()).collect();
-            for start in spans {
-                bytes[start..start + secret.len()].fill(b'*');
-            }
         }
     }
 
@@ -286,17 +287,27 @@ impl Masker {
 
     /// How long a tail of `bytes` could be the beginning of a secret.
     pub(super) fn open_tail(&self, bytes: &[u8]) -> usize {
-        let window = bytes.len().min(self.longest().saturating_sub(1));
-        let begin = bytes.len() - window;
-        (begin..bytes.len())
-            .find(|at| {
-                let tail = &bytes[*at..];
-                let starts = |pattern: &[u8]| pattern.len() > tail.len() && pattern.starts_with(tail);
-                self.sets.iter().flatten().any(|set| set.patterns.iter().any(|pattern| starts(pattern)))
-                    || self.fresh.iter().any(|secret| starts(secret))
-            })
-            .map_or(0, |at| bytes.len() - at)
+        let sets = self.sets.iter().flatten().map(|set| open_tail(bytes, &set.patterns, set.longest));
+        sets.chain(self.fresh.iter().map(|fresh| fresh.open_tail(bytes))).max().unwrap_or(0)
     }
+}
+
+/// The longest end of `bytes` that one of the patterns begins with and goes on from.
+pub(super) fn open_tail(bytes: &[u8], patterns: &[Zeroizing<Vec<u8>>], longest: usize) -> usize {
+    let window = bytes.len().min(longest.saturating_sub(1));
+    let begin = bytes.len() - window;
+    // Nearly every byte is none that a pattern begins with.
+    let mut begins = [false; 256];
+    for first in patterns.iter().filter_map(|pattern| pattern.first()) {
+        begins[usize::from(*first)] = true;
+    }
+    (begin..bytes.len())
+        .filter(|at| begins[usize::from(bytes[*at])])
+        .find(|at| {
+            let tail = &bytes[*at..];
+            patterns.iter().any(|pattern| pattern.len() > tail.len() && pattern.starts_with(tail))
+        })
+        .map_or(0, |at| bytes.len() - at)
 }
 
 /// Masks a stream chunk by chunk.
@@ -383,6 +394,8 @@ pub fn is_text(content_type: Option<&HeaderValue>) -> bool {
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
+    use memchr::memmem;
+
     use super::*;
 
     const SECRET: &str = "s3cr3t/\"pass word\"+=";
@@ -469,11 +482,21 @@ mod tests {
     fn what_only_this_call_has_is_masked_too() {
         let mut masker = Masker::new(None, None);
         assert!(masker.is_empty());
-        masker.add_fresh(b"eyJhbGciOi.eyJ.sig");
+        masker.add_fresh("eyJhbGciOi.eyJ.sig".into());
         assert_eq!(masker.mask_text("you sent eyJhbGciOi.eyJ.sig!"), format!("you sent {}!", "*".repeat(18)));
         let mut header = HeaderValue::from_static("x eyJhbGciOi.eyJ.sig");
         masker.mask_header(&mut header);
         assert_eq!(header, "x ******************");
+    }
+
+    /// A claim of a JWT is a value of the credential, in base64: what is left of the JWT without it would be enough.
+    #[test]
+    fn a_stored_value_within_what_this_call_has_leaves_nothing_of_it() {
+        let known = Arc::new(MaskSet::new(&["{\"iss\":\"me\"}".into()]));
+        let mut masker = Masker::new(Some(known), None);
+        let jwt = "eyJhbGciOiJFUzI1NiJ9.eyJpc3MiOiJtZSJ9.bmljZS1zaWduYXR1cmU";
+        masker.add_fresh(jwt.into());
+        assert_eq!(masker.mask_text(jwt), "*".repeat(jwt.len()));
     }
 
     #[test]

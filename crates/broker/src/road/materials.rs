@@ -7,10 +7,13 @@ use latchstring_connectors::{
     AuthMethod, Context, Definition, Lookup, LookupUnavailable, OAuthClient, ProjectContext, RenderError,
     Resolved, SecretValue, UserContext, Values,
 };
+use latchstring_egress::Identity;
 use latchstring_model::id::{EnvironmentId, ProjectId};
 use latchstring_model::problem::Refused;
 use latchstring_model::{Code, Entropy, OpenTicket, Problem, Timestamp};
+use latchstring_schemes::keys::{ParsedKeys, Remembered};
 use latchstring_schemes::token::TokenSet;
+use latchstring_schemes::{Prepared, Scheme, SchemeError};
 use latchstring_store::Tx;
 use latchstring_store::secrets::{self, SecretKind};
 use serde_json::Value;
@@ -88,6 +91,9 @@ pub struct Materials {
     pub names: Arc<Names>,
     /// Our registration with the provider, for methods that need consent.
     pub client: Option<Arc<OAuthClient>>,
+    /// Parsed once, however often and on whatever core all this is rendered; wiped with it.
+    keys: ParsedKeys,
+    pub(super) identities: Remembered<Refused<Identity>>,
 }
 
 pub fn user_context(person: &Person) -> UserContext {
@@ -116,6 +122,8 @@ impl Materials {
             environment: None,
             names,
             client: None,
+            keys: ParsedKeys::default(),
+            identities: Remembered::default(),
         }
     }
 
@@ -168,9 +176,15 @@ impl Materials {
             client: self.client.as_deref(),
             token: token.map(|token| token.metadata.expose()),
             input,
+            keys: &self.keys,
             now,
             entropy,
         }
+    }
+
+    /// What was rendered of these materials, ready to sign.
+    pub fn prepare(&self, scheme: Scheme) -> Result<Prepared, SchemeError> {
+        scheme.prepare(&self.keys)
     }
 
     pub fn resolve(

@@ -7,6 +7,7 @@ pub mod bind;
 mod coded;
 mod decode;
 pub mod described;
+mod fresh;
 pub mod headers;
 pub mod kept;
 pub mod lane;

@@ -14,6 +14,7 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_perc
 
 use super::bind;
 use super::mask::MaskSet;
+use super::materials::Materials;
 use crate::Broker;
 
 /// The unreserved characters of RFC 3986.
@@ -45,8 +46,10 @@ pub struct Plan {
     dropped_query: Vec<String>,
 }
 
+/// Who we are on the connection, and whom we trust. Made once for the materials: it takes the key apart once more.
 pub(crate) fn identity(
     broker: &Broker,
+    materials: &Materials,
     prepared: &Prepared,
     ca_certificate: Option<&SecretString>,
 ) -> Refused<Option<Identity>> {
@@ -59,14 +62,19 @@ pub(crate) fn identity(
         private_key_pem: shown.map(|identity| identity.key_pem().expose().as_bytes()),
         extra_ca_pem: ca_certificate.map(|pem| pem.expose().as_bytes()),
     };
-    broker.parts.egress.identity(&parts).map(Some).map_err(|error| {
-        Problem::new(
-            Code::TemplateError,
-            format!("The TLS client certificate or authority of the credential cannot be used: {error}."),
-        )
-        .hint("Paste the whole PEM blocks, the client's own certificate first.")
-        .into()
-    })
+    let texts = [shown.map_or("", |identity| identity.id()), ca_certificate.map_or("", SecretString::expose)];
+    let made = materials.identities.get(&texts, || {
+        broker.metrics.identity_made();
+        broker.parts.egress.identity(&parts).map_err(|error| {
+            Problem::new(
+                Code::TemplateError,
+                format!("The TLS client certificate or authority of the credential cannot be used: {error}."),
+            )
+            .hint("Paste the whole PEM blocks, the client's own certificate first.")
+            .into()
+        })
+    });
+    made.map(Some)
 }
 
 /// Secrets that may go to certain hosts only: every place that the values go to must be one of them.
@@ -140,12 +148,13 @@ impl Plan {
     /// came out of a token answer of a pinned token host: that, and only that, may move the call's pin.
     pub fn build(
         broker: &Broker,
-        definition: &Definition,
+        materials: &Materials,
         resolved: Resolved,
         stored: &Arc<[Pin]>,
         token_version: Option<i64>,
         from_token: bool,
     ) -> Refused<Self> {
+        let definition = &materials.definition;
         let Some(base) = &resolved.base_url else {
             return Err(Problem::new(Code::NoBaseUrl, format!("This credential of {} has no base URL, so there is nowhere to call.", definition.name))
                 .hint("Set its `baseUrl` (raw) or `base_url`; without one it can be stored and granted, but not called.")
@@ -177,9 +186,9 @@ impl Plan {
         // What is no name of a header cannot come from a caller.
         let dropped_headers = resolved.headers.dropped.iter().filter_map(|name| name.parse().ok()).collect();
         let prepared =
-            resolved.scheme.prepare().map_err(|error| crate::credentials::scheme_problem(&error))?;
+            materials.prepare(resolved.scheme).map_err(|error| crate::credentials::scheme_problem(&error))?;
         let learns = prepared.learns();
-        let identity = identity(broker, &prepared, resolved.ca_certificate.as_ref())?;
+        let identity = identity(broker, materials, &prepared, resolved.ca_certificate.as_ref())?;
         let mut secrets = prepared.secrets_to_mask();
         secrets.extend(resolved.mask);
         Ok(Self {

@@ -6,14 +6,16 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use arc_swap::ArcSwapOption;
+use latchstring_connectors::Resolved;
 use latchstring_model::id::CredentialId;
 use latchstring_model::problem::Refused;
 use latchstring_model::{Code, Pin, Problem, Timestamp};
+use latchstring_schemes::Scheme;
 
 use super::accept::{RouteAsk, RouteId};
 use super::authorise::{self, Authorised, Caller};
 use super::materials::Materials;
-use super::plan::Plan;
+use super::plan::{self, Plan};
 use crate::freshness::{Basis, Validity};
 use crate::sealing::values_aad;
 use crate::tokens::{LiveToken, TokenSlot};
@@ -88,7 +90,7 @@ impl Route {
         let resolved = self.materials.resolve(token.map(|token| &token.set), now, &*broker.parts.entropy)?;
         let plan = Plan::build(
             broker,
-            &self.materials.definition,
+            &self.materials,
             resolved,
             &self.pins,
             self.token_read(token),
@@ -231,7 +233,7 @@ impl Broker {
 
     /// For a person in a session or with a key, on the API: `call/{operation}` and `metadata`.
     pub(crate) async fn build_route(
-        &self,
+        self: &Arc<Self>,
         tx: &mut latchstring_store::ReadTx,
         authorised: Authorised,
     ) -> Refused<Option<Arc<Route>>> {
@@ -270,7 +272,7 @@ impl Broker {
             Materials::new(Arc::clone(&found.definition), &credential.auth_method, checked, Arc::new(names))
                 .with_client(client)
                 .for_caller(caller.user.as_ref(), &caller.project, &caller.environment);
-        let bare = materials.resolve(None, self.now(), &*self.parts.entropy)?;
+        let (materials, bare) = self.first_look(materials).await?;
         let token = if bare.needs_token {
             let id =
                 crate::tokens::token_id(&credential, &values, materials.client.as_deref(), &bare.token_uses);
@@ -306,6 +308,22 @@ impl Broker {
             slot.belongs_to(&route);
         }
         Ok(Some(route))
+    }
+
+    /// What these materials come to, without a token. Their keys are read here, so that no core reads one when it makes
+    /// a plan; beside the threads that everybody waits for, because opening an encrypted one may take a second.
+    async fn first_look(self: &Arc<Self>, materials: Materials) -> Refused<(Materials, Resolved)> {
+        let broker = Arc::clone(self);
+        let looked = tokio::task::spawn_blocking(move || {
+            let mut bare = materials.resolve(None, broker.now(), &*broker.parts.entropy)?;
+            let scheme = std::mem::replace(&mut bare.scheme, Scheme::None);
+            // What is wrong with a key is remembered, and said when a plan is made.
+            if let Ok(prepared) = materials.prepare(scheme) {
+                drop(plan::identity(&broker, &materials, &prepared, bare.ca_certificate.as_ref()));
+            }
+            Ok((materials, bare))
+        });
+        looked.await.map_err(|error| refusals::internal(&error))?
     }
 }
 

@@ -223,8 +223,10 @@ impl Broker {
     }
 
     fn spends_refresh_token(&self, behind: &Behind) -> Refused<bool> {
-        let bare = behind.source(None).materials.resolve(None, self.now(), &*self.parts.entropy)?;
-        let prepared = bare.scheme.prepare().map_err(|error| crate::credentials::scheme_problem(&error))?;
+        let materials = behind.source(None).materials;
+        let bare = materials.resolve(None, self.now(), &*self.parts.entropy)?;
+        let prepared =
+            materials.prepare(bare.scheme).map_err(|error| crate::credentials::scheme_problem(&error))?;
         Ok(Prepared::grant(&prepared).is_some_and(|grant| grant.spends_refresh_token()))
     }
 

@@ -187,9 +187,11 @@ impl Broker {
             values_version: slot.values_version,
             name: "default".into(),
         };
-        let bare = behind.source(None).materials.resolve(None, self.now(), &*self.parts.entropy)?;
+        let materials = behind.source(None).materials;
+        let bare = materials.resolve(None, self.now(), &*self.parts.entropy)?;
         let policy = bare.policy.clone();
-        let prepared = bare.scheme.prepare().map_err(|error| crate::credentials::scheme_problem(&error))?;
+        let prepared =
+            materials.prepare(bare.scheme).map_err(|error| crate::credentials::scheme_problem(&error))?;
         let mut machine = Machine::new(
             self.parts.server.to_string(),
             need,

@@ -106,9 +106,9 @@ impl Broker {
         let policy = resolved.policy.clone();
         let mask = resolved.mask.clone();
         let ca = resolved.ca_certificate.clone();
-        let prepared = resolved
-            .scheme
-            .prepare()
+        let prepared = source
+            .materials
+            .prepare(resolved.scheme)
             .map_err(|error| not_sent(crate::credentials::scheme_problem(&error)))?;
         if !prepared.renews() {
             let problem = Problem::new(Code::NeedsReconnect, "A token of OAuth 1.0a is not renewed.").hint(
@@ -116,7 +116,7 @@ impl Broker {
             );
             return Err(not_sent(problem.into()));
         }
-        let identity = plan::identity(self, &prepared, ca.as_ref()).map_err(not_sent)?;
+        let identity = plan::identity(self, source.materials, &prepared, ca.as_ref()).map_err(not_sent)?;
         let set = match prepared.grant() {
             Some(_) => self.ask_grant(source, &prepared, identity.as_ref(), &mask, now).await?,
             None => self.ask_steps(source, identity.as_ref(), &mask, now).await?,

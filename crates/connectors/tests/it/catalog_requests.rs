@@ -586,8 +586,9 @@ fn sent(
     if let Some(body) = &verify.body {
         map.insert(CONTENT_TYPE, HeaderValue::try_from(body.content_type.as_str()).unwrap());
     }
-    let prepared =
-        scheme.prepare().unwrap_or_else(|error| panic!("{} {}: {error}", definition.id, method.id));
+    let prepared = scheme
+        .prepare(&world.keys)
+        .unwrap_or_else(|error| panic!("{} {}: {error}", definition.id, method.id));
     let token = prepared.needs_token().then(|| TokenSet::new("token-1", now));
     let mut out =
         Outgoing { method: &verify.method, origin: &address.origin, target: &mut target, headers: &mut map };

@@ -96,7 +96,8 @@ pub fn verification(id: &str, method: &str, values: &Value, token: Option<&Value
     let base = resolved.base_url.as_ref().expect("a base URL").expose();
     let address = address(base, request, &resolved);
     let set = token.map(|_| TokenSet::new("TOKEN", world.now));
-    let prepared = resolved.scheme.prepare().unwrap_or_else(|error| panic!("{id}.{method}: {error}"));
+    let prepared =
+        resolved.scheme.prepare(&world.keys).unwrap_or_else(|error| panic!("{id}.{method}: {error}"));
     let mut target = address.target();
     let mut out = Outgoing {
         method: &request.method,
@@ -116,7 +117,8 @@ pub fn verification(id: &str, method: &str, values: &Value, token: Option<&Value
 /// The request for the method's token.
 pub fn token_request(id: &str, method: &str, values: &Value) -> String {
     let (world, resolved) = resolve(id, method, values, None);
-    let prepared = resolved.scheme.prepare().unwrap_or_else(|error| panic!("{id}.{method}: {error}"));
+    let prepared =
+        resolved.scheme.prepare(&world.keys).unwrap_or_else(|error| panic!("{id}.{method}: {error}"));
     let grant = prepared.grant().unwrap_or_else(|| panic!("{id}.{method} obtains no token"));
     let wire = grant
         .token_request(None, world.now, &world.entropy)

@@ -8,6 +8,8 @@ use latchstring_connectors::{
 use latchstring_schemes::Scheme;
 use latchstring_schemes::dpop::DpopKey;
 use latchstring_schemes::jws::{Algorithm, SigningKey};
+use latchstring_schemes::keys::ParsedKeys;
+use latchstring_schemes::mutual_tls::TlsIdentity;
 use latchstring_schemes::oauth1::SignatureMethod;
 use latchstring_schemes::oauth2::{ClientAuth, Grant};
 use serde_json::{Value, json};
@@ -178,7 +180,7 @@ fn oauth1_with_consent_comes_from_the_client() {
     };
     let rsa = named("", &with_key).unwrap_or_else(|error| panic!("{error}"));
     assert_eq!(rsa.three_legged().unwrap().client.method, SignatureMethod::RsaSha256, "its key signs");
-    assert!(rsa.prepare().is_ok());
+    assert!(rsa.prepare(&ParsedKeys::default()).is_ok());
     let plain = named("PLAINTEXT", &|_| ()).unwrap_or_else(|error| panic!("{error}"));
     assert_eq!(plain.three_legged().unwrap().client.method, SignatureMethod::Plaintext);
     for (method, change) in [
@@ -233,6 +235,36 @@ fn an_oauth1_method_has_one_source_of_its_application() {
     assert!(taken.err().unwrap()[0].to_string().contains("`token`"));
 }
 
+/// Claims over the time are rendered for every call; the keys beside them are not parsed for every call.
+#[test]
+fn keys_that_were_rendered_before_are_not_parsed_again() {
+    let file = |name: &str| {
+        let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../schemes/tests/data/keys");
+        std::fs::read_to_string(format!("{folder}/{name}")).unwrap()
+    };
+    let values = json!({
+        "base_url": "https://a.example.com", "token_url": "https://a.example.com/token", "client_id": "robot",
+        "client_auth": "private_key_jwt", "private_key": file("rsa2048.aes256.pem"),
+        "passphrase": "correct horse", "dpop_key": file("p256.sec1.pem"),
+        "client_certificate": file("rsa2048.cert.pem"), "client_key": file("rsa2048.pkcs8.pem"),
+    });
+    let (world, other) = (World::new(), World::new());
+    let parts = |world: &World| {
+        let resolved = world.resolve(http(), "oauth2_client_credentials", values.clone());
+        let scheme = resolved.unwrap_or_else(|error| panic!("{error}")).scheme;
+        let Grant::ClientCredentials(known) = grant(&scheme) else { panic!("client credentials") };
+        let ClientAuth::PrivateKeyJwt(jwt) = &known.client.auth else { panic!("it signs") };
+        let (signing, dpop) = (Arc::clone(&jwt.key), Arc::clone(known.endpoint.dpop.as_ref().unwrap()));
+        let prepared = scheme.prepare(&world.keys).unwrap_or_else(|error| panic!("{error}"));
+        (signing, dpop, prepared.tls_identity().unwrap().clone())
+    };
+    let (first, again, elsewhere) = (parts(&world), parts(&world), parts(&other));
+    let at = |tls: &TlsIdentity| tls.key_pem().expose().as_ptr();
+    assert!(Arc::ptr_eq(&first.0, &again.0) && !Arc::ptr_eq(&first.0, &elsewhere.0));
+    assert!(Arc::ptr_eq(&first.1, &again.1) && !Arc::ptr_eq(&first.1, &elsewhere.1));
+    assert!(at(&first.2) == at(&again.2) && at(&first.2) != at(&elsewhere.2));
+}
+
 /// What a superuser says of a client: certificate, DPoP, the APIs that tokens are for.
 #[test]
 fn a_clients_proofs_go_with_every_consent() {
@@ -280,7 +312,8 @@ fn a_clients_proofs_go_with_every_consent() {
                 && body.contains("client_id=our-client"),
             "{body}"
         );
-        assert!(resolved.scheme.prepare().unwrap_or_else(|error| panic!("{error}")).tls_identity().is_some());
+        let prepared = resolved.scheme.prepare(&world.keys).unwrap_or_else(|error| panic!("{error}"));
+        assert!(prepared.tls_identity().is_some());
     }
     // One connection shows one certificate.
     let own = check(

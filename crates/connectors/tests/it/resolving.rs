@@ -250,9 +250,9 @@ fn every_method_of_http_renders() {
     ] {
         let mut values = own.clone();
         values["base_url"] = json!("https://a.example.com/api/");
-        let resolved = World::new()
-            .resolve(definition, method, values)
-            .unwrap_or_else(|error| panic!("{method}: {error}"));
+        let world = World::new();
+        let resolved =
+            world.resolve(definition, method, values).unwrap_or_else(|error| panic!("{method}: {error}"));
         assert_eq!(resolved.scheme.type_name(), name);
         assert_eq!(
             resolved.base_url.as_ref().map(SecretString::expose),
@@ -261,7 +261,7 @@ fn every_method_of_http_renders() {
         );
         assert!(resolved.verify.is_none(), "no test_path, nothing to ask");
         if method != "mutual_tls" {
-            resolved.scheme.prepare().map_err(|error| format!("{method}: {error}")).ok().unwrap();
+            resolved.scheme.prepare(&world.keys).map_err(|error| format!("{method}: {error}")).ok().unwrap();
         }
     }
 }

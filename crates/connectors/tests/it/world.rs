@@ -9,6 +9,7 @@ use latchstring_connectors::{
 use latchstring_model::address::Address;
 use latchstring_model::id::OAuthClientId;
 use latchstring_model::{Entropy, Timestamp};
+use latchstring_schemes::keys::ParsedKeys;
 use serde_json::{Map, Value};
 
 pub struct Counting(pub std::sync::atomic::AtomicU8);
@@ -87,6 +88,7 @@ pub struct World {
     pub token: Option<Map<String, Value>>,
     pub client: Option<OAuthClient>,
     pub input: Option<Value>,
+    pub keys: ParsedKeys,
     pub now: Timestamp,
     pub entropy: Counting,
 }
@@ -107,6 +109,7 @@ impl World {
             token: None,
             client: None,
             input: None,
+            keys: ParsedKeys::default(),
             now: Timestamp(1_700_000_000_000),
             entropy: Counting(0.into()),
         }
@@ -122,6 +125,7 @@ impl World {
             client: self.client.as_ref(),
             token: self.token.as_ref(),
             input: self.input.as_ref(),
+            keys: &self.keys,
             now: self.now,
             entropy: &self.entropy,
         }

@@ -17,6 +17,7 @@ mod freshness;
 mod guides;
 mod import;
 mod keypairs;
+mod keys_once;
 mod kills;
 mod logs;
 mod masking;

@@ -5,10 +5,10 @@ use std::io::Write;
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD, URL_SAFE, URL_SAFE_NO_PAD};
 use latchstring_testkit::jwt::KeyPair;
-use latchstring_testkit::{Httpbin, OidcProvider};
+use latchstring_testkit::{Httpbin, OidcProvider, TestApp};
 use serde_json::json;
 
-use crate::support::{RawServer, Upstream, app, reply};
+use crate::support::{RawServer, Seen, Upstream, app, reply};
 
 const PASSWORD: &str = "pä ss/\"wörd\"+=&ü~tail";
 
@@ -109,6 +109,98 @@ fn a_secret_that_is_cut_into_chunks_is_found() {
         assert_eq!(app.get(&format!("up/{cut}")).text(), wanted, "cut at {cut}");
     }
     assert_eq!(app.get("up/2-3-4-5-20-32").text(), wanted);
+}
+
+/// What a call carries that no other does, as its header has it.
+fn made_for_it(seen: &Seen) -> String {
+    let header = ["x-signature", "authorization"].into_iter().find(|name| !seen.all(name).is_empty());
+    let text = seen.header(header.expect("a signature"));
+    match text.split_once("oauth_signature=\"") {
+        Some((_, rest)) => {
+            let written = rest.split('"').next().unwrap().as_bytes();
+            percent_encoding::percent_decode(written).decode_utf8().unwrap().into_owned()
+        }
+        None => text.trim_start_matches("Bearer ").to_owned(),
+    }
+}
+
+/// Credentials whose calls are signed: by a JWT, by HMAC in base64 and in hex, by OAuth 1.0a.
+fn with_signatures(app: &TestApp, base: &str) -> [&'static str; 4] {
+    let keys = KeyPair::generate("ES256");
+    app.credential(
+        "jwt",
+        "jwt",
+        &json!({"base_url": base, "private_key": keys.private_pem, "algorithm": "ES256", "claims": {"iss": "me"}}),
+    );
+    let hmac = json!({"base_url": base, "signing_key": "a shared signing key", "sign": ["{timestamp}", "{target}"], "output": "base64"});
+    app.credential("hmac", "hmac", &hmac);
+    let mut hex = hmac;
+    hex["output"] = "hex".into();
+    app.credential("hex", "hmac", &hex);
+    app.credential(
+        "oauth1",
+        "oauth1",
+        &json!({"base_url": base, "consumer_key": "robot", "consumer_secret": "the-consumers-secret"}),
+    );
+    ["jwt", "hmac", "hex", "oauth1"]
+}
+
+#[test]
+fn what_is_made_for_a_call_is_masked_in_every_form() {
+    let echo = Upstream::start(|seen| {
+        let number = seen.target.trim_start_matches('/').split('?').next().unwrap().parse::<usize>().unwrap();
+        let form = forms(&made_for_it(seen)).remove(number);
+        let mut answer = reply(200, format!("before {form} and {form} after"));
+        answer.headers_mut().insert("x-echo", format!("x {form}").parse().unwrap());
+        answer
+    });
+    let app = app();
+    for slug in with_signatures(&app, &echo.url()) {
+        for number in 0..forms("").len() {
+            // Another path each time signs something else: not all signatures have signs that are escaped.
+            for query in 0..4 {
+                let answer = app.get(&format!("{slug}/{number}?q={query}"));
+                let form = forms(&made_for_it(&echo.last())).remove(number);
+                let stars = "*".repeat(form.len());
+                assert_eq!(answer.text(), format!("before {stars} and {stars} after"), "{slug}: {form}");
+                assert_eq!(answer.header("x-echo"), Some(format!("x {stars}").as_str()), "{slug}: {form}");
+            }
+        }
+    }
+    app.stop();
+}
+
+/// A request that comes back whole, encoded: the signature stands anywhere in it.
+#[test]
+fn what_is_made_for_a_call_is_masked_within_an_encoded_request() {
+    // Begins with bits that are not those of padding.
+    const AFTER: &str = "~\r\naccept: */*\r\n\r\n";
+    let echo = Upstream::start(|seen| {
+        let (kind, before) = seen.target.trim_start_matches('/').split_once('/').unwrap();
+        let text = format!("{before}{}{AFTER}", made_for_it(seen));
+        reply(200, if kind == "hex" { hex::encode(text) } else { STANDARD.encode(text) })
+    });
+    let app = app();
+    for slug in with_signatures(&app, &echo.url()) {
+        for before in ["", "a", "ab", "abc", "authorization:Bearer"] {
+            let answer = app.get(&format!("{slug}/base64/{before}")).text();
+            let (made, sent) = (made_for_it(&echo.last()), before.len());
+            // Signs that have bits of nothing else.
+            let (from, to) = ((sent * 8).div_ceil(6), (sent + made.len()) * 8 / 6);
+            let plain = STANDARD.encode(format!("{before}{made}{AFTER}"));
+            let wanted = format!("{}{}{}", &plain[..from], "*".repeat(to - from), &plain[to..]);
+            assert_eq!(answer, wanted, "{slug}: {before}");
+
+            let answer = app.get(&format!("{slug}/hex/{before}")).text();
+            let stars = "**".repeat(made_for_it(&echo.last()).len());
+            assert_eq!(
+                answer,
+                format!("{}{stars}{}", hex::encode(before), hex::encode(AFTER)),
+                "{slug}: {before}"
+            );
+        }
+    }
+    app.stop();
 }
 
 #[test]

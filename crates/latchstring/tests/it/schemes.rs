@@ -1,13 +1,18 @@
 //! Every HTTP scheme, from a stored credential to what an upstream gets.
 
+use std::io::{Read, Write};
+
 use aws_lc_rs::{digest, hmac};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use latchstring_testkit::jwt::{Case, Key, KeyPair, jose, pyjwt};
-use latchstring_testkit::{Httpbin, OidcProvider};
+use latchstring_testkit::{Httpbin, OidcProvider, TestApp};
 use serde_json::{Value, json};
 
-use crate::support::{Authority, Upstream, app, json_reply, localhost, reply, setup};
+use crate::support::{
+    Authority, RawServer, Reply, Seen, Upstream, app, connect, exchange, head, json_reply, localhost,
+    read_head, reply, setup, split,
+};
 
 #[test]
 fn keys_passwords_and_tokens_replace_what_the_caller_sent() {
@@ -106,6 +111,163 @@ fn digest_in_every_hash_and_quality_that_httpbin_has() {
         assert_eq!((answer.status, &answer.json()["authenticated"]), (200, &json!(true)), "{path}");
     }
     assert_eq!(app.get("wrong/digest-auth/auth/user/passwd").status, 401);
+}
+
+const DIGEST_USER: (&str, &str) = ("ada", "a-password-of-tests");
+
+fn wants_digest(quality: &str) -> Reply {
+    let mut challenge = reply(401, "");
+    let wanted = format!("Digest realm=\"forms\", qop=\"{quality}\", algorithm=SHA-256, nonce=\"once\"");
+    challenge.headers_mut().insert("www-authenticate", wanted.parse().unwrap());
+    challenge
+}
+
+/// RFC 7616 section 3.4, written down once more: whether the proof is one over this body.
+fn covers(seen: &Seen, quality: &str) -> bool {
+    let line = seen.all("authorization").concat();
+    let part = |name: &str| {
+        let rest = line.split([' ', ',']).find_map(|part| part.strip_prefix(name)?.strip_prefix('='));
+        rest.unwrap_or_default().trim_matches('"').to_owned()
+    };
+    let sha = |text: &[u8]| hex::encode(digest::digest(&digest::SHA256, text));
+    let (user, password) = DIGEST_USER;
+    let a1 = sha(format!("{user}:forms:{password}").as_bytes());
+    let body = if quality == "auth-int" { format!(":{}", sha(&seen.body)) } else { String::new() };
+    let a2 = sha(format!("{}:{}{body}", seen.method, seen.target).as_bytes());
+    let (nc, cnonce) = (part("nc"), part("cnonce"));
+    part("qop") == quality
+        && part("response") == sha(format!("{a1}:once:{nc}:{cnonce}:{quality}:{a2}").as_bytes())
+}
+
+fn digest_upstream(quality: &'static str) -> Upstream {
+    Upstream::start(move |seen| match covers(seen, quality) {
+        true => reply(200, "taken"),
+        false => wants_digest(quality),
+    })
+}
+
+fn with_digest(app: &TestApp, slug: &str, base: &str) {
+    let (username, password) = DIGEST_USER;
+    app.credential(slug, "digest", &json!({"base_url": base, "username": username, "password": password}));
+}
+
+/// Of a credential of its own each time: what is said first has not been heard.
+#[test]
+fn the_first_body_is_covered_by_a_digest_that_wants_it() {
+    let (app, upstream) = (app(), digest_upstream("auth-int"));
+    for (slug, body) in [("small", vec![b'a'; 20]), ("full", vec![b'b'; 64 * 1024])] {
+        with_digest(&app, slug, &upstream.url());
+        let before = upstream.count();
+        for asked in [2, 3] {
+            let answer = app.call("POST", &format!("{slug}/forms"), &[], &body);
+            assert_eq!((answer.status, answer.text().as_str()), (200, "taken"), "{slug}");
+            assert_eq!(upstream.count() - before, asked, "{slug}: once more for the challenge alone");
+            assert!(upstream.last().body == body, "{slug}");
+        }
+    }
+    // Its length is not said.
+    with_digest(&app, "chunked", &upstream.url());
+    let more = "transfer-encoding: chunked\r\nconnection: close\r\n";
+    let sent = [head(&app, "POST", "chunked/forms", more).as_slice(), b"3\r\nabc\r\n0\r\n\r\n"].concat();
+    let (status, _) = split(&exchange(&app, &sent));
+    assert!(status.starts_with("http/1.1 200"), "{status}");
+    assert_eq!(upstream.last().body, b"abc");
+    app.stop();
+}
+
+#[test]
+fn a_digest_server_that_does_not_wait_for_the_body_gets_it_all_the_same() {
+    let raw = RawServer::start(|head, stream| {
+        let text = String::from_utf8_lossy(head).into_owned();
+        let value = |name: &str| {
+            let line = text.lines().find(|line| line.to_ascii_lowercase().starts_with(name));
+            line.and_then(|line| line.split_once(": ")).map(|(_, value)| value.to_owned())
+        };
+        let Some(authorization) = value("authorization") else {
+            let refused = "HTTP/1.1 401 Unauthorized\r\nwww-authenticate: Digest realm=\"forms\", qop=\"auth-int\", algorithm=SHA-256, nonce=\"once\"\r\ncontent-length: 0\r\nconnection: close\r\n\r\n";
+            stream.write_all(refused.as_bytes()).unwrap();
+            // What is closed with bytes unread is reset, and the refusal lost.
+            stream.shutdown(std::net::Shutdown::Write).unwrap();
+            let _ = stream.read_to_end(&mut Vec::new());
+            return;
+        };
+        let mut body = vec![0; value("content-length").unwrap().parse().unwrap()];
+        stream.read_exact(&mut body).unwrap();
+        let seen = Seen {
+            method: "POST".into(),
+            target: "/forms".into(),
+            version: http::Version::HTTP_11,
+            headers: vec![("authorization".into(), authorization)],
+            body,
+        };
+        let status = if covers(&seen, "auth-int") { "200 OK" } else { "403 Forbidden" };
+        let answer = format!("HTTP/1.1 {status}\r\ncontent-length: 0\r\nconnection: close\r\n\r\n");
+        stream.write_all(answer.as_bytes()).unwrap();
+    });
+    let app = app();
+    with_digest(&app, "forms", &raw.url());
+    let mut stream = connect(&app);
+    stream
+        .write_all(&head(&app, "POST", "forms/forms", "content-length: 10\r\nconnection: close\r\n"))
+        .unwrap();
+    // The API has long refused the head by then, if it has seen it.
+    std::thread::sleep(std::time::Duration::from_millis(300));
+    stream.write_all(b"0123456789").unwrap();
+    let status = String::from_utf8(read_head(&mut stream)).unwrap();
+    assert!(status.starts_with("HTTP/1.1 200"), "{status}");
+    app.stop();
+}
+
+#[test]
+fn a_first_body_that_is_too_large_to_keep_is_asked_for_once_more() {
+    let app = app();
+    for quality in ["auth", "auth-int"] {
+        let upstream = digest_upstream(quality);
+        with_digest(&app, quality, &upstream.url());
+        let send = |body: &[u8]| app.call("POST", &format!("{quality}/forms"), &[], body);
+        let large = vec![b'a'; 64 * 1024 + 1];
+        let refused = send(&large);
+        assert_eq!((refused.status, refused.header("latchstring-error")), (503, Some("busy")), "{quality}");
+        assert_eq!(refused.header("retry-after"), Some("1"));
+        assert!(refused.json()["hint"].as_str().unwrap().starts_with("Send it again"), "{}", refused.text());
+        assert_eq!((send(&large).status, upstream.count()), (200, 2), "{quality}");
+        assert!(upstream.last().body == large);
+        let huge = vec![b'a'; 8 * 1024 * 1024 + 1];
+        if quality == "auth" {
+            assert_eq!(send(&huge).status, 200, "it streams");
+            continue;
+        }
+        let more = format!("content-length: {}\r\nexpect: 100-continue\r\nconnection: close\r\n", huge.len());
+        let (status, body) = split(&exchange(&app, &head(&app, "POST", "auth-int/forms", &more)));
+        assert!(status.starts_with("http/1.1 413") && status.contains("body_too_large"), "{status}");
+        assert!(String::from_utf8(body).unwrap().contains("Send a smaller body"));
+    }
+    // What was sent with a proof and refused is the API's answer: a wrong password is not asked for again and again.
+    for quality in ["auth", "auth-int"] {
+        let (upstream, slug) = (digest_upstream(quality), format!("wrong-{quality}"));
+        let values = json!({"base_url": upstream.url(), "username": "ada", "password": "another"});
+        app.credential(&slug, "digest", &values);
+        let send = |_| app.call("POST", &format!("{slug}/forms"), &[], &vec![b'a'; 100_000]).status;
+        assert_eq!((0..3).map(send).collect::<Vec<u16>>(), [503, 401, 401], "{quality}");
+    }
+    app.stop();
+}
+
+/// Fixed headers that are never the same have every call rendered anew.
+#[test]
+fn what_a_call_was_taught_is_known_where_each_is_rendered_anew() {
+    let (app, upstream) = (app(), digest_upstream("auth"));
+    let (username, password) = DIGEST_USER;
+    let headers = json!({"X-Call": "{{ uuid() }}"});
+    let values =
+        json!({"base_url": upstream.url(), "username": username, "password": password, "headers": headers});
+    app.credential("forms", "digest", &values);
+    let large = vec![b'a'; 100_000];
+    let statuses =
+        [&large, &large, &Vec::new(), &large].map(|body| app.call("POST", "forms/x", &[], body).status);
+    assert_eq!(statuses, [503, 200, 200, 200]);
+    assert_eq!(upstream.count(), 4, "one challenge for all of them");
+    app.stop();
 }
 
 /// A core takes no connection while another has fewer: three that are open are on three cores.

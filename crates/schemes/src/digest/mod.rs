@@ -6,7 +6,7 @@
 
 mod challenge;
 
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use aws_lc_rs::digest as hashes;
 use base64::Engine;
@@ -21,6 +21,7 @@ use crate::apply::header_value;
 use crate::basic::check_user;
 use crate::encoding::hex;
 use crate::error::SchemeError;
+use crate::keys::ParsedKeys;
 use crate::wire::Outgoing;
 
 pub struct Digest {
@@ -29,7 +30,7 @@ pub struct Digest {
 }
 
 impl Digest {
-    pub(crate) fn prepare(&self) -> Result<PreparedDigest, SchemeError> {
+    pub(crate) fn prepare(&self, keys: &ParsedKeys) -> Result<PreparedDigest, SchemeError> {
         if self.username.is_empty() {
             return Err(SchemeError::Missing { field: "username" });
         }
@@ -37,7 +38,7 @@ impl Digest {
         Ok(PreparedDigest {
             username: self.username.clone(),
             password: self.password.clone(),
-            session: Mutex::new(None),
+            session: keys.heard(&self.username, &self.password),
         })
     }
 }
@@ -45,11 +46,14 @@ impl Digest {
 pub(crate) struct PreparedDigest {
     username: SecretString,
     pub(crate) password: SecretString,
-    session: Mutex<Option<Session>>,
+    session: Heard,
 }
 
+/// What the server last said, for all who answer it with the same password.
+pub(crate) type Heard = Arc<Mutex<Option<Session>>>;
+
 /// One nonce of the server and how often it was used.
-struct Session {
+pub(crate) struct Session {
     challenge: Challenge,
     count: u32,
     /// Fixed for a `-sess` algorithm, whose key it is part of (section 3.4.2); else drawn anew each time.
@@ -110,10 +114,11 @@ impl PreparedDigest {
         }
     }
 
-    /// Whether the next signature covers the body: the server offers nothing but `auth-int`.
-    pub(crate) fn covers_body(&self) -> bool {
+    /// Whether the next signature covers the body: the server offers nothing but `auth-int`. `None`: there is nothing to
+    /// answer yet, so that the next request has no signature.
+    pub(crate) fn covers_body(&self) -> Option<bool> {
         let session = self.session.lock().unwrap_or_else(PoisonError::into_inner);
-        session.as_ref().is_some_and(|known| known.challenge.quality == Quality::AuthInt)
+        session.as_ref().map(|known| known.challenge.quality == Quality::AuthInt)
     }
 
     pub(crate) fn sign(
@@ -232,7 +237,8 @@ mod tests {
         target: &str,
         body: Option<&[u8]>,
     ) -> String {
-        let digest = Digest { username: user.into(), password: password.into() }.prepare().unwrap();
+        let digest = Digest { username: user.into(), password: password.into() };
+        let digest = digest.prepare(&ParsedKeys::default()).unwrap();
         let challenge = Challenge::first(challenge).unwrap();
         digest.authorization(&challenge, 1, cnonce, "GET", target, body)
     }
@@ -333,7 +339,8 @@ mod tests {
 
     #[test]
     fn only_a_digest_challenge_of_a_401_teaches() {
-        let digest = Digest { username: "u".into(), password: "p".into() }.prepare().unwrap();
+        let digest = Digest { username: "u".into(), password: "p".into() };
+        let digest = digest.prepare(&ParsedKeys::default()).unwrap();
         let headers = |line: &str| {
             let mut headers = HeaderMap::new();
             headers.insert(WWW_AUTHENTICATE, line.parse().unwrap());
@@ -341,10 +348,11 @@ mod tests {
         };
         let first = headers("Digest realm=\"r\", nonce=\"1\", qop=\"auth\"");
         assert!(!digest.challenge(403, &first));
+        assert_eq!(digest.covers_body(), None);
         assert!(!digest.challenge(401, &headers("Basic realm=\"r\"")));
         assert!(digest.challenge(401, &first));
-        assert!(!digest.covers_body());
+        assert_eq!(digest.covers_body(), Some(false));
         assert!(digest.challenge(401, &headers("Digest realm=\"r\", nonce=\"2\", qop=\"auth-int\"")));
-        assert!(digest.covers_body());
+        assert_eq!(digest.covers_body(), Some(true));
     }
 }

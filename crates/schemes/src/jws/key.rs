@@ -10,7 +10,7 @@ use crate::encoding::KeyEncoding;
 use crate::keys::{self, KeyError, KeyKind, PrivateKey};
 
 /// Signs with one algorithm. `Send + Sync`; share it in an `Arc` and never parse a key per request:
-/// that costs as much as a signature.
+/// that costs as much as a signature. Where texts are rendered per request, [`keys::ParsedKeys`] knows their keys.
 pub struct SigningKey {
     algorithm: Algorithm,
     signer: Signer,
@@ -34,7 +34,11 @@ impl SigningKey {
         if algorithm.is_hmac() {
             return Self::shared_secret(algorithm, key, KeyEncoding::Raw);
         }
-        let key = keys::read(key, passphrase)?.key;
+        Self::of(algorithm, keys::read(key, passphrase)?.key)
+    }
+
+    /// Of a private key that was read before.
+    pub(crate) fn of(algorithm: Algorithm, key: PrivateKey) -> Result<Self, KeyError> {
         let kind = key.kind();
         let signer = match (key, algorithm) {
             (PrivateKey::Rsa { pair, pss_only }, _) => {

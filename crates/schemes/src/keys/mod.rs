@@ -7,6 +7,7 @@
 mod der;
 mod error;
 mod facts;
+mod parsed;
 mod text;
 
 use aws_lc_rs::rsa;
@@ -20,6 +21,7 @@ use zeroize::Zeroizing;
 pub(crate) use self::der::certificate_public_key;
 pub use self::error::{KeyError, KeyKind};
 pub use self::facts::{KeyFacts, facts};
+pub use self::parsed::{ParsedKeys, Remembered, read_so_far};
 use self::text::Found;
 pub(crate) use self::text::blocks;
 
@@ -66,6 +68,7 @@ impl PrivateKey {
 
 /// Reads a private key from what a person typed.
 pub(crate) fn read(key: &SecretString, passphrase: Option<&SecretString>) -> Result<ReadKey, KeyError> {
+    parsed::count_read();
     let der = match text::find(key.expose())? {
         Found::Der(der) => der,
         Found::Encrypted(der) => decrypt(&der, passphrase)?,

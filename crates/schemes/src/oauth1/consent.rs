@@ -12,6 +12,7 @@ use zeroize::Zeroizing;
 use super::OAuth1;
 use crate::apply::{decode_query, encode};
 use crate::error::SchemeError;
+use crate::keys::ParsedKeys;
 use crate::wire::{Outgoing, WireAnswer, WireRequest};
 
 /// Answers are read up to this many bytes; real ones have some hundred.
@@ -119,7 +120,8 @@ pub(super) fn request(
     let mut target = url.target();
     let mut out =
         Outgoing { method: &Method::POST, origin: &url.origin, target: &mut target, headers: &mut headers };
-    signer.prepare()?.sign_with(&mut out, Some(b""), more, now, entropy)?;
+    // An application that people consent to has its key parsed already.
+    signer.prepare(&ParsedKeys::default())?.sign_with(&mut out, Some(b""), more, now, entropy)?;
     let (path, query) = match target.split_once('?') {
         Some((path, query)) => (path.to_owned(), Some(query.to_owned())),
         None => (target, None),

@@ -28,9 +28,10 @@ use latchstring_model::{Entropy, SecretString, Timestamp};
 use zeroize::Zeroizing;
 
 use crate::apply::{encode, header_value, remove_query, split_target};
-use crate::encoding::hex;
+use crate::encoding::{KeyEncoding, hex};
 use crate::error::SchemeError;
 use crate::jws::{Algorithm, SigningKey};
+use crate::keys::ParsedKeys;
 use crate::wire::Outgoing;
 
 pub use consent::{
@@ -103,7 +104,7 @@ impl OAuth1 {
         }
     }
 
-    pub fn prepare(&self) -> Result<PreparedOAuth1, SchemeError> {
+    pub fn prepare(&self, keys: &ParsedKeys) -> Result<PreparedOAuth1, SchemeError> {
         if self.consumer_key.is_empty() {
             return Err(SchemeError::Missing { field: "consumer_key" });
         }
@@ -115,7 +116,7 @@ impl OAuth1 {
             None => None,
         };
         let key = match self.method {
-            SignatureMethod::RsaSha256 => Some(self.rsa_key()?),
+            SignatureMethod::RsaSha256 => Some(self.rsa_key(keys)?),
             _ => None,
         };
         Ok(PreparedOAuth1 {
@@ -129,7 +130,7 @@ impl OAuth1 {
         })
     }
 
-    fn rsa_key(&self) -> Result<Arc<SigningKey>, SchemeError> {
+    fn rsa_key(&self, keys: &ParsedKeys) -> Result<Arc<SigningKey>, SchemeError> {
         if let Some(key) = &self.signing_key {
             // Its own algorithm is what it signs with, whatever the header would say.
             if key.algorithm() == Algorithm::Rs256 {
@@ -143,8 +144,7 @@ impl OAuth1 {
         let Some(key) = self.private_key.as_ref().filter(|key| !key.is_empty()) else {
             return Err(SchemeError::Missing { field: "private_key" });
         };
-        SigningKey::parse(Algorithm::Rs256, key, self.passphrase.as_ref())
-            .map(Arc::new)
+        keys.signing(Algorithm::Rs256, key, self.passphrase.as_ref(), KeyEncoding::Raw)
             .map_err(|source| SchemeError::Key { field: "private_key", source })
     }
 }
@@ -349,7 +349,9 @@ mod tests {
             token_secret: "pfkkdhi9sl3r4s00".into(),
             ..OAuth1::new("dpf43f3p2l4k3l03", "kd94hf93k423kf44")
         };
-        let Signer::Hmac(key) = scheme.prepare().unwrap().signer else { panic!("HMAC is the default") };
+        let Signer::Hmac(key) = scheme.prepare(&ParsedKeys::default()).unwrap().signer else {
+            panic!("HMAC is the default")
+        };
         assert_eq!(STANDARD.encode(hmac::sign(&key, text.as_bytes())), "MdpQcU8iPSUjWoN/UDMsK2sui9I=");
     }
 }

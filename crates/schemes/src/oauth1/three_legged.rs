@@ -9,6 +9,7 @@ use super::consent::{self, Credentials, OAuth1Error, TemporaryCredentials};
 use super::{OAuth1, PreparedOAuth1};
 use crate::apply::{append_query, encode};
 use crate::error::SchemeError;
+use crate::keys::ParsedKeys;
 use crate::oauth2::Scope;
 use crate::token::{Metadata, TokenSet};
 use crate::wire::{WireAnswer, WireRequest};
@@ -93,8 +94,8 @@ impl ThreeLegged {
     }
 
     /// Checks the application's half, once.
-    pub(crate) fn prepare(&self) -> Result<PreparedOAuth1, SchemeError> {
-        self.client.prepare()
+    pub(crate) fn prepare(&self, keys: &ParsedKeys) -> Result<PreparedOAuth1, SchemeError> {
+        self.client.prepare(keys)
     }
 
     /// What must not be shown of the requests.

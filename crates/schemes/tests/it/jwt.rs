@@ -10,7 +10,7 @@ use serde_json::{Map, Value, json};
 use crate::support::{Counting, NOW, Request, key_file, prepared, refused};
 
 fn text(key: &str) -> JwtKey {
-    JwtKey::Text { key: key.into(), passphrase: None, encoding: KeyEncoding::Raw }
+    JwtKey { key: key.into(), passphrase: None, encoding: KeyEncoding::Raw }
 }
 
 fn hs256(claims: Value) -> Jwt {
@@ -97,13 +97,8 @@ fn the_key_is_checked_when_prepared() {
     assert!(error.to_string().starts_with("`private_key`: The algorithm ES384 does not fit"), "{error}");
     jwt = Jwt::new(text(""));
     assert_eq!(refused(Scheme::Jwt(jwt)), SchemeError::Key { field: "private_key", source: KeyError::Empty });
-    // A parsed key is taken as it is: no parsing where claims are rendered for each request.
-    let parsed = text("secret").parse(Algorithm::Hs256).unwrap_or_else(|error| panic!("{error}"));
-    let mut jwt = hs256(json!({}));
-    jwt.key = JwtKey::Parsed(parsed);
-    jwt.algorithm = Algorithm::Rs256;
-    let token = token(&prepared(Scheme::Jwt(jwt)), &Counting::new());
-    assert_eq!(part(&token, 0)["alg"], "HS256", "a parsed key knows its algorithm");
-    let hex = JwtKey::Text { key: "zz".into(), passphrase: None, encoding: KeyEncoding::Hex };
-    assert!(hex.parse(Algorithm::Hs256).is_err());
+    let mut hex = hs256(json!({}));
+    hex.key = JwtKey { key: "zz".into(), passphrase: None, encoding: KeyEncoding::Hex };
+    let source = KeyError::SecretEncoding { encoding: "hex" };
+    assert_eq!(refused(Scheme::Jwt(hex)), SchemeError::Key { field: "private_key", source });
 }

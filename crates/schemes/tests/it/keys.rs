@@ -2,7 +2,12 @@
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
+use latchstring_schemes::Scheme;
+use latchstring_schemes::encoding::KeyEncoding;
 use latchstring_schemes::jws::{Algorithm, KeyError, SigningKey};
+use latchstring_schemes::jwt::{Jwt, JwtKey};
+use latchstring_schemes::keys::ParsedKeys;
+use latchstring_schemes::oauth1::{OAuth1, SignatureMethod};
 
 use crate::support::key_file;
 
@@ -160,5 +165,41 @@ proptest::proptest! {
         let at = flip % changed.len();
         changed[at] = to;
         let _ = parse(Algorithm::Rs256, &changed.into_iter().collect::<String>(), None);
+    }
+}
+
+#[test]
+fn a_key_is_read_once_for_all_schemes_that_are_prepared_with_it() {
+    let (keys, pem) = (ParsedKeys::default(), key_file("rsa2048.aes256.pem"));
+    let passphrase = || Some("correct horse".into());
+    let known = keys.signing(Algorithm::Rs256, &pem.as_str().into(), passphrase().as_ref(), KeyEncoding::Raw);
+    let known = known.unwrap_or_else(|error| panic!("{error}"));
+    let jwt = || {
+        let key = pem.as_str().into();
+        Scheme::Jwt(Jwt::new(JwtKey { key, passphrase: passphrase(), encoding: KeyEncoding::Raw }))
+    };
+    let oauth1 = || {
+        Scheme::OAuth1(Box::new(OAuth1 {
+            method: SignatureMethod::RsaSha256,
+            private_key: Some(pem.as_str().into()),
+            passphrase: passphrase(),
+            ..OAuth1::new("the-consumer-key", "")
+        }))
+    };
+    let prepared: Vec<_> = [jwt(), jwt(), oauth1(), oauth1()]
+        .into_iter()
+        .map(|scheme| scheme.prepare(&keys).unwrap_or_else(|error| panic!("{error}")))
+        .collect();
+    assert_eq!(std::sync::Arc::strong_count(&known), 2 + prepared.len(), "ours, what is kept, and theirs");
+    // Another algorithm or passphrase is another key, and what cannot be read stays so.
+    let with = |algorithm, passphrase: &str| {
+        keys.signing(algorithm, &pem.as_str().into(), Some(&passphrase.into()), KeyEncoding::Raw)
+    };
+    assert_eq!(
+        with(Algorithm::Rs512, "correct horse").map(|key| key.algorithm()).ok(),
+        Some(Algorithm::Rs512)
+    );
+    for _ in 0..2 {
+        assert_eq!(with(Algorithm::Rs256, "incorrect horse").err(), Some(KeyError::WrongPassphrase));
     }
 }

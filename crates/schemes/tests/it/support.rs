@@ -3,6 +3,7 @@
 use http::{HeaderMap, Method};
 use latchstring_model::address::Address;
 use latchstring_model::{Entropy, Origin, SecretString, Timestamp};
+use latchstring_schemes::keys::ParsedKeys;
 use latchstring_schemes::token::TokenSet;
 use latchstring_schemes::wire::Outgoing;
 use latchstring_schemes::{Prepared, Scheme, SchemeError};
@@ -93,14 +94,14 @@ impl Request {
 }
 
 pub fn prepared(scheme: Scheme) -> Prepared {
-    match scheme.prepare() {
+    match scheme.prepare(&ParsedKeys::default()) {
         Ok(prepared) => prepared,
         Err(error) => panic!("{error}"),
     }
 }
 
 pub fn refused(scheme: Scheme) -> SchemeError {
-    match scheme.prepare() {
+    match scheme.prepare(&ParsedKeys::default()) {
         Ok(_) => panic!("was accepted"),
         Err(error) => error,
     }

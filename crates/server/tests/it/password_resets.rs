@@ -242,7 +242,7 @@ async fn who_asks_learns_nothing() {
             answers.push((answer.status, answer.text));
         }
         assert!(answers.windows(2).all(|pair| pair[0] == pair[1]));
-        assert_eq!(asked(&app).await, [ada.id.clone()]);
+        assert_eq!(asked(&app).await, [ada.id.as_str()]);
         assert!(listed(&app, &ada.key).await.is_empty(), "the link is for the mailbox alone");
         let wrong = app.post("/api/v1/password-resets", json!({"email": "nonsense"})).is(422).await;
         assert_eq!(wrong.pointers(), ["/email"]);
