@@ -203,7 +203,7 @@ impl Broker {
             if !suspended.is_empty() {
                 event = event.detail("suspended", suspended);
             }
-            event = event.detail("destinations", crate::credentials::change::origins(&tried.pins));
+            event = event.detail("destinations", crate::credentials::destinations::origins(&tried.pins));
         }
         self.keep_tokens(&mut tx, credential, environment, version, &staged).await?;
         let kept: Vec<&str> = staged.iter().map(|one| one.id.as_str()).collect();

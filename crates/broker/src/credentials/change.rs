@@ -19,6 +19,7 @@ use serde_json::{Map, Value, json};
 use super::access::owned;
 use super::attempt::{Attempt, Outcome, Place};
 use super::check::for_owner;
+use super::destinations::{origins, shown_pins};
 use super::input::{CredentialChange, escape};
 use super::save::{self, Ready, nothing_saved, told};
 use super::sharing::{self, Placed, Wanted};
@@ -119,25 +120,6 @@ impl Step {
             Step::Remove { .. } => &[],
         }
     }
-}
-
-/// For an owner. A prefix is often a value (or the better part of a webhook's address): who may not read all of the values
-/// sees where they go as others do.
-pub(crate) fn shown_pins(pins: &[Pin], withheld: &[String]) -> Vec<String> {
-    if !withheld.is_empty() {
-        return origins(pins);
-    }
-    let mut shown: Vec<String> = pins.iter().map(|pin| format!("{}{}", pin.origin, pin.prefix)).collect();
-    shown.dedup();
-    shown
-}
-
-/// As calls leave them in the trail, for everybody who reads it.
-pub(crate) fn origins<'p>(pins: impl IntoIterator<Item = &'p Pin>) -> Vec<String> {
-    let mut origins: Vec<String> = pins.into_iter().map(|pin| pin.origin.to_string()).collect();
-    origins.sort();
-    origins.dedup();
-    origins
 }
 
 pub(crate) fn scheduled() -> Box<Problem> {

@@ -488,7 +488,7 @@ impl Broker {
                 if !suspended.is_empty() {
                     event = event.detail("suspended", suspended);
                 }
-                event = event.detail("destinations", super::change::origins(pins));
+                event = event.detail("destinations", super::destinations::origins(pins));
             }
             self.keep_tokens(&mut tx, row, environment, current.version, staged).await?;
         }

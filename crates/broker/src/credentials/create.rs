@@ -307,7 +307,7 @@ fn created(row: &CredentialRow, ready: &[Ready]) -> Event {
             serde_json::json!({
                 "status": one.outcome.tried.status.as_str(),
                 "fields": one.values.names().collect::<Vec<_>>(),
-                "destinations": super::change::origins(&one.outcome.tried.pins),
+                "destinations": super::destinations::origins(&one.outcome.tried.pins),
             }),
         );
     }

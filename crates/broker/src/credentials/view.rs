@@ -160,7 +160,7 @@ fn status_of(disabled: bool, values: &ValuesHead, token: Option<&TokenHead>) -> 
 /// Origins that a project's calls go to.
 fn origins_of(head: &Head, share: &ShareHead) -> Vec<String> {
     let used = |values: &&ValuesHead| share.grants.values().any(|granted| *granted == values.environment);
-    super::change::origins(head.values.iter().filter(used).flat_map(|values| &values.pins))
+    super::destinations::origins(head.values.iter().filter(used).flat_map(|values| &values.pins))
 }
 
 fn share_view(head: &Head, share: &ShareHead, sees_origins: bool) -> ShareView {
@@ -219,7 +219,7 @@ fn environment_view(
         account: values.standing.account.clone(),
         scopes: values.standing.scopes.clone(),
         destinations: match sight {
-            Sight::Owner { .. } => super::change::shown_pins(&values.pins, &values.withheld),
+            Sight::Owner { .. } => super::destinations::shown_pins(&values.pins, &values.withheld),
             Sight::Resting | Sight::Member { .. } => Vec::new(),
         },
     }

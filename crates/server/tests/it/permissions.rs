@@ -1,6 +1,8 @@
 //! The table of who may do what, asked cell by cell through the API: what it says is what the server does. And what is
 //! somebody else's looks like what is not there, down to the statements that were run for it.
 
+mod naming;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use axum::http::Method;
@@ -394,7 +396,7 @@ async fn check(app: &TestApp, operation: Operation, asked: &Ask, key: &str, who:
 }
 
 /// Operations whose cells are asked by tests of their own ([`leaving`], [`sharing_ones_own`], [`taking_a_name`],
-/// [`naming_a_secret`], [`coming_in`]; [`an_offer`] and [`giving`] for two more), because a request alone does not say who
+/// [`naming`], [`coming_in`]; [`an_offer`] and [`giving`] for two more), because a request alone does not say who
 /// may.
 const APART: [Operation; 5] = [
     Operation::MemberLeave,
@@ -669,29 +671,6 @@ both! {
                 if status == 422 {
                     assert_eq!(answer.pointers(), ["/shares/0/project"], "who may not share takes no name either: {}", answer.text);
                 }
-            }
-        }
-    }
-
-    async fn naming_a_secret(app) {
-        let people = People::new(&app).await;
-        let place = Place::new(&app, &people, "acme", false).await;
-        let secret = "/api/v1/projects/acme/environments/staging/secrets/adas";
-        app.put(secret, json!({"value": "planted-secret-0123"})).key(&people.ada.key).is(204).await;
-        let calls = call_key(&app, &people.boss).await;
-        for (number, (key, status, pointer)) in [
-            (&people.viewer.key, 422, "/shares/0/project"), (&people.editor.key, 422, "/values/production"), (&people.admin.key, 201, ""),
-            (&people.boss.key, 201, ""), (&people.eve.key, 422, "/shares/0/project"), (&people.root.key, 422, "/shares/0/project"),
-            (&place.service, 403, ""), (&calls, 403, ""), (&place.account, 201, ""),
-        ].into_iter().enumerate() {
-            let mut body = bearer(&format!("Names {number}"), "acme");
-            body["values"]["production"]["token"] = "{{ get_secret('adas') }}".into();
-            if key == &place.account {
-                body["owner_project"] = "acme".into();
-            }
-            let answer = app.post("/api/v1/credentials", body).key(key).is(status).await;
-            if status == 422 {
-                assert_eq!(answer.pointers(), [pointer], "{}", answer.text);
             }
         }
     }
