@@ -116,6 +116,11 @@ impl Refusal {
         errors.filter_map(|error| Some((error["pointer"].as_str()?, error["detail"].as_str()?))).collect()
     }
 
+    /// What else it says under a name of its own.
+    pub fn more(&self, name: &str) -> &Value {
+        &self.body[name]
+    }
+
     /// What happened, and what to do next.
     pub fn text(&self) -> String {
         let text = |name: &str| self.body[name].as_str().unwrap_or_default();

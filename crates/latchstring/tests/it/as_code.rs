@@ -2,8 +2,9 @@
 
 use std::fs;
 use std::io::{Read, Write};
-use std::process::{Command, Output, Stdio};
+use std::process::{Child, ChildStdin, Command, Output, Stdio};
 use std::sync::{Arc, Mutex};
+use std::thread::JoinHandle;
 
 use latchstring_testkit::app::EMAIL;
 use latchstring_testkit::{TestApp, eventually};
@@ -55,6 +56,71 @@ fn good(run: &Run) {
 
 fn file(app: &TestApp, name: &str, text: &str) {
     fs::write(app.setup().folder().join(name), text).unwrap();
+}
+
+/// Ada at a terminal.
+struct Sitting {
+    child: Child,
+    keyboard: ChildStdin,
+    seen: Arc<Mutex<Vec<u8>>>,
+    reader: JoinHandle<()>,
+}
+
+impl Sitting {
+    fn at(app: &TestApp, line: &str, variables: &[(&str, &str)]) -> Self {
+        let inner = format!("{} {line}", crate::support::BINARY);
+        let shell = command(app, app.manage_key(), &[], variables);
+        let variables: Vec<_> =
+            shell.get_envs().filter_map(|(name, value)| Some((name.to_owned(), value?.to_owned()))).collect();
+        let mut child = Command::new("script")
+            .args(["-q", "-e", "-c", &inner, "/dev/null"])
+            .envs(variables)
+            .current_dir(app.setup().folder())
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let seen: Arc<Mutex<Vec<u8>>> = Arc::default();
+        let (into, mut from) = (Arc::clone(&seen), child.stdout.take().unwrap());
+        let reader = std::thread::spawn(move || {
+            let mut some = [0; 512];
+            while let Ok(count @ 1..) = from.read(&mut some) {
+                into.lock().unwrap().extend_from_slice(&some[..count]);
+            }
+        });
+        let keyboard = child.stdin.take().unwrap();
+        Self { child, keyboard, seen, reader }
+    }
+
+    fn shown(&self) -> String {
+        String::from_utf8_lossy(&self.seen.lock().unwrap()).into_owned()
+    }
+
+    fn asked(&self, question: &str) {
+        eventually(question, || self.shown().contains(question).then_some(()));
+    }
+
+    fn says(&mut self, line: &str) {
+        self.keyboard.write_all(format!("{line}\n").as_bytes()).unwrap();
+    }
+
+    /// How it ended, and all that was on the screen.
+    fn left(mut self) -> (Option<i32>, String) {
+        let done = eventually("the end", || self.child.try_wait().unwrap());
+        drop(self.keyboard);
+        self.reader.join().unwrap();
+        (done.code(), String::from_utf8_lossy(&self.seen.lock().unwrap()).into_owned())
+    }
+}
+
+/// Somebody's by hand, granted to an environment of the project `first`; its address.
+fn credential(app: &TestApp, name: &str, environment: &str) -> String {
+    let body = json!({
+        "name": name, "connector": "sandbox", "auth_method": "api_key", "verify": "skip", "values": {"live": {"key": KEY}},
+        "shares": [{"project": "first", "grants": {environment: "live"}}],
+    });
+    let made = app.done("POST", "/credentials", &body, 201);
+    format!("/credentials/{}?purge=true", made["id"].as_str().unwrap())
 }
 
 fn account(app: &TestApp, project: &str) -> String {
@@ -326,8 +392,38 @@ fn only_what_apply_has_made_is_pruned() {
         assert!(left.out.contains(line), "{line}\n{}", left.out);
     }
     assert_eq!(export(&app, "first"), before, "without --prune nothing is removed");
+    // Somebody has put something into an environment that apply has made: it would go with it.
+    let secret = format!("{base}/environments/staging/secrets/HAND");
+    app.done("PUT", &secret, &json!({"value": "planted-secret-2"}), 204);
+    let key = json!({"name": "nightly", "environment": "staging"});
+    let key = app.done("POST", &format!("{base}/api-keys"), &key, 201);
+    let key = format!("{base}/api-keys/{}", key["id"].as_str().unwrap());
+    let own = credential(&app, "By hand", "staging");
+    let left = ada(&app, &["apply", "short.yaml"], &[]);
+    assert!(left.out.contains("environment staging  (made by apply, and kept by"), "{}", left.out);
     let pruned = ada(&app, &["apply", "short.yaml", "--prune", "--yes"], &[]);
     good(&pruned);
+    let held = "! environment staging: remove it: it stays, because it holds what apply did not make: ";
+    let names = "secret staging/HAND, the grant of credential by-hand, service key nightly.";
+    assert!(pruned.out.contains(&format!("{held}{names} Remove that first")), "{}", pruned.out);
+    let after = tree(&export(&app, "first"));
+    assert_eq!(after["environments"], json!(["production", "staging"]));
+    assert_eq!(after["secrets"], json!({"staging": {"HAND": {}}}));
+    assert_eq!(after["service_keys"][0]["name"], "nightly");
+    assert_eq!(after["credentials"]["by-hand"]["grants"], json!({"staging": "live"}));
+    // Each of them keeps it, also alone.
+    app.done("DELETE", &secret, &Value::Null, 204);
+    app.done("DELETE", &own, &Value::Null, 204);
+    let plan = ada(&app, &["apply", "short.yaml", "--prune", "--plan"], &[]);
+    assert!(
+        plan.code == Some(1) && plan.out.contains(&format!("{held}service key nightly.")),
+        "{}",
+        plan.out
+    );
+    app.done("DELETE", &key, &Value::Null, 204);
+    let pruned = ada(&app, &["apply", "short.yaml", "--prune", "--yes"], &[]);
+    good(&pruned);
+    assert!(pruned.out.contains("done  - environment staging"), "{}", pruned.out);
     let after = tree(&export(&app, "first"));
     assert_eq!(after["variables"], json!({"production": {"HAND": "x", "LIMIT": "x"}}));
     assert_eq!(after["webhooks"], json!([{"url": "https://hooks.example.com/hand"}]));
@@ -351,6 +447,25 @@ fn only_what_apply_has_made_is_pruned() {
     let restored = steps.iter().find(|step| step["kind"] == "credential" && step["name"] == "people");
     assert_eq!(restored.unwrap()["act"], "restore");
     assert!(steps.iter().any(|step| step["act"] == "make" && step["kind"] == "secret"), "{told}");
+    app.stop();
+}
+
+/// A plan is read by somebody, and meanwhile others go on.
+#[test]
+fn what_came_after_the_plan_is_not_pruned() {
+    let app = sandboxed();
+    made(&app, "first");
+    let short = "latchstring: 1\nproject: {slug: first}\nenvironments: [production]\n";
+    file(&app, "short.yaml", short);
+    let secret = "/projects/first/environments/staging/secrets/LATE";
+    let mut sitting = Sitting::at(&app, "apply short.yaml --prune", &[]);
+    sitting.asked("Do it? [y/N]");
+    app.done("PUT", secret, &json!({"value": "planted-secret-2"}), 204);
+    sitting.says("y");
+    let (code, text) = sitting.left();
+    assert!(code == Some(1) && text.contains("not   - environment staging"), "{text}");
+    assert!(text.contains("what apply did not make: secret staging/LATE."), "{text}");
+    app.done("GET", secret, &Value::Null, 200);
     app.stop();
 }
 
@@ -386,43 +501,16 @@ fn secrets_come_from_a_file_from_the_environment_and_from_who_sits_there() {
     assert!(unasked.code == Some(2) && unasked.err.contains("--yes"), "{}", unasked.err);
     assert_eq!(records(&app, "acme"), before);
     // In a terminal: a question, then the secret, which is not shown.
-    let inner = format!("{} apply p.yaml --secrets s.yaml", crate::support::BINARY);
-    let mut shell =
-        command(&app, app.manage_key(), &[], &[("LATCHSTRING_SECRETS_PRODUCTION_B", "planted-secret-2")]);
-    let variables: Vec<_> =
-        shell.get_envs().filter_map(|(name, value)| Some((name.to_owned(), value?.to_owned()))).collect();
-    shell = Command::new("script");
-    let mut child = shell
-        .args(["-q", "-e", "-c", &inner, "/dev/null"])
-        .envs(variables)
-        .current_dir(app.setup().folder())
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .spawn()
-        .unwrap();
-    let seen: Arc<Mutex<Vec<u8>>> = Arc::default();
-    let (into, mut from) = (Arc::clone(&seen), child.stdout.take().unwrap());
-    let reader = std::thread::spawn(move || {
-        let mut some = [0; 512];
-        while let Ok(count @ 1..) = from.read(&mut some) {
-            into.lock().unwrap().extend_from_slice(&some[..count]);
-        }
-    });
-    let mut keyboard = child.stdin.take().unwrap();
-    let shown = || String::from_utf8_lossy(&seen.lock().unwrap()).into_owned();
-    eventually("the question", || shown().contains("Do it? [y/N]").then_some(()));
-    keyboard.write_all(b"y\n").unwrap();
-    eventually("the secret is asked for", || {
-        shown().contains("secrets.production.C (not shown)").then_some(())
-    });
+    let variables = [("LATCHSTRING_SECRETS_PRODUCTION_B", "planted-secret-2")];
+    let mut sitting = Sitting::at(&app, "apply p.yaml --secrets s.yaml", &variables);
+    sitting.asked("Do it? [y/N]");
+    sitting.says("y");
+    sitting.asked("secrets.production.C (not shown)");
     // The terminal has to have taken its echo off.
     std::thread::sleep(std::time::Duration::from_millis(300));
-    keyboard.write_all(b"planted-secret-3\n").unwrap();
-    let done = eventually("the end", || child.try_wait().unwrap());
-    drop(keyboard);
-    reader.join().unwrap();
-    let text = shown();
-    assert!(done.success() && text.contains("Done: 4 steps."), "{text}");
+    sitting.says("planted-secret-3");
+    let (code, text) = sitting.left();
+    assert!(code == Some(0) && text.contains("Done: 4 steps."), "{text}");
     PLANTED.iter().for_each(|planted| assert!(!text.contains(planted), "{text}"));
     for name in ["A", "B", "C"] {
         app.done("GET", &format!("/projects/acme/environments/production/secrets/{name}"), &Value::Null, 200);

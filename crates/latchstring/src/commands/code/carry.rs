@@ -6,6 +6,7 @@ use std::io::Write;
 use latchstring_connectors::Position;
 use serde_json::{Map, Value, json};
 
+use super::held;
 use super::plan::{Act, Difference, Step, said};
 use super::secrets::Secrets;
 use super::state::{Present, text};
@@ -104,13 +105,7 @@ impl Carrier<'_> {
                 }
                 self.mark(Kind::Environment, &step.name).await
             }
-            (Kind::Environment, Act::Remove) => {
-                let all: Vec<&String> =
-                    self.present.environments.iter().filter(|one| **one != step.name).collect();
-                // With all that is in it, as the plan said.
-                let body = json!({"environments": all, "remove_environments": [step.name]});
-                self.patch_project(&body).await.map(drop)
-            }
+            (Kind::Environment, Act::Remove) => self.remove_environment(&step.name).await,
             (Kind::Environment, _) => {
                 let body = json!({"environments": self.environments_with(None)});
                 self.patch_project(&body).await.map(drop)
@@ -136,6 +131,26 @@ impl Carrier<'_> {
             (Kind::Webhook, _) => self.webhook(step).await,
             (Kind::ServiceKey | Kind::Project, _) => Ok(()),
         }
+    }
+
+    /// First without leave to take anything along: what is in it now may be more than the plan has seen.
+    async fn remove_environment(&mut self, name: &str) -> Done<()> {
+        let all: Vec<&String> = self.present.environments.iter().filter(|one| *one != name).collect();
+        let mut body = json!({"environments": all});
+        match self.patch_project(&body).await {
+            Err(Failed::Refused(refusal)) if refusal.code() == "environment_in_use" => {
+                let strange = held::listed(&self.present, name, refusal.more("environments"));
+                if !strange.is_empty() {
+                    let strange = held::told(&strange);
+                    return Err(Failed::Broken(usage(format!(
+                        "environments.{name}: it stays, because somebody has put into it what apply did not make: {strange}. Apply again for a plan that knows it"
+                    ))));
+                }
+            }
+            other => return other.map(drop),
+        }
+        body["remove_environments"] = json!([name]);
+        self.patch_project(&body).await.map(drop)
     }
 
     /// The file's, in its order; then what else there is.

@@ -3,6 +3,7 @@
 mod carry;
 mod emit;
 mod file;
+mod held;
 mod plan;
 mod secrets;
 mod state;
@@ -163,7 +164,11 @@ fn show(plan: &Plan, place: &str, slug: &str, me: &Me) {
     if !plan.left.is_empty() {
         print("Not in the file, and left:");
         for left in &plan.left {
-            let why = if left.applied { "  (made by apply: --prune removes it)" } else { "" };
+            let why = match (left.applied, left.held) {
+                (true, false) => "  (made by apply: --prune removes it)",
+                (true, true) => "  (made by apply, and kept by what others have put into it)",
+                (false, _) => "",
+            };
             print(&format!("    {} {}{why}", left.kind.word(), shown(&left.name)));
         }
     }

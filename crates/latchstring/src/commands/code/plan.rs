@@ -6,6 +6,7 @@ use latchstring_connectors::Position;
 use serde_json::{Map, Value, json};
 
 use super::file::meant;
+use super::held;
 use super::secrets::Want;
 use super::state::{Me, Present, There, text};
 use super::thing::{Kind, Name, Thing, Wanted, Wrong, is_nothing, same, shown};
@@ -52,6 +53,8 @@ pub struct Left {
     pub name: String,
     /// Made by `apply`, so that `--prune` would remove it.
     pub applied: bool,
+    /// Though it would not, because of what else is in it.
+    pub held: bool,
 }
 
 #[derive(Debug, Default)]
@@ -473,7 +476,7 @@ impl<'a> Planner<'a> {
                 _ => {}
             }
         }
-        if self.prune && self.is_marked(Kind::Credential, there) {
+        if self.prune && self.present.is_marked(Kind::Credential, &there.id) {
             let named = thing.body.get("grants").and_then(Value::as_object);
             for (environment, set) in there.body["grants"].as_object().into_iter().flatten() {
                 if named.is_some_and(|named| !named.contains_key(environment)) {
@@ -553,10 +556,6 @@ impl<'a> Planner<'a> {
         false
     }
 
-    fn is_marked(&self, kind: Kind, there: &There) -> bool {
-        self.present.marks.contains(&(kind.word().to_owned(), there.id.clone()))
-    }
-
     /// What the file does not name: left, or removed.
     fn rest(&mut self) {
         let mut gone: Vec<(&Name, &There)> = Vec::new();
@@ -570,15 +569,26 @@ impl<'a> Planner<'a> {
             {
                 continue;
             }
-            let applied = self.is_marked(*kind, there);
+            let applied = self.present.is_marked(*kind, &there.id);
             // Whoever makes the project belongs to it.
             if there.id.is_empty() {
                 continue;
             }
-            if self.prune && applied {
+            let held = match kind {
+                Kind::Environment if applied => held::by_hand(self.present, word),
+                _ => Vec::new(),
+            };
+            if !self.prune || !applied {
+                let held = !held.is_empty();
+                self.plan.left.push(Left { kind: *kind, name: word.clone(), applied, held });
+            } else if held.is_empty() {
                 gone.push((name, there));
             } else {
-                self.plan.left.push(Left { kind: *kind, name: word.clone(), applied });
+                let held = held::told(&held);
+                self.person(
+                    format!("environment {word}: remove it"),
+                    format!("it stays, because it holds what apply did not make: {held}. Remove that first and prune again, or name the environment in the file; the project's settings remove it with all that is in it"),
+                );
             }
         }
         let environments: Vec<&str> = gone
@@ -611,7 +621,7 @@ impl<'a> Planner<'a> {
                 continue;
             }
             if *kind == Kind::Credential && !there.owned {
-                self.plan.left.push(Left { kind: *kind, name: name.clone(), applied: true });
+                self.plan.left.push(Left { kind: *kind, name: name.clone(), applied: true, held: false });
                 continue;
             }
             removals.push(Ok((*kind, name.clone())));
@@ -740,7 +750,7 @@ impl Step {
         let (sign, more) = match &self.act {
             Act::Make => ('+', String::new()),
             Act::Remove if self.kind == Kind::Environment => {
-                ('-', "with its variables, secrets, grants and keys".to_owned())
+                ('-', "with the variables, secrets and grants that apply made in it".to_owned())
             }
             Act::Remove if self.kind == Kind::Credential => ('-', "restorable for a while".to_owned()),
             Act::Remove => ('-', String::new()),

@@ -252,6 +252,11 @@ impl Present {
         Ok(())
     }
 
+    /// `apply` has made it, and nobody has removed it since. `id`: as a mark names it.
+    pub fn is_marked(&self, kind: Kind, id: &str) -> bool {
+        self.marks.contains(&(kind.word().to_owned(), id.to_owned()))
+    }
+
     /// Scheduled for deletion: nothing uses it any more.
     pub fn is_going(thing: &There) -> bool {
         !thing.raw["deletes_at"].is_null()
