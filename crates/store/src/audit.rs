@@ -115,11 +115,17 @@ pub(crate) use record_columns;
 /// Batches that are read for one page. A filter that finds little in them gives a short page and a cursor.
 const BATCHES_A_PAGE: usize = 10;
 
-macro_rules! insert {
+macro_rules! into_audit {
     () => {
         "INSERT INTO audit (writer, number, at, fact, call_id, project_id, credential_id, actor_type, actor_id,
         actor_email, action, target, environment, outcome, body, previous, hash)
-        VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17)"
+        VALUES "
+    };
+}
+
+macro_rules! insert {
+    () => {
+        concat!(into_audit!(), "($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17)")
     };
 }
 
@@ -127,6 +133,9 @@ macro_rules! insert {
 const LISTED: usize = 8;
 /// As many go into one statement where there are more.
 const MANY: usize = 64;
+/// Records in one statement, where a change has many: of a project with thousands of keys, each ends with a record, and
+/// a write may take only so long.
+const RECORDS: usize = 8;
 
 statements! {
     ORDER = "INSERT INTO instance (name, value) VALUES ('audit_order', '')
@@ -137,6 +146,14 @@ statements! {
         WHERE writer = $5 AND number = $6";
     JOURNALS = "SELECT writer, segment, shipped, number, head FROM journals ORDER BY writer";
     INSERT = insert!();
+    INSERT_EIGHT = concat!(into_audit!(), "($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17),
+        ($18, $19, $20, $21, $22, $23, $24, $25, $26, $27, $28, $29, $30, $31, $32, $33, $34),
+        ($35, $36, $37, $38, $39, $40, $41, $42, $43, $44, $45, $46, $47, $48, $49, $50, $51),
+        ($52, $53, $54, $55, $56, $57, $58, $59, $60, $61, $62, $63, $64, $65, $66, $67, $68),
+        ($69, $70, $71, $72, $73, $74, $75, $76, $77, $78, $79, $80, $81, $82, $83, $84, $85),
+        ($86, $87, $88, $89, $90, $91, $92, $93, $94, $95, $96, $97, $98, $99, $100, $101, $102),
+        ($103, $104, $105, $106, $107, $108, $109, $110, $111, $112, $113, $114, $115, $116, $117, $118, $119),
+        ($120, $121, $122, $123, $124, $125, $126, $127, $128, $129, $130, $131, $132, $133, $134, $135, $136)");
     INSERT_BATCH = concat!(insert!(), " RETURNING seq");
     INSERT_FEW_SCOPES = "INSERT INTO audit_batch_scopes (scope_id, seq) VALUES
         ($1, $2), ($3, $4), ($5, $6), ($7, $8), ($9, $10), ($11, $12), ($13, $14), ($15, $16)
@@ -247,7 +264,11 @@ pub async fn append(
     to: &JournalRow,
 ) -> Result<()> {
     follow(from, records.iter(), to)?;
-    for record in records {
+    let (eights, few) = records.as_chunks::<RECORDS>();
+    for eight in eights {
+        eight.iter().fold(INSERT_EIGHT.on(tx), values).run().await?;
+    }
+    for record in few {
         values(INSERT.on(tx), record).run().await?;
     }
     move_head(tx, from, to).await

@@ -23,6 +23,7 @@ pub mod applied;
 pub mod audit;
 pub mod audit_forward;
 pub mod audit_keys;
+pub mod callers;
 pub mod checkpoints;
 pub mod checks;
 pub mod connect_sessions;

@@ -41,6 +41,17 @@ pub struct GrantRow {
     pub granted_at: Timestamp,
 }
 
+/// A share as the trail tells of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SharedHere {
+    pub credential_id: CredentialId,
+    /// The credential's.
+    pub name: String,
+    pub slug: String,
+    /// The project's environment, and the credential's whose values it may use.
+    pub grants: Vec<(String, String)>,
+}
+
 /// A grant as it is wanted.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NewGrant {
@@ -60,6 +71,10 @@ statements! {
         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, (SELECT c.connector FROM credentials c WHERE c.id = $2))";
     OF_CREDENTIAL = concat!("SELECT ", share_columns!(), ", p.slug FROM shares s JOIN projects p ON p.id = s.project_id
         WHERE s.credential_id = $1 ORDER BY s.id");
+    ALL_OF_PROJECT = "SELECT s.credential_id, c.name, s.slug, e.name, g.credential_environment FROM shares s
+        JOIN credentials c ON c.id = s.credential_id LEFT JOIN grants g ON g.share_id = s.id
+        LEFT JOIN environments e ON e.id = g.environment_id
+        WHERE s.project_id = $1 ORDER BY s.credential_id, e.position, e.id";
     IN_PROJECT = concat!("SELECT ", share_columns!(), " FROM shares s
         WHERE s.project_id = $1 AND (s.slug = $2 OR s.credential_id = $2)");
     BY_EXTERNAL_ID = concat!("SELECT ", share_columns!(), " FROM shares s WHERE s.project_id = $1 AND s.external_id = $2");
@@ -128,6 +143,32 @@ pub async fn list_of_credential(
     for (share, project_slug) in shares {
         let grants = grants(tx, &share).await?;
         list.push(ShareWithGrants { share, project_slug, grants });
+    }
+    Ok(list)
+}
+
+/// All that a project may use, by whomever it was shared.
+pub async fn all_of_project(tx: &mut impl Tx, project: &ProjectId) -> Result<Vec<SharedHere>> {
+    let found = ALL_OF_PROJECT.on(tx).bind(project);
+    let rows = found
+        .all(|row| {
+            let shared = SharedHere {
+                credential_id: row.id()?,
+                name: row.text()?,
+                slug: row.text()?,
+                grants: Vec::new(),
+            };
+            Ok((shared, row.text_or()?, row.text_or()?))
+        })
+        .await?;
+    let mut list: Vec<SharedHere> = Vec::new();
+    for (shared, theirs, ours) in rows {
+        if list.last().is_none_or(|last| last.credential_id != shared.credential_id) {
+            list.push(shared);
+        }
+        if let (Some(last), Some(theirs), Some(ours)) = (list.last_mut(), theirs, ours) {
+            last.grants.push((theirs, ours));
+        }
     }
     Ok(list)
 }

@@ -84,6 +84,7 @@ const MODULES: &[&[&Statement]] = &[
     crate::audit::ALL,
     crate::audit_forward::ALL,
     crate::audit_keys::ALL,
+    crate::callers::ALL,
     crate::checkpoints::ALL,
     crate::checks::ALL,
     crate::connectors::ALL,

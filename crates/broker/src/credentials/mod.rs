@@ -5,7 +5,7 @@
 //! * [`preview`]: what values would send, shown or sent once, with nothing saved.
 //! * [`check`]: the same try with values that are stored, for their owner and for members who use them.
 //! * [`life`]: disabled, scheduled for deletion, restored, purged; shares withdrawn and accepted.
-//! * [`versions`], [`usage`]: what was, and who uses it.
+//! * [`versions`], [`usage`]: what was, and who uses it, [`key_use`]: with which keys.
 //! * [`keypair`]: keys made here, and their certificates.
 //! * [`sharing`]: which project may use which values where.
 
@@ -15,7 +15,9 @@ pub mod change;
 pub mod check;
 mod client;
 mod create;
+pub(crate) mod destinations;
 pub mod input;
+pub mod key_use;
 pub mod keypair;
 pub mod life;
 pub mod orphans;

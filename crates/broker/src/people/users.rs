@@ -15,6 +15,7 @@ use crate::people::oidc::given_by_hand;
 use crate::people::recent::Deed;
 use crate::people::{Names, Page, Paging, User, check_email};
 use crate::permissions::Operation;
+use crate::projects::ended;
 use crate::{Broker, passwords, refusals};
 
 pub struct NewUser {
@@ -200,7 +201,10 @@ impl Broker {
         if row.fields.active != before.active {
             event = event.detail("active", row.fields.active);
         }
+        let mut events = Vec::new();
         if before.active && !row.fields.active {
+            let living = ended::living(&mut tx, ended::Of::Person(&id)).await?;
+            events.extend(living.iter().map(|key| ended::key_ended(key, "user.update")));
             let sessions = sessions::end_all(&mut tx, &id, None).await.map_err(refusals::store)?;
             sign_ins::end_of_user(&mut tx, &id).await.map_err(refusals::store)?;
             password_resets::remove(&mut tx, &id).await.map_err(refusals::store)?;
@@ -211,7 +215,8 @@ impl Broker {
             let by_hand = row.fields.superuser.then_some(group_roles::SUPERUSER);
             given_by_hand(&mut tx, &id, group_roles::INSTANCE, by_hand).await?;
         }
-        self.record(&mut tx, actor, event).await?;
+        events.push(event);
+        self.record_all(&mut tx, actor, events).await?;
         tx.commit().await.map_err(refusals::store)?;
         Ok(row.into())
     }

@@ -5,11 +5,10 @@ use latchstring_model::entity::valid_environment;
 use latchstring_model::id::ProjectId;
 use latchstring_model::problem::Refused;
 use latchstring_store::Tx;
-use latchstring_store::api_keys::{self, KeyBelongs};
+use latchstring_store::api_keys::{ApiKeyRow, KeyBelongs};
 use latchstring_store::environments::{self, EnvironmentRow};
 use latchstring_store::secrets::{self, SecretKind};
 
-use crate::people::Paging;
 use crate::projects::life::RemovedEnvironment;
 use crate::refusals;
 
@@ -35,11 +34,12 @@ pub(crate) fn check(names: &[String], pointer: &str, errors: &mut Vec<FieldError
     }
 }
 
-/// What is lost when this environment is removed.
+/// What is lost when this environment is removed; `keys` are all that the project has.
 pub(crate) async fn what_goes_with(
     tx: &mut impl Tx,
     project: &ProjectId,
     gone: EnvironmentRow,
+    keys: &[ApiKeyRow],
 ) -> Refused<RemovedEnvironment> {
     let mut names = Vec::new();
     for kind in [SecretKind::Secret, SecretKind::Variable] {
@@ -48,21 +48,10 @@ pub(crate) async fn what_goes_with(
     }
     let variables = names.pop().unwrap_or_default();
     let secrets = names.pop().unwrap_or_default();
-    let mut api_keys = Vec::new();
-    let mut cursor = None;
-    loop {
-        let page = api_keys::list_of_project(tx, project, &Paging::new(cursor, Some(Paging::MAX_LIMIT)))
-            .await
-            .map_err(refusals::store)?;
-        let here = page.items.into_iter().filter(|row| matches!(&row.belongs, KeyBelongs::Service { environment_id, .. } if environment_id == &gone.id));
-        api_keys.extend(here.map(|row| row.name));
-        match page.next_cursor {
-            Some(next) => cursor = Some(next),
-            None => break,
-        }
-    }
+    let here = keys.iter().filter(|key| matches!(&key.belongs, KeyBelongs::Service { environment_id, .. } if environment_id == &gone.id));
+    let api_keys = here.map(|key| key.name.clone()).collect();
     let credentials = environments::granted(tx, project, &gone.id).await.map_err(refusals::store)?;
-    Ok(RemovedEnvironment { name: gone.name, secrets, variables, api_keys, credentials })
+    Ok(RemovedEnvironment { id: gone.id, name: gone.name, secrets, variables, api_keys, credentials })
 }
 
 #[cfg(test)]

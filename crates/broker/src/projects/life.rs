@@ -17,7 +17,7 @@ use crate::people::me::same_version;
 use crate::people::recent::Deed;
 use crate::people::{Page, Paging, check_name};
 use crate::permissions::Operation;
-use crate::projects::{Environment, Project, access, environments};
+use crate::projects::{Environment, Project, access, ended, environments};
 use crate::{Broker, refusals};
 
 /// What a project has when nobody says otherwise.
@@ -46,12 +46,13 @@ pub struct ProjectChange {
 /// What goes with an environment that is removed.
 #[derive(Debug)]
 pub struct RemovedEnvironment {
+    pub(crate) id: EnvironmentId,
     pub name: String,
     pub secrets: Vec<String>,
     pub variables: Vec<String>,
     /// Service keys that end: their names.
     pub api_keys: Vec<String>,
-    /// Slugs of credentials whose grant for it is withdrawn; of very many the first.
+    /// Slugs of credentials whose grant for it is withdrawn.
     pub credentials: Vec<String>,
 }
 
@@ -370,12 +371,19 @@ impl Broker {
                 .detail("require_second_factor", required);
         }
         let mut removed = Vec::new();
+        let mut events = Vec::new();
         if let Some(names) = change.environments {
             let old = store_environments::list(&mut tx, &project.id).await.map_err(refusals::store)?;
             let before: Vec<&str> = old.iter().map(|row| row.name.as_str()).collect();
             event = event.detail("environments_before", before);
-            for gone in old.into_iter().filter(|row| !names.contains(&row.name)) {
-                removed.push(environments::what_goes_with(&mut tx, &project.id, gone).await?);
+            let going: Vec<EnvironmentRow> =
+                old.into_iter().filter(|row| !names.contains(&row.name)).collect();
+            let keys = match going.is_empty() {
+                true => Vec::new(),
+                false => ended::living(&mut tx, ended::Of::Project(&project.id)).await?,
+            };
+            for gone in going {
+                removed.push(environments::what_goes_with(&mut tx, &project.id, gone, &keys).await?);
             }
             check_named(&change.remove_environments, &removed)?;
             let in_use: Vec<&RemovedEnvironment> = removed
@@ -385,6 +393,7 @@ impl Broker {
             if !in_use.is_empty() {
                 return Err(environments_in_use(project, &in_use));
             }
+            events = ended::with_environments(&mut tx, &project.id, &removed, &keys).await?;
             store_environments::replace(
                 &mut tx,
                 &project.id,
@@ -401,21 +410,17 @@ impl Broker {
                 .await
                 .map_err(slug_race(&project.slug))?;
         project.updated_at = now;
-        for gone in &removed {
-            self.record(
-                &mut tx,
-                actor,
-                Event::new("environment.delete")
-                    .project(&project.id)
-                    .environment(gone.name.as_str())
-                    .detail("secrets", gone.secrets.clone())
-                    .detail("variables", gone.variables.clone())
-                    .detail("api_keys", gone.api_keys.clone())
-                    .detail("credentials", gone.credentials.clone()),
-            )
-            .await?;
-        }
-        self.record(&mut tx, actor, event).await?;
+        events.extend(removed.iter().map(|gone| {
+            Event::new("environment.delete")
+                .project(&project.id)
+                .environment(gone.name.as_str())
+                .detail("secrets", gone.secrets.clone())
+                .detail("variables", gone.variables.clone())
+                .detail("api_keys", gone.api_keys.clone())
+                .detail("credentials", gone.credentials.clone())
+        }));
+        events.push(event);
+        self.record_all(&mut tx, actor, events).await?;
         let rows = store_environments::list(&mut tx, &project.id).await.map_err(refusals::store)?;
         tx.commit().await.map_err(refusals::store)?;
         Ok(ChangedProject { project: view(found, rows), removed })
@@ -428,20 +433,19 @@ impl Broker {
         self.unfrozen(actor)?;
         let (mut tx, found) = self.write_in_project(actor, name, Operation::ProjectDelete, &[]).await?;
         let project = found.project;
+        let mut events = ended::with_project(&mut tx, &project.id).await?;
         match store::delete(&mut tx, &project.id).await {
             Ok(_) => {}
             Err(StoreError::StillUsed) => return Err(owns_credentials(&mut tx, &project).await?),
             Err(other) => return Err(refusals::store(other)),
         }
-        self.record(
-            &mut tx,
-            actor,
+        events.push(
             Event::new("project.delete")
                 .project(&project.id)
                 .target(project.id.as_str())
                 .detail("slug", project.slug.as_str()),
-        )
-        .await?;
+        );
+        self.record_all(&mut tx, actor, events).await?;
         tx.commit().await.map_err(refusals::store)?;
         Ok(())
     }

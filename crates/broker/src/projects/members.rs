@@ -7,24 +7,29 @@ use latchstring_model::entity::{Principal, Role};
 use latchstring_model::id::{CredentialId, ProjectId, UserId};
 use latchstring_model::problem::Refused;
 use latchstring_model::{Code, Problem, Timestamp};
+use latchstring_store::callers::Reach;
 use latchstring_store::credentials::{self, CredentialRow};
 use latchstring_store::members::{self as store, MemberRow};
 use latchstring_store::projects::MemberProject;
 use latchstring_store::shares::{self, ShareRow};
 use latchstring_store::users::{self, UserRow};
-use latchstring_store::{Tx, WriteTx, api_keys, group_roles};
+use latchstring_store::{Tx, WriteTx, group_roles};
 use serde_json::json;
 
 use crate::actor::Actor;
 use crate::audit::Event;
+use crate::credentials::key_use::Place;
 use crate::credentials::uses::By;
 use crate::people::oidc::given_by_hand;
 use crate::people::recent::Deed;
 use crate::people::{Page, Paging};
 use crate::permissions::Operation;
 use crate::projects::access::{self, role_may};
-use crate::projects::service_keys::read_limits;
+use crate::projects::ended;
 use crate::{Broker, refusals};
+
+/// What is read of the trail to find the keys that would stop, of all credentials together: others wait meanwhile.
+const REACH: Reach = Reach { bytes: 8 << 20, rows: 5_000 };
 
 #[derive(Debug)]
 pub struct Member {
@@ -60,15 +65,19 @@ pub struct Stops {
     pub environments: Vec<String>,
     /// Slugs of keychains that fall back to it.
     pub keychains: Vec<String>,
-    /// Names of service keys that are made for it.
+    /// Names of service keys that have called with it, or are made for it.
     pub api_keys: Vec<String>,
+    /// Otherwise some of them may only have called before `looked_back_to`.
+    pub complete: bool,
+    pub looked_back_to: Option<Timestamp>,
 }
 
 impl Stops {
     fn to_json(&self) -> serde_json::Value {
         json!({
             "id": self.id, "name": self.name, "slug": self.slug, "environments": self.environments,
-            "keychains": self.keychains, "api_keys": self.api_keys,
+            "keychains": self.keychains, "api_keys": self.api_keys, "complete": self.complete,
+            "looked_back_to": self.looked_back_to.map(Timestamp::to_rfc3339),
         })
     }
 }
@@ -97,24 +106,6 @@ pub(crate) async fn shared_here(
 ) -> Refused<Vec<(CredentialRow, ShareRow)>> {
     let owner = Principal::User(user.clone());
     credentials::shared_of_owner(tx, &owner, project).await.map_err(refusals::store)
-}
-
-/// Names of the project's service keys by the credentials that they are limited to.
-async fn keys_made_for(tx: &mut impl Tx, project: &ProjectId) -> Refused<Vec<(CredentialId, String)>> {
-    let mut found = Vec::new();
-    let mut cursor = None;
-    loop {
-        let paging = Paging::new(cursor, Some(Paging::MAX_LIMIT));
-        let page = api_keys::list_of_project(tx, project, &paging).await.map_err(refusals::store)?;
-        for key in page.items {
-            let limits = read_limits(&key.limits)?;
-            found.extend(limits.credentials.into_iter().flatten().map(|id| (id, key.name.clone())));
-        }
-        cursor = page.next_cursor;
-        if cursor.is_none() {
-            return Ok(found);
-        }
-    }
 }
 
 impl Broker {
@@ -205,10 +196,18 @@ impl Broker {
         if shared.is_empty() {
             return Ok(Vec::new());
         }
-        let keys = keys_made_for(tx, project).await?;
+        let keys = ended::living(tx, ended::Of::Project(project)).await?;
         let mut stops = Vec::with_capacity(shared.len());
-        for (row, share) in shared {
+        let mut reach = REACH;
+        for (at, (row, share)) in shared.iter().enumerate() {
             let grants = shares::grants(tx, share).await.map_err(refusals::store)?;
+            let granted = grants.iter().map(|grant| grant.environment_id.clone()).collect();
+            let place = Place { slug: "", keys: &keys, granted };
+            // What one credential does not need, the others may have.
+            let given = reach.part(shared.len() - at);
+            let mut left = given;
+            let used = self.keys_in_use(tx, &row.id, Some(project), &[place], &mut left).await?;
+            reach.take_back(given, left);
             let uses = self.used_by(tx, &row.id, Some(project)).await?;
             stops.push(Stops {
                 id: row.id.clone(),
@@ -222,7 +221,9 @@ impl Broker {
                         By::Workflow { .. } => None,
                     })
                     .collect(),
-                api_keys: keys.iter().filter(|(id, _)| *id == row.id).map(|(_, name)| name.clone()).collect(),
+                api_keys: used.keys.into_iter().filter_map(|key| key.name).collect(),
+                complete: used.complete,
+                looked_back_to: used.back_to,
             });
         }
         Ok(stops)
@@ -283,8 +284,8 @@ impl Broker {
             shares::remove(&mut tx, share).await.map_err(refusals::store)?;
             let event =
                 Event::new("credential.share").project(id).credential(&row.id).target(row.id.as_str());
-            self.record(&mut tx, actor, event.detail("withdrawn", true).detail("slug", share.slug.as_str()))
-                .await?;
+            let event = event.detail("withdrawn", true).detail("slug", share.slug.as_str());
+            self.record(&mut tx, actor, event.detail("because", "member.delete")).await?;
         }
         store::remove(&mut tx, id, &user.id).await.map_err(refusals::store)?;
         group_roles::remove(&mut tx, &user.id, id.as_str()).await.map_err(refusals::store)?;

@@ -13,6 +13,7 @@
 
 pub mod access;
 pub mod applied;
+pub(crate) mod ended;
 pub mod environments;
 pub mod life;
 pub mod members;

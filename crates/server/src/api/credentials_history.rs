@@ -110,14 +110,14 @@ async fn restore_credential_version(
     Ok((etag(view.version), Json(Credential::from(view))))
 }
 
-/// A service key that used the credential lately, or is limited to it.
+/// A service key that has called with the credential, is limited to it, or may have called before it was looked.
 #[derive(Serialize, ToSchema)]
 struct UsingKey {
     id: String,
     name: Option<String>,
     /// The project's slug.
     project: Option<String>,
-    /// Among the newest thousand records.
+    /// Among those that were looked through.
     calls: u64,
     last_call_at: Option<Time>,
 }
@@ -182,6 +182,11 @@ struct CredentialUsage {
     /// Keychains that fall back to it.
     keychains: Vec<UsingKeychain>,
     api_keys: Vec<UsingKey>,
+    /// Whether every service key that has called is in `api_keys` with its last call. If not, calls before
+    /// `looked_back_to` were not looked through, and those without calls are keys that may have called then.
+    complete: bool,
+    /// From when on the calls of `api_keys` are counted; `null`: all that are recorded.
+    looked_back_to: Option<Time>,
     /// The newest fifty.
     calls: Vec<RecentCall>,
 }
@@ -210,12 +215,17 @@ impl From<usage::Usage> for CredentialUsage {
                     last_call_at: key.last_call_at.map(Time::from),
                 })
                 .collect(),
+            complete: usage.complete,
+            looked_back_to: usage.looked_back_to.map(Time::from),
             calls: usage.calls.into_iter().filter_map(RecentCall::of).collect(),
         }
     }
 }
 
 /// Who uses a credential: workflows, keychains, service keys, recent calls; for the owner.
+///
+/// Keys are found by their calls, newest first. On a credential that is called very often the trail is not read to its
+/// beginning: then `complete` is false, and keys that may have called before are listed too.
 #[utoipa::path(get, path = "/api/v1/credentials/{id}/usage", tag = "Credentials", params(("id" = String, Path, description = "`crd_…`")), responses((status = 200, body = CredentialUsage), Refusals))]
 async fn get_credential_usage(
     State(app): State<App>,
@@ -240,6 +250,11 @@ struct ShareUsage {
     keychains: Vec<UsingKeychain>,
     /// The project's service keys.
     api_keys: Vec<UsingKey>,
+    /// Whether every service key that has called is in `api_keys` with its last call. If not, calls before
+    /// `looked_back_to` were not looked through, and those without calls are keys that may have called then.
+    complete: bool,
+    /// From when on the calls of `api_keys` are counted; `null`: all that are recorded.
+    looked_back_to: Option<Time>,
     /// The project's newest fifty.
     calls: Vec<RecentCall>,
 }
@@ -247,7 +262,7 @@ struct ShareUsage {
 /// What stops in this project when it uses the credential no longer; for the project's admins and owners.
 ///
 /// To be looked at before the share is withdrawn: environments, workflows, keychains that fall back to it, service
-/// keys that are made for it or have used it, recent calls. It says nothing of other projects.
+/// keys that are made for it or have called with it, recent calls. It says nothing of other projects.
 #[utoipa::path(get, path = "/api/v1/projects/{project}/credentials/{id}/usage", tag = "Credentials", params(("project" = String, Path, description = "Slug or id"), ("id" = String, Path, description = "The credential's slug in the project, or its id")), responses((status = 200, body = ShareUsage), Refusals))]
 async fn get_share_usage(
     State(app): State<App>,
@@ -255,7 +270,8 @@ async fn get_share_usage(
     Named((project, id)): Named<(String, String)>,
 ) -> ApiResult<Json<ShareUsage>> {
     let found = app.broker().share_usage(&actor, &project, &id).await?;
-    let CredentialUsage { workflows, keychains, api_keys, calls } = found.usage.into();
+    let CredentialUsage { workflows, keychains, api_keys, complete, looked_back_to, calls } =
+        found.usage.into();
     Ok(Json(ShareUsage {
         id: found.id.to_string(),
         name: found.name,
@@ -264,6 +280,8 @@ async fn get_share_usage(
         workflows,
         keychains,
         api_keys,
+        complete,
+        looked_back_to,
         calls,
     }))
 }

@@ -105,8 +105,12 @@ struct Withdrawn {
     environments: Vec<String>,
     /// Slugs of keychains that fall back to it.
     keychains: Vec<String>,
-    /// Names of service keys that are made for it.
+    /// Names of service keys that have called with it, or are made for it.
     api_keys: Vec<String>,
+    /// Whether every one of `api_keys` is known to be that. If not, calls before `looked_back_to` were not looked
+    /// through, and keys that may have called then are named too.
+    complete: bool,
+    looked_back_to: Option<Time>,
 }
 
 impl From<projects::members::Stops> for Withdrawn {
@@ -118,6 +122,8 @@ impl From<projects::members::Stops> for Withdrawn {
             environments: stops.environments,
             keychains: stops.keychains,
             api_keys: stops.api_keys,
+            complete: stops.complete,
+            looked_back_to: stops.looked_back_to.map(Time::from),
         }
     }
 }

@@ -190,7 +190,7 @@ struct RemovedEnvironment {
     variables: Vec<String>,
     /// Names of service keys that ended.
     api_keys: Vec<String>,
-    /// Slugs of credentials whose grant was withdrawn; of very many the first.
+    /// Slugs of credentials whose grant was withdrawn.
     credentials: Vec<String>,
 }
 

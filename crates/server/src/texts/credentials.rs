@@ -131,6 +131,7 @@ group! {
         withdraw_in: "calls in {environments}",
         withdraw_keychains: "keychains that fall back to it: {names}",
         withdraw_keys: "service keys that use it or are made for it: {names}",
+        withdraw_cut: "calls before {when} were not looked through: keys that may have called then are named too",
         withdraw_people: "people who called with it lately: {names}",
         withdraw_nothing: "Nothing here uses it now.",
 
@@ -149,8 +150,10 @@ group! {
         id: "Id",
 
         used_by: "Used by",
-        used_by_lead: "Keys that may use it, and how often they did among its last thousand records.",
+        used_by_lead: "Service keys that have called with it, and those that are made for it.",
         used_by_none: "No key has used it, and none is made for it alone.",
+        used_since: "Their calls are counted from {when} on.",
+        used_cut: "It is called too often to look through all older calls. Keys that may have called before are listed too, with no calls.",
         used_calls: "{n} call|{n} calls",
         used_last: "last {when}",
         calls: "Recent calls",

@@ -88,7 +88,8 @@ group! {
 
         stops_in: "stops in {environments}",
         stops_keychains: "keychains that fall back to it: {names}",
-        stops_keys: "keys made for it: {names}",
+        stops_keys: "keys that use it or are made for it: {names}",
+        stops_cut: "calls before {when} were not looked through: keys that may have called then are named too",
         leave_hand_over: "Hand it over",
     }
 }

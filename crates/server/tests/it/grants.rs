@@ -131,6 +131,7 @@ both_worlds! {
         world.app.post("/api/v1/projects/acme/keychains", chain).key(&world.ada.key).is(201).await;
         let stops = json!([{
             "id": made["id"], "name": "Bobs", "slug": "bobs", "environments": ["staging"], "keychains": ["chain"], "api_keys": ["robot"],
+            "complete": true, "looked_back_to": null,
         }]);
         let path = "/api/v1/projects/acme/members/bob@example.org";
         let refused = world.app.delete(path).key(&bob.key).is(409).await;

@@ -4,6 +4,7 @@
 mod acts_as;
 mod app;
 mod applied;
+mod audit_ended;
 mod audit_events;
 mod audit_list;
 mod background;
@@ -29,6 +30,7 @@ mod idempotency;
 mod instance;
 mod invites;
 mod isolation;
+mod key_use;
 mod keychains;
 mod keys;
 mod limits_per_owner;

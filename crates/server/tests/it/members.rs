@@ -174,7 +174,7 @@ both! {
         let path = "/api/v1/projects/acme/members/bob@example.org";
         let refused = app.delete(path).key(&ada.key).is(409).await;
         assert_eq!(refused.code(), "member_owns_credentials");
-        let stops = json!([{"id": here, "name": "Credential 1", "slug": "credential-1", "environments": [], "keychains": [], "api_keys": []}]);
+        let stops = json!([{"id": here, "name": "Credential 1", "slug": "credential-1", "environments": [], "keychains": [], "api_keys": [], "complete": true, "looked_back_to": null}]);
         assert_eq!(refused.json()["credentials"], stops);
         app.get("/api/v1/projects/acme").key(&bob.key).is(200).await;
         let epoch = async || latchstring_store::scopes::epoch(&mut app.store.read().await.unwrap(), here.as_str()).await.unwrap();

@@ -150,6 +150,46 @@ pub fn scopes<'a>(writer: &str, body: &'a str) -> BTreeSet<Cow<'a, str>> {
     scopes
 }
 
+/// What tells a call that was made with a key.
+#[derive(Deserialize)]
+struct Called<'a> {
+    at: Timestamp,
+    #[serde(borrow)]
+    actor: CalledBy<'a>,
+    #[serde(borrow)]
+    purpose: Cow<'a, str>,
+}
+
+#[derive(Deserialize)]
+struct CalledBy<'a> {
+    #[serde(rename = "type", borrow)]
+    kind: Cow<'a, str>,
+    #[serde(borrow, default)]
+    id: Option<Cow<'a, str>>,
+}
+
+/// Of a batch's calls with a credential (in one project, or in all) those that keys made: which key, and when.
+pub(crate) fn key_calls<'a>(
+    body: &'a str,
+    credential: &'a CredentialId,
+    project: Option<&'a ProjectId>,
+) -> impl Iterator<Item = (Cow<'a, str>, Timestamp)> {
+    let lines = body.split('\n').filter(move |line| {
+        peek(line).is_some_and(|peeked| {
+            peeked.fact == CallFact::Intent
+                && peeked.credential_id == Some(credential.as_str())
+                && project.is_none_or(|project| peeked.project_id == Some(project.as_str()))
+        })
+    });
+    lines.filter_map(|line| {
+        let called: Called<'a> = serde_json::from_str(line).ok()?;
+        if called.actor.kind != "key" || action(&called.purpose) != Some(USE) {
+            return None;
+        }
+        Some((called.actor.id?, called.at))
+    })
+}
+
 /// Of a batch's results those that somebody looks for.
 pub(super) fn ends_of<'a>(body: &str, wanted: impl Fn(&str) -> Option<&'a CallId>) -> Vec<(CallId, CallEnd)> {
     let lines = body.split('\n').filter_map(|line| Some((line, peek(line)?)));
@@ -159,10 +199,13 @@ pub(super) fn ends_of<'a>(body: &str, wanted: impl Fn(&str) -> Option<&'a CallId
         .collect()
 }
 
+/// The action of a call that somebody made with a credential.
+pub const USE: &str = "credential.use";
+
 /// What a secret left for, as an action; by the journal's word. `None`: a word of a newer version.
 pub fn action(purpose: &str) -> Option<&'static str> {
     match purpose {
-        "call" | "metadata" | "operation" | "database" => Some("credential.use"),
+        "call" | "metadata" | "operation" | "database" => Some(USE),
         "verify" => Some("credential.verify"),
         // A step obtains a session, which is a token like any other.
         "token" | "step" => Some("token.refresh"),
@@ -321,6 +364,7 @@ fn item(
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used)]
     use super::*;
 
     #[test]
@@ -331,6 +375,37 @@ mod tests {
         assert_eq!(found, ["srv_1.0/12", "srv_1.0/3"]);
         assert_eq!(records(&body), 1);
         assert_eq!(follows(r#"{"fact":"follows","batches":"x"}"#), None);
+    }
+
+    #[test]
+    fn calls_with_keys_are_found_and_no_others() {
+        let (crd, other) = ("crd_0000000001zzzzzzzzzzzzzzzz", "crd_0000000002zzzzzzzzzzzzzzzz");
+        let (prj, elsewhere) = ("prj_0000000001zzzzzzzzzzzzzzzz", "prj_0000000002zzzzzzzzzzzzzzzz");
+        let intent = |at: i64, project: &str, credential: &str, actor: &str, purpose: &str| {
+            format!(
+                r#"{{"fact":"intent","call_id":"cal_{at}","at":{at},"project_id":"{project}","credential_id":"{credential}","actor":{actor},"environment":"a\"b","purpose":"{purpose}"}}"#
+            )
+        };
+        let key = r#"{"type":"key","id":"key_1"}"#;
+        let person = r#"{"type":"user","id":"usr_1","email":"a@example.com"}"#;
+        let body = [
+            intent(1, prj, crd, key, "call"),
+            intent(2, elsewhere, crd, key, "operation"),
+            intent(3, prj, other, key, "call"),
+            intent(4, prj, crd, person, "call"),
+            intent(5, prj, crd, key, "token"),
+            intent(6, prj, crd, r#"{"type":"key"}"#, "call"),
+            r#"{"fact":"result","call_id":"cal_1","at":6,"outcome":"ok","duration_ms":1}"#.to_owned(),
+        ]
+        .join("\n");
+        let (credential, project) = (crd.parse().unwrap(), prj.parse().unwrap());
+        let found = |project| {
+            key_calls(&body, &credential, project)
+                .map(|(key, at)| (key.into_owned(), at.0))
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(found(None), [("key_1".to_owned(), 1), ("key_1".to_owned(), 2)]);
+        assert_eq!(found(Some(&project)), [("key_1".to_owned(), 1)]);
     }
 
     #[test]

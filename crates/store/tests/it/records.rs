@@ -63,6 +63,18 @@ async fn append(store: &Store, writer: &str, make: impl Fn(i64) -> Vec<AuditReco
 }
 
 both! {
+    // Several to a statement, and the rest one by one.
+    async fn many_records_are_stored_in_their_order(store, home) {
+        let make = |from: i64| (1..=19).map(|number| record("srv_many.events", from + number, Fact::Event)).collect::<Vec<_>>();
+        append(&store, "srv_many.events", make).await;
+        append(&store, "srv_many.events", make).await;
+        let mut reader = store.read().await.unwrap();
+        let found = audit::chain_with_seq(&mut reader, "srv_many.events", 0, 100).await.unwrap();
+        assert!(found.is_sorted_by_key(|(seq, _)| *seq), "the order of lists is the chain's");
+        let found: Vec<AuditRecord> = found.into_iter().map(|(_, record)| record).collect();
+        assert_eq!(found, (0..38).flat_map(|number| make(number).into_iter().take(1)).collect::<Vec<_>>());
+    }
+
     async fn connectors_belong_to_a_project(store, home) {
         let mut tx = store.begin_write(&["instance"]).await.unwrap();
         let ada = user(&mut tx, "ada@example.com").await;

@@ -6,7 +6,7 @@ use axum::response::Response;
 use latchstring_broker::people::Paging;
 use latchstring_broker::projects::Project;
 use latchstring_model::entity::Role;
-use latchstring_model::{Code, FieldError, Problem};
+use latchstring_model::{Code, FieldError, Problem, Timestamp};
 use serde_json::Value;
 
 use super::super::credentials::fields::Pairs;
@@ -47,7 +47,7 @@ struct Line {
 struct Owned {
     name: String,
     /// What stops with it.
-    stops: Vec<String>,
+    stops: Vec<Rich>,
     /// Where it is handed over, for its owner.
     hand_over: Option<String>,
 }
@@ -159,15 +159,19 @@ fn owned(visitor: &Visitor, listed: &Value, leaves: bool) -> Owned {
         let list = listed.get(name).and_then(Value::as_array).into_iter().flatten();
         list.filter_map(Value::as_str).collect::<Vec<_>>().join(", ")
     };
-    let stops = [
-        o.stops_in.with("environments", &names("environments")).0,
-        o.stops_keychains.with("names", &names("keychains")).0,
-        o.stops_keys.with("names", &names("api_keys")).0,
+    let lines = [
+        (&o.stops_in, "environments", names("environments")),
+        (&o.stops_keychains, "names", names("keychains")),
+        (&o.stops_keys, "names", names("api_keys")),
     ];
-    let there = ["environments", "keychains", "api_keys"].map(|name| !names(name).is_empty());
+    let lines = lines.into_iter().filter(|(_, _, names)| !names.is_empty());
+    let stops = lines.map(|(text, slot, names)| text.rich().text(slot, &names));
+    let cut = listed.get("complete") == Some(&Value::Bool(false));
+    let cut = Timestamp::parse_rfc3339(&text("looked_back_to")).filter(|_| cut);
+    let cut = cut.map(|at| o.stops_cut.rich().part("when", &When::moment(visitor.t, at)));
     Owned {
         name: text("name"),
-        stops: stops.into_iter().zip(there).filter(|(_, there)| *there).map(|(text, _)| text).collect(),
+        stops: stops.chain(cut).collect(),
         hand_over: leaves.then(|| format!("/credentials/{}/transfer", go::part(&text("id")))),
     }
 }

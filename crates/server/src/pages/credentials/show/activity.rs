@@ -38,6 +38,10 @@ struct Page {
     f: Frame,
     head: Head,
     keys: Vec<Key>,
+    /// From when on their calls are counted, if that is not from the first one on.
+    since: Option<Rich>,
+    /// What was before that is not known, and may be of other keys.
+    cut: bool,
     calls: Vec<Call>,
     /// In every project, and in the one through which one looks.
     trail: String,
@@ -86,6 +90,7 @@ pub async fn show(
         calls: t.number(&c.used_calls, i64::try_from(key.calls).unwrap_or(i64::MAX)),
         last: key.last_call_at.map(|at| c.used_last.rich().part("when", &When::near(t, at, now))),
     });
+    let since = usage.looked_back_to.map(|at| c.used_since.rich().part("when", &When::moment(t, at)));
     let trail = format!("{}/audit{}", sheet.path(), sheet.query());
     let trail_here = sheet.project.as_ref().map(|project| {
         let path = format!("/projects/{}/audit?credential={}", project.slug, sheet.view.id);
@@ -95,6 +100,8 @@ pub async fn show(
         f: sheet.frame(&app, &visitor).await?,
         head: sheet.head(&visitor, Tab::Activity),
         keys: keys.collect(),
+        since,
+        cut: !usage.complete,
         calls: usage.calls.into_iter().filter_map(|item| Call::of(&visitor, item)).collect(),
         trail,
         trail_here,

@@ -35,7 +35,7 @@ struct Share {
     /// An admin of the project looks: may accept a new place, and end the use.
     admin: bool,
     /// What stops then, in words.
-    stops: Vec<String>,
+    stops: Vec<Rich>,
 }
 
 #[derive(Template)]
@@ -103,9 +103,10 @@ fn shares(visitor: &Visitor, sheet: &Sheet) -> Vec<Share> {
 }
 
 /// What stops in a project without it, in words.
-async fn stops(app: &App, visitor: &Visitor, project: &str, id: &str) -> Result<Vec<String>, Refused> {
+async fn stops(app: &App, visitor: &Visitor, project: &str, id: &str) -> Result<Vec<Rich>, Refused> {
     let found = app.broker().share_usage(&visitor.actor, project, id).await?;
     let c = &visitor.t.credentials;
+    let cut = found.usage.looked_back_to.filter(|_| !found.usage.complete);
     let keychains: Vec<String> = found
         .usage
         .used_by
@@ -127,7 +128,9 @@ async fn stops(app: &App, visitor: &Visitor, project: &str, id: &str) -> Result<
         (&c.withdraw_people, "names", people),
     ];
     let told = lines.into_iter().filter(|(_, _, names)| !names.is_empty());
-    Ok(told.map(|(text, slot, names)| text.with(slot, &names.join(", ")).0).collect())
+    let told = told.map(|(text, slot, names)| text.rich().text(slot, &names.join(", ")));
+    let cut = cut.map(|at| c.withdraw_cut.rich().part("when", &When::moment(visitor.t, at)));
+    Ok(told.chain(cut).collect())
 }
 
 /// The page; `checked`: a check that was just made, with its environment.
