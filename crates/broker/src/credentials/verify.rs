@@ -193,13 +193,8 @@ fn judge(
         .explain(method, answer.status, &String::from_utf8_lossy(&answer.body))
         .map(|text| text.to_string());
     // Kept with the credential, where members see it: without the path, which is the owner's.
-    let place = format!(
-        " ({} answered {} to {}, {})",
-        answer_host(&shown.request.url),
-        answer.status,
-        shown.request.method,
-        trial.environment
-    );
+    let place =
+        format!(" ({} answered {}, {})", answer_host(&shown.request.url), answer.status, trial.environment);
     if expect.status_fits(answer.status) {
         let what = format!(
             "The API answered {}, but what it answered is not what a working credential gets{place}.",
