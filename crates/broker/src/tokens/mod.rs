@@ -56,6 +56,9 @@ struct Flight {
     landing: Landing,
     /// Begun in the background, ahead of need: its failure is nobody's yet.
     ahead: bool,
+    /// Begun by a call that was answered 401, which may be told that it was tried a moment ago: who only needs a token is
+    /// not told that.
+    forced: bool,
 }
 
 /// How exactly uses are noted, in milliseconds: a store per call would have all cores write to one line.

@@ -92,8 +92,9 @@ impl Broker {
             return Err(refusals::internal(&"a token was asked for that the method does not have"));
         };
         let need = rejected.map_or(Need::Usable, |version| Need::Rejected { version });
-        // A renewal ahead of need may fail while the token that is there would still do.
-        for _ in 0..2 {
+        // A renewal ahead of need may fail while the token that is there would still do, and one that a 401 asked for may be
+        // none because there was one a moment ago.
+        for _ in 0..4 {
             if rejected.is_none()
                 && let Some(live) = slot.fresh(self.now())
             {
@@ -101,7 +102,8 @@ impl Broker {
             }
             let flight = self.fly(&slot, need, || Behind::Caller(Arc::clone(route)));
             let landed = wait(flight.landing).await;
-            if landed.is_ok() || !flight.ahead {
+            let anothers = flight.ahead || (flight.forced && rejected.is_none());
+            if landed.is_ok() || !anothers {
                 return landed;
             }
         }
@@ -126,9 +128,13 @@ impl Broker {
         {
             // The receiver is here: it cannot be gone.
             let _ = sender.send(Some(Ok(live)));
-            return Flight { landing: receiver, ahead: false };
+            return Flight { landing: receiver, ahead: false, forced: false };
         }
-        let begun = Flight { landing: receiver, ahead: matches!(need, Need::Ahead { .. }) };
+        let begun = Flight {
+            landing: receiver,
+            ahead: matches!(need, Need::Ahead { .. }),
+            forced: matches!(need, Need::Rejected { .. }),
+        };
         *flight = Some(begun.clone());
         let (broker, slot, behind) = (Arc::clone(self), Arc::clone(slot), behind());
         self.parts.control.spawn(async move {
