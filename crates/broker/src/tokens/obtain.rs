@@ -91,6 +91,18 @@ impl Broker {
         let Some(slot) = route.token.clone() else {
             return Err(refusals::internal(&"a token was asked for that the method does not have"));
         };
+        // However often it is tried, nobody waits longer than for one.
+        tokio::time::timeout(WAIT, self.wait_for_token(route, &slot, rejected))
+            .await
+            .unwrap_or_else(|_| Err(busy()))
+    }
+
+    async fn wait_for_token(
+        self: &Arc<Self>,
+        route: &Arc<Route>,
+        slot: &Arc<TokenSlot>,
+        rejected: Option<i64>,
+    ) -> Refused<Arc<LiveToken>> {
         let need = rejected.map_or(Need::Usable, |version| Need::Rejected { version });
         // A renewal ahead of need may fail while the token that is there would still do, and one that a 401 asked for may be
         // none because there was one a moment ago.
@@ -100,7 +112,7 @@ impl Broker {
             {
                 return Ok(live);
             }
-            let flight = self.fly(&slot, need, || Behind::Caller(Arc::clone(route)));
+            let flight = self.fly(slot, need, || Behind::Caller(Arc::clone(route)));
             let landed = wait(flight.landing).await;
             let anothers = flight.ahead || (flight.forced && rejected.is_none());
             if landed.is_ok() || !anothers {
