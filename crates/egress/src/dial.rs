@@ -3,6 +3,7 @@
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use latchstring_model::Origin;
@@ -47,6 +48,17 @@ pub struct Egress {
     resolver: Box<dyn Resolve>,
     proxy: Option<OutboundProxy>,
     limits: Limits,
+    /// Connections that pools have open.
+    open: Arc<AtomicUsize>,
+}
+
+/// One of the connections that may be open, for as long as it is.
+pub(crate) struct Place(Arc<AtomicUsize>);
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
 }
 
 /// What a session looks like on the wire.
@@ -76,7 +88,7 @@ struct Judged {
 
 impl Egress {
     pub fn new(settings: Settings) -> Result<Self, SetupError> {
-        Self::with_resolver(settings, SystemResolver)
+        Self::with_resolver(settings, SystemResolver::default())
     }
 
     /// With another resolver than the system's.
@@ -87,7 +99,17 @@ impl Egress {
             resolver: Box::new(resolver),
             proxy: settings.proxy,
             limits: settings.limits,
+            open: Arc::default(),
         })
+    }
+
+    /// Room for one more connection of a pool.
+    pub(crate) fn place(&self) -> Result<Place, EgressError> {
+        let place = Place(Arc::clone(&self.open));
+        match self.open.fetch_add(1, Ordering::Relaxed) < self.limits.open_total {
+            true => Ok(place),
+            false => Err(EgressError::TooMany),
+        }
     }
 
     pub fn rules(&self) -> &Rules {

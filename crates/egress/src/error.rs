@@ -21,6 +21,9 @@ pub enum EgressError {
     /// TLS could not be agreed on.
     #[error("{0}")]
     Tls(#[from] TlsFault),
+    /// As many connections are open as there may be. Nothing was sent.
+    #[error("as many connections to APIs are open as this server allows")]
+    TooMany,
     /// A limit passed.
     #[error("{}", .stage.text())]
     Timeout { stage: Stage },
@@ -123,7 +126,7 @@ impl EgressError {
     /// Whether the API may have acted on the request. `false`: it is safe to send it again.
     pub fn maybe_processed(&self) -> bool {
         match self {
-            EgressError::NotPinned { .. } | EgressError::Unreachable(_) => false,
+            EgressError::NotPinned { .. } | EgressError::Unreachable(_) | EgressError::TooMany => false,
             EgressError::Tls(fault) => fault.after_sending(),
             EgressError::Timeout { stage } => stage.sent(),
             EgressError::Broken { maybe_processed, .. } => *maybe_processed,
@@ -150,6 +153,9 @@ impl EgressError {
                 "Usually the host name has a typing error, the server is down, or it is in a private network that the operator has not allowed. Check the address; an operator finds the exact reason in the log and can allow a network with LATCHSTRING_EGRESS_ALLOW."
             }
             EgressError::Tls(fault) => fault.hint(),
+            EgressError::TooMany => {
+                "Nothing was sent; try again in a moment, with fewer calls at once. Whoever runs the server gives it more open files (`ulimit -n`, LimitNOFILE)."
+            }
             EgressError::Timeout { stage: Stage::Connect | Stage::Handshake } => {
                 "Usually a firewall drops the packets, or the port is wrong. Nothing was sent; it is safe to try again."
             }
@@ -173,6 +179,7 @@ impl From<&EgressError> for Problem {
     fn from(error: &EgressError) -> Self {
         let code = match error {
             EgressError::NotPinned { .. } => Code::DestinationNotAllowed,
+            EgressError::TooMany => Code::Busy,
             EgressError::Unreachable(_) | EgressError::Tls(_) | EgressError::Broken { .. } => {
                 Code::UpstreamUnreachable
             }
@@ -189,7 +196,8 @@ impl From<&EgressError> for Problem {
         }
         detail.push_str(letters.as_str());
         detail.push('.');
-        Problem::new(code, detail).hint(error.hint())
+        let problem = Problem::new(code, detail).hint(error.hint());
+        if code == Code::Busy { problem.retry_after(1) } else { problem }
     }
 }
 

@@ -18,6 +18,8 @@ pub struct Limits {
     pub idle_per_origin: usize,
     /// Unused connections kept in one pool.
     pub idle_total: usize,
+    /// Connections of all pools that are open at once, used and unused.
+    pub open_total: usize,
     /// Bytes of an answer's status line and headers.
     pub head_bytes: u32,
 }
@@ -32,6 +34,7 @@ impl Default for Limits {
             idle_connection: Duration::from_secs(55),
             idle_per_origin: 256,
             idle_total: 2048,
+            open_total: 16_384,
             head_bytes: 64 * 1024,
         }
     }

@@ -20,7 +20,7 @@ use latchstring_model::id::ProjectId;
 use tokio::time::{Instant, sleep};
 
 use crate::body::RequestBody;
-use crate::dial::{Dialled, Egress};
+use crate::dial::{Dialled, Egress, Place};
 use crate::error::{EgressError, Stage, Unreachable, UnreachableReason};
 use crate::patience::Patience;
 use crate::permit::Permit;
@@ -316,6 +316,7 @@ impl Inner {
             }
             if slot.each_its_own.load(Ordering::Relaxed) { None } else { Some(turn) }
         };
+        let place = self.egress.place()?;
         // Before the rules are asked: a change meanwhile must make this connection stale.
         let generation = self.egress.rules().generation();
         let Dialled { stream, for_project } = self.egress.dial(permit, identity, origin).await?;
@@ -350,7 +351,7 @@ impl Inner {
                 users: users.clone(),
             };
             // It is let go of with the connection's end: by that the sender knows that it is closed.
-            drive(poll_fn(move |cx| Pin::new(&mut *lock(&driver)).poll(cx)));
+            drive(place, poll_fn(move |cx| Pin::new(&mut *lock(&driver)).poll(cx)));
             lock(&slot.conns).shared.push(shared);
             self.start_reaper();
             Ok(Conn::Shared(sender, users))
@@ -361,7 +362,7 @@ impl Inner {
                 .handshake(TokioIo::new(stream))
                 .await
                 .map_err(|error| send::not_sent(&error))?;
-            drive(driver);
+            drive(place, driver);
             let patience = Patience::until(Instant::now() + limits.response_head);
             Ok(Conn::One(One { sender, stamp, patience }))
         }
@@ -466,8 +467,10 @@ async fn reap(pool: Weak<Inner>, every: Duration) {
     }
 }
 
-fn drive(connection: impl Future<Output = hyper::Result<()>> + Send + 'static) {
+/// The place is free again when the connection has ended.
+fn drive(place: Place, connection: impl Future<Output = hyper::Result<()>> + Send + 'static) {
     tokio::spawn(async move {
+        let _place = place;
         if let Err(error) = connection.await {
             tracing::debug!(%error, "upstream connection ended");
         }

@@ -191,6 +191,8 @@ pub struct Settings {
     pub upstream_idle_timeout: Duration,
     pub data_cores: usize,
     pub max_connections: usize,
+    /// To APIs, at once: as many as the limit on open files has room for.
+    pub upstream_connections: usize,
 }
 
 /// Files that are not connections: database, journal, keys, listeners.
@@ -209,8 +211,8 @@ fn open_files() -> Option<usize> {
     }
 }
 
-/// A call holds two connections: its caller's, and one to the API. Without files there is no database either, so
-/// connections must not take the last ones.
+/// Half of them are for callers and half for APIs: over HTTP/2 one caller's connection carries many calls, so each half
+/// is counted by itself. Without files there is no database either, so connections must not take the last ones.
 fn room_for(files: usize) -> usize {
     (files.saturating_sub(OTHER_FILES) / 2).clamp(16, MOST_CONNECTIONS)
 }
@@ -551,6 +553,7 @@ impl Settings {
                     Err(wrong("LATCHSTRING_DATA_CORES", &n.to_string(), "write a number from 1 to 256"))
                 }
             })?,
+            upstream_connections: open_files().map_or(FALLBACK_CONNECTIONS, room_for),
             max_connections: match raw.max_connections {
                 None => open_files().map_or(FALLBACK_CONNECTIONS, room_for),
                 Some(text) => match text.trim().parse() {

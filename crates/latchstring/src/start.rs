@@ -154,6 +154,12 @@ fn no_key(path: &Path) -> SettingError {
     ))
 }
 
+/// Those that wait are half of all at most: they must not be in the way of those that are wanted. Each core has a pool,
+/// and the control runtime one more.
+fn idle_of_a_pool(all: usize, cores: usize) -> usize {
+    (all / 2 / (cores + 1)).clamp(4, 2_048)
+}
+
 /// The way out, as the operator set it.
 pub fn egress(
     settings: &Settings,
@@ -181,6 +187,8 @@ pub fn egress(
         limits: latchstring_egress::Limits {
             response_head: settings.upstream_timeout,
             idle_body: settings.upstream_idle_timeout,
+            open_total: settings.upstream_connections,
+            idle_total: idle_of_a_pool(settings.upstream_connections, settings.data_cores),
             ..latchstring_egress::Limits::default()
         },
     })

@@ -7,7 +7,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::{Method, Request, Response};
 use http_body_util::BodyExt;
-use latchstring_egress::{EgressError, IdentityParts, RequestBody, Stats};
+use latchstring_egress::{Egress, EgressError, IdentityParts, Pool, RequestBody, Stats};
+use latchstring_model::{Code, Problem};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::sync::{Notify, mpsc};
 
@@ -87,6 +88,57 @@ async fn the_whole_pool_has_a_limit_and_the_longest_idle_go_first() {
     let origin = servers.last().unwrap().origin();
     text(pool.send(&ticket(&origin), None, &origin, get("/")).await.unwrap().into_body()).await;
     assert_eq!(pool.stats().reused, 1, "the newest was kept");
+}
+
+#[tokio::test]
+async fn all_pools_have_so_many_connections_open_at_most() {
+    let (let_go, _) = tokio::sync::watch::channel(false);
+    let waiting = let_go.subscribe();
+    let server = serve(None, move |_| {
+        let mut waiting = waiting.clone();
+        async move {
+            waiting.wait_for(|go| *go).await.unwrap();
+            Response::new(full("ok"))
+        }
+    })
+    .await;
+    let mut settings = on_loopback();
+    settings.limits.open_total = 3;
+    let egress = Arc::new(Egress::new(settings).unwrap());
+    let (one, other) = (Pool::new(egress.clone()), Pool::new(egress));
+    let origin = server.origin();
+    let ask = async |pool: &Pool| {
+        let answer = pool.send(&ticket(&origin), None, &origin, get("/")).await?;
+        Ok::<_, EgressError>(text(answer.into_body()).await)
+    };
+    let at_once = async {
+        let (a, b, c, d) = tokio::join!(ask(&one), ask(&other), ask(&one), ask(&other));
+        [a, b, c, d].into_iter().filter_map(Result::err).collect::<Vec<_>>()
+    };
+    let go = async {
+        while server.accepted() < 3 {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        let_go.send_replace(true);
+    };
+    let (refused, ()) = tokio::join!(at_once, go);
+    assert!(matches!(refused[..], [EgressError::TooMany]), "{refused:?}");
+    let problem = Problem::from(&refused[0]);
+    assert_eq!((problem.code, problem.code.status()), (Code::Busy, 503));
+    assert!(!refused[0].maybe_processed());
+    // Those that wait count, too, and are used again; one that has ended makes room.
+    for pool in [&one, &other, &one] {
+        assert_eq!(ask(pool).await.unwrap(), "ok");
+    }
+    assert_eq!(server.accepted(), 3);
+    drop(one);
+    let another = async {
+        while !matches!(tokio::join!(ask(&other), ask(&other)), (Ok(_), Ok(_))) {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(20), another).await.expect("what has ended makes room");
+    assert_eq!(server.accepted(), 4);
 }
 
 #[tokio::test]
