@@ -32,9 +32,16 @@ use crate::tls::{Identity, IdentityId};
 const PING_EVERY: Duration = Duration::from_secs(20);
 const PING_WITHIN: Duration = Duration::from_secs(10);
 
-/// Streams that an HTTP/2 peer is taken to bear at once until it has said how many: no fewer is what RFC 9113
-/// section 6.5.2 recommends.
-const STREAMS_BEFORE_SETTINGS: usize = 100;
+/// What hyper is told that an HTTP/2 peer bears until it says so itself: a number by which it can be seen that it has
+/// not, because no server says it.
+const UNSAID: usize = 101;
+/// So long the calls after a new connection's first wait for what its peer bears. It is the first thing that a server
+/// says (RFC 9113 section 3.4).
+const SAID_WITHIN: Duration = Duration::from_secs(1);
+/// How often those who wait look.
+const LOOK_EVERY: Duration = Duration::from_millis(1);
+/// Then it is taken to bear no fewer than RFC 9113 section 6.5.2 recommends.
+const RECOMMENDED: usize = 100;
 
 /// Warm connections of one runtime, and the way to send over them. Cheap to clone.
 ///
@@ -107,6 +114,7 @@ struct Shared {
     /// Gone when the connection has ended.
     driver: Weak<Mutex<Driver>>,
     stamp: Stamp,
+    opened: Instant,
     used: Instant,
     /// Cloned into every answer that is under way.
     users: Arc<()>,
@@ -116,17 +124,36 @@ struct Shared {
 type Driver = http2::Connection<TokioIo<Stream>, RequestBody, TokioExecutor>;
 
 impl Shared {
-    /// How many streams the peer bears at once, as far as it has said.
+    /// How many streams hyper would send at once.
     fn streams(&self) -> Option<usize> {
         self.driver.upgrade().map(|driver| lock(&driver).current_max_send_streams())
     }
 
+    /// How many the peer has said that it bears.
+    fn said(&self) -> Option<usize> {
+        self.streams().filter(|said| *said != UNSAID)
+    }
+
+    /// Whether its peer will soon say how many.
+    fn is_yet_to_say(&self, now: Instant) -> bool {
+        self.streams() == Some(UNSAID) && now - self.opened < SAID_WITHIN
+    }
+
     /// Whether a request would be sent at once. One too many would wait within hyper, unseen, for the end of
     /// another's stream, which can be a long one.
-    fn has_room(&self) -> bool {
+    fn has_room(&self, now: Instant) -> bool {
         // One is our own.
         let streams = Arc::strong_count(&self.users) - 1;
-        self.streams().is_some_and(|most| streams < most)
+        self.streams().is_some_and(|most| match most {
+            UNSAID if now - self.opened < SAID_WITHIN => streams < 1,
+            UNSAID => streams < RECOMMENDED,
+            said => streams < said,
+        })
+    }
+
+    /// Whether this permit may use it.
+    fn suits(&self, permit: Permit<'_>, generation: u64) -> bool {
+        !self.sender.is_closed() && self.stamp.suits(permit, generation)
     }
 }
 
@@ -268,9 +295,8 @@ impl Inner {
         let now = Instant::now();
         let mut conns = lock(&slot.conns);
         // Always the first that can: the others fall idle, and are closed, when fewer are enough.
-        if let Some(shared) = conns.shared.iter_mut().find(|shared| {
-            !shared.sender.is_closed() && shared.stamp.suits(permit, generation) && shared.has_room()
-        }) {
+        let useful = |shared: &&mut Shared| shared.suits(permit, generation) && shared.has_room(now);
+        if let Some(shared) = conns.shared.iter_mut().find(useful) {
             shared.used = now;
             self.reused.fetch_add(1, Ordering::Relaxed);
             return Some(Conn::Shared(shared.sender.clone(), shared.users.clone()));
@@ -295,6 +321,13 @@ impl Inner {
         None
     }
 
+    /// Whether there is a connection for this permit whose peer will soon say how many streams it bears.
+    fn is_yet_to_say(&self, slot: &Slot, permit: Permit<'_>) -> bool {
+        let (generation, now) = (self.egress.rules().generation(), Instant::now());
+        let conns = lock(&slot.conns);
+        conns.shared.iter().any(|shared| shared.suits(permit, generation) && shared.is_yet_to_say(now))
+    }
+
     /// A new connection. Where the origin may speak HTTP/2 one is opened for all who wait.
     pub(crate) async fn open(
         self: &Arc<Self>,
@@ -311,8 +344,14 @@ impl Inner {
             // Who waited as long as an attempt may take need not make one more.
             let turn = tokio::time::timeout(limits.connect + limits.handshake, slot.opening.lock()).await;
             let Ok(turn) = turn else { return Err(EgressError::Timeout { stage: Stage::Connect }) };
-            if !fresh && let Some(conn) = self.warm(slot, permit) {
-                return Ok(conn);
+            while !fresh {
+                if let Some(conn) = self.warm(slot, permit) {
+                    return Ok(conn);
+                }
+                if !self.is_yet_to_say(slot, permit) {
+                    break;
+                }
+                sleep(LOOK_EVERY).await;
             }
             if slot.each_its_own.load(Ordering::Relaxed) { None } else { Some(turn) }
         };
@@ -331,13 +370,13 @@ impl Inner {
         self.opened.fetch_add(1, Ordering::Relaxed);
         if stream.speaks_h2() {
             // What the origin says on other connections, or many at once could come to more before it says it here.
-            let streams = lock(&slot.conns).shared.iter().filter_map(Shared::streams).min();
+            let streams = lock(&slot.conns).shared.iter().filter_map(Shared::said).min();
             let (sender, driver) = http2::Builder::new(TokioExecutor::new())
                 .timer(TokioTimer::new())
                 .keep_alive_interval(PING_EVERY)
                 .keep_alive_timeout(PING_WITHIN)
                 .max_header_list_size(limits.head_bytes)
-                .initial_max_send_streams(streams.unwrap_or(STREAMS_BEFORE_SETTINGS))
+                .initial_max_send_streams(streams.unwrap_or(UNSAID))
                 .handshake(TokioIo::new(stream))
                 .await
                 .map_err(|error| send::not_sent(&error))?;
@@ -347,6 +386,7 @@ impl Inner {
                 sender: sender.clone(),
                 driver: Arc::downgrade(&driver),
                 stamp,
+                opened: Instant::now(),
                 used: Instant::now(),
                 users: users.clone(),
             };

@@ -97,6 +97,22 @@ impl Narrow {
         body
     }
 
+    /// So many, one after another.
+    async fn hold_each(&self, count: usize) -> Vec<ResponseBody> {
+        let mut held = Vec::new();
+        for _ in 0..count {
+            held.push(self.hold().await);
+        }
+        held
+    }
+
+    /// Six at once.
+    async fn hold_six(&self) -> [ResponseBody; 6] {
+        let (a, b, c, d, e, f) =
+            tokio::join!(self.hold(), self.hold(), self.hold(), self.hold(), self.hold(), self.hold());
+        [a, b, c, d, e, f]
+    }
+
     async fn until_open(&self, count: usize) {
         let fewer = async {
             while self.open.load(Ordering::SeqCst) != count {
@@ -110,18 +126,13 @@ impl Narrow {
 #[tokio::test]
 async fn the_call_that_one_connection_cannot_carry_has_another() {
     let server = Narrow::start(3, LONG).await;
-    let mut held = Vec::new();
-    for _ in 0..3 {
-        held.push(server.hold().await);
-    }
+    let mut held = server.hold_each(3).await;
     assert_eq!(server.accepted(), 1);
     for _ in 0..5 {
         assert_eq!(text(server.ask("/").await).await, "ok");
         assert_eq!(server.accepted(), 2, "what has ended counts no more");
     }
-    for _ in 0..3 {
-        held.push(server.hold().await);
-    }
+    held.extend(server.hold_each(3).await);
     assert_eq!(server.accepted(), 2);
     // Whoever goes away makes room, on the first connection too.
     held.remove(0);
@@ -134,21 +145,19 @@ async fn the_call_that_one_connection_cannot_carry_has_another() {
 #[tokio::test]
 async fn many_at_once_open_no_more_connections_than_they_need() {
     let server = Narrow::start(3, LONG).await;
-    let mut held = Vec::new();
-    for _ in 0..3 {
-        held.push(server.hold().await);
-    }
-    // Before a new connection's peer has said anything.
-    let (a, b, c, d, e, f) = tokio::join!(
-        server.hold(),
-        server.hold(),
-        server.hold(),
-        server.hold(),
-        server.hold(),
-        server.hold()
-    );
-    held.extend([a, b, c, d, e, f]);
+    let _held = server.hold_each(3).await;
+    // What the peer bears is known from the first connection before a new one says so.
+    let _more = server.hold_six().await;
     assert_eq!((server.accepted(), server.pool.stats().retried), (3, 0));
+}
+
+#[tokio::test]
+async fn many_at_once_wait_for_what_a_new_peer_bears() {
+    for (streams, connections) in [(1, 6), (3, 2), (100, 1)] {
+        let server = Narrow::start(streams, LONG).await;
+        let _held = server.hold_six().await;
+        assert_eq!((server.accepted(), server.pool.stats().retried), (connections, 0), "{streams}");
+    }
 }
 
 #[tokio::test]
