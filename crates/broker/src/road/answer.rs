@@ -34,12 +34,14 @@ pub struct AnswerBody {
     kind: Kind,
     /// Writes the call's outcome when the body ends, or when nobody reads it any more.
     noted: Option<Noted>,
+    /// What the head says that the body has. Who reads by that asks for nothing behind its last byte.
+    length: Option<u64>,
 }
 
 impl AnswerBody {
     pub fn own(bytes: impl Into<Bytes>) -> Self {
         let bytes = bytes.into();
-        Self { kind: Kind::Own((!bytes.is_empty()).then_some(bytes)), noted: None }
+        Self { kind: Kind::Own((!bytes.is_empty()).then_some(bytes)), noted: None, length: None }
     }
 
     pub fn upstream(
@@ -48,17 +50,17 @@ impl AnswerBody {
         named: Vec<HeaderName>,
         noted: Noted,
     ) -> Self {
-        let ended = body.is_end_stream();
+        let (ended, length) = (body.is_end_stream(), body.size_hint().exact());
         let kind = Kind::Upstream { body, mask: mask.map(Box::new), named, ended, trailers: None };
-        let mut answer = Self { kind, noted: Some(noted) };
+        let mut answer = Self { kind, noted: Some(noted), length };
         if ended {
             answer.end();
         }
         answer
     }
 
-    pub(super) fn coded(body: CodedBody, noted: Noted) -> Self {
-        let mut answer = Self { kind: Kind::Coded(Box::new(body)), noted: Some(noted) };
+    pub(super) fn coded(body: CodedBody, length: Option<u64>, noted: Noted) -> Self {
+        let mut answer = Self { kind: Kind::Coded(Box::new(body)), noted: Some(noted), length };
         if answer.is_end_stream() {
             answer.end();
         }
@@ -113,6 +115,9 @@ impl AnswerBody {
     fn count(&mut self, bytes: usize) {
         if let Some(noted) = &mut self.noted {
             noted.count(bytes);
+            if self.length.is_some_and(|length| noted.bytes() >= length) {
+                self.end();
+            }
         }
     }
 }
@@ -154,6 +159,7 @@ impl Body for AnswerBody {
                     match mask.as_mut().and_then(|mask| mask.finish()) {
                         Some(held) => {
                             this.count(held.len());
+                            this.end();
                             return Poll::Ready(Some(Ok(Frame::data(held))));
                         }
                         None => continue,
@@ -162,9 +168,11 @@ impl Body for AnswerBody {
             };
             match frame.into_data() {
                 Ok(data) => {
+                    // Over HTTP/2 the end comes by itself where a server says it late, and trailers may come before it.
                     let last = body.is_end_stream();
+                    let whole = last || body.size_hint().exact() == Some(0);
                     let pass = match mask {
-                        Some(mask) => mask.feed(data, last),
+                        Some(mask) => mask.feed(data, whole),
                         None => data,
                     };
                     *ended = last;

@@ -271,6 +271,8 @@ pub(super) struct CodedBody {
     /// What the head called its connection's own.
     named: Vec<HeaderName>,
     trailers: Option<Frame<Bytes>>,
+    /// All bytes are here and searched; over HTTP/2 trailers may come yet, or nothing but the end.
+    whole: bool,
     /// Nothing more comes from the upstream, and all that came is searched.
     ended: bool,
     failed: Option<Result<EgressError, Withheld>>,
@@ -289,6 +291,7 @@ impl CodedBody {
             ready: VecDeque::new(),
             named,
             trailers: None,
+            whole: false,
             ended: false,
             failed: None,
         })
@@ -315,8 +318,11 @@ impl CodedBody {
                 }
                 if self.body.is_end_stream() {
                     self.end();
+                } else if self.body.size_hint().exact() == Some(0) {
+                    self.whole = true;
+                    self.sift.finish(&mut self.ready);
                 }
-                if self.ended || self.ready.len() > known {
+                if self.ended || self.whole || self.ready.len() > known {
                     return Poll::Ready(());
                 }
             }
@@ -345,7 +351,7 @@ impl CodedBody {
     }
 
     fn end(&mut self) {
-        self.ended = true;
+        (self.whole, self.ended) = (true, true);
         self.sift.finish(&mut self.ready);
     }
 
@@ -355,7 +361,7 @@ impl CodedBody {
                 return Poll::Ready(Some(Ok(Frame::data(bytes))));
             }
             if let Some(failed) = self.failed.take() {
-                self.ended = true;
+                (self.whole, self.ended) = (true, true);
                 self.trailers = None;
                 let broken = match failed {
                     Ok(error) => Broken::Upstream(error),
@@ -421,7 +427,7 @@ pub(super) async fn returned(
     let mut seen = Vec::new();
     if !events {
         let beginning = async {
-            while !coded.ended && coded.failed.is_none() && seen.len() <= BEGINNING {
+            while !coded.whole && coded.failed.is_none() && seen.len() <= BEGINNING {
                 std::future::poll_fn(|cx| coded.poll_more(cx, &mut |raw| seen.extend_from_slice(raw))).await;
             }
         };
@@ -433,7 +439,7 @@ pub(super) async fn returned(
         }
     }
     match &coded.failed {
-        None | Some(Ok(_)) => Ok(Response::from_parts(head, AnswerBody::coded(coded, noted))),
+        None | Some(Ok(_)) => Ok(Response::from_parts(head, AnswerBody::coded(coded, length, noted))),
         Some(Err(why)) => {
             // The first decoder's place is the second's.
             let (why, mut body) = (*why, coded.into_body());

@@ -277,11 +277,20 @@ impl Lane {
         Ok(held)
     }
 
+    /// Work that is done for as long as somebody waits for it: of callers who go away at once there is no end.
     async fn on_control<T: Send + 'static>(
         &self,
         work: impl Future<Output = Refused<T>> + Send + 'static,
     ) -> Refused<T> {
-        self.broker.parts.control.spawn(work).await.map_err(|error| refusals::internal(&error))?
+        struct Ends(tokio::task::AbortHandle);
+        impl Drop for Ends {
+            fn drop(&mut self) {
+                self.0.abort();
+            }
+        }
+        let task = self.broker.parts.control.spawn(work);
+        let _ends = Ends(task.abort_handle());
+        task.await.map_err(|error| refusals::internal(&error))?
     }
 
     async fn token(&self, route: &Arc<Route>, now: Timestamp) -> Refused<Option<Arc<LiveToken>>> {
@@ -317,8 +326,14 @@ impl Lane {
             return Err(problem);
         }
         let written = self.intent(call, now, ready, &asked.method, path, peer);
-        let ticket = written.await?;
         let mut noted = Noted::new(&self.keeper, call.clone(), Purpose::Call, now);
+        let ticket = match written.await {
+            Ok(ticket) => ticket,
+            Err(problem) => {
+                noted.never_began();
+                return Err(problem);
+            }
+        };
         headers::strip_request(&mut asked.headers);
         let limits = &ready.route().caller.limits;
         if limits.methods.is_some() || limits.path_prefixes.is_some() {

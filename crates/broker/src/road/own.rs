@@ -110,8 +110,15 @@ impl Broker {
             .own_way
             .get()
             .ok_or_else(|| refusals::internal(&"the control runtime's way out is not open"))?;
-        let ticket = record::intent(way.keeper.journal(), &about, Arc::clone(own.pins)).await?;
+        let written = record::intent(way.keeper.journal(), &about, Arc::clone(own.pins));
         let mut noted = Noted::new(&way.keeper, call.clone(), own.purpose, now);
+        let ticket = match written.await {
+            Ok(ticket) => ticket,
+            Err(problem) => {
+                noted.never_began();
+                return Err(problem.into());
+            }
+        };
         let mut sent = Request::new(bytes::Bytes::copy_from_slice(request.body.expose()));
         *sent.method_mut() = request.method.clone();
         *sent.uri_mut() = uri;

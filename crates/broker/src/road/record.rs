@@ -128,7 +128,7 @@ impl Keeper {
     }
 }
 
-/// The outcome of a call that has an intent. Written, and counted among its core's metrics, when it ends, however
+/// The outcome of a call whose intent is written, or about to be: who goes away meanwhile leaves an intent, too. Written, and counted among its core's metrics, when it ends, however
 /// it ends: dropped early means that the caller went away.
 pub struct Noted {
     keeper: Arc<Keeper>,
@@ -153,6 +153,15 @@ impl Noted {
 
     pub fn count(&mut self, bytes: usize) {
         self.bytes = self.bytes.saturating_add(bytes as u64);
+    }
+
+    pub fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
+    /// It never began: its intent could not be written.
+    pub fn never_began(mut self) {
+        self.open = false;
     }
 
     /// It ended as calls should.

@@ -13,6 +13,7 @@ mod consent;
 mod consent_life;
 mod disks;
 mod egress;
+mod endings;
 mod freshness;
 mod guides;
 mod import;
