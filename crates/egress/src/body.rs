@@ -62,18 +62,18 @@ impl RequestBody {
         }
     }
 
+    /// It comes piece by piece, perhaps with trailers behind it.
+    pub fn is_streamed(&self) -> bool {
+        matches!(self.kind, Kind::Incoming(_) | Kind::Stream(_))
+    }
+
     pub(crate) fn is_full(&self) -> bool {
         matches!(self.kind, Kind::Full(_))
     }
 
     /// For a body that comes piece by piece: where to read how far it has come.
     pub(crate) fn watched(&mut self) -> Option<Arc<Progress>> {
-        match self.kind {
-            Kind::Empty | Kind::Full(_) => None,
-            Kind::Incoming(_) | Kind::Stream(_) => {
-                Some(self.progress.get_or_insert_with(|| Arc::new(Progress::new())).clone())
-            }
-        }
+        self.is_streamed().then(|| self.progress.get_or_insert_with(|| Arc::new(Progress::new())).clone())
     }
 }
 

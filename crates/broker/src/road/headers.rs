@@ -39,6 +39,11 @@ pub fn strip_overrides(headers: &mut HeaderMap) {
     }
 }
 
+/// What is no word of the caller's to the API, wherever it stands in a request.
+pub(super) fn is_not_for_the_api(name: &str) -> bool {
+    is_hop_by_hop(name) || is_not_forwarded(name) || OVERRIDES.iter().any(|known| known == name)
+}
+
 /// What the caller sent for us or about itself; the upstream gets none of it.
 fn is_not_forwarded(name: &str) -> bool {
     matches!(

@@ -30,7 +30,7 @@ use super::mask::{self, Masker, StreamMask};
 use super::plan::Plan;
 use super::record::{self, About, Keeper, Noted};
 use super::route::{Held, Route};
-use super::{bind, coded, headers};
+use super::{bind, coded, headers, held, trailers};
 use crate::Broker;
 use crate::refusals;
 use crate::tokens::LiveToken;
@@ -523,7 +523,7 @@ impl Lane {
             Problem::new(Code::BadPath, "The path or query holds bytes that cannot stand in a request line.")
                 .hint("Percent-encode them.")
         })?;
-        let mut request = Box::new(Request::new(body));
+        let mut request = Box::new(Request::new(trailers::behind(&asked.headers, body)));
         *request.method_mut() = asked.method;
         *request.uri_mut() = uri;
         *request.headers_mut() = asked.headers;

@@ -199,6 +199,7 @@ fn a_digest_server_that_does_not_wait_for_the_body_gets_it_all_the_same() {
             version: http::Version::HTTP_11,
             headers: vec![("authorization".into(), authorization)],
             body,
+            trailers: Vec::new(),
         };
         let status = if covers(&seen, "auth-int") { "200 OK" } else { "403 Forbidden" };
         let answer = format!("HTTP/1.1 {status}\r\ncontent-length: 0\r\nconnection: close\r\n\r\n");

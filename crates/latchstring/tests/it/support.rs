@@ -40,6 +40,8 @@ pub struct Seen {
     /// Names in lower case.
     pub headers: Vec<(String, String)>,
     pub body: Vec<u8>,
+    /// The fields behind the body, in lower case, by name.
+    pub trailers: Vec<(String, String)>,
 }
 
 impl Seen {
@@ -174,12 +176,19 @@ impl Drop for Upstream {
 async fn read(request: Request<Incoming>) -> Seen {
     let (head, body) = request.into_parts();
     let text = |value: &http::HeaderValue| String::from_utf8_lossy(value.as_bytes()).into_owned();
+    let fields =
+        |map: &http::HeaderMap| map.iter().map(|(name, value)| (name.to_string(), text(value))).collect();
+    let body = body.collect().await.ok();
+    let mut trailers: Vec<(String, String)> =
+        body.as_ref().and_then(|body| body.trailers()).map(fields).unwrap_or_default();
+    trailers.sort_unstable();
     Seen {
         method: head.method.to_string(),
         target: head.uri.path_and_query().map(ToString::to_string).unwrap_or_default(),
         version: head.version,
-        headers: head.headers.iter().map(|(name, value)| (name.to_string(), text(value))).collect(),
-        body: body.collect().await.map(|body| body.to_bytes().to_vec()).unwrap_or_default(),
+        headers: fields(&head.headers),
+        body: body.map(|body| body.to_bytes().to_vec()).unwrap_or_default(),
+        trailers,
     }
 }
 
