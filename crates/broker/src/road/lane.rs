@@ -13,7 +13,7 @@ use bytes::Bytes;
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use http::{Method, Request, Response, StatusCode, Uri};
 use http_body::Body as _;
-use http_body_util::{BodyExt, Limited};
+use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
 use latchstring_egress::{EgressError, Pool, RequestBody, ResponseBody};
 use latchstring_journal::{Purpose, Writer};
@@ -25,6 +25,7 @@ use latchstring_schemes::wire::Outgoing;
 
 use super::accept::{self, Ask};
 use super::answer::AnswerBody;
+use super::held::Whole;
 use super::kept::{self, Kept, Memory};
 use super::mask::{self, Masker, StreamMask};
 use super::plan::Plan;
@@ -452,19 +453,12 @@ impl Lane {
             BodyNeed::Held { max } => Some(max),
             // What is remembered while it streams may not have come whole when the refusal does.
             BodyNeed::Twice if small(false) => Some(kept::LIMIT),
+            BodyNeed::None if ready.may_replay() && small(false) => Some(kept::LIMIT),
             BodyNeed::Twice | BodyNeed::None => None,
         };
         if let Some(max) = hold {
-            let too_long = || {
-                Problem::new(Code::BodyTooLarge, format!("This credential signs the body, so it must be held in memory, and it is longer than {max} bytes (or broke off)."))
-                    .hint("Send a smaller body; if the API offers uploads in parts, use those.")
-            };
-            // Said before it is sent: a client that waits for `100 Continue` need not send it at all.
-            if body.size_hint().lower() > max as u64 {
-                return Err(too_long().into());
-            }
-            let held = Box::pin(Limited::new(body, max).collect()).await.map_err(|_| too_long())?;
-            return Ok(Taken::whole(held.to_bytes()));
+            let patience = self.pool.egress().limits().response_head;
+            return Ok(Taken::held(Box::pin(held::hold(body, max, patience)).await?));
         }
         let (body, memory) = if ready.may_replay() && small(true) {
             let (kept, memory) = Kept::new(body);
@@ -574,6 +568,12 @@ impl Taken {
     fn whole(bytes: Bytes) -> Self {
         let (body, memory) = (RequestBody::full(bytes.clone()), Replay::Whole(bytes.clone()));
         Self { body, memory, held: Some(bytes), unproven: false }
+    }
+
+    fn held(Whole { bytes, trailers }: Whole) -> Self {
+        let Some(trailers) = trailers else { return Self::whole(bytes) };
+        let body = Full::new(bytes.clone()).with_trailers(std::future::ready(Some(Ok(trailers))));
+        Self { body: RequestBody::stream(body), memory: Replay::Gone, held: Some(bytes), unproven: false }
     }
 }
 

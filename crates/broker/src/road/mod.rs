@@ -9,6 +9,7 @@ mod decode;
 pub mod described;
 mod fresh;
 pub mod headers;
+mod held;
 pub mod kept;
 pub mod lane;
 pub mod limits;

@@ -1,5 +1,6 @@
 //! Tokens: obtained once for everybody, renewed once, shared with nobody by accident.
 
+use std::io::{Read, Write};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -9,10 +10,10 @@ use http_body_util::{BodyExt, Full};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use latchstring_testkit::jwt::KeyPair;
 use latchstring_testkit::postgres::Postgres;
-use latchstring_testkit::{AppSetup, OidcProvider, TestApp, figure, long};
+use latchstring_testkit::{AppSetup, OidcProvider, TestApp, eventually, figure, long};
 use serde_json::{Value, json};
 
-use crate::support::{Authority, Seen, Upstream, app, json_reply, localhost, reply, setup};
+use crate::support::{Authority, RawServer, Seen, Upstream, app, json_reply, localhost, reply, setup};
 
 fn client(oidc: &OidcProvider, base: &str) -> Value {
     json!({
@@ -177,6 +178,45 @@ fn a_401_is_followed_by_one_refresh_and_one_replay() {
     app.stop();
 }
 
+/// Many servers look at the head alone before they refuse, and the caller may be slower than that.
+#[test]
+fn a_401_that_comes_before_a_small_body_is_here_is_followed_by_a_replay_too() {
+    let oidc = OidcProvider::start();
+    let first = Mutex::new(None);
+    let api = RawServer::start(move |head, stream| {
+        let head = String::from_utf8_lossy(head).into_owned();
+        let token = head.lines().find(|line| line.starts_with("authorization: ")).map(str::to_owned);
+        let known = first.lock().unwrap().get_or_insert_with(|| token.clone()) == &token;
+        if known && head.starts_with("POST") {
+            let refused = "HTTP/1.1 401 Unauthorized\r\ncontent-length: 2\r\nconnection: close\r\n\r\nno";
+            let _ = stream.write_all(refused.as_bytes());
+            // What is closed with bytes unread is reset, and the refusal lost.
+            let _ = stream.shutdown(std::net::Shutdown::Write);
+            let _ = stream.read_to_end(&mut Vec::new());
+            return;
+        }
+        let mut body = vec![0; if head.starts_with("POST") { 5 } else { 0 }];
+        let _ = stream.read_exact(&mut body);
+        let answer =
+            format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\nconnection: close\r\n\r\n", body.len());
+        let _ = stream.write_all(&[answer.as_bytes(), &body].concat());
+    });
+    let app = app();
+    app.credential("up", "oauth2_client_credentials", &client(&oidc, &api.url()));
+    assert_eq!(app.get("up/warm").status, 200);
+    let mut stream = crate::support::connect(&app);
+    let head = crate::support::head(&app, "POST", "up/x", "content-length: 5\r\nconnection: close\r\n");
+    stream.write_all(&head).unwrap();
+    std::thread::sleep(Duration::from_millis(300));
+    stream.write_all(b"hello").unwrap();
+    let mut answer = Vec::new();
+    stream.read_to_end(&mut answer).unwrap();
+    let (answer, body) = crate::support::split(&answer);
+    assert!(answer.starts_with("http/1.1 200") && body == b"hello", "{answer}");
+    assert_eq!(oidc.token_requests(), 2);
+    app.stop();
+}
+
 #[test]
 fn a_larger_body_is_not_sent_twice_but_the_token_is_renewed() {
     let (app, oidc, picky) = (app(), OidcProvider::start(), Picky::start());
@@ -187,8 +227,8 @@ fn a_larger_body_is_not_sent_twice_but_the_token_is_renewed() {
     let answer = app.call("POST", "large/x", &[], &body);
     assert_eq!((answer.status, answer.text().as_str()), (401, "no"), "the upstream's own answer");
     assert_eq!(picky.upstream.count(), 2, "what was not kept is not sent again");
-    latchstring_testkit::eventually("a renewed token", || (oidc.token_requests() == 2).then_some(()));
-    let answer = latchstring_testkit::eventually("a call with the new token", || {
+    eventually("a renewed token", || (oidc.token_requests() == 2).then_some(()));
+    let answer = eventually("a call with the new token", || {
         Some(app.call("POST", "large/x", &[], &body)).filter(|answer| answer.status == 200)
     });
     assert_eq!(answer.json()["length"], body.len());
@@ -287,7 +327,7 @@ fn token_endpoints_that_misbehave_are_told_in_words() {
 /// The wait is real: as long as a token request may take.
 #[test]
 fn a_token_endpoint_that_never_answers_ends_in_words() {
-    let silent = crate::support::RawServer::start(|_, _| std::thread::sleep(Duration::from_secs(120)));
+    let silent = RawServer::start(|_, _| std::thread::sleep(Duration::from_secs(120)));
     let upstream = Upstream::recording();
     let app = app();
     app.credential(
@@ -426,8 +466,8 @@ fn a_caller_that_hangs_up_cancels_no_refresh() {
     app.credential("up", "oauth2_client_credentials", &client(&oidc, &oidc.issuer()));
     let mut stream = crate::support::connect(&app);
     let request = crate::support::head(&app, "GET", "up/resource", "");
-    std::io::Write::write_all(&mut stream, &request).unwrap();
-    latchstring_testkit::eventually("the token request", || (oidc.token_requests() == 1).then_some(()));
+    stream.write_all(&request).unwrap();
+    eventually("the token request", || (oidc.token_requests() == 1).then_some(()));
     drop(stream);
     assert_eq!(app.get("up/resource").status, 200);
     assert_eq!(oidc.token_requests(), 1, "the one that was under way served the next caller");
@@ -446,6 +486,70 @@ fn a_lost_token_answer_is_not_asked_for_again_and_again() {
     assert_eq!(oidc.token_requests(), 1, "after a lost answer the provider is left alone for a while");
 }
 
+/// Two calls want a token at once, the first because of a 401 of which it will be told that a token was renewed for
+/// one a moment ago. The second has to have one all the same.
+#[test]
+fn who_only_needs_a_token_is_not_told_that_anothers_401_was_one_too_many() {
+    let (database, postgres) = (Postgres::shared().fresh_database(), Postgres::shared());
+    let oidc = OidcProvider::start();
+    let (let_go, refusals) = std::sync::mpsc::channel();
+    let (first, refusals) = (Mutex::new(None), Mutex::new(refusals));
+    let api = RawServer::start(move |head, stream| {
+        let head = String::from_utf8_lossy(head).into_owned();
+        let token = head.lines().find(|line| line.starts_with("authorization: ")).map(str::to_owned);
+        let refused = match head.split(' ').nth(1) {
+            Some("/first") => *first.lock().unwrap().get_or_insert_with(|| token.clone()) == token,
+            Some("/late") => {
+                refusals.lock().unwrap().recv().unwrap();
+                true
+            }
+            _ => false,
+        };
+        let status = if refused { "401 Unauthorized" } else { "200 OK" };
+        let answer = format!("HTTP/1.1 {status}\r\ncontent-length: 2\r\nconnection: close\r\n\r\nok");
+        let _ = stream.write_all(answer.as_bytes());
+    });
+    let app = setup()
+        .database(&database)
+        .set("LATCHSTRING_BACKGROUND_REFRESH", "off")
+        .set("LATCHSTRING_DATA_CORES", "1")
+        .start();
+    app.credential("up", "oauth2_client_credentials", &client(&oidc, &api.url()));
+    assert_eq!(app.get("up/x").status, 200);
+    oidc.set(&json!({"access_token_ttl": 4}));
+    assert_eq!(app.get("up/first").status, 200, "refused, renewed, sent again");
+    oidc.set(&json!({"access_token_ttl": 3600}));
+    assert_eq!(oidc.token_requests(), 2);
+    let waits_for_the_row =
+        "SELECT count(*) FROM pg_locks WHERE relation = 'tokens'::regclass AND NOT granted";
+    let locks = |sql: &str| postgres.run(&database, sql).trim().parse::<usize>().unwrap();
+    std::thread::scope(|scope| {
+        let late = scope.spawn(|| app.get("up/late"));
+        eventually("the late call at the API", || {
+            api.heads().iter().any(|head| head.starts_with(b"GET /late")).then_some(())
+        });
+        // Now its token ends, and nobody can read what is there instead.
+        std::thread::sleep(Duration::from_secs(4));
+        scope.spawn(|| {
+            let held = "BEGIN; LOCK TABLE tokens IN ACCESS EXCLUSIVE MODE; SELECT pg_sleep(3); COMMIT";
+            postgres.run(&database, held);
+        });
+        let held = "SELECT count(*) FROM pg_locks WHERE relation = 'tokens'::regclass AND mode = 'AccessExclusiveLock'";
+        eventually("the lock", || (locks(held) == 1).then_some(()));
+        let_go.send(()).unwrap();
+        eventually("the renewal at the lock", || (locks(waits_for_the_row) == 1).then_some(()));
+        let other = scope.spawn(|| app.get("up/x"));
+        std::thread::sleep(Duration::from_secs(1));
+        assert_eq!(locks(waits_for_the_row), 1, "the other call has joined, not asked for itself");
+        assert!(!other.is_finished());
+        assert_eq!(late.join().unwrap().status, 401, "renewed a moment ago: the API's own answer");
+        let answer = other.join().unwrap();
+        assert_eq!(answer.status, 200, "{}", answer.text());
+    });
+    assert_eq!(oidc.token_requests(), 3);
+    app.stop();
+}
+
 #[test]
 fn another_server_takes_over_from_a_dead_one_that_has_gone_silent() {
     let oidc = OidcProvider::with(&json!({"settings": {"delay_ms": 5000}}));
@@ -454,8 +558,8 @@ fn another_server_takes_over_from_a_dead_one_that_has_gone_silent() {
     app.credential("up", "oauth2_client_credentials", &client(&oidc, &oidc.issuer()));
     let mut stream = crate::support::connect(&app);
     let request = crate::support::head(&app, "GET", "up/resource", "");
-    std::io::Write::write_all(&mut stream, &request).unwrap();
-    latchstring_testkit::eventually("the token request", || (oidc.token_requests() == 1).then_some(()));
+    stream.write_all(&request).unwrap();
+    eventually("the token request", || (oidc.token_requests() == 1).then_some(()));
     app.kill();
     oidc.set(&json!({"delay_ms": 0}));
     let began = Instant::now();
