@@ -16,6 +16,9 @@ use latchstring_store::{Store, StoreError};
 /// Between two polls. What is ended on one server is refused by all within a second.
 pub const POLL: Duration = Duration::from_millis(300);
 
+/// How much older a caller's look at the clock may be than the last word of the database, in milliseconds.
+const MOMENT: i64 = 5_000;
+
 /// A flag that one cached thing looks at before it is used.
 #[derive(Clone)]
 pub struct Validity(Arc<AtomicBool>);
@@ -66,12 +69,18 @@ impl Freshness {
 
     /// Whether the database was heard of lately enough for cached decisions to count.
     pub fn is_fresh(&self, now: Timestamp) -> bool {
-        now.millis() < self.fresh_until.load(Ordering::Relaxed)
+        let left = self.fresh_until.load(Ordering::Relaxed).saturating_sub(now.millis());
+        // More than the limit is left only where the clock was set back, which buys no time; or for whoever looked at it
+        // a moment before the database was heard of.
+        left > 0 && left <= self.limit().saturating_add(MOMENT)
+    }
+
+    fn limit(&self) -> i64 {
+        i64::try_from(self.stale_limit.as_millis()).unwrap_or(i64::MAX)
     }
 
     fn heard(&self, at: Timestamp) {
-        let limit = i64::try_from(self.stale_limit.as_millis()).unwrap_or(i64::MAX);
-        self.fresh_until.fetch_max(at.plus_millis(limit).millis(), Ordering::Relaxed);
+        self.fresh_until.store(at.plus_millis(self.limit()).millis(), Ordering::Relaxed);
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, Watched> {
@@ -125,23 +134,17 @@ impl Freshness {
         }
     }
 
-    /// One look at what others changed. `since` is the database's clock and moves on with each look.
+    /// One look at what others changed. `since` is the database's clock and moves on with each look; back, too, when
+    /// that clock does, and never beyond it because of a change that is dated in the future.
     async fn poll(&self, store: &Store, since: &mut Option<Timestamp>) -> Result<(), StoreError> {
         let asked = self.clock.now();
         let mut reader = store.read().await?;
-        let from = match *since {
-            Some(at) => at.plus_millis(-OVERLAP_MILLIS),
-            None => {
-                let now = scopes::db_now(&mut reader).await?;
-                *since = Some(now);
-                now.plus_millis(-OVERLAP_MILLIS)
-            }
-        };
+        let now = scopes::db_now(&mut reader).await?;
+        let from = since.map_or(now, |since| since.min(now)).plus_millis(-OVERLAP_MILLIS);
         let changes = scopes::changed(&mut reader, from).await?;
         drop(reader);
-        if let Some(last) = changes.last() {
-            *since = (*since).max(Some(last.changed_at));
-        }
+        let last = changes.last().map(|last| last.changed_at);
+        *since = Some((*since).max(last).map_or(now, |newest| newest.min(now)));
         self.changed(&changes);
         self.heard(asked);
         Ok(())
@@ -228,5 +231,16 @@ mod tests {
         freshness.heard(Timestamp(1_000));
         assert!(freshness.is_fresh(Timestamp(60_999)));
         assert!(!freshness.is_fresh(Timestamp(61_000)));
+    }
+
+    #[test]
+    fn a_clock_that_is_set_back_buys_no_time() {
+        let freshness = freshness();
+        freshness.heard(Timestamp(3_600_000));
+        assert!(freshness.is_fresh(Timestamp(3_599_000)), "looked at the clock a moment before");
+        assert!(!freshness.is_fresh(Timestamp(0)));
+        freshness.heard(Timestamp(300));
+        assert!(freshness.is_fresh(Timestamp(0)), "the database is there: it goes on at once");
+        assert!(!freshness.is_fresh(Timestamp(60_300)));
     }
 }

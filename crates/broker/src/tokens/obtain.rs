@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use latchstring_model::entity::Status;
 use latchstring_model::problem::Refused;
-use latchstring_model::{Code, OpenTicket, Problem, Timestamp};
+use latchstring_model::{Clock, Code, OpenTicket, Problem, Timestamp};
 use latchstring_schemes::refresh::{
     Answer, Command, Ended, Event, HEARTBEAT_MS, Machine, Need, WAIT_LIMIT_MS,
 };
@@ -14,6 +14,7 @@ use latchstring_schemes::token::TokenSet;
 use latchstring_store::tokens::{self, TokenKey};
 use latchstring_store::{credentials, values};
 use tokio::sync::watch;
+use tokio::time::Instant;
 
 use super::background::Rebuilt;
 use super::driver::{Held, answer_of, life_of, row_of, shown};
@@ -79,6 +80,24 @@ impl Behind {
 struct Learned {
     obtained: Option<Obtained>,
     failure: Option<AskFailure>,
+}
+
+/// The time since one attempt began. Two clocks tell it, and the longer time counts: one of them is never set back, the
+/// other does not stand still while the machine sleeps.
+struct Elapsed<'a> {
+    clock: &'a dyn Clock,
+    began: (Instant, Timestamp),
+}
+
+impl<'a> Elapsed<'a> {
+    fn of(clock: &'a dyn Clock) -> Self {
+        Self { clock, began: (Instant::now(), clock.now()) }
+    }
+
+    fn millis(&self) -> i64 {
+        let steady = i64::try_from(self.began.0.elapsed().as_millis()).unwrap_or(i64::MAX);
+        steady.max(self.clock.now().millis() - self.began.1.millis())
+    }
 }
 
 impl Broker {
@@ -178,8 +197,9 @@ impl Broker {
         {
             return Ok(Some(live));
         }
-        // A token that is younger than the request cannot have expired: the 401 has another cause.
-        if refused.set.obtained_at > began {
+        // A token that is younger than the request cannot have expired: the 401 has another cause. One from the future
+        // is not younger: the clock was set back.
+        if refused.set.obtained_at > began && refused.set.obtained_at <= self.now() {
             return Ok(None);
         }
         match self.obtain_token(route, Some(refused.version)).await {
@@ -210,11 +230,12 @@ impl Broker {
         let policy = bare.policy.clone();
         let prepared =
             materials.prepare(bare.scheme).map_err(|error| crate::credentials::scheme_problem(&error))?;
+        let clock = Elapsed::of(&*self.parts.clock);
         let mut machine = Machine::new(
             self.parts.server.to_string(),
             need,
             reuse(Some(&prepared), &policy),
-            self.now().millis(),
+            clock.millis(),
         );
         let mut learned = Learned::default();
         let mut command = machine.begin();
@@ -242,7 +263,7 @@ impl Broker {
                     Event::Woke
                 }
             };
-            command = machine.on(event, self.now().millis(), &*self.parts.entropy);
+            command = machine.on(event, clock.millis(), &*self.parts.entropy);
         };
         match ended {
             Ended::Saved { version } => match learned.obtained {
@@ -424,5 +445,32 @@ fn refused(ended: Ended, failure: Option<AskFailure>, stored: Option<String>) ->
             .into(),
         Ended::Gone => Problem::new(Code::CredentialNotFound, "The credential was removed or changed meanwhile.").hint("Try again.").into(),
         Ended::JustForced | Ended::Busy | Ended::Use { .. } | Ended::Saved { .. } => busy(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicI64, Ordering};
+
+    use super::*;
+
+    struct Set(AtomicI64);
+
+    impl Clock for Set {
+        fn now(&self) -> Timestamp {
+            Timestamp(self.0.load(Ordering::Relaxed))
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn neither_a_clock_that_is_set_back_nor_a_sleep_hides_a_pause() {
+        let clock = Set(AtomicI64::new(7_200_000));
+        let elapsed = Elapsed::of(&clock);
+        assert_eq!(elapsed.millis(), 0);
+        clock.0.store(0, Ordering::Relaxed);
+        tokio::time::advance(Duration::from_secs(50)).await;
+        assert_eq!(elapsed.millis(), 50_000);
+        clock.0.store(7_290_000, Ordering::Relaxed);
+        assert_eq!(elapsed.millis(), 90_000);
     }
 }

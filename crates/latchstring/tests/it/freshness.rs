@@ -211,6 +211,29 @@ impl Wire {
     }
 }
 
+/// The database's clock was ahead for a moment, or is set back: what is dated beyond now hides nothing that comes after it.
+#[test]
+fn a_change_that_is_dated_in_the_future_hides_no_other() {
+    let upstream = Upstream::recording();
+    let url = Postgres::shared().fresh_database();
+    let app = setup().database(&url).start();
+    let other = app.beside().start();
+    app.credential("up", "bearer", &json!({"base_url": upstream.url(), "token": "the-token-5"}));
+    let key = app.limited_key(&json!({"name": "short-lived", "environment": "production"}));
+    let (id, secret) = (key["id"].as_str().unwrap(), key["key"].as_str().unwrap());
+    Postgres::shared().run(
+        &url,
+        "UPDATE scopes SET changed_at = changed_at + 3600000 WHERE id = (SELECT MIN(id) FROM scopes)",
+    );
+    // Three looks.
+    std::thread::sleep(Duration::from_secs(1));
+    ended(&app, &other, secret, "up", 401, || {
+        app.done("DELETE", &format!("/projects/{PROJECT}/api-keys/{id}"), &Value::Null, 204);
+    });
+    other.stop();
+    app.stop();
+}
+
 #[test]
 fn without_the_database_calls_go_on_until_the_stale_limit() {
     let upstream = Upstream::recording();
