@@ -4,9 +4,11 @@ use std::fs::File;
 use std::io;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, mpsc};
 use std::thread::JoinHandle;
 use std::time::Duration;
+
+use tokio::sync::oneshot;
 
 /// An open segment, shared by its writer and whoever syncs it.
 pub(crate) struct SegmentFile {
@@ -78,12 +80,21 @@ impl Syncer {
         };
         let mut result = Ok(());
         if directory {
-            result = File::open(&self.directory).and_then(|directory| directory.sync_all());
+            result = self.sync_directory();
+            if result.is_err() {
+                // Whoever comes next tries again: the names are not there yet.
+                self.created();
+            }
         }
         for file in files {
             result = result.and(file.sync());
         }
         result
+    }
+
+    /// Blocks until the names of all segments are on disk.
+    fn sync_directory(&self) -> io::Result<()> {
+        File::open(&self.directory).and_then(|directory| directory.sync_all())
     }
 
     /// Starts the thread. The first write after a pause is synced at once, later ones together
@@ -120,6 +131,41 @@ impl Syncer {
     pub fn stop(&self) {
         self.lock().stop = true;
         self.changed.notify_all();
+    }
+}
+
+/// A writer's own thread, where every group is waited for: threads that all share are busy with what others have them do,
+/// such as looking up names that nobody answers for.
+pub(crate) struct OwnThread {
+    asks: mpsc::Sender<Ask>,
+}
+
+struct Ask {
+    segment: Arc<SegmentFile>,
+    /// The segment's name may not be on disk yet.
+    unnamed: bool,
+    done: oneshot::Sender<io::Result<()>>,
+}
+
+impl OwnThread {
+    /// It ends with what is given back.
+    pub fn start(syncer: Arc<Syncer>) -> io::Result<Self> {
+        let (asks, asked) = mpsc::channel::<Ask>();
+        std::thread::Builder::new().name("journal-group".into()).spawn(move || {
+            for Ask { segment, unnamed, done } in asked {
+                let named = if unnamed { syncer.sync_directory() } else { Ok(()) };
+                // Whoever does not wait any more has gone with the server.
+                let _ = done.send(named.and(syncer.sync_now()).and(segment.sync()));
+            }
+        })?;
+        Ok(Self { asks })
+    }
+
+    /// `None`: the thread is gone.
+    pub async fn sync(&self, segment: Arc<SegmentFile>, unnamed: bool) -> Option<io::Result<()>> {
+        let (done, synced) = oneshot::channel();
+        self.asks.send(Ask { segment, unnamed, done }).ok()?;
+        synced.await.ok()
     }
 }
 
@@ -165,5 +211,32 @@ mod tests {
         assert!(syncer.sync_now().is_err());
         assert!(segment.failed.load(Ordering::SeqCst));
         assert!(syncer.sync_now().is_ok(), "it is not tried for ever");
+    }
+
+    #[test]
+    fn a_name_that_could_not_be_synced_is_tried_again() {
+        let folder = std::env::temp_dir().join(format!("journal-names-{}", std::process::id()));
+        let syncer = Syncer::new(folder.clone());
+        syncer.created();
+        assert!(syncer.sync_now().is_err(), "there is no such folder");
+        assert!(syncer.sync_now().is_err());
+        std::fs::create_dir(&folder).unwrap();
+        assert!(syncer.sync_now().is_ok());
+        assert!(!syncer.lock().directory);
+        std::fs::remove_dir(folder).unwrap();
+    }
+
+    #[tokio::test]
+    async fn who_made_a_segment_waits_for_its_name() {
+        let folder = std::env::temp_dir().join(format!("journal-own-{}", std::process::id()));
+        let path = std::env::temp_dir().join(format!("journal-own-{}.log", std::process::id()));
+        let segment = Arc::new(SegmentFile::new(File::create(&path).unwrap()));
+        let own = OwnThread::start(Arc::new(Syncer::new(folder.clone()))).unwrap();
+        assert!(own.sync(segment.clone(), true).await.unwrap().is_err(), "the folder is not there");
+        assert!(own.sync(segment.clone(), false).await.unwrap().is_ok(), "and nobody else's business");
+        std::fs::create_dir(&folder).unwrap();
+        assert!(own.sync(segment, true).await.unwrap().is_ok());
+        std::fs::remove_dir(folder).unwrap();
+        std::fs::remove_file(path).unwrap();
     }
 }

@@ -14,7 +14,7 @@ use crate::frame;
 use crate::journal::{Durability, Shared};
 use crate::record::Record;
 use crate::segment::{SegmentId, WriterId};
-use crate::syncing::SegmentFile;
+use crate::syncing::{OwnThread, SegmentFile};
 
 /// How long an outcome waits for a group to go with.
 const LATER: Duration = Duration::from_millis(5);
@@ -165,6 +165,8 @@ impl Writer {
             out: Vec::new(),
             group: None,
             failing: false,
+            unnamed: false,
+            own: None,
         };
         tokio::spawn(flusher.run());
         Self { handle: Arc::new(Handle { core }) }
@@ -272,6 +274,10 @@ struct Flusher {
     group: Option<Arc<Group>>,
     /// The last write failed: said once, not for every try.
     failing: bool,
+    /// The segment's name may not be on disk yet.
+    unnamed: bool,
+    /// Syncs what is waited for; begun with the first.
+    own: Option<OwnThread>,
 }
 
 impl Flusher {
@@ -448,6 +454,7 @@ impl Flusher {
         let file = OpenOptions::new().append(true).create_new(true).mode(0o600).open(path)?;
         let segment = Arc::new(SegmentFile::new(file));
         self.core.shared.syncer.created();
+        self.unnamed = true;
         self.core.lock().counts.segments += 1;
         self.number += 1;
         self.length = 0;
@@ -456,17 +463,18 @@ impl Flusher {
     }
 
     /// Forces the group to the disk, off this core.
-    async fn sync(&self) -> Result<(), AppendError> {
+    async fn sync(&mut self) -> Result<(), AppendError> {
         let Some(segment) = self.segment.clone() else {
             return Ok(());
         };
-        let syncer = self.core.shared.syncer.clone();
-        let synced = tokio::task::spawn_blocking(move || syncer.sync_now().and(segment.sync()));
-        match synced.await {
-            Ok(synced) => Ok(synced?),
-            // The runtime is being taken down.
-            Err(_) => Err(AppendError::Closed),
-        }
+        let own = match &self.own {
+            Some(own) => own,
+            None => self.own.insert(OwnThread::start(self.core.shared.syncer.clone())?),
+        };
+        let synced = own.sync(segment, self.unnamed).await.ok_or(AppendError::Closed)?;
+        synced?;
+        self.unnamed = false;
+        Ok(())
     }
 }
 
