@@ -107,6 +107,9 @@ fn address(plan: &Plan, request: &OwnRequest) -> Refused<Address> {
     Ok(address)
 }
 
+const ACCEPT: HeaderValue = HeaderValue::from_static("application/json, */*;q=0.8");
+const USER_AGENT: HeaderValue = HeaderValue::from_static(concat!("Latchstring/", env!("CARGO_PKG_VERSION")));
+
 impl Broker {
     /// Sends a described request, with at most one replay when the refusal taught the scheme something.
     pub(crate) async fn describe(
@@ -153,12 +156,10 @@ impl Broker {
     ) -> Refused<(WireRequest, Masker, ShownRequest)> {
         let address = address(plan, request)?;
         let mut headers = HeaderMap::new();
-        headers.insert(header::ACCEPT, HeaderValue::from_static("application/json, */*;q=0.8"));
-        headers.insert(
-            header::USER_AGENT,
-            HeaderValue::from_static(concat!("Latchstring/", env!("CARGO_PKG_VERSION"))),
-        );
         plan.place_headers(&mut headers);
+        // Ours only where the connector has none, of which it may let a caller choose another.
+        headers.entry(header::ACCEPT).or_insert(ACCEPT);
+        headers.entry(header::USER_AGENT).or_insert(USER_AGENT);
         for (name, value) in &request.headers {
             let parsed = HeaderName::from_bytes(name.as_bytes()).map_err(|_| not_a_header(name))?;
             let value = HeaderValue::from_bytes(value.expose().as_bytes()).map_err(|_| not_a_header(name))?;

@@ -12,9 +12,9 @@ use latchstring_model::{Code, Pin, PinPurpose, Problem, SecretString};
 use latchstring_schemes::scheme::Prepared;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
 
-use super::bind;
 use super::mask::MaskSet;
 use super::materials::Materials;
+use super::{bind, headers};
 use crate::Broker;
 
 /// The unreserved characters of RFC 3986.
@@ -215,18 +215,21 @@ impl Plan {
         }
         let (path, query) =
             target.split_once('?').map_or((target.as_str(), ""), |(path, query)| (path, query));
-        let named = |pair: &str, name: &str| {
-            let written = pair.split('=').next().unwrap_or_default().replace('+', " ");
-            percent_decode_str(&written).decode_utf8_lossy() == name
+        let written = |pair: &str| {
+            let name = pair.split('=').next().unwrap_or_default().replace('+', " ");
+            percent_decode_str(&name).decode_utf8_lossy().into_owned()
         };
+        let named = |pair: &str, name: &str| written(pair) == name;
+        // Some servers read names without their case.
+        let taken_for = |pair: &str, name: &str| written(pair).eq_ignore_ascii_case(name);
         let mut pairs: Vec<String> =
             query.split('&').filter(|pair| !pair.is_empty()).map(str::to_owned).collect();
         let given = |name: &str| pairs.iter().any(|pair| named(pair, name));
         let placed: Vec<&Fixed> =
             self.query.iter().filter(|fixed| !(fixed.overridable && given(&fixed.name))).collect();
         pairs.retain(|pair| {
-            !placed.iter().any(|fixed| named(pair, &fixed.name))
-                && !self.dropped_query.iter().any(|name| named(pair, name))
+            !placed.iter().any(|fixed| !fixed.overridable && taken_for(pair, &fixed.name))
+                && !self.dropped_query.iter().any(|name| taken_for(pair, name))
         });
         for fixed in placed {
             pairs.push(format!(
@@ -239,8 +242,9 @@ impl Plan {
     }
 
     pub fn place_headers(&self, headers: &mut HeaderMap) {
-        for name in &self.dropped_headers {
-            headers.remove(name);
+        let fixed = self.headers.iter().filter(|fixed| !fixed.overridable).map(|fixed| &fixed.name);
+        for name in fixed.chain(&self.dropped_headers) {
+            headers::remove_those(headers, |known| is_taken_for(known, name.as_str()));
         }
         for fixed in &self.headers {
             if !(fixed.overridable && headers.contains_key(&fixed.name)) {
@@ -248,6 +252,13 @@ impl Plan {
             }
         }
     }
+}
+
+/// Whether a server may take one header's name for the other's: to those that keep headers as variables (CGI, WSGI) `-` and
+/// `_` are the same.
+fn is_taken_for(one: &str, other: &str) -> bool {
+    let folded = |byte: u8| if byte == b'_' { b'-' } else { byte };
+    one.len() == other.len() && one.bytes().map(folded).eq(other.bytes().map(folded))
 }
 
 fn fixed_header(fixed: &Fixed) -> Refused<FixedHeader> {

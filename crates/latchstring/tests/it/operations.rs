@@ -118,12 +118,54 @@ fn fixed_headers_and_parameters_stand_unless_the_connector_lets_callers_override
     assert!(seen.all("x-note").is_empty(), "{:?}", seen.headers);
     assert_eq!(seen.header("x-hint"), "mine");
     assert_eq!(query(&seen), ["hint=mine", "page=20", "site=ours", "z=1"]);
+    // Nor in a spelling that servers take for the same.
+    let alike = [("x_tenant", "mine"), ("x_note", "mine"), ("x_version", "2"), ("x_other", "mine")];
+    let seen = sent("bare", "?Site=mine&n%4fTE=mine&Page=20", &alike);
+    assert_eq!((seen.header("x-tenant"), seen.header("x-version")), ("ours", "1"));
+    assert!(seen.all("x_tenant").is_empty() && seen.all("x_note").is_empty(), "{:?}", seen.headers);
+    assert_eq!((seen.header("x_version"), seen.header("x_other")), ("2", "mine"));
+    assert_eq!(query(&seen), ["Page=20", "page=10", "site=ours"]);
     let seen = sent("noted", "?note=mine&hint=mine", &mine);
     assert_eq!((seen.header("x-note"), seen.header("x-hint")), ("kept", "mine"));
     assert_eq!(query(&seen), ["hint=mine", "note=kept", "page=10", "site=ours"]);
     let seen = sent("noted", "", &[]);
     assert_eq!((seen.header("x-note"), seen.header("x-hint")), ("kept", "kept"));
     assert_eq!(query(&seen), ["hint=kept", "note=kept", "page=10", "site=ours"]);
+    app.stop();
+}
+
+/// Some APIs refuse who does not say what they want to hear.
+#[test]
+fn requests_of_our_own_have_the_headers_that_callers_may_override() {
+    let (app, upstream) = (app(), Upstream::recording());
+    let definition = json!({
+        "id": "named", "name": "Named", "allow_http": true, "base_url": upstream.url(),
+        "headers": {
+            "User-Agent": {"value": "OurBot (1)", "overridable": true},
+            "Accept": {"value": "application/fhir+json", "overridable": true},
+        },
+        "auth_methods": {"key": {
+            "label": "Key", "fields": {"token": {"type": "text", "secret": true}},
+            "scheme": {"type": "bearer", "token": "{{ token }}"}, "verify": {"get": "/me"},
+        }},
+        "operations": {"mine": {"get": "/mine"}},
+    });
+    app.done("POST", "/projects/acme/connectors", &definition, 201);
+    let made = app.credential_of("named", "main", "key", &json!({"token": "the-token-5"}));
+    let verify = format!("/credentials/{}/verify", made["id"].as_str().unwrap());
+    app.done("POST", &verify, &json!({"environment": "production"}), 200);
+    let operation = "/projects/acme/environments/production/credentials/main/call/mine";
+    assert_eq!(app.api_as(app.key(), "POST", operation, &json!({})).status, 200);
+    let seen = upstream.seen();
+    assert_eq!(seen.iter().map(|seen| seen.target.as_str()).collect::<Vec<_>>(), ["/me", "/mine"]);
+    for seen in seen {
+        assert_eq!(
+            (seen.header("user-agent"), seen.header("accept")),
+            ("OurBot (1)", "application/fhir+json"),
+            "{}",
+            seen.target
+        );
+    }
     app.stop();
 }
 
