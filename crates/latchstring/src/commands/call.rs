@@ -6,7 +6,7 @@ use std::io::{Read, Write};
 use http::{HeaderName, HeaderValue, Method, Request};
 use http_body_util::{BodyExt, Full};
 
-use super::client::{Server, usage};
+use super::client::{Server, part, usage};
 use super::{on_runtime, say};
 use crate::Ending;
 
@@ -19,7 +19,7 @@ pub struct Call {
     credential: String,
     /// HTTP method
     method: String,
-    /// Path (and query) below the API's base URL
+    /// Path (and query) below the API's base URL; "" for the base URL as it is written
     path: String,
     /// A body, or @FILE, or @- for standard input
     #[arg(long, short = 'd', value_name = "BODY")]
@@ -68,12 +68,10 @@ async fn make(call: Call) -> Result<Ending, Ending> {
     let server = call.server.address()?;
     let method = Method::from_bytes(call.method.to_ascii_uppercase().as_bytes())
         .map_err(|_| usage(format!("{} is no HTTP method", call.method)))?;
-    let path = format!(
-        "{}/proxy/{}/{}",
-        server.path.trim_end_matches('/'),
-        call.credential,
-        call.path.trim_start_matches('/')
-    );
+    // As it is given: what the API makes of two slashes, or of none, is its own.
+    let slash = if call.path.is_empty() || call.path.starts_with(['/', '?']) { "" } else { "/" };
+    let before = server.path.trim_end_matches('/');
+    let path = format!("{before}/proxy/{}{slash}{}", part(&call.credential), call.path);
     let mut request = Request::builder().method(method).uri(&path);
     let mut given = vec![
         ("host".to_owned(), server.origin.authority()),

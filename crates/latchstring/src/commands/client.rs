@@ -1,5 +1,7 @@
 //! A running server, asked by a command.
 
+use std::path::PathBuf;
+
 use bytes::Bytes;
 use http::{Request, Response, header};
 use http_body_util::{BodyExt, Full};
@@ -8,7 +10,7 @@ use hyper::client::conn::http1::SendRequest;
 use hyper_util::rt::TokioIo;
 use latchstring_egress::{Configured, Egress, Wire};
 use latchstring_model::address::Address;
-use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::Value;
 
 use crate::Ending;
@@ -22,6 +24,9 @@ pub struct Server {
     /// The key; better in the environment than in the shell's history
     #[arg(long, env = "LATCHSTRING_API_KEY", hide_env_values = true)]
     api_key: Option<String>,
+    /// PEM file with further authorities, where the server's certificate is signed by one of your own
+    #[arg(long, env = "LATCHSTRING_EXTRA_CA_FILE")]
+    extra_ca_file: Option<PathBuf>,
 }
 
 /// A connection to it.
@@ -52,9 +57,16 @@ impl Server {
 
     pub async fn open(&self) -> Result<Open, Ending> {
         let at = self.address()?;
+        let extra_ca_pem = match &self.extra_ca_file {
+            None => None,
+            Some(path) => Some(std::fs::read(path).map_err(|error| {
+                usage(format!("LATCHSTRING_EXTRA_CA_FILE {} cannot be read: {error}", path.display()))
+            })?),
+        };
         // Loopback and private servers are what these commands are for: the operator names the host.
         let egress = Egress::new(latchstring_egress::Settings {
             allow: everywhere(),
+            extra_ca_pem,
             ..latchstring_egress::Settings::default()
         })
         .map_err(|error| usage(error.to_string()))?;
@@ -148,9 +160,12 @@ pub struct Api {
     open: Option<Open>,
 }
 
+/// Dots are written out: two of them are a part of their own kind.
+const PART: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'~');
+
 /// A part of a path: whatever stands in it is one part.
 pub fn part(text: &str) -> String {
-    utf8_percent_encode(text, NON_ALPHANUMERIC).to_string()
+    utf8_percent_encode(text, PART).to_string()
 }
 
 impl Api {

@@ -5,7 +5,7 @@ use std::process::Output;
 
 use serde_json::{Value, json};
 
-use crate::support::{Upstream, app, reply, setup};
+use crate::support::{Authority, Upstream, app, localhost, reply, setup};
 
 fn text(done: &Output) -> (Option<i32>, String, String) {
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
@@ -88,6 +88,23 @@ fn a_call_from_the_shell() {
         text(&command.output().unwrap())
     };
     assert_eq!(run(app.key(), &["up", "GET", "/a/b?c=d"]), (Some(0), "/a/b?c=d?".into(), String::new()));
+    app.credential(
+        "deep",
+        "bearer",
+        &json!({"base_url": format!("{}/v1/all", upstream.url()), "token": "t"}),
+    );
+    for (path, sent) in [
+        ("", "/v1/all"),
+        ("?c=d", "/v1/all?c=d"),
+        ("a", "/v1/all/a"),
+        ("/a", "/v1/all/a"),
+        ("//a", "/v1/all//a"),
+    ] {
+        assert_eq!(run(app.key(), &["deep", "GET", path]).1, format!("{sent}?"), "{path}");
+    }
+    let (code, out, _) = run(app.key(), &["../api/v1/me", "GET", "/x"]);
+    assert_eq!(code, Some(1), "it is a credential's name, whatever stands in it: {out}");
+    assert!(out.contains("credential"), "{out}");
     let (code, out, said) = run(app.key(), &["up", "post", "/x", "-d", "the body", "-i"]);
     assert_eq!((code, out.as_str()), (Some(0), "the body"));
     assert!(said.contains("201") && said.contains("latchstring-call-id"), "{said}");
@@ -101,6 +118,28 @@ fn a_call_from_the_shell() {
     assert_eq!((code, out.as_str()), (Some(0), "/x?"));
     let (code, _, said) = run(app.key(), &["up", "GET", "/x", "--url", "http://127.0.0.1:1"]);
     assert_eq!((code, said.trim_end().lines().count()), (Some(2), 1), "{said}");
+}
+
+#[test]
+fn a_server_with_a_certificate_of_ones_own() {
+    let authority = Authority::new();
+    let server = Upstream::with(Some(authority.server(&["http/1.1"], false)), |_| reply(200, "there"));
+    let setup = setup();
+    let ca = setup.folder().join("ca.pem");
+    std::fs::write(&ca, &authority.pem).unwrap();
+    let run = |file: Option<&std::path::Path>| {
+        let mut command = setup.command(&["call", "up", "GET", "/x", "--url", &localhost(&server)]);
+        command.env("LATCHSTRING_API_KEY", "lst_x").env_remove("LATCHSTRING_EXTRA_CA_FILE");
+        if let Some(file) = file {
+            command.env("LATCHSTRING_EXTRA_CA_FILE", file);
+        }
+        text(&command.output().unwrap())
+    };
+    assert_eq!(run(None).0, Some(2));
+    assert_eq!(run(Some(&ca)), (Some(0), "there".into(), String::new()));
+    assert_eq!(server.last().target, "/proxy/up/x");
+    let (code, _, said) = run(Some(&setup.folder().join("none.pem")));
+    assert!(code == Some(2) && said.contains("LATCHSTRING_EXTRA_CA_FILE"), "{said}");
 }
 
 #[test]
