@@ -73,7 +73,8 @@ fn first_line(program: &str, args: &[&str]) -> String {
 fn commit(root: &Path) -> String {
     let git = |args: &[&str]| run::output(std::process::Command::new("git").args(args).current_dir(root));
     let Ok(hash) = git(&["rev-parse", "--short=12", "HEAD"]) else { return "unknown".to_owned() };
-    let changed = git(&["status", "--porcelain", "--untracked-files=no", "--", "crates", "Cargo.lock"])
+    // What is built, what is measured beside it, and how; not the page that is written.
+    let changed = git(&["status", "--porcelain", "--untracked-files=no", "--", ".", ":(exclude)docs"])
         .is_ok_and(|text| !text.trim().is_empty());
     format!("{}{}", hash.trim(), if changed { " with changes" } else { "" })
 }
