@@ -21,6 +21,10 @@ fuzz_target!(|text: &str| {
         Some((rest, query)) => (rest, Some(query)),
         None => (text, None),
     };
+    // What follows a credential's name begins with a slash, or is not there.
+    if !rest.is_empty() && !rest.starts_with('/') {
+        return;
+    }
     let base = Address::parse(BASE).expect("a base URL");
     let Ok(target) = bind::join(&base, rest, query) else { return };
     let path = target.split('?').next().unwrap_or_default();

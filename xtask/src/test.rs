@@ -182,7 +182,8 @@ fn tests(root: &Path, plan: &Plan, report: &mut Report) {
         let all = report.failed();
         report.check("docs/RELIABILITY.md", || {
             if all {
-                Err("not written: a test failed".to_owned())
+                let measured = fs::read_to_string(&figures).unwrap_or_default();
+                Err(format!("not written: a test failed. What was measured:\n{measured}"))
             } else {
                 write_reliability(root, &figures, &scale)
             }
