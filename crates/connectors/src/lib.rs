@@ -49,7 +49,7 @@ pub use schema::json_schema;
 pub use steps::{StepsFailed, StepsNext, StepsRun};
 pub use table::SchemeType;
 pub use template::{Template, TemplateError, is_template};
-pub use values::Values;
+pub use values::{Values, literally};
 
 /// Reads a definition strictly: all mistakes at once, unknown keys among them.
 pub fn check(source: &str, file: &str) -> Result<Definition, Vec<Diagnostic>> {

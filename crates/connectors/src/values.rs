@@ -3,7 +3,7 @@
 use std::fmt;
 
 use latchstring_model::{FieldError, SecretString};
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 
 use crate::definition::{AuthMethod, Definition, JsonTemplate, Operation};
 use crate::diagnostic::nearest;
@@ -28,7 +28,7 @@ pub(crate) enum Stored {
         source: SecretString,
         template: Template,
     },
-    /// Numbers, booleans, lists, maps without templates in them.
+    /// Numbers, booleans, lists, maps without templates in them; of a `json` field also a literal that begins like JSON.
     Json(Value),
     JsonTemplate {
         source: Value,
@@ -51,17 +51,18 @@ impl Values {
         self.fields.iter().map(|(name, _)| name.as_str())
     }
 
-    /// For sealing; [`Definition::load_values`] reads it back.
+    /// For sealing, and for the owner: read back by [`Definition::load_values`] or [`Definition::check_values`] it is
+    /// the same, so what is a text here never comes back as a template.
     pub fn to_json(&self) -> Map<String, Value> {
         self.fields
             .iter()
             .map(|(name, stored)| {
                 let value = match stored {
-                    Stored::Text(text) if is_template(text.expose()) => {
-                        Value::Object(Map::from_iter([("literal".to_owned(), text.expose().into())]))
-                    }
+                    Stored::Text(text) if is_template(text.expose()) => wrapped(text.expose()),
                     Stored::Text(text) | Stored::Template { source: text, .. } => text.expose().into(),
-                    Stored::Json(value) | Stored::JsonTemplate { source: value, .. } => value.clone(),
+                    Stored::Json(Value::String(text)) if begins_like_json(text) => wrapped(text),
+                    Stored::Json(value) => literally(value),
+                    Stored::JsonTemplate { source, .. } => source.clone(),
                 };
                 (name.clone(), value)
             })
@@ -89,6 +90,39 @@ fn json_secrets(template: &JsonTemplate, out: &mut std::collections::BTreeSet<St
         JsonTemplate::List(items) => items.iter().for_each(|item| json_secrets(item, out)),
         JsonTemplate::Map(map) => map.iter().for_each(|(_, item)| json_secrets(item, out)),
     }
+}
+
+/// The text of `{"literal": "…"}`: a text that is no template, whatever it looks like.
+fn literal(value: &Value) -> Option<&str> {
+    value.as_object().and_then(literal_of)
+}
+
+fn literal_of(map: &Map<String, Value>) -> Option<&str> {
+    map.get("literal").and_then(Value::as_str).filter(|_| map.len() == 1)
+}
+
+fn wrapped(text: &str) -> Value {
+    json!({"literal": text})
+}
+
+/// The value as it has to be given for all of its texts to be taken as they are.
+pub fn literally(value: &Value) -> Value {
+    // Somebody's own member of that name, and no other: one level deeper it is no literal any more.
+    if let Some(text) = literal(value) {
+        return json!({"literal": wrapped(text)});
+    }
+    match value {
+        Value::String(text) if is_template(text) => wrapped(text),
+        Value::Array(items) => items.iter().map(literally).collect(),
+        Value::Object(map) => map.iter().map(|(name, item)| (name.clone(), literally(item))).collect(),
+        other => other.clone(),
+    }
+}
+
+/// Whether a text is rather JSON than words, or a template.
+fn begins_like_json(text: &str) -> bool {
+    let text = text.trim_start();
+    text.starts_with(['{', '[']) && !["{{", "{%", "{#"].iter().any(|sign| text.starts_with(sign))
 }
 
 impl Definition {
@@ -255,12 +289,8 @@ fn store(
     if value.is_null() {
         return Ok(None);
     }
-    let (value, literal) = match value {
-        Value::Object(map) if map.len() == 1 && map.get("literal").is_some_and(Value::is_string) => {
-            (&map["literal"], true)
-        }
-        other => (other, false),
-    };
+    let as_it_is = literal(value).is_some();
+    let value = if as_it_is { &value["literal"] } else { value };
     if let Value::String(text) = value {
         if text.len() > MAX_VALUE {
             return one(at, format!("too long: {} bytes, at most {MAX_VALUE}", text.len()));
@@ -268,17 +298,18 @@ fn store(
         if text.is_empty() {
             return Ok(None);
         }
-        let structured = matches!(field.ty, FieldType::Json | FieldType::Map | FieldType::List)
-            && text.trim_start().starts_with(['{', '['])
-            && !text.trim_start().starts_with("{{")
-            && !text.trim_start().starts_with("{%");
-        if templates && !literal && is_template(text) && !structured {
+        let structured =
+            matches!(field.ty, FieldType::Json | FieldType::Map | FieldType::List) && begins_like_json(text);
+        if as_it_is && structured && field.ty == FieldType::Json {
+            return Ok(Some(Stored::Json(value.clone())));
+        }
+        if templates && !as_it_is && is_template(text) && !structured {
             return parse_template(text, scope(field), fields, at).map(|template| {
                 Some(Stored::Template { source: SecretString::new(text.as_str()), template })
             });
         }
     }
-    typed(field, value, fields, templates && !literal, at).map(Some)
+    typed(field, value, fields, templates && !as_it_is, at).map(Some)
 }
 
 fn scope(field: &Field) -> Scope {
@@ -377,7 +408,8 @@ fn typed(field: &Field, value: &Value, fields: &[Field], templates: bool, at: &s
             };
             let mut errors = Vec::new();
             for (i, item) in items.iter().enumerate() {
-                if !item.is_string() && !item.is_number() {
+                let text = item.is_string() || item.is_number() || templates && literal(item).is_some();
+                if !text {
                     errors.push(FieldError::new(format!("{at}/{i}"), "a text is needed"));
                 }
             }
@@ -399,9 +431,13 @@ fn typed(field: &Field, value: &Value, fields: &[Field], templates: bool, at: &s
                 },
                 _ => return one(at, format!("a map is needed, not {}", what(value))),
             };
+            if templates && literal_of(map).is_some() {
+                return one(at, "a map is needed, as in {\"name\": \"value\"}");
+            }
             let mut errors = Vec::new();
             for (name, item) in map {
-                if item.is_array() || item.is_object() || item.is_null() {
+                let nested = item.is_array() || item.is_object() || item.is_null();
+                if nested && !(templates && literal(item).is_some()) {
                     errors
                         .push(FieldError::new(pointer(at, name), "a text, a number or a boolean is needed"));
                 }
@@ -411,27 +447,21 @@ fn typed(field: &Field, value: &Value, fields: &[Field], templates: bool, at: &s
             }
             structured(field, &Value::Object(map.clone()), fields, templates, at)
         }
-        FieldType::Json => {
-            if let Some(text) = text
-                && text.trim_start().starts_with(['{', '['])
-            {
-                return match serde_json::from_str::<Value>(text) {
-                    Ok(value) => structured(field, &value, fields, templates, at),
-                    Err(error) => one(
-                        at,
-                        format!(
-                            "this begins like JSON but is none (line {}, column {})",
-                            error.line(),
-                            error.column()
-                        ),
+        FieldType::Json => match text {
+            None => structured(field, value, fields, templates, at),
+            Some(text) if begins_like_json(text) => match serde_json::from_str::<Value>(text) {
+                Ok(value) => structured(field, &value, fields, templates, at),
+                Err(error) => one(
+                    at,
+                    format!(
+                        "this begins like JSON but is none (line {}, column {}); to take it as a text, send {{\"literal\": \"…\"}}",
+                        error.line(),
+                        error.column()
                     ),
-                };
-            }
-            match text {
-                Some(text) => Ok(Stored::Text(SecretString::new(text))),
-                None => structured(field, value, fields, templates, at),
-            }
-        }
+                ),
+            },
+            Some(text) => Ok(Stored::Text(SecretString::new(text))),
+        },
     }
 }
 
@@ -549,19 +579,30 @@ fn structured(
     templates: bool,
     at: &str,
 ) -> Result<Stored, Wrong> {
-    let mut any = false;
     let mut errors = Vec::new();
-    let template = leaves(field, value, fields, templates, at, 0, &mut any, &mut errors);
+    let template = leaves(field, value, fields, templates, at, 0, &mut errors);
     if !errors.is_empty() {
         return Err(errors);
     }
-    if !any {
-        return Ok(Stored::Json(value.clone()));
-    }
-    Ok(Stored::JsonTemplate { source: value.clone(), template })
+    Ok(match plain(&template) {
+        Some(value) => Stored::Json(value),
+        None => Stored::JsonTemplate { source: value.clone(), template },
+    })
 }
 
-#[allow(clippy::too_many_arguments)]
+/// The value, where nothing in it is a template.
+fn plain(template: &JsonTemplate) -> Option<Value> {
+    match template {
+        JsonTemplate::Value(value) => Some(value.clone()),
+        JsonTemplate::Text(_) => None,
+        JsonTemplate::List(items) => items.iter().map(plain).collect(),
+        JsonTemplate::Map(map) => {
+            let members = map.iter().map(|(name, item)| Some((name.clone(), plain(item)?)));
+            members.collect::<Option<Map<_, _>>>().map(Value::Object)
+        }
+    }
+}
+
 fn leaves(
     field: &Field,
     value: &Value,
@@ -569,40 +610,31 @@ fn leaves(
     templates: bool,
     at: &str,
     level: usize,
-    any: &mut bool,
     errors: &mut Wrong,
 ) -> JsonTemplate {
     if level > MAX_LEVELS {
         errors.push(FieldError::new(at, format!("nested deeper than {MAX_LEVELS} levels")));
         return JsonTemplate::Value(Value::Null);
     }
-    match value {
-        Value::Object(map)
-            if templates && map.len() == 1 && map.get("literal").is_some_and(Value::is_string) =>
-        {
-            *any = true;
-            JsonTemplate::Value(map["literal"].clone())
-        }
-        Value::String(text) if text.len() > MAX_VALUE => {
+    let literal = literal(value).filter(|_| templates);
+    if let Some(text) = literal.or(value.as_str()) {
+        if text.len() > MAX_VALUE {
             errors.push(FieldError::new(at, format!("too long: {} bytes, at most {MAX_VALUE}", text.len())));
-            JsonTemplate::Value(Value::Null)
-        }
-        Value::String(text) if templates && is_template(text) => {
-            *any = true;
+        } else if templates && literal.is_none() && is_template(text) {
             match parse_template(text, scope(field), fields, at) {
-                Ok(template) => JsonTemplate::Text(template),
-                Err(wrong) => {
-                    errors.extend(wrong);
-                    JsonTemplate::Value(Value::Null)
-                }
+                Ok(template) => return JsonTemplate::Text(template),
+                Err(wrong) => errors.extend(wrong),
             }
         }
+        return JsonTemplate::Value(text.into());
+    }
+    match value {
         Value::Array(items) => JsonTemplate::List(
             items
                 .iter()
                 .enumerate()
                 .map(|(i, item)| {
-                    leaves(field, item, fields, templates, &format!("{at}/{i}"), level + 1, any, errors)
+                    leaves(field, item, fields, templates, &format!("{at}/{i}"), level + 1, errors)
                 })
                 .collect(),
         ),
@@ -610,7 +642,7 @@ fn leaves(
             map.iter()
                 .map(|(name, item)| {
                     let at = pointer(at, name);
-                    (name.clone(), leaves(field, item, fields, templates, &at, level + 1, any, errors))
+                    (name.clone(), leaves(field, item, fields, templates, &at, level + 1, errors))
                 })
                 .collect(),
         ),
@@ -620,9 +652,13 @@ fn leaves(
 
 /// Of plain values; a template's result is checked by whoever gets it.
 fn constraints(field: &Field, stored: &Stored) -> Result<(), String> {
-    match stored {
-        Stored::Text(text) => {
-            let text = text.expose();
+    let text = match stored {
+        Stored::Text(text) => Some(text.expose()),
+        Stored::Json(Value::String(text)) => Some(text.as_str()),
+        _ => None,
+    };
+    match (text, stored) {
+        (Some(text), _) => {
             if let Some(pattern) = &field.pattern
                 && !pattern.regex.is_match(text)
             {
@@ -646,7 +682,7 @@ fn constraints(field: &Field, stored: &Stored) -> Result<(), String> {
             }
             Ok(())
         }
-        Stored::Json(Value::Number(number)) => {
+        (None, Stored::Json(Value::Number(number))) => {
             let real = number.as_f64().unwrap_or_default();
             if field.min.is_some_and(|least| real < least) {
                 return Err(format!("at least {}", field.min.unwrap_or_default()));

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use http::HeaderMap;
+use latchstring_connectors::literally;
 use latchstring_model::id::{ConnectSessionId, CredentialId};
 use latchstring_model::problem::Refused;
 use latchstring_model::{Code, Problem, Timestamp};
@@ -52,23 +53,10 @@ pub struct Connected {
 }
 
 /// Text as it stands. A template could name the project's secrets, and an end user is none of its people.
-fn literal(value: Value) -> Value {
-    match value {
-        Value::String(text) if text.contains("{{") || text.contains("{%") || text.contains("{#") => {
-            json!({"literal": text})
-        }
-        Value::Array(list) => list.into_iter().map(literal).collect(),
-        Value::Object(map) => {
-            Value::Object(map.into_iter().map(|(name, value)| (name, literal(value))).collect())
-        }
-        other => other,
-    }
-}
-
 /// Only what is asked for here may be more than text: a key that is made on this server.
 fn as_typed(values: Map<String, Value>) -> Map<String, Value> {
     let made = json!({"generate": true});
-    let typed = |value: Value| if value == made { value } else { literal(value) };
+    let typed = |value: Value| if value == made { value } else { literally(&value) };
     values.into_iter().map(|(name, value)| (name, typed(value))).collect()
 }
 
@@ -239,7 +227,7 @@ mod tests {
     fn nothing_that_is_typed_is_a_template() {
         let typed = json!({
             "key": "{{ get_secret('signing_key') }}", "plain": "a{b", "list": ["x", "{% if x %}"],
-            "map": {"literal": "{{ user.email }}"}, "made": {"generate": true}, "n": 1,
+            "map": {"literal": "{{ user.email }}"}, "own": {"literal": "plain"}, "made": {"generate": true}, "n": 1,
         });
         let Value::Object(typed) = typed else { return };
         assert_eq!(
@@ -247,7 +235,7 @@ mod tests {
             json!({
                 "key": {"literal": "{{ get_secret('signing_key') }}"}, "plain": "a{b",
                 "list": ["x", {"literal": "{% if x %}"}],
-                "map": {"literal": {"literal": "{{ user.email }}"}}, "made": {"generate": true}, "n": 1,
+                "map": {"literal": {"literal": "{{ user.email }}"}}, "own": {"literal": {"literal": "plain"}}, "made": {"generate": true}, "n": 1,
             })
         );
     }

@@ -3,6 +3,8 @@
 use latchstring_connectors::{AuthMethod, Definition, check};
 use serde_json::{Value, json};
 
+use crate::world::World;
+
 fn demo() -> Definition {
     check(
         r#"id: demo
@@ -23,6 +25,8 @@ auth_methods:
       list: {type: list, optional: true}
       any: {type: json, optional: true}
       box: {type: text, visible_when: {kind: sandbox}}
+    base_url: "{{ site }}"
+    headers: {X-All: "{{ [extra, list, any] | tojson }}"}
     scheme: none
 "#,
         "demo.yaml",
@@ -98,6 +102,87 @@ fn what_was_stored_is_read_back_the_same() {
     assert_eq!(definition.load_values(method(&definition), &older).unwrap().to_json(), older);
 }
 
+const NAMES_A_SECRET: &str = "{{ get_secret('prod_key') }}";
+
+#[test]
+fn a_literal_is_still_one_when_it_is_read_back() {
+    let text = NAMES_A_SECRET;
+    let literal = json!({"literal": text});
+    let as_text = format!(r#"{{"X-Leak": "{text}"}}"#);
+    for (field, given, kept, sent) in [
+        // A map has a literal in place of a text, or is one itself.
+        ("extra", json!({"literal": as_text}), json!({"X-Leak": literal}), json!({"X-Leak": text})),
+        ("extra", json!({"X": literal, "n": 1}), json!({"X": literal, "n": 1}), json!({"X": text, "n": 1})),
+        (
+            "extra",
+            json!({"X": literal, "Y": "{{ environment }}"}),
+            json!({"X": literal, "Y": "{{ environment }}"}),
+            json!({"X": text, "Y": "production"}),
+        ),
+        // One that has a member of that name, and no other.
+        (
+            "extra",
+            json!({"literal": r#"{"literal": "x"}"#}),
+            json!({"literal": {"literal": "x"}}),
+            json!({"literal": "x"}),
+        ),
+        ("extra", json!({"literal": literal}), json!({"literal": literal}), json!({"literal": text})),
+        ("list", json!({"literal": format!("[\"{text}\"]")}), json!([literal]), json!([text])),
+        ("list", json!([literal, "plain"]), json!([literal, "plain"]), json!([text, "plain"])),
+        ("list", json!({"literal": "{{a b"}), json!([{"literal": "{{a"}, "b"]), json!(["{{a", "b"])),
+        // JSON takes any text, so a literal is one, whatever it looks like.
+        ("any", json!({"literal": as_text}), json!({"literal": as_text}), json!(as_text)),
+        ("any", json!({"literal": "[s3cret"}), json!({"literal": "[s3cret"}), json!("[s3cret")),
+        ("any", json!({"literal": "[1]"}), json!({"literal": "[1]"}), json!("[1]")),
+        ("any", json!({"literal": "plain"}), json!("plain"), json!("plain")),
+        ("any", json!({"a": [literal]}), json!({"a": [literal]}), json!({"a": [text]})),
+        ("any", json!({"a": {"literal": "plain"}}), json!({"a": "plain"}), json!({"a": "plain"})),
+        (
+            "any",
+            json!(r#"{"a": {"literal": "{{x}}"}}"#),
+            json!({"a": {"literal": "{{x}}"}}),
+            json!({"a": "{{x}}"}),
+        ),
+    ] {
+        let definition = demo();
+        let method = method(&definition);
+        let mut world = World::new();
+        world.store.secrets.insert("prod_key".into(), ("planted-secret".into(), Vec::new()));
+        let mut values =
+            definition.check_values(method, good(json!({field: given})).as_object().unwrap()).unwrap();
+        let stored = values.to_json();
+        assert_eq!(stored[field], kept, "{field} {given}");
+        // As it was typed, as it is read for a call, and as it goes through an edit of something else.
+        for _ in 0..3 {
+            assert_eq!(values.to_json(), stored, "{field} {given}");
+            assert_eq!(values.secrets_named(), Vec::<String>::new(), "{field} {given}");
+            let resolved = definition.resolve(method, &world.context(&values)).ok().unwrap();
+            let all: Value = serde_json::from_str(resolved.headers.sent[0].value.expose()).unwrap();
+            assert!(all.as_array().unwrap().contains(&sent), "{field} {given}: {all}");
+            values = definition.load_values(method, &values.to_json()).unwrap();
+            values = definition.check_values(method, &values.to_json()).unwrap();
+        }
+    }
+}
+
+#[test]
+fn a_template_that_was_stored_is_still_one() {
+    let definition = demo();
+    let stored = good(json!({
+        "note": "{{ environment }}", "extra": {"X": NAMES_A_SECRET}, "list": [NAMES_A_SECRET], "any": {"a": [NAMES_A_SECRET]},
+    }));
+    let values = definition.load_values(method(&definition), stored.as_object().unwrap()).unwrap();
+    assert_eq!(values.secrets_named(), ["prod_key"]);
+    assert_eq!(values.to_json()["extra"], json!({"X": NAMES_A_SECRET}));
+    let mut world = World::new();
+    world.store.secrets.insert("prod_key".into(), ("planted-secret".into(), Vec::new()));
+    let resolved = definition.resolve(method(&definition), &world.context(&values)).ok().unwrap();
+    assert_eq!(
+        resolved.headers.sent[0].value.expose(),
+        r#"[{"X":"planted-secret"},["planted-secret"],{"a":["planted-secret"]}]"#
+    );
+}
+
 #[test]
 fn each_mistake_has_a_pointer_and_says_what_to_do() {
     let pem = |label: &str| format!("-----BEGIN {label}-----\nAAAA\n-----END {label}-----\n");
@@ -126,7 +211,12 @@ fn each_mistake_has_a_pointer_and_says_what_to_do() {
         (json!({"extra": {"a": [1]}}), "/extra/a", "a text, a number"),
         (json!({"extra": "x"}), "/extra", "a map is needed"),
         (json!({"list": [[1]]}), "/list/0", "a text is needed"),
+        (json!({"extra": {"a": {"literal": 1}}}), "/extra/a", "a text, a number"),
+        (json!({"extra": {"literal": r#"{"a": {"literal": "x"}}"#}}), "/extra/a", "a text, a number"),
+        (json!({"list": [{"a": "x"}]}), "/list/0", "a text is needed"),
         (json!({"any": "{oops"}), "/any", "begins like JSON"),
+        (json!({"any": "{oops"}), "/any", "to take it as a text, send {\"literal\": \"…\"}"),
+        (json!({"any": {"a": {"literal": "x".repeat(70_000)}}}), "/any/a", "too long"),
         (json!({"key": "{{ user.email "}), "/key", "cannot be read"),
         (json!({"key": "{{ usr.email }}"}), "/key", "there is no `usr`"),
         (json!({"key": "{{ user.emial }}"}), "/key", "did you mean `user.email`?"),

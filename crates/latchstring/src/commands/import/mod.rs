@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 
-use latchstring_connectors::{AuthMethod, Definition, builtin};
+use latchstring_connectors::{AuthMethod, Definition, builtin, literally};
 use serde_json::{Map, Value, json};
 
 use self::source::Theirs;
@@ -131,20 +131,6 @@ fn missing(method: &AuthMethod, values: &Map<String, Value>) -> Vec<String> {
     needed.map(|field| field.name.clone()).collect()
 }
 
-/// A text with `{{` in it would be a template here; there it was a text.
-fn as_it_is(value: Value) -> Value {
-    match value {
-        Value::String(text) if text.contains("{{") || text.contains("{%") || text.contains("{#") => {
-            json!({"literal": text})
-        }
-        Value::Object(map) => {
-            Value::Object(map.into_iter().map(|(name, value)| (name, as_it_is(value))).collect())
-        }
-        Value::Array(all) => Value::Array(all.into_iter().map(as_it_is).collect()),
-        other => other,
-    }
-}
-
 fn signed_in(target: Option<&str>) -> String {
     let then = match target {
         Some(target) => format!("have an OAuth client for it, store it with {target}, and connect"),
@@ -199,7 +185,8 @@ fn decide(ways: &[Way], theirs: &Theirs, given: &Given) -> Outcome {
                 connector: definition.id.clone(),
                 method: method.id.clone(),
                 behind: behind.map(|(name, _)| name.clone()).collect(),
-                values: taken.values.into_iter().map(|(name, value)| (name, as_it_is(value))).collect(),
+                // A text with `{{` in it would be a template here; there it was a text.
+                values: taken.values.iter().map(|(name, value)| (name.clone(), literally(value))).collect(),
             };
         }
         lacks.get_or_insert_with(|| {

@@ -236,7 +236,7 @@ impl<'a> Set<'a> {
         Some(field.wrong(wrong))
     }
 
-    fn read_one(&self, field: &Defined, text: &str) -> Result<Value, String> {
+    fn read_one(&self, field: &Defined, text: &str, before: Option<&Value>) -> Result<Value, String> {
         let t = self.t;
         let text = text.replace("\r\n", "\n");
         let template = text.trim_start().starts_with("{{") || text.trim_start().starts_with("{%");
@@ -250,10 +250,12 @@ impl<'a> Set<'a> {
                 serde_json::from_str(&text).map_err(|error| place::of_json(&error))
             }
             FieldType::Map if !template => {
-                read_map(&text).map_err(|line| t.making.bad_map.with("n", &line).0)
+                let read = read_map(&text).map_err(|line| t.making.bad_map.with("n", &line).0);
+                read.map(|read| as_before(before, read))
             }
             FieldType::List if !template => {
-                Ok(text.lines().map(str::trim).filter(|line| !line.is_empty()).map(Value::from).collect())
+                let lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
+                Ok(as_before(before, lines.map(Value::from).collect()))
             }
             FieldType::Boolean if text == "true" || text == "false" => Ok(Value::Bool(text == "true")),
             _ => Ok(Value::String(text)),
@@ -288,7 +290,7 @@ impl<'a> Set<'a> {
             }
             // As it stands: a literal text with braces stays one.
             let unchanged = before.filter(|before| text_of(field, before) == text.replace("\r\n", "\n"));
-            match unchanged.cloned().map_or_else(|| self.read_one(field, text), Ok) {
+            match unchanged.cloned().map_or_else(|| self.read_one(field, text, before), Ok) {
                 Ok(value) => {
                     values.insert(field.name.clone(), value);
                 }
@@ -307,6 +309,31 @@ impl<'a> Set<'a> {
             Ok(_) => errors.push(FieldError::new(name, self.t.making.bad_json_object)),
             Err(error) => errors.push(FieldError::new(name, place::of_json(&error))),
         }
+    }
+}
+
+/// Of lines those that were not touched: a literal text with braces stays one when another line is changed.
+fn as_before(before: Option<&Value>, read: Value) -> Value {
+    let kept = |item: Value, before: Option<&Value>| {
+        before.filter(|before| shown(before) == shown(&item)).cloned().unwrap_or(item)
+    };
+    match (before, read) {
+        (Some(Value::Object(before)), Value::Object(read)) => Value::Object(
+            read.into_iter()
+                .map(|(name, item)| {
+                    let item = kept(item, before.get(&name));
+                    (name, item)
+                })
+                .collect(),
+        ),
+        (Some(Value::Array(before)), Value::Array(read)) => read
+            .into_iter()
+            .map(|item| {
+                let same = before.iter().find(|before| shown(before) == shown(&item));
+                kept(item, same)
+            })
+            .collect(),
+        (_, read) => read,
     }
 }
 
@@ -335,5 +362,21 @@ mod tests {
         assert_eq!(lines_of(&json!({"A": "b", "C": 1})), "A: b\nC: 1");
         assert_eq!(lines_of(&json!(["a", "b"])), "a\nb");
         assert_eq!(shown(&json!({"literal": "{{x}}"})), "{{x}}");
+        assert_eq!(lines_of(&json!({"A": {"literal": "{{x}}"}})), "A: {{x}}");
+    }
+
+    #[test]
+    fn a_line_that_is_not_touched_stays_the_literal_that_it_was() {
+        let map = json!({"A": {"literal": "{{x}}"}, "B": {"literal": "{{x}}"}, "N": 1});
+        let read = read_map("A: {{x}}\nB: {{y}}\nC: {{x}}\nN: 1").unwrap();
+        assert_eq!(
+            as_before(Some(&map), read),
+            json!({"A": {"literal": "{{x}}"}, "B": "{{y}}", "C": "{{x}}", "N": 1})
+        );
+        assert_eq!(
+            as_before(Some(&json!([{"literal": "{{x}}"}, "b"])), json!(["b", "{{x}}", "{{y}}"])),
+            json!(["b", {"literal": "{{x}}"}, "{{y}}"])
+        );
+        assert_eq!(as_before(None, json!(["{{x}}"])), json!(["{{x}}"]));
     }
 }
