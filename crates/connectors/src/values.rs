@@ -146,8 +146,8 @@ impl Definition {
         let mut out = Values::default();
         let mut errors = Vec::new();
         for (name, value) in stored {
-            let fallback = Field::new(name, FieldType::Json);
-            let field = method.field(name).unwrap_or(&fallback);
+            let undeclared = undeclared(name, value);
+            let field = method.field(name).unwrap_or(&undeclared);
             match store(field, value, &method.fields, true, &pointer("", name)) {
                 Ok(Some(stored)) => out.fields.push((name.clone(), stored)),
                 Ok(None) => {}
@@ -224,9 +224,7 @@ impl Check<'_> {
                 errors.push(FieldError::new(at, detail));
                 continue;
             }
-            let mut field = Field::new(name, FieldType::Json);
-            field.secret = true;
-            match store(&field, value, self.fields, self.templates, &at) {
+            match store(&undeclared(name, value), value, self.fields, self.templates, &at) {
                 Ok(Some(stored)) => out.fields.push((name.clone(), stored)),
                 Ok(None) => {}
                 Err(wrong) => errors.extend(wrong),
@@ -234,6 +232,15 @@ impl Check<'_> {
         }
         if errors.is_empty() { Ok(out) } else { Err(errors) }
     }
+}
+
+/// A field that nobody has declared takes anything; a text stays one also where it is JSON, since some APIs want a key
+/// file as it is.
+fn undeclared(name: &str, value: &Value) -> Field {
+    let text = value.is_string() || literal(value).is_some();
+    let mut field = Field::new(name, if text { FieldType::Text } else { FieldType::Json });
+    field.secret = true;
+    field
 }
 
 /// Whether a field is asked for, given the others (their defaults count).
@@ -289,7 +296,8 @@ fn store(
     if value.is_null() {
         return Ok(None);
     }
-    let as_it_is = literal(value).is_some();
+    // Where nothing is a template, this is a map like any other.
+    let as_it_is = templates && literal(value).is_some();
     let value = if as_it_is { &value["literal"] } else { value };
     if let Value::String(text) = value {
         if text.len() > MAX_VALUE {
@@ -451,6 +459,8 @@ fn typed(field: &Field, value: &Value, fields: &[Field], templates: bool, at: &s
             None => structured(field, value, fields, templates, at),
             Some(text) if begins_like_json(text) => match serde_json::from_str::<Value>(text) {
                 Ok(value) => structured(field, &value, fields, templates, at),
+                // What a caller gives has no literals; whatever needs more than a text says so.
+                Err(_) if !templates => Ok(Stored::Text(SecretString::new(text))),
                 Err(error) => one(
                     at,
                     format!(

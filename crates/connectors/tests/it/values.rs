@@ -1,6 +1,6 @@
 //! Values of credentials: what is taken, what is refused, all at once.
 
-use latchstring_connectors::{AuthMethod, Definition, check};
+use latchstring_connectors::{AuthMethod, Definition, builtin, check};
 use serde_json::{Value, json};
 
 use crate::world::World;
@@ -181,6 +181,63 @@ fn a_template_that_was_stored_is_still_one() {
         resolved.headers.sent[0].value.expose(),
         r#"[{"X":"planted-secret"},["planted-secret"],{"a":["planted-secret"]}]"#
     );
+}
+
+#[test]
+fn a_text_that_no_field_is_declared_for_stays_as_it_is() {
+    let definition = builtin().find(|definition| definition.id == "raw").unwrap();
+    let method = &definition.auth_methods[0];
+    let given = json!({
+        "baseUrl": "https://x.example", "password": "[s3cret", "list": "[1, 2]", "key_file": r#"{"a":1}"#,
+        "who": r#"{"who": "{{ user.email }}"}"#, "deep": {"x": [1, {"y": "{z"}]}, "quoted": {"literal": "[{{s3cret"},
+        "request": {"headers": {
+            "X-A": "{{ password }}", "X-B": "{{ key_file }}", "X-C": "{{ (key_file | fromjson).a }}", "X-D": "{{ who }}",
+            "X-E": "{{ quoted }}", "X-F": "{{ list }}", "X-G": "{{ deep.x[1].y }}",
+        }},
+    });
+    let values = definition.check_values(method, given.as_object().unwrap()).unwrap();
+    assert_eq!(Value::Object(values.to_json()), given);
+    let values = definition.load_values(method, &values.to_json()).unwrap();
+    assert_eq!(Value::Object(values.to_json()), given);
+    let world = World::new();
+    let resolved = definition.resolve(method, &world.context(&values)).ok().unwrap();
+    let latchstring_schemes::Scheme::Custom(custom) = &resolved.scheme else { panic!("custom") };
+    let sent: Vec<&str> = custom.headers.iter().map(|(_, value)| value.expose()).collect();
+    assert_eq!(
+        sent,
+        ["[s3cret", r#"{"a":1}"#, "1", r#"{"who": "ada@example.org"}"#, "[{{s3cret", "[1, 2]", "{z"]
+    );
+}
+
+#[test]
+fn what_a_caller_gives_is_taken_as_it_is() {
+    let definition = check(
+        r#"id: demo
+name: Demo
+base_url: https://api.example.com
+auth_methods: {m: {scheme: none}}
+operations:
+  embed:
+    post: /embed
+    body: {json: {texts: "{{ input.texts }}"}}
+    input: {texts: json}
+"#,
+        "demo.yaml",
+    )
+    .unwrap();
+    let operation = definition.operation("embed").unwrap();
+    for (given, taken) in [
+        (json!({"literal": "x"}), json!({"literal": "x"})),
+        (json!({"a": {"literal": "{{x}}"}}), json!({"a": {"literal": "{{x}}"}})),
+        (json!("[note] hello"), json!("[note] hello")),
+        (json!("{{ hello"), json!("{{ hello")),
+        (json!("[1, 2]"), json!([1, 2])),
+        (json!("hello"), json!("hello")),
+    ] {
+        let input = json!({"texts": given});
+        let input = definition.check_input(operation, input.as_object().unwrap()).unwrap();
+        assert_eq!(input["texts"], taken, "{given}");
+    }
 }
 
 #[test]
