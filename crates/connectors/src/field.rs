@@ -80,6 +80,17 @@ pub struct Pattern {
     pub message: Option<String>,
 }
 
+impl Pattern {
+    /// Anchored: elsewhere a pattern fits that fits a part.
+    pub fn whole(&self) -> String {
+        whole(&self.source)
+    }
+}
+
+pub(crate) fn whole(source: &str) -> String {
+    format!("^(?:{source})$")
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub enum PemKind {
     #[default]
@@ -133,6 +144,15 @@ impl Field {
         !self.optional && self.default.is_none() && self.visible_when.is_empty()
     }
 
+    /// The pattern that what is typed has to fit. Where something is put before or after it, only the whole is checked.
+    pub fn typed_pattern(&self) -> Option<&Pattern> {
+        self.pattern.as_ref().filter(|_| !self.affixed())
+    }
+
+    fn affixed(&self) -> bool {
+        self.prefix.is_some() || self.suffix.is_some()
+    }
+
     fn schema(&self) -> Value {
         let mut out = Map::new();
         let mut set = |key: &str, value: Value| {
@@ -171,10 +191,11 @@ impl Field {
             _ if self.multiline => set("format", "multiline".into()),
             _ => {}
         }
-        if let Some(pattern) = &self.pattern {
-            set("pattern", pattern.source.as_str().into());
+        if let Some(pattern) = self.typed_pattern() {
+            set("pattern", pattern.whole().into());
         }
-        for (key, value) in [("minLength", self.min_length), ("maxLength", self.max_length)] {
+        let min_length = self.min_length.filter(|_| !self.affixed());
+        for (key, value) in [("minLength", min_length), ("maxLength", self.max_length)] {
             if let Some(value) = value {
                 set(key, value.into());
             }

@@ -219,7 +219,7 @@ fn compile(source: &str) -> Option<Regex> {
     if source.len() > 500 {
         return None;
     }
-    RegexBuilder::new(&format!("^(?:{source})$")).size_limit(64 * 1024).build().ok()
+    RegexBuilder::new(&crate::field::whole(source)).size_limit(64 * 1024).build().ok()
 }
 
 #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]

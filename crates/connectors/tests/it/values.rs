@@ -25,6 +25,7 @@ auth_methods:
       list: {type: list, optional: true}
       any: {type: json, optional: true}
       box: {type: text, visible_when: {kind: sandbox}}
+      host: {type: text, suffix: .example.com, pattern: "[a-z]+[.]example[.]com", min_length: 14, optional: true}
     base_url: "{{ site }}"
     headers: {X-All: "{{ [extra, list, any] | tojson }}"}
     scheme: none
@@ -318,6 +319,15 @@ fn fields_are_a_json_schema() {
     assert_eq!(schema["properties"]["site"]["title"], "Site");
     assert_eq!(schema["properties"]["kind"]["enum"], json!(["production", "sandbox"]));
     assert_eq!(schema["properties"]["port"]["default"], 443);
+    // As it is checked: the whole of it.
+    assert_eq!(schema["properties"]["key"]["pattern"], "^(?:[a-z0-9]{4,})$");
+    // What is checked has the suffix, what is typed may not have it.
+    let host = &schema["properties"]["host"];
+    assert_eq!(
+        (host.get("pattern"), host.get("minLength"), &host["x-suffix"]),
+        (None, None, &json!(".example.com"))
+    );
+    assert_eq!(stored(json!({"host": "acme"}))["host"], "acme.example.com");
     assert_eq!(schema["required"], json!(["site", "key"]));
     assert_eq!(schema["additionalProperties"], false);
 }

@@ -194,7 +194,7 @@ impl<'a> Set<'a> {
         } else if let Some(text) = &field.placeholder {
             drawn = drawn.placeholder(text);
         }
-        if let Some(pattern) = &field.pattern {
+        if let Some(pattern) = field.typed_pattern() {
             drawn = drawn.pattern(&pattern.source, pattern.message.clone().unwrap_or_default());
         }
         if field.optional {
