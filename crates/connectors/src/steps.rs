@@ -5,6 +5,7 @@ use http::header::{CONTENT_TYPE, COOKIE, HOST, SET_COOKIE};
 use http::{HeaderMap, HeaderName, HeaderValue};
 use latchstring_model::address::Address;
 use latchstring_model::{PinPurpose, SecretBytes, SecretString, Timestamp};
+use latchstring_schemes::oauth2::parse_date;
 use latchstring_schemes::token::TokenSet;
 use latchstring_schemes::wire::{WireAnswer, WireRequest};
 use serde_json::{Map, Value};
@@ -191,17 +192,30 @@ impl StepsRun {
 }
 
 fn expiry(value: &Value, format: &str, started: Timestamp) -> Option<Timestamp> {
-    let number = value.as_i64().or_else(|| value.as_str().and_then(|text| text.trim().parse().ok()));
+    let millis = |unit: f64| number(value).map(|number| (number * unit) as i64);
     let at = match format {
-        "minutes" => started.plus_secs(number?.saturating_mul(60)),
-        "milliseconds" => started.plus_millis(number?),
-        "epoch" => Timestamp::from_secs(number?),
-        "epoch_ms" => Timestamp(number?),
-        "date" => Timestamp::parse_rfc3339(value.as_str()?)?,
-        _ => started.plus_secs(number?),
+        "minutes" => started.plus_millis(millis(60_000.0)?),
+        "milliseconds" => started.plus_millis(millis(1.0)?),
+        "epoch" => Timestamp(millis(1_000.0)?),
+        "epoch_ms" => Timestamp(millis(1.0)?),
+        "date" => parse_date(value.as_str()?)?,
+        _ => started.plus_millis(millis(1_000.0)?),
     };
     // A time that has passed says nothing.
     (at > started).then_some(at)
+}
+
+/// As in token answers: `3600`, `3600.0`, `"3600"`, `"3600s"`.
+fn number(value: &Value) -> Option<f64> {
+    let number = match value {
+        Value::Number(number) => number.as_f64(),
+        Value::String(text) => {
+            let text = text.trim();
+            text.strip_suffix('s').unwrap_or(text).trim().parse().ok()
+        }
+        _ => None,
+    };
+    number.filter(|number| number.is_finite())
 }
 
 fn steps_of(method: &AuthMethod) -> &[Step] {

@@ -544,7 +544,7 @@ pub(crate) const SCHEMES: &[Spec] = &[
             may(
                 "expiry_format",
                 Choice(&["seconds", "minutes", "milliseconds", "epoch", "epoch_ms", "date"]),
-                "What stands there. Default `seconds`.",
+                "What stands there. Default `seconds`; `date` is ISO 8601 or RFC 2822, without a zone UTC.",
             ),
             may("expiry_margin", Int, "Seconds before its end from which it is renewed."),
         ]],

@@ -105,6 +105,51 @@ fn a_login_goes_through_its_steps() {
 }
 
 #[test]
+fn the_end_of_a_login_is_read_as_apis_write_it() {
+    let start = Timestamp::parse_rfc3339("2026-11-21T10:00:00Z").unwrap();
+    let hour = Some(start.plus_secs(3600));
+    let soon = Some(start.plus_secs(90));
+    for (format, said, end) in [
+        ("seconds", json!(90), soon),
+        ("seconds", json!(90.0), soon),
+        ("seconds", json!("90.0"), soon),
+        ("seconds", json!(" 90s "), soon),
+        ("minutes", json!(1.5), soon),
+        ("milliseconds", json!("90000"), soon),
+        ("epoch", json!(start.plus_secs(90).secs()), soon),
+        ("epoch_ms", json!(start.plus_secs(90).0), soon),
+        ("date", json!("2026-11-21T10:01:30Z"), soon),
+        ("date", json!("2026-11-21T12:01:30+0200"), soon),
+        ("date", json!("2026-11-21 10:01:30"), soon),
+        ("date", json!("Sat, 21 Nov 2026 10:01:30 GMT"), soon),
+        // What says nothing is an hour, as before.
+        ("date", json!("soon"), hour),
+        ("date", json!(90), hour),
+        ("seconds", json!("soon"), hour),
+        ("seconds", json!(-90), hour),
+        ("seconds", json!("inf"), hour),
+        ("epoch", json!(90), hour),
+    ] {
+        let definition = check(
+            &format!(
+                "id: demo\nname: Demo\nauth_methods:\n  m:\n    scheme:\n      type: steps\n      expiry: ends\n      expiry_format: {format}\n      steps: [{{name: login, post: 'https://a.example.com/login', extract: {{ends: ends}}}}]\n      apply: {{headers: {{X: '{{{{ token.ends }}}}'}}}}\n"
+            ),
+            "demo.yaml",
+        )
+        .unwrap_or_else(|problems| panic!("{}", problems[0]));
+        let method = &definition.auth_methods[0];
+        let (world, values) = (World::new(), latchstring_connectors::Values::default());
+        let mut run = StepsRun::new(start);
+        assert!(matches!(run.next(&definition, method, &world.context(&values)), Ok(StepsNext::Send(_))));
+        assert!(run.answered(method, &answer(200, &[], &json!({"ends": said}).to_string())).is_none());
+        let Ok(StepsNext::Done(token)) = run.next(&definition, method, &world.context(&values)) else {
+            panic!("the end")
+        };
+        assert_eq!(token.expires_at, end, "{format} {said}");
+    }
+}
+
+#[test]
 fn a_login_that_fails_says_where() {
     let definition = demo();
     let method = &definition.auth_methods[0];

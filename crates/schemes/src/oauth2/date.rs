@@ -25,7 +25,7 @@ const ZONE: &[&[BorrowedFormatItem<'_>]] = &[
 ];
 
 /// Without a zone a date is UTC: that is what servers mean.
-pub(super) fn parse_date(text: &str) -> Option<Timestamp> {
+pub fn parse_date(text: &str) -> Option<Timestamp> {
     let text = text.trim();
     if text.len() > 64 {
         return None;

@@ -26,6 +26,7 @@ pub use authorize::{
     AuthorizeRequest, Callback, CallbackRefused, PkceVerifier, callback_state, read_callback,
 };
 pub use client::{ASSERTION_LIFE_SECS, Client, ClientAuth, PrivateKeyJwt};
+pub use date::parse_date;
 pub use error::{ErrorClass, OAuthError, Words, mask_text};
 pub use grant::{
     AuthorizationCode, ClientCredentials, DeviceAuthorization, DeviceCode, Grant, JWT_BEARER_TTL_SECS,
