@@ -1,6 +1,8 @@
 //! From values to a scheme, requests and destinations.
 
-use latchstring_connectors::{Definition, HostVerdict, LookupKind, RenderError, To, builtin, check};
+use latchstring_connectors::{
+    Definition, HostVerdict, LookupKind, RenderError, Resolved, To, builtin, check,
+};
 use latchstring_model::address::Address;
 use latchstring_model::{PinPurpose, SecretString};
 use latchstring_schemes::Scheme;
@@ -312,6 +314,15 @@ fn fixed_headers_are_the_connectors_unless_it_says_otherwise() {
         World::new().resolve(connector("github"), "token", json!({"token": "ghp_abcdefghij"})).ok().unwrap();
     let accept = resolved.headers.sent.iter().find(|fixed| fixed.name == "Accept").unwrap();
     assert!(accept.overridable);
+    // GitHub's own, and somebody's server.
+    let at = |resolved: &Resolved| {
+        let pin = &resolved.destinations[0].pin;
+        format!("{}{}", pin.origin, pin.prefix)
+    };
+    assert_eq!(at(&resolved), "https://api.github.com/");
+    let own = json!({"token": "ghp_abcdefghij", "base_url": "https://git.example.com/api/v3/"});
+    let own = World::new().resolve(connector("github"), "token", own).ok().unwrap();
+    assert_eq!(at(&own), "https://git.example.com/api/v3/");
     let definition = check(
         "id: demo\nname: Demo\nbase_url: https://api.example.com\nheaders: {X-Who: \"{{ user.email }}\", X-Maybe: \"{{ note }}\", X-Yours: {value: \"{{ note }}\", overridable: true}}\nquery: {user_email: \"{{ user.email }}\", note: \"{{ note }}\"}\nauth_methods: {m: {fields: {note: {optional: true}}, scheme: none}}\n",
         "demo.yaml",

@@ -126,7 +126,7 @@ fn wrong(shop: &Shop) -> Vec<(Value, &'static str, &'static str)> {
         ),
         (jwt(key, "RS257"), "/values/production/algorithm", "did you mean"),
         (
-            json!({"name": "x", "connector": "github", "auth_method": "token", "values": {"production": {"token": "ghp_0123456789", "base_url": "http://api.github.com"}}}),
+            json!({"name": "x", "connector": "stripe", "auth_method": "api_key", "values": {"production": {"api_key": "sk_test_0123456789", "base_url": "http://api.stripe.com"}}}),
             "/values/production/base_url",
             "no such field",
         ),

@@ -468,7 +468,9 @@ both! {
     async fn a_connector_s_sheet_says_what_to_get_where(app) {
         let shown = app.get("/docs/connectors/github").is(200).await.text;
         let text = words(&shown);
-        assert!(text.contains("Credentials go only to api.github.com *.ghe.com"), "{text}");
+        assert!(text.contains("Credentials go only to Where its owner says"), "{text}");
+        let stripe = words(&app.get("/docs/connectors/stripe").is(200).await.text);
+        assert!(stripe.contains("Credentials go only to api.stripe.com"), "{stripe}");
         assert!(text.contains("Checked with GET /user"), "{text}");
         let article = between(&shown, "aria-labelledby=\"method-token\"", "</article>");
         let method = words(article);
