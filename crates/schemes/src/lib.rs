@@ -9,6 +9,7 @@ pub mod bearer;
 pub mod custom;
 pub mod digest;
 pub mod dpop;
+pub mod echo;
 pub mod encoding;
 pub mod error;
 pub mod hmac;

@@ -10,10 +10,12 @@ use std::sync::OnceLock;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD_NO_PAD;
 use latchstring_model::SecretString;
+use latchstring_schemes::echo;
+use latchstring_schemes::encoding::OutputEncoding;
 use memchr::memmem;
 use zeroize::Zeroizing;
 
-use super::mask::{self, hex, written};
+use super::mask;
 
 /// Bytes at the end of a value that stand for all of it.
 const END: usize = 12;
@@ -70,7 +72,8 @@ fn is_one_in(bytes: &[u8], needles: &Forms) -> bool {
 
 /// Every form in which an API commonly repeats the value, by itself or within something longer.
 fn forms(secret: &str) -> Forms {
-    let mut forms: Forms = mask::forms(secret.as_bytes()).into_iter().map(Zeroizing::new).collect();
+    let mut forms: Forms =
+        echo::forms(secret).into_iter().map(|form| Zeroizing::new(form.into_bytes())).collect();
     for before in 0..3 {
         add_base64(&mut forms, within(secret.as_bytes(), before));
     }
@@ -119,14 +122,12 @@ fn pieces(secret: &str) -> Forms {
         let end = bytes.get(start - (start + before) % 3..).unwrap_or_default();
         add_base64(&mut pieces, within(end, 0));
     }
-    let end = bytes.get(start..).unwrap_or_default();
-    pieces.extend([hex(end, false), hex(end, true)].map(Zeroizing::new));
-    if end.iter().all(u8::is_ascii_alphanumeric) {
-        pieces.extend([end.to_vec(), end.to_ascii_lowercase()].map(Zeroizing::new));
-    } else {
-        pieces.extend(written(end).into_iter().map(Zeroizing::new));
-        pieces.sort_by(|a, b| a.as_slice().cmp(b));
-    }
+    let end = secret.get(start..).unwrap_or_default();
+    let texts =
+        [OutputEncoding::Hex, OutputEncoding::HexUpper].map(|encoding| encoding.encode(end.as_bytes()));
+    let texts = texts.into_iter().chain(echo::written(end));
+    pieces.extend(texts.map(|text| Zeroizing::new(text.into_bytes())));
+    pieces.sort_by(|a, b| a.as_slice().cmp(b));
     pieces.dedup();
     pieces
 }
@@ -179,11 +180,9 @@ mod tests {
     #[test]
     fn every_form_is_masked() {
         for value in VALUES {
-            for form in mask::forms(value.as_bytes()) {
-                let text = [b"{\"echo\": \"".as_slice(), &form, b"\"}"].concat();
-                let masked = masker(value).mask(Bytes::from(text));
-                let wanted = format!("{{\"echo\": \"{}\"}}", "*".repeat(form.len()));
-                assert_eq!(masked, wanted, "{}", String::from_utf8_lossy(&form));
+            for form in echo::forms(value) {
+                let masked = masker(value).mask_text(&format!("{{\"echo\": \"{form}\"}}"));
+                assert_eq!(masked, format!("{{\"echo\": \"{}\"}}", "*".repeat(form.len())), "{form}");
             }
         }
     }

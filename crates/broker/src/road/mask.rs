@@ -1,7 +1,7 @@
 //! Masking of echoes: an API that repeats the credential in its answer does not hand it to the caller.
 //!
 //! Best effort, and never the boundary — that is the pin. Every secret of at least eight bytes is looked
-//! for raw, in base64, base64url, hex, URL-encoded and JSON-escaped form, and replaced by as many `*`, so
+//! for raw, in base64, base64url, hex, URL-encoded and JSON-escaped form ([`echo`]), and replaced by as many `*`, so
 //! that lengths stay true. A stream is passed on as it comes: held back is only a tail that could be the
 //! beginning of a secret. How what only one call has is looked for is told in [`super::fresh`].
 
@@ -9,13 +9,11 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use aho_corasick::packed::{self, Searcher};
-use aho_corasick::{AhoCorasick, MatchKind};
-use base64::Engine as _;
-use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD, URL_SAFE, URL_SAFE_NO_PAD};
+use aho_corasick::{AhoCorasick, AhoCorasickKind, MatchKind};
 use bytes::{Bytes, BytesMut};
 use http::HeaderValue;
 use latchstring_model::SecretString;
-use percent_encoding::{NON_ALPHANUMERIC, percent_encode};
+use latchstring_schemes::echo;
 use zeroize::Zeroizing;
 
 use super::fresh::Fresh;
@@ -34,6 +32,9 @@ enum Finder {
     Automaton(AhoCorasick),
 }
 
+/// Bytes of all patterns. The fastest automaton keeps about 500 bytes for each of them.
+const LARGE: usize = 16 * 1024;
+
 impl Finder {
     fn new(patterns: &[Vec<u8>]) -> Option<Self> {
         if patterns.is_empty() {
@@ -45,8 +46,10 @@ impl Finder {
                 return Some(Self::Packed(searcher));
             }
         }
+        let bytes: usize = patterns.iter().map(Vec::len).sum();
         AhoCorasick::builder()
             .match_kind(MatchKind::LeftmostLongest)
+            .kind((bytes > LARGE).then_some(AhoCorasickKind::ContiguousNFA))
             .build(patterns)
             .ok()
             .map(Self::Automaton)
@@ -96,55 +99,14 @@ pub struct MaskSet {
     short: Vec<SecretString>,
 }
 
-pub(super) fn hex(bytes: &[u8], upper: bool) -> Vec<u8> {
-    let digits: &[u8; 16] = if upper { b"0123456789ABCDEF" } else { b"0123456789abcdef" };
-    bytes.iter().flat_map(|b| [digits[usize::from(b >> 4)], digits[usize::from(b & 15)]]).collect()
-}
-
-/// Every form in which an API commonly repeats a text.
-pub(super) fn forms(secret: &[u8]) -> Vec<Vec<u8>> {
-    let mut list = written(secret);
-    list.extend([
-        STANDARD.encode(secret).into_bytes(),
-        STANDARD_NO_PAD.encode(secret).into_bytes(),
-        URL_SAFE.encode(secret).into_bytes(),
-        URL_SAFE_NO_PAD.encode(secret).into_bytes(),
-        hex(secret, false),
-        hex(secret, true),
-    ]);
-    list
-}
-
-/// Those that are made sign by sign.
-pub(super) fn written(secret: &[u8]) -> Vec<Vec<u8>> {
-    let encoded: String = percent_encode(secret, NON_ALPHANUMERIC).to_string();
-    // The four marks that RFC 3986 leaves unescaped.
-    let rfc3986 = encoded.replace("%2D", "-").replace("%2E", ".").replace("%5F", "_").replace("%7E", "~");
-    let form = rfc3986.replace("%20", "+");
-    let mut list = vec![
-        secret.to_vec(),
-        rfc3986.to_lowercase().into_bytes(),
-        rfc3986.into_bytes(),
-        form.into_bytes(),
-        encoded.into_bytes(),
-    ];
-    if let Ok(text) = std::str::from_utf8(secret)
-        && let Ok(json) = serde_json::to_string(text)
-    {
-        let inner = json.trim_start_matches('"').strip_suffix('"').unwrap_or(&json).to_owned();
-        list.push(inner.replace('/', "\\/").into_bytes());
-        list.push(inner.into_bytes());
-    }
-    list
-}
-
 impl MaskSet {
     pub fn new(secrets: &[SecretString]) -> Self {
         let mut patterns: Vec<Vec<u8>> = secrets
             .iter()
-            .map(|secret| secret.expose().as_bytes())
+            .map(SecretString::expose)
             .filter(|secret| secret.len() >= SHORTEST)
-            .flat_map(forms)
+            .flat_map(echo::forms)
+            .map(String::into_bytes)
             .collect();
         patterns.sort();
         patterns.dedup();
@@ -394,11 +356,9 @@ pub fn is_text(content_type: Option<&HeaderValue>) -> bool {
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
-    use memchr::memmem;
-
     use super::*;
 
-    const SECRET: &str = "s3cr3t/\"pass word\"+=";
+    const SECRET: &str = "S3cr3t/\"päss word\"+=";
 
     fn masker() -> Masker {
         Masker::new(Some(Arc::new(MaskSet::new(&[SECRET.into(), "short".into()]))), None)
@@ -407,14 +367,19 @@ mod tests {
     #[test]
     fn every_form_is_found_and_length_is_kept() {
         let masker = masker();
-        for form in forms(SECRET.as_bytes()) {
-            let mut text = b"{\"echo\": \"".to_vec();
-            text.extend_from_slice(&form);
-            text.extend_from_slice(b"\"}");
-            let masked = masker.mask(Bytes::from(text.clone()));
-            assert_eq!(masked.len(), text.len());
-            assert!(memmem::find(&masked, &form).is_none(), "{}", String::from_utf8_lossy(&form));
-            assert!(masked.starts_with(b"{\"echo\": \"*"));
+        let spelled = [
+            "S3cr3t/\"päss word\"+=",
+            "S3cr3t%2F%22p%C3%A4ss%20word%22%2B%3D",
+            "S3cr3t%2f%22p%c3%a4ss+word%22%2b%3d",
+            "S3cr3t\\/\\\"päss word\\\"+=",
+            "S3cr3t\\/\\\"p\\u00e4ss word\\\"+=",
+            "S3cr3t/\\u0022p\\u00E4ss word\\u0022\\u002B=",
+            "UzNjcjN0LyJww6RzcyB3b3JkIis9",
+        ];
+        let forms = echo::forms(SECRET);
+        for form in spelled.into_iter().chain(forms.iter().map(String::as_str)) {
+            let masked = masker.mask_text(&format!("{{\"echo\": \"{form}\"}}"));
+            assert_eq!(masked, format!("{{\"echo\": \"{}\"}}", "*".repeat(form.len())), "{form}");
         }
         assert_eq!(masker.mask_text("a short text"), "a short text", "short values are not masked");
     }
@@ -427,6 +392,10 @@ mod tests {
             None => panic!("no finder"),
         };
         assert!(!packed(&"a".repeat(4096)));
+        let many: Vec<_> = (100..300).map(|i| format!("{i}{}", "a".repeat(200)).into_bytes()).collect();
+        let finder = Finder::new(&many).unwrap();
+        assert!(matches!(finder, Finder::Automaton(_)), "too many");
+        assert_eq!(finder.find(&many[7], 0), Some(0..203));
         assert!(!packed(&format!("{}b", "ab".repeat(100))), "only its beginning does");
         assert!(is_quickly_refuted(b"aaaaaaaaaaaaaaaa"), "short ones are compared at once");
         assert!(is_quickly_refuted(
@@ -467,7 +436,7 @@ mod tests {
 
     #[test]
     fn byte_by_byte_nothing_is_lost() {
-        let text = format!("s3cr3 {SECRET}{SECRET} s3cr3t/\"pas");
+        let text = format!("S3cr3 {SECRET}{SECRET} S3cr3t/\"pä");
         let mut stream = StreamMask::new(masker());
         let mut out = Vec::new();
         for byte in text.as_bytes() {
@@ -475,7 +444,7 @@ mod tests {
         }
         out.extend(stream.finish().into_iter().flatten());
         let stars = "*".repeat(2 * SECRET.len());
-        assert_eq!(String::from_utf8(out).unwrap(), format!("s3cr3 {stars} s3cr3t/\"pas"));
+        assert_eq!(String::from_utf8(out).unwrap(), format!("S3cr3 {stars} S3cr3t/\"pä"));
     }
 
     #[test]

@@ -10,7 +10,7 @@ use serde_json::json;
 
 use crate::support::{RawServer, Seen, Upstream, app, reply};
 
-const PASSWORD: &str = "pä ss/\"wörd\"+=&ü~tail";
+const PASSWORD: &str = "pÄ Ss/\"wörd\"+=&ü~tail";
 
 /// Every form in which an API commonly repeats a text, made here by other means than in the program.
 fn forms(secret: &str) -> Vec<String> {
@@ -25,6 +25,31 @@ fn forms(secret: &str) -> Vec<String> {
             })
             .collect()
     };
+    // Only the digits of the escapes.
+    let small = |text: String| -> String {
+        let (first, rest) = text.split_once('%').unwrap_or((text.as_str(), ""));
+        let escapes = rest.split('%').filter(|part| part.len() > 1);
+        let escapes = escapes.map(|part| format!("%{}{}", part[..2].to_lowercase(), &part[2..]));
+        format!("{first}{}", escapes.collect::<String>())
+    };
+    let json = |signs: &str, ascii: bool| -> String {
+        let mut out = String::new();
+        for sign in secret.chars() {
+            match sign {
+                _ if signs.contains(sign) || (ascii && !sign.is_ascii()) => {
+                    out.push_str(&format!("\\u{:04x}", u32::from(sign)));
+                }
+                '"' | '\\' => out.extend(['\\', sign]),
+                _ => out.push(sign),
+            }
+        }
+        out
+    };
+    let large = |text: String| -> String {
+        let mut parts = text.split("\\u");
+        let first = parts.next().unwrap().to_owned();
+        parts.fold(first, |out, part| format!("{out}\\u{}{}", part[..4].to_uppercase(), &part[4..]))
+    };
     vec![
         secret.to_owned(),
         STANDARD.encode(bytes),
@@ -35,9 +60,18 @@ fn forms(secret: &str) -> Vec<String> {
         hex::encode_upper(bytes),
         url("-._~", "%20"),
         url("-._~", "+"),
-        url("-._~", "%20").to_lowercase(),
-        secret.replace('\\', "\\\\").replace('"', "\\\""),
-        secret.replace('\\', "\\\\").replace('"', "\\\"").replace('/', "\\/"),
+        url("*-._", "+"),
+        small(url("-._~", "%20")),
+        small(url("-._~", "+")),
+        small(url("", "%20")),
+        json("", false),
+        json("", false).replace('/', "\\/"),
+        json("&<>", false),
+        json("&<>='", false),
+        json("", true),
+        json("", true).replace('/', "\\/"),
+        large(json("", true)),
+        large(json("&<>+'`\"", true)),
     ]
 }
 
