@@ -7,7 +7,7 @@ use latchstring_model::address::Address;
 use latchstring_model::id::ConsentId;
 use latchstring_model::problem::Refused;
 use latchstring_model::{Code, FieldError, Problem, Timestamp};
-use latchstring_schemes::oauth2::{DeviceCode, Grant, OAuthError};
+use latchstring_schemes::oauth2::{DeviceCode, Grant, OAuthError, secrets_in};
 use latchstring_store::consents::{self, By, ConsentRow, Kind, State};
 use latchstring_store::scopes;
 
@@ -226,10 +226,11 @@ impl Broker {
         grant: &DeviceCode,
         mut row: ConsentRow,
     ) -> Refused<Begun> {
-        let secrets = ready.secrets();
+        let mut secrets = ready.secrets();
         let now = self.now();
         let request =
             grant.device_request(now, &*self.parts.entropy).map_err(|error| refused(error, &secrets))?;
+        secrets.extend(secrets_in(&request));
         let answer = self
             .ask_provider(actor, checked, ready, Purpose::Token, "(device authorization)", request)
             .await

@@ -15,7 +15,7 @@ use latchstring_model::problem::Refused;
 use latchstring_model::{Code, OpenTicket, Problem, SecretString, Timestamp};
 use latchstring_schemes::oauth1::callback_token;
 use latchstring_schemes::oauth2::{
-    Callback, CallbackRefused, Grant, PkceVerifier, callback_state, read_callback,
+    Callback, CallbackRefused, Grant, PkceVerifier, callback_state, read_callback, secrets_in,
 };
 use latchstring_store::consents::{self, By, ConsentRow, State};
 
@@ -232,14 +232,18 @@ impl Broker {
         let request = || {
             grant
                 .code_request(&code, &verifier, sent_at, &*self.parts.entropy)
-                .map_err(|error| refused(error, &secrets))
+                .map_err(|error| refused(error, &ready.secrets()))
         };
         let ask =
             |request| self.ask_provider(actor, &checked, &ready, Purpose::Token, "(code exchange)", request);
-        let mut answer = ask(request()?).await;
+        let first = request()?;
+        secrets.extend(secrets_in(&first));
+        let mut answer = ask(first).await;
         // RFC 9449 section 8: a server that wants its nonce first has not looked at the code.
         if answer.as_ref().is_ok_and(|answer| grant.endpoint.learn_nonce(answer)) {
-            answer = ask(request()?).await;
+            let again = request()?;
+            secrets.extend(secrets_in(&again));
+            answer = ask(again).await;
         }
         let answer = answer
             .map_err(|failure| {

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use latchstring_journal::Purpose;
 use latchstring_model::problem::Refused;
 use latchstring_model::{Code, Problem};
-use latchstring_schemes::oauth2::{ErrorClass, Grant, OAuthError};
+use latchstring_schemes::oauth2::{ErrorClass, Grant, OAuthError, secrets_in};
 use latchstring_store::consents::{self, By, ConsentRow, Kind};
 use latchstring_store::{scopes, users};
 
@@ -112,14 +112,18 @@ impl Broker {
         let request = || {
             grant
                 .poll_request(&device_code, sent_at, &*self.parts.entropy)
-                .map_err(|error| refused(error, &secrets))
+                .map_err(|error| refused(error, &ready.secrets()))
         };
         let ask =
             |request| self.ask_provider(actor, &checked, &ready, Purpose::Token, "(device poll)", request);
-        let mut answer = ask(request()?).await;
+        let first = request()?;
+        secrets.extend(secrets_in(&first));
+        let mut answer = ask(first).await;
         // RFC 9449 section 8: with the server's nonce, once more.
         if answer.as_ref().is_ok_and(|answer| grant.endpoint.learn_nonce(answer)) {
-            answer = ask(request()?).await;
+            let again = request()?;
+            secrets.extend(secrets_in(&again));
+            answer = ask(again).await;
         }
         let answer = match answer {
             Ok(answer) => answer,

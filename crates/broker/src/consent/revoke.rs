@@ -12,6 +12,7 @@ use latchstring_journal::Purpose;
 use latchstring_model::entity::Outcome;
 use latchstring_model::problem::Refused;
 use latchstring_model::{PinPurpose, SecretString};
+use latchstring_schemes::oauth2::secrets_in;
 use latchstring_schemes::token::TokenSet;
 use latchstring_store::credentials::CredentialRow;
 use latchstring_store::tokens::{self, TokenRow};
@@ -176,6 +177,7 @@ impl Broker {
             trouble: None,
         };
         for request in requests {
+            secrets.extend(secrets_in(&request));
             let own = OwnCall {
                 actor,
                 project: None,

@@ -120,6 +120,7 @@ pub(crate) fn for_owner(mut problem: Box<Problem>, withheld: &[String]) -> Box<P
 fn origin_alone(mut request: Value) -> Value {
     if let Some(shown) = request.as_object_mut() {
         shown.remove("headers");
+        shown.remove("body");
         if let Some(Value::String(url)) = shown.get_mut("url") {
             let path =
                 url.find("://").and_then(|at| url[at + 3..].find(['/', '?', '#']).map(|end| at + 3 + end));

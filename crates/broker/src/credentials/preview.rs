@@ -32,7 +32,7 @@ use crate::tokens::LiveToken;
 /// What stands in a request for a token that nobody has asked for: hidden like one.
 const NO_TOKEN: &str = "no-token-was-asked-for";
 /// Parameters of a token request that say what is asked for, and not by whom or with what.
-const OPEN_PARAMETERS: &[&str] = &[
+pub(crate) const OPEN_PARAMETERS: &[&str] = &[
     "audience",
     "client_assertion_type",
     "grant_type",
@@ -108,7 +108,8 @@ fn open_texts(drafted: &Drafted, given: &Map<String, Value>) -> BTreeSet<String>
     open
 }
 
-fn request_json(veil: &Veil, wire: &WireRequest, parameters: Option<&[&str]>) -> Value {
+/// A request as it may be seen. `parameters`: those of its body that are shown with their values, where only some are.
+pub(crate) fn request_json(veil: &Veil, wire: &WireRequest, parameters: Option<&[&str]>) -> Value {
     let request = ShownRequest {
         method: wire.method.to_string(),
         url: veil.url(&wire.address.to_string()),

@@ -234,13 +234,10 @@ fn token_refused(failure: AskFailure, spot: &Spot<'_>) -> Box<Problem> {
         problem
             .extra
             .insert("upstream".into(), json!({ "status": exchange.status, "body_excerpt": exchange.body }));
-        problem.extra.insert(
-            "request".into(),
-            json!({ "method": exchange.method, "url": exchange.url, "headers": {} }),
-        );
+        problem.extra.insert("request".into(), exchange.request);
         problem.extra.insert(
             "response".into(),
-            json!({ "status": exchange.status, "headers": {}, "body_excerpt": exchange.body }),
+            json!({ "status": exchange.status, "headers": headers_json(&exchange.headers), "body_excerpt": exchange.body }),
         );
     }
     problem

@@ -171,17 +171,18 @@ impl Veil {
         }
     }
 
-    /// A body; `None` where there is none. `shown`: names of parameters that may be seen, where only some may.
+    /// A body; `None` where there is none. `shown`: of a token request, whose parameters a definition names: those whose
+    /// values may be seen.
     pub fn body(&self, headers: &HeaderMap, body: &[u8], shown: Option<&[&str]>) -> Option<String> {
         if body.is_empty() {
             return None;
         }
         let Ok(text) = std::str::from_utf8(body) else { return Some(HIDDEN.to_owned()) };
-        if self.strict || self.is_secret(text) {
+        if (self.strict && shown.is_none()) || self.is_secret(text) {
             return Some(HIDDEN.to_owned());
         }
         let kind = headers.get(CONTENT_TYPE).and_then(|kind| kind.to_str().ok());
-        let is_open = |name: &str| shown.is_none_or(|names| names.contains(&name));
+        let is_open = |name: &str| !self.strict && shown.is_none_or(|names| names.contains(&name));
         if let Ok(mut value @ (Value::Object(_) | Value::Array(_))) = serde_json::from_str::<Value>(text) {
             match &mut value {
                 Value::Object(map) => map.iter_mut().for_each(|(name, value)| match is_open(name) {
@@ -339,6 +340,10 @@ mod tests {
         assert_eq!(strict.url("https://a.example"), "https://a.example");
         assert_eq!(strict.url("https://a.example?x=yrettab"), "https://a.example/…");
         assert_eq!(strict.body(&HeaderMap::new(), br#"{"key": "yrettab"}"#, None).unwrap(), "…");
+        let kind = HeaderValue::from_static("application/x-www-form-urlencoded");
+        let form = HeaderMap::from_iter([(CONTENT_TYPE, kind)]);
+        let sent = b"grant_type=password&scope=yrettab";
+        assert_eq!(strict.body(&form, sent, Some(&["grant_type", "scope"])).unwrap(), "grant_type=…&scope=…");
         let mut headers = HeaderMap::from_iter([(ACCEPT, HeaderValue::from_static("*/*"))]);
         headers.insert("x-own", HeaderValue::from_static("yrettab"));
         headers.insert("x-key", sensitive("sk-ant-planted-0123456789"));

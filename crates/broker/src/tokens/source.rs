@@ -1,26 +1,32 @@
 //! Asking for a token: one request for a grant, several for a login in steps. Used by the refresh protocol and
 //! by verification, which asks before anything is stored.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
+use http::HeaderName;
+use http::header::{CONTENT_TYPE, WWW_AUTHENTICATE};
 use latchstring_connectors::{StepsNext, StepsRun, TokenPolicy};
 use latchstring_egress::Identity;
 use latchstring_journal::Purpose;
 use latchstring_model::id::{CredentialId, ProjectId};
 use latchstring_model::{Code, Pin, PinPurpose, Problem, SecretString, Timestamp};
-use latchstring_schemes::oauth2::{ANSWER_LIMIT, ErrorClass, OAuthError};
+use latchstring_schemes::oauth2::{ANSWER_LIMIT, ErrorClass, OAuthError, secrets_in};
 use latchstring_schemes::refresh::{ASK_LIMIT_MS, Reuse};
 use latchstring_schemes::scheme::Prepared;
 use latchstring_schemes::token::TokenSet;
-use latchstring_schemes::wire::WireAnswer;
+use latchstring_schemes::wire::{WireAnswer, WireRequest};
+use serde_json::{Value, json};
 
 use crate::Broker;
 use crate::actor::Actor;
+use crate::credentials::preview::{OPEN_PARAMETERS, request_json};
 use crate::road::mask::{MaskSet, Masker};
 use crate::road::materials::{Materials, render_problem};
 use crate::road::own::{OwnCall, OwnFailure};
 use crate::road::plan;
+use crate::road::veil::Veil;
 
 /// How long one request of a token's may take, answer included.
 const ASK_LIMIT: Duration = Duration::from_millis(ASK_LIMIT_MS as u64);
@@ -30,7 +36,7 @@ pub struct AskFailure {
     pub class: AskClass,
     pub problem: Box<Problem>,
     /// What was asked and answered, masked, for whoever verifies.
-    pub exchange: Option<Exchange>,
+    pub exchange: Option<Box<Exchange>>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -48,10 +54,43 @@ pub enum AskClass {
 /// One request of ours and what came back, as people may see it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Exchange {
-    pub method: String,
-    pub url: String,
+    /// As a preview shows it.
+    pub request: Value,
     pub status: Option<u16>,
+    pub headers: Vec<(String, String)>,
     pub body: String,
+}
+
+impl Exchange {
+    fn bare(request: Value, status: Option<u16>) -> Self {
+        Self { request, status, headers: Vec::new(), body: String::new() }
+    }
+
+    /// Of a token request.
+    fn new(
+        secrets: &[SecretString],
+        of_project: bool,
+        request: &WireRequest,
+        answer: Option<&WireAnswer>,
+        body: String,
+    ) -> Self {
+        /// What says how an answer is meant, and why it is a refusal.
+        const SHOWN: [HeaderName; 2] = [CONTENT_TYPE, WWW_AUTHENTICATE];
+        let masker = Masker::new(Some(Arc::new(MaskSet::new(secrets))), None);
+        let headers = answer.into_iter().flat_map(|answer| &answer.headers);
+        let headers = headers.filter(|(name, _)| SHOWN.contains(name)).map(|(name, value)| {
+            let text = masker.mask_own_header(&String::from_utf8_lossy(value.as_bytes()));
+            (name.to_string(), shown(&masker, &text))
+        });
+        let headers = headers.collect();
+        let veil = Veil::new(masker, secrets.to_vec(), BTreeSet::new()).strictly(of_project);
+        Self {
+            request: request_json(&veil, request, Some(OPEN_PARAMETERS)),
+            status: answer.map(|answer| answer.status),
+            headers,
+            body,
+        }
+    }
 }
 
 /// Everything that asking needs.
@@ -105,6 +144,7 @@ impl Broker {
         plan::check_restricted(&resolved.token_uses, source.pins).map_err(not_sent)?;
         let policy = resolved.policy.clone();
         let mask = resolved.mask.clone();
+        let of_project = resolved.uses.secrets().next().is_some();
         let ca = resolved.ca_certificate.clone();
         let prepared = source
             .materials
@@ -118,7 +158,7 @@ impl Broker {
         }
         let identity = plan::identity(self, source.materials, &prepared, ca.as_ref()).map_err(not_sent)?;
         let set = match prepared.grant() {
-            Some(_) => self.ask_grant(source, &prepared, identity.as_ref(), &mask, now).await?,
+            Some(_) => self.ask_grant(source, &prepared, identity.as_ref(), (&mask, of_project), now).await?,
             None => self.ask_steps(source, identity.as_ref(), &mask, now).await?,
         };
         Ok(Obtained { set, policy })
@@ -129,7 +169,7 @@ impl Broker {
         source: &TokenSource<'_>,
         prepared: &Prepared,
         identity: Option<&Identity>,
-        mask: &[SecretString],
+        (mask, of_project): (&[SecretString], bool),
         now: Timestamp,
     ) -> Result<TokenSet, AskFailure> {
         let Some(grant) = prepared.grant() else {
@@ -138,29 +178,30 @@ impl Broker {
         let ask = || {
             grant.token_request(source.current, now, &*self.parts.entropy).map_err(|error| oauth(error, None))
         };
-        let request = ask()?;
+        let mut request = ask()?;
         let mut secrets = grant.secrets(source.current);
         secrets.extend(mask.iter().cloned());
-        let masker = Masker::new(Some(Arc::new(MaskSet::new(&secrets))), None);
-        let url = masker.mask_url(&request.address.to_string());
-        let method = request.method.to_string();
+        secrets.extend(secrets_in(&request));
         let own = own(source, Purpose::Token, PinPurpose::Token, identity, "(token request)");
-        let mut answer = self.fetch(own, request).await;
+        let mut answer = self.fetch(own, request.clone()).await;
         // RFC 9449 section 8: a server that wants its nonce has done nothing yet. Made anew, because an assertion is
         // good once too.
         if answer.as_ref().is_ok_and(|answer| grant.learn_nonce(answer)) {
-            answer = self.fetch(own, ask()?).await;
+            request = ask()?;
+            secrets.extend(secrets_in(&request));
+            answer = self.fetch(own, request.clone()).await;
         }
+        let shown = |answer: Option<&WireAnswer>, body: String| {
+            Exchange::new(&secrets, of_project, &request, answer, body)
+        };
         let answer = match answer {
             Ok(answer) => answer,
-            Err(failure) => {
-                return Err(no_answer(failure, Exchange { method, url, status: None, body: String::new() }));
-            }
+            Err(failure) => return Err(no_answer(failure, shown(None, String::new()))),
         };
         grant.learn_nonce(&answer);
         grant.read_answer(&answer, source.current, now).map_err(|error| {
             let error = error.mask(&secrets);
-            let exchange = Exchange { method, url, status: Some(answer.status), body: words(&error) };
+            let exchange = shown(Some(&answer), words(&error));
             let mut failure = oauth(error, Some(exchange));
             // The connector may know what the provider's words mean for its user.
             let method = source.materials.definition.method(&source.materials.method);
@@ -194,20 +235,18 @@ impl Broker {
                 }
                 StepsNext::Send(request) => request,
             };
-            let url = steps_masker(mask, &run).mask_url(&request.address.to_string());
-            let verb = request.method.to_string();
+            let asked = json!({
+                "method": request.method.as_str(),
+                "url": steps_masker(mask, &run).mask_url(&request.address.to_string()),
+                "headers": {},
+            });
             let own = own(source, Purpose::Step, PinPurpose::Step, identity, "(login step)");
             let answer = match self.fetch(own, request).await {
                 Ok(answer) => answer,
-                Err(failure) => {
-                    return Err(no_answer(
-                        failure,
-                        Exchange { method: verb, url, status: None, body: String::new() },
-                    ));
-                }
+                Err(failure) => return Err(no_answer(failure, Exchange::bare(asked, None))),
             };
             // A login's answer may hold a session that no mask knows yet: its text is not shown.
-            last = Some(Exchange { method: verb, url, status: Some(answer.status), body: String::new() });
+            last = Some(Exchange::bare(asked, Some(answer.status)));
             if let Some(failed) = run.answered(method, &answer) {
                 let text = String::from_utf8_lossy(&answer.body).into_owned();
                 return Err(steps_failed(source, &failed, &steps_masker(mask, &run), last, &text));
@@ -249,7 +288,7 @@ fn words(error: &OAuthError) -> String {
             shown.insert(name.into(), text.as_str().into());
         }
     }
-    serde_json::Value::Object(shown).to_string()
+    Value::Object(shown).to_string()
 }
 
 /// The beginning of an answer, masked; what is no text is only counted.
@@ -281,7 +320,7 @@ fn no_answer(failure: OwnFailure, exchange: Exchange) -> AskFailure {
         problem.code = Code::TokenEndpointError;
         problem.detail = format!("The token endpoint gave no token. {}", problem.detail).into();
     }
-    AskFailure { class, problem, exchange: Some(exchange) }
+    AskFailure { class, problem, exchange: Some(Box::new(exchange)) }
 }
 
 fn oauth(error: OAuthError, exchange: Option<Exchange>) -> AskFailure {
@@ -292,7 +331,7 @@ fn oauth(error: OAuthError, exchange: Option<Exchange>) -> AskFailure {
         ErrorClass::Ambiguous => AskClass::Ambiguous,
         _ => AskClass::Failed { retry_after_ms },
     };
-    AskFailure { class, problem: Box::new(error.to_problem()), exchange }
+    AskFailure { class, problem: Box::new(error.to_problem()), exchange: exchange.map(Box::new) }
 }
 
 /// Knows what the login was resolved with, what its requests were made of, and what came back.
@@ -336,6 +375,6 @@ fn steps_failed(
             Problem::new(Code::TokenEndpointError, format!("The login did not get through at step {said}."))
                 .hint(hint),
         ),
-        exchange,
+        exchange: exchange.map(Box::new),
     }
 }

@@ -100,7 +100,7 @@ fn a_token_bound_to_a_key_is_proven_on_every_call() {
     app.credential("without", "oauth2_client_credentials", &without);
     let refused = app.get("without/resource");
     // The server insists; its word for that is `invalid_grant`.
-    assert_eq!(refused.header("latchstring-error"), Some("needs_reconnect"), "{}", refused.text());
+    assert_eq!(refused.header("latchstring-error"), Some("token_endpoint_error"), "{}", refused.text());
     app.stop();
 }
 

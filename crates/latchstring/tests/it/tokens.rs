@@ -324,6 +324,38 @@ fn token_endpoints_that_misbehave_are_told_in_words() {
     }
 }
 
+/// No person is behind an assertion: nothing has died, and nobody can connect it anew.
+#[test]
+fn a_refused_assertion_is_no_dead_grant() {
+    let upstream = Upstream::start(|seen| {
+        let body = String::from_utf8_lossy(&seen.body).into_owned();
+        let jwt = body.rsplit("assertion=").next().unwrap();
+        let body = json!({"error": "invalid_grant", "error_description": format!("bad assertion {jwt}")});
+        reply(400, body.to_string())
+    });
+    let app = app();
+    app.credential(
+        "up",
+        "oauth2_jwt_bearer",
+        &json!({
+            "base_url": upstream.url(), "token_url": format!("{}/token", upstream.url()), "client_id": "me",
+            "subject": "ada", "audience": "https://id.example.com", "private_key": KeyPair::generate("RS256").private_pem,
+        }),
+    );
+    for number in 0..2 {
+        let answer = app.get("up/x");
+        let code = answer.header("latchstring-error");
+        assert_eq!((answer.status, code), (502, Some("token_endpoint_error")), "{}", answer.text());
+        assert!(
+            !answer.text().contains("eyJ") && answer.text().contains("bad assertion ***"),
+            "{}",
+            answer.text()
+        );
+        let hint = answer.json()["hint"].as_str().unwrap().to_owned();
+        assert!(number > 0 || hint.contains("audience and key"), "{hint}");
+    }
+}
+
 /// The wait is real: as long as a token request may take.
 #[test]
 fn a_token_endpoint_that_never_answers_ends_in_words() {

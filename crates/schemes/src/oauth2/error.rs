@@ -5,12 +5,10 @@
 
 use std::fmt;
 
-use base64::Engine as _;
-use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD, URL_SAFE, URL_SAFE_NO_PAD};
 use latchstring_model::{Code, Problem, SecretString};
 use serde::{Deserialize, Serialize};
 
-use super::request::form_encode;
+use crate::echo;
 
 /// Whose fault, and whether trying again can help.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -53,11 +51,23 @@ pub struct OAuthError {
     pub retry_after_secs: Option<u32>,
     /// Our own sentence about what happened, where the class alone does not say it.
     what: Option<String>,
+    /// Whole until they are shown: of a secret that was cut nothing would be found.
     words: Words,
     masked: bool,
+    /// Of a grant that was refused and that no person can give anew.
+    proof: Option<Proof>,
 }
 
-/// Words are kept up to this many characters.
+/// What stands behind a grant that needs no person: what is looked at when it is refused.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Proof {
+    Client,
+    Assertion,
+    Password,
+    SubjectToken,
+}
+
+/// Words are shown up to this many characters.
 const WORDS_LIMIT: usize = 500;
 
 impl OAuthError {
@@ -69,6 +79,7 @@ impl OAuthError {
             what: None,
             words: Words::default(),
             masked: false,
+            proof: None,
         }
     }
 
@@ -105,12 +116,21 @@ impl OAuthError {
     }
 
     pub(super) fn words(mut self, error: Option<String>, description: Option<String>) -> Self {
-        self.words = Words { error: error.and_then(clean), description: description.and_then(clean) };
+        self.words = Words { error, description };
         self
     }
 
-    /// Takes everything that was sent, or is otherwise secret, out of the provider's words. Without
-    /// this call they are never shown.
+    /// A grant that nobody consented to does not die: with other values, or at another time, it is accepted.
+    pub(super) fn without_consent(mut self, proof: Proof) -> Self {
+        if self.class == ErrorClass::DeadGrant {
+            self.class = ErrorClass::Rejected;
+            self.proof = Some(proof);
+        }
+        self
+    }
+
+    /// Takes everything that was sent ([`super::secrets_in`]), or is otherwise secret, out of the provider's words.
+    /// Without this call they are never shown.
     #[must_use]
     pub fn mask(mut self, secrets: &[SecretString]) -> Self {
         for text in [&mut self.words.error, &mut self.words.description].into_iter().flatten() {
@@ -121,12 +141,14 @@ impl OAuthError {
     }
 
     /// The provider's words, once masked.
-    pub fn provider_words(&self) -> Option<&Words> {
-        (self.masked && self.words != Words::default()).then_some(&self.words)
+    pub fn provider_words(&self) -> Option<Words> {
+        let shown = |text: &Option<String>| text.as_deref().and_then(clean);
+        let words = Words { error: shown(&self.words.error), description: shown(&self.words.description) };
+        (self.masked && words != Words::default()).then_some(words)
     }
 
     fn error_word(&self) -> &str {
-        self.words.error.as_deref().unwrap_or_default()
+        self.words.error.as_deref().unwrap_or_default().trim()
     }
 
     /// Whether the same request may be tried again after a while.
@@ -137,6 +159,13 @@ impl OAuthError {
     /// What happened and why that usually is.
     pub fn explanation(&self) -> String {
         let status = self.status.map(|s| format!(" (HTTP {s})")).unwrap_or_default();
+        if let Some(proof) = self.proof {
+            return format!(
+                "The token endpoint does not accept {}{status}. {}",
+                proof.name(),
+                proof.usually()
+            );
+        }
         let what = match (&self.what, self.class) {
             (Some(what), _) => return sentence(&format!("{what}{status}")),
             (None, ErrorClass::DeadGrant) => "The provider no longer accepts this grant",
@@ -157,6 +186,9 @@ impl OAuthError {
 
     /// What to do next.
     pub fn hint(&self) -> &'static str {
+        if let Some(proof) = self.proof {
+            return proof.hint();
+        }
         match (self.class, self.error_word()) {
             (ErrorClass::DeadGrant, _) => "Reconnect: the owner signs in at the provider once more.",
             (ErrorClass::WrongClient, "unauthorized_client") => {
@@ -234,12 +266,61 @@ impl OAuthError {
     }
 }
 
+impl Proof {
+    fn name(self) -> &'static str {
+        match self {
+            Proof::Client => "this client for this grant",
+            Proof::Assertion => "the assertion",
+            Proof::Password => "the name and password",
+            Proof::SubjectToken => "the token that was to be exchanged",
+        }
+    }
+
+    fn usually(self) -> &'static str {
+        match self {
+            Proof::Client => {
+                "Usually the client may not use this API, or no account stands behind it; some providers say so of a \
+                 wrong client id or secret."
+            }
+            Proof::Assertion => {
+                "Usually the provider holds another public key, the audience or the subject is another than it wants, the \
+                 subject has not approved the application, or a clock is wrong."
+            }
+            Proof::Password => {
+                "Usually one of them is wrong, the password has expired, the account is locked, or it wants a second factor."
+            }
+            Proof::SubjectToken => {
+                "Usually it has ended, or is from an issuer or for an audience that the provider does not trust."
+            }
+        }
+    }
+
+    fn hint(self) -> &'static str {
+        match self {
+            Proof::Client => {
+                "In the provider's settings of this client, allow this grant and this API (its audience and scopes), and \
+                 compare client id and secret."
+            }
+            Proof::Assertion => {
+                "Compare client id, subject, audience and key with the provider's settings, approve the application for \
+                 the subject there, and look at this server's clock."
+            }
+            Proof::Password => {
+                "Try to sign in at the provider with this name and password. An account with a second factor needs another \
+                 auth method."
+            }
+            Proof::SubjectToken => {
+                "Put in a token that still lives, and compare its issuer and type with what the provider accepts."
+            }
+        }
+    }
+}
+
 /// Why a provider usually says that.
 fn usually(word: &str, class: ErrorClass) -> &'static str {
     match (word, class) {
         ("invalid_grant", ErrorClass::DeadGrant) => {
-            "The refresh token or assertion was revoked, has expired, was already used, or is for another client; \
-             with JWT bearer the user may not be pre-authorised, or the audience or clock may be off."
+            "The code or refresh token was revoked, has expired, was already used, or is for another client."
         }
         ("access_denied", _) => "The person or an administrator said no.",
         ("expired_token", _) => "The code was not confirmed in time.",
@@ -265,7 +346,7 @@ fn sentence(text: &str) -> String {
 }
 
 /// Control characters and excess length do not belong into messages and logs.
-fn clean(text: String) -> Option<String> {
+fn clean(text: &str) -> Option<String> {
     let text: String = text.chars().map(|c| if c.is_control() { ' ' } else { c }).take(WORDS_LIMIT).collect();
     let text = text.trim();
     (!text.is_empty()).then(|| text.to_owned())
@@ -305,51 +386,21 @@ const SHORTEST_MASKED: usize = 4;
 /// The text with every secret, also in base64, base64url, hex, URL- and JSON-escaped form, starred
 /// out. Best effort against an echo, never the boundary.
 pub fn mask_text(text: &str, secrets: &[SecretString]) -> String {
-    let mut forms = Vec::new();
-    for secret in secrets {
-        let raw = secret.expose();
-        if raw.len() < SHORTEST_MASKED {
-            continue;
-        }
-        let mut hex = String::with_capacity(raw.len() * 2);
-        let mut percent = String::with_capacity(raw.len() * 3);
-        for byte in raw.bytes() {
-            hex.push_str(&format!("{byte:02x}"));
-            if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
-                percent.push(char::from(byte));
-            } else {
-                percent.push_str(&format!("%{byte:02X}"));
-            }
-        }
-        let json = serde_json::Value::from(raw).to_string();
-        forms.extend([
-            raw.to_owned(),
-            STANDARD.encode(raw),
-            STANDARD_NO_PAD.encode(raw),
-            URL_SAFE.encode(raw),
-            URL_SAFE_NO_PAD.encode(raw),
-            hex.to_uppercase(),
-            hex,
-            percent.replace('%', "%25"),
-            percent.to_lowercase(),
-            percent,
-            form_encode(raw),
-            json[1..json.len() - 1].to_owned(),
-        ]);
-    }
+    let secrets = secrets.iter().map(SecretString::expose).filter(|secret| secret.len() >= SHORTEST_MASKED);
+    let mut forms: Vec<String> = secrets.flat_map(echo::forms).collect();
+    // In a URL within a URL.
+    let twice: Vec<String> =
+        forms.iter().filter(|form| form.contains('%')).map(|form| form.replace('%', "%25")).collect();
+    forms.extend(twice);
     // Longest first, so that a form within another does not leave the rest of the longer one readable.
     forms.sort_unstable_by(|a, b| b.len().cmp(&a.len()).then(a.cmp(b)));
     forms.dedup();
     let mut masked = text.to_owned();
-    for form in forms.iter().filter(|form| masked_contains(text, form)) {
+    for form in forms.iter().filter(|form| text.contains(form.as_str())) {
         masked = masked.replace(form.as_str(), &"*".repeat(form.chars().count()));
     }
     zeroize::Zeroize::zeroize(&mut forms);
     masked
-}
-
-fn masked_contains(text: &str, form: &str) -> bool {
-    !form.is_empty() && text.contains(form)
 }
 
 #[cfg(test)]
@@ -376,6 +427,52 @@ mod tests {
     #[test]
     fn a_secret_within_a_secret_leaves_nothing() {
         assert_eq!(mask_text("x abcdefgh y", &["cdef".into(), "abcdefgh".into()]), "x ******** y");
+    }
+
+    #[test]
+    fn an_echo_is_masked_however_it_is_spelled() {
+        let secrets: [SecretString; 1] = ["AbC/dEf+gH==".into()];
+        for spelled in [
+            "AbC/dEf+gH==",
+            "AbC%2FdEf%2BgH%3D%3D",
+            "AbC%2fdEf%2bgH%3d%3d",
+            "AbC%252FdEf%252BgH%253D%253D",
+            "AbC%252fdEf%252bgH%253d%253d",
+            "AbC/dEf\\u002BgH==",
+            "AbC\\/dEf+gH==",
+            "4162432f6445662b67483d3d",
+            "QWJDL2RFZitnSD09",
+        ] {
+            let stars = "*".repeat(spelled.len());
+            assert_eq!(mask_text(&format!("no {spelled}."), &secrets), format!("no {stars}."), "{spelled}");
+        }
+    }
+
+    #[test]
+    fn words_are_masked_before_they_are_cut() {
+        let secret = "0123456789abcdefghijABCDEFGHIJ9876543210";
+        let words = format!("{}{secret}", "x".repeat(WORDS_LIMIT - 20));
+        let error = OAuthError::new(ErrorClass::Rejected).words(Some(" no\n".into()), Some(words));
+        let shown = error.mask(&[secret.into()]).provider_words().unwrap_or_default();
+        assert_eq!(shown.error.as_deref(), Some("no"));
+        assert_eq!(shown.description, Some(format!("{}{}", "x".repeat(WORDS_LIMIT - 20), "*".repeat(20))));
+    }
+
+    #[test]
+    fn a_grant_without_a_person_is_not_reconnected() {
+        for proof in [Proof::Client, Proof::Assertion, Proof::Password, Proof::SubjectToken] {
+            let dead = OAuthError::new(ErrorClass::DeadGrant).status(400);
+            let problem = dead.words(Some("access_denied".into()), None).without_consent(proof).to_problem();
+            assert_eq!(problem.code, Code::TokenEndpointError);
+            let hint = problem.hint.unwrap_or_default();
+            let said = format!("{} {hint}", problem.detail);
+            assert!(said.contains("(HTTP 400)") && said.ends_with('.'), "{said}");
+            for wrong in ["Reconnect", "no longer", "said no", "refresh"] {
+                assert!(!said.contains(wrong), "{said}");
+            }
+        }
+        let other = OAuthError::new(ErrorClass::WrongClient).without_consent(Proof::Client);
+        assert_eq!(other.class, ErrorClass::WrongClient);
     }
 
     #[test]

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use super::assertion::Assertion;
 use super::authorize::{AuthorizeRequest, PkceVerifier};
 use super::client::Client;
-use super::error::{ErrorClass, OAuthError};
+use super::error::{ErrorClass, OAuthError, Proof};
 use super::request::{Params, Scope, TokenEndpoint};
 use super::rules::AnswerRules;
 use crate::dpop::DpopKey;
@@ -452,7 +452,7 @@ impl Grant {
     }
 
     /// Reads the answer to [`Grant::token_request`]. `sent_at` is from before the request was sent.
-    /// What the answer leaves out is kept from `current`.
+    /// What the answer leaves out is kept from `current`. Whoever has the request masks the error with what was sent.
     pub fn read_answer(
         &self,
         answer: &WireAnswer,
@@ -471,14 +471,28 @@ impl Grant {
                 self.endpoint().rules.read(answer, sent_at)
             }
         }
-        .map_err(|error| error.mask(&self.secrets(current)))?;
+        .map_err(|error| match self.proof() {
+            Some(proof) => error.without_consent(proof),
+            None => error,
+        })?;
         Ok(match current {
             Some(old) => token.over(old),
             None => token,
         })
     }
 
-    /// Everything that a token request of this grant may carry and nobody may see.
+    fn proof(&self) -> Option<Proof> {
+        match self {
+            Grant::ClientCredentials(_) => Some(Proof::Client),
+            Grant::JwtBearer(_) => Some(Proof::Assertion),
+            Grant::Password(_) => Some(Proof::Password),
+            Grant::TokenExchange(_) => Some(Proof::SubjectToken),
+            Grant::AuthorizationCode(_) | Grant::DeviceCode(_) => None,
+        }
+    }
+
+    /// Everything that this grant has and nobody may see. What is made for one request is in that
+    /// ([`super::secrets_in`]).
     pub fn secrets(&self, current: Option<&TokenSet>) -> Vec<SecretString> {
         let mut all: Vec<SecretString> = self.client().map(Client::secrets).unwrap_or_default();
         let endpoint = self.endpoint();

@@ -33,7 +33,7 @@ pub use grant::{
     JwtBearer, Password, Refresh, Revocation, TokenExchange,
 };
 pub use json_path::{Path, Paths};
-pub use request::{BodyForm, Scope, TokenEndpoint, TokenMethod};
+pub use request::{BodyForm, Scope, TokenEndpoint, TokenMethod, secrets_in};
 pub use rules::{AnswerForm, AnswerRules, Equals, ExpiryFormat, NamedToken, ScopeSeparator};
 
 /// Answers of token endpoints are read up to this many bytes; real ones have a few thousand.

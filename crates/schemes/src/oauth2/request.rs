@@ -10,10 +10,11 @@ use latchstring_model::{Entropy, SecretBytes, SecretString, Timestamp};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
+use super::authorize::form_decode;
 use super::client::Client;
 use super::error::OAuthError;
 use super::rules::AnswerRules;
-use crate::dpop::{DpopKey, Server};
+use crate::dpop::{DpopKey, PROOF, Server};
 use crate::wire::{WireAnswer, WireRequest};
 
 /// Where tokens are asked for, how the request is written, how the answer is read.
@@ -239,6 +240,49 @@ impl TokenEndpoint {
             && serde_json::from_slice::<Value>(&answer.body)
                 .is_ok_and(|body| body.get("error").and_then(Value::as_str) == Some("use_dpop_nonce"))
     }
+}
+
+/// Parameters that are no secret: what is asked for, by whom, and in which way. A provider's words may name them.
+const OPEN: [&str; 13] = [
+    "actor_token_type",
+    "audience",
+    "client_assertion_type",
+    "client_id",
+    "grant_type",
+    "redirect_uri",
+    "requested_token_type",
+    "resource",
+    "response_type",
+    "scope",
+    "subject_token_type",
+    "token_type_hint",
+    "username",
+];
+
+/// What a token request carries and nobody may see, as it stands there: its credentials, its proof, and every parameter
+/// that may be one. An assertion or the base64 of a client's secret is nowhere else.
+pub fn secrets_in(request: &WireRequest) -> Vec<SecretString> {
+    let header = |name: HeaderName| request.headers.get(name).and_then(|value| value.to_str().ok());
+    let credentials = header(AUTHORIZATION).map(|line| line.split_once(' ').map_or(line, |(_, rest)| rest));
+    let mut found: Vec<SecretString> =
+        credentials.into_iter().chain(header(PROOF)).map(SecretString::from).collect();
+    let body = std::str::from_utf8(request.body.expose()).unwrap_or_default();
+    if let Ok(Value::Object(fields)) = serde_json::from_str::<Value>(body) {
+        let secret = fields.iter().filter(|(name, _)| !OPEN.contains(&name.as_str()));
+        let texts = secret.flat_map(|(_, value)| match value {
+            Value::Array(items) => items.iter().filter_map(Value::as_str).collect(),
+            other => Vec::from_iter(other.as_str()),
+        });
+        found.extend(texts.map(SecretString::from));
+    } else {
+        let query = request.address.query.as_deref().unwrap_or_default();
+        let pairs = if body.is_empty() { query } else { body };
+        let secret = pairs.split('&').filter_map(|pair| pair.split_once('='));
+        let secret = secret.filter(|(name, _)| !OPEN.contains(&form_decode(name).as_str()));
+        found.extend(secret.map(|(_, value)| SecretString::new(form_decode(value))));
+    }
+    found.retain(|secret| !secret.is_empty());
+    found
 }
 
 fn header_value(name: &HeaderName, value: &SecretString) -> Result<HeaderValue, OAuthError> {

@@ -86,7 +86,7 @@ fn shown(token: &TokenSet) -> Map<String, Value> {
 }
 
 fn shown_error(error: &OAuthError) -> Map<String, Value> {
-    let words = error.provider_words().cloned().unwrap_or_default();
+    let words = error.provider_words().unwrap_or_default();
     let fields = [
         ("error", serde_json::to_value(error.class).unwrap()),
         ("word", words.error.into()),

@@ -341,10 +341,90 @@ fn an_echo_of_what_was_sent_is_masked_in_errors() {
     let echo =
         json!({"error": "invalid_grant", "error_description": "the-refresh-token of cl-secret is spent"});
     let error = grant.read_answer(&answered(400, &echo), Some(&token), NOW).err().unwrap();
-    let problem = error.to_problem();
+    assert!(!error.to_string().contains("is spent"), "no words before they are masked");
+    let problem = error.mask(&grant.secrets(Some(&token))).to_problem();
     assert_eq!(problem.code, Code::NeedsReconnect);
     assert!(problem.detail.contains("***************** of ********* is spent"), "{}", problem.detail);
     assert!(!problem.to_json().to_string().contains("secret is"));
+}
+
+fn echoed(grant: &Grant, request: &WireRequest, echo: &str) -> String {
+    let body = json!({"error": "invalid_request", "error_description": format!("bad: {echo}!")});
+    let error = grant.read_answer(&answered(400, &body), None, NOW).err().unwrap();
+    let mut secrets = grant.secrets(None);
+    secrets.extend(secrets_in(request));
+    error.mask(&secrets).provider_words().unwrap().description.unwrap()
+}
+
+/// What is made for one request is no field of the credential, and an echo like any other.
+#[test]
+fn an_echo_of_what_was_made_for_the_request_is_masked() {
+    let grant = Grant::ClientCredentials(Box::new(credentials(basic(false))));
+    let request = grant.token_request(None, NOW, &Same).unwrap();
+    let line = header(&request, "authorization").to_owned();
+    let stars = "*".repeat(line.len() - "Basic ".len());
+    assert_eq!(echoed(&grant, &request, &line), format!("bad: Basic {stars}!"));
+    assert_eq!(echoed(&grant, &request, "read write by my client:1"), "bad: read write by my client:1!");
+
+    let mut bearer = jwt_bearer();
+    bearer.client = Some(Client::new(
+        "cid",
+        ClientAuth::PrivateKeyJwt(PrivateKeyJwt {
+            key: signing_key(),
+            audience: "https://id.example.com".into(),
+            life_secs: ASSERTION_LIFE_SECS,
+            headers: Map::new(),
+            claims: Map::new(),
+        }),
+    ));
+    for (method, form) in [
+        (TokenMethod::Post, BodyForm::Form),
+        (TokenMethod::Post, BodyForm::Json),
+        (TokenMethod::Get, BodyForm::Form),
+        (TokenMethod::Post, BodyForm::Query),
+    ] {
+        (bearer.endpoint.method, bearer.endpoint.body) = (method, form);
+        bearer.endpoint.renames = [("assertion".to_owned(), "jwt".to_owned())].into();
+        let grant = Grant::JwtBearer(Box::new(bearer.clone()));
+        let request = grant.token_request(None, NOW, &Rng::new(1)).unwrap();
+        let sent = secrets_in(&request);
+        assert_eq!(sent.len(), 2, "{method:?} {form:?}: the assertion and the client's");
+        for jwt in sent {
+            assert_eq!(jwt.expose().split('.').count(), 3);
+            assert_eq!(echoed(&grant, &request, jwt.expose()), format!("bad: {}!", "*".repeat(jwt.len())));
+        }
+        assert_eq!(echoed(&grant, &request, "no such client: cid"), "bad: no such client: cid!");
+    }
+}
+
+#[test]
+fn a_refused_grant_without_a_person_is_not_told_as_a_dead_consent() {
+    let password = Password {
+        endpoint: endpoint(),
+        client: None,
+        username: "u".into(),
+        password: "p".into(),
+        scope: Scope::default(),
+    };
+    for (grant, word, says) in [
+        (
+            Grant::ClientCredentials(Box::new(credentials(basic(true)))),
+            "access_denied",
+            "allow this grant and this API",
+        ),
+        (Grant::JwtBearer(Box::new(jwt_bearer())), "invalid_grant", "this server's clock"),
+        (Grant::Password(Box::new(password)), "invalid_grant", "name and password"),
+    ] {
+        let error = grant.read_answer(&answered(400, &json!({"error": word})), None, NOW).err().unwrap();
+        assert_eq!(error.class, ErrorClass::Rejected);
+        let problem = error.to_problem();
+        assert_eq!(problem.code, Code::TokenEndpointError);
+        assert!(problem.hint.as_deref().unwrap().contains(says), "{:?}", problem.hint);
+    }
+    let consented = Grant::AuthorizationCode(Box::new(authorization_code()));
+    let error =
+        consented.read_answer(&answered(400, &json!({"error": "invalid_grant"})), None, NOW).err().unwrap();
+    assert_eq!((error.class, error.to_problem().code), (ErrorClass::DeadGrant, Code::NeedsReconnect));
 }
 
 #[test]

@@ -46,7 +46,7 @@ struct Verification {
     /// Why not: `verification_failed`, `verification_inconclusive`, `secret_missing`, …
     #[serde(skip_serializing_if = "Option::is_none")]
     code: Option<&'static str>,
-    /// `method`, `url` and `headers` as they were sent; null when nothing was.
+    /// `method`, `url` and `headers` as they were sent, of a token request also `body`; null when nothing was.
     #[schema(value_type = Option<Object>)]
     request: Option<Value>,
     /// `status`, `headers` and `body_excerpt` as they came; null when nothing did.

@@ -26,7 +26,7 @@ async fn endpoint() -> std::net::SocketAddr {
     at
 }
 
-async fn one_persons_dead_grant_is_nobody_elses(db: Db) {
+async fn what_one_person_is_refused_is_nobody_elses(db: Db) {
     let at = endpoint().await;
     let world = World::reaching(db, true, &[at]).await;
     let method = |name: &str, client: &str| {
@@ -57,7 +57,7 @@ async fn one_persons_dead_grant_is_nobody_elses(db: Db) {
         made["environments"]["production"]["status"].clone()
     };
     for path in ["each/echo", "all/echo"] {
-        assert_eq!(code(&as_bob(path).await), "needs_reconnect", "{path}");
+        assert_eq!(code(&as_bob(path).await), "token_endpoint_error", "{path}");
     }
     // Neither is marked for everybody: a refusal of what can be asked for again at any time ends nothing.
     for id in &ids {
@@ -68,10 +68,10 @@ async fn one_persons_dead_grant_is_nobody_elses(db: Db) {
 
 #[tokio::test]
 async fn sqlite() {
-    one_persons_dead_grant_is_nobody_elses(Db::Sqlite).await;
+    what_one_person_is_refused_is_nobody_elses(Db::Sqlite).await;
 }
 
 #[tokio::test]
 async fn postgres() {
-    one_persons_dead_grant_is_nobody_elses(Db::Postgres).await;
+    what_one_person_is_refused_is_nobody_elses(Db::Postgres).await;
 }

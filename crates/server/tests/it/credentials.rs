@@ -381,6 +381,17 @@ both_shops! {
         assert_eq!(good.json()["request"], json!({"method": "GET", "url": shop.up.url}), "not what is asked: that is a field");
         let own = shop.verify(&made, "production").is(200).await.text;
         assert!(own.contains("x-tenant") && own.contains("planted-site-1") && !own.contains("planted-bearer"), "{own}");
+        // Nor what the token endpoint is asked.
+        shop.up.reply("/token", 401, "application/json", "{\"error\":\"invalid_client\"}");
+        let mut tokened = shop.tokened("Tokened", "planted-scope-1");
+        tokened["verify"] = "skip".into();
+        tokened["shares"] = json!([{"project": "acme", "slug": "tokened", "grants": {"production": "production"}}]);
+        let tokened = shop.create(tokened).is(201).await.json();
+        let theirs = shop.app.post(&shop.at(&tokened, "/verify"), json!({"environment": "production"})).key(&bob.key).is(200).await;
+        assert!(!theirs.text.contains("planted-"), "{}", theirs.text);
+        assert_eq!(theirs.json()["request"], json!({"method": "POST", "url": shop.up.url}));
+        let own = shop.verify(&tokened, "production").is(200).await.json();
+        assert_eq!(own["request"]["body"], "grant_type=client_credentials&scope=planted-scope-1", "{own}");
         // A path is often a value, or the better part of a webhook's address.
         shop.up.json("/planted-prefix/planted-test", 401, json!({}));
         let moved = json!({"verify": "skip", "values": {"production": {"base_url": format!("{}/planted-prefix", shop.up.url), "test_path": "/planted-test"}}});

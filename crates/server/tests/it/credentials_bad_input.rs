@@ -223,11 +223,50 @@ both_shops! {
             assert_eq!(refused.code(), code, "{status} {body}: {}", refused.text);
             let problem = refused.json();
             assert_eq!(problem["upstream"]["status"], status, "{problem}");
-            assert!(problem["hint"].as_str().is_some_and(|hint| hint.len() > 10), "{problem}");
+            let hint = problem["hint"].as_str().unwrap();
+            assert!(hint.len() > 10 && !hint.contains("Reconnect"), "nobody signs in: {problem}");
             assert!(problem["request"]["url"].as_str().unwrap().ends_with("/token"), "{problem}");
             assert!(!refused.text.contains("planted-client-secret"));
         }
         assert_eq!((shop.count().await, shop.up.seen("/me").len()), (0, 0));
+    }
+
+    async fn a_token_request_and_its_refusal_stand_side_by_side(shop) {
+        shop.up.reply("/token", 401, "application/json", "{\"error\":\"invalid_client\",\"error_description\":\"bad header Basic {raw}\"}");
+        let problem = shop.create(shop.tokened("x", "read")).is(422).await.json();
+        let request = &problem["request"];
+        assert_eq!((&request["method"], &request["url"]), (&json!("POST"), &json!(format!("{}/token", shop.up.url))));
+        assert_eq!(request["headers"]["authorization"], "Basic …", "{problem}");
+        assert_eq!(request["headers"]["content-type"], "application/x-www-form-urlencoded");
+        assert_eq!(request["body"], "grant_type=client_credentials&scope=read");
+        let response = &problem["response"];
+        assert_eq!(response["status"], 401);
+        let stars = "*".repeat(44);
+        let wanted = json!({"content-type": "application/json", "www-authenticate": format!("Basic realm=\"for {stars}\"")});
+        assert_eq!(response["headers"], wanted);
+        let said = json!({"error": "invalid_client", "error_description": format!("bad header Basic {stars}")});
+        assert_eq!(serde_json::from_str::<Value>(response["body_excerpt"].as_str().unwrap()).unwrap(), said);
+        assert!(problem["detail"].as_str().unwrap().contains(&format!("bad header Basic {stars}")), "{problem}");
+        // In the body, where the method puts the client there.
+        let mut post = shop.tokened("x", "read");
+        post["values"]["production"]["client_auth"] = "post".into();
+        let request = shop.create(post).is(422).await.json()["request"].clone();
+        assert_eq!(request["body"], "grant_type=client_credentials&scope=read&client_id=…&client_secret=…");
+        assert!(request["headers"]["authorization"].is_null());
+    }
+
+    async fn a_refused_assertion_is_not_told_as_a_dead_consent(shop) {
+        shop.up.reply("/token", 400, "application/json", "{\"error\":\"invalid_grant\"}");
+        let body = json!({"name": "x", "connector": "http", "auth_method": "oauth2_jwt_bearer", "values": {"production": {
+            "base_url": shop.up.url, "token_url": format!("{}/token", shop.up.url), "client_id": "latch", "subject": "ada",
+            "audience": "https://id.example.com", "private_key": {"generate": "ec256"}, "algorithm": "ES256", "test_path": "/me"}},
+            "verify": "skip", "shares": [{"project": "acme", "grants": {"production": "production"}}]});
+        let made = shop.create(body).is(201).await.json();
+        let report = shop.verify(&made, "production").is(200).await.json();
+        assert!(report["hint"].as_str().unwrap().contains("Compare client id, subject, audience and key"), "{report}");
+        assert!(report["explanation"].as_str().unwrap().contains("does not accept the assertion (HTTP 400)"), "{report}");
+        let shown = report["request"]["body"].as_str().unwrap();
+        assert_eq!(shown, "grant_type=urn%3Aietf%3Aparams%3Aoauth%3Agrant-type%3Ajwt-bearer&assertion=…");
     }
 
     async fn a_secret_in_a_value_needs_a_project_and_an_editor(shop) {

@@ -172,8 +172,13 @@ async fn answer(State(inner): State<Arc<Inner>>, request: Request<Body>) -> Resp
         .replace("{hex}", &hex(secret))
         .replace("{url}", &url(secret))
         .replace("{body}", &body.replace('"', ""));
-    (StatusCode::from_u16(reply.status).unwrap(), [("content-type", reply.kind), ("x-echo", secret)], text)
-        .into_response()
+    let headers = [("content-type", reply.kind), ("x-echo", secret)];
+    let mut answer = (StatusCode::from_u16(reply.status).unwrap(), headers, text).into_response();
+    if reply.status == 401 && path == "/token" {
+        let challenge = format!("Basic realm=\"for {secret}\"");
+        answer.headers_mut().insert("www-authenticate", challenge.parse().unwrap());
+    }
+    answer
 }
 
 pub fn hex(text: &str) -> String {
