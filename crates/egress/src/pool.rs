@@ -344,14 +344,16 @@ impl Inner {
             // Who waited as long as an attempt may take need not make one more.
             let turn = tokio::time::timeout(limits.connect + limits.handshake, slot.opening.lock()).await;
             let Ok(turn) = turn else { return Err(EgressError::Timeout { stage: Stage::Connect }) };
-            while !fresh {
-                if let Some(conn) = self.warm(slot, permit) {
-                    return Ok(conn);
+            if !fresh {
+                loop {
+                    if let Some(conn) = self.warm(slot, permit) {
+                        return Ok(conn);
+                    }
+                    if !self.is_yet_to_say(slot, permit) {
+                        break;
+                    }
+                    sleep(LOOK_EVERY).await;
                 }
-                if !self.is_yet_to_say(slot, permit) {
-                    break;
-                }
-                sleep(LOOK_EVERY).await;
             }
             if slot.each_its_own.load(Ordering::Relaxed) { None } else { Some(turn) }
         };
