@@ -214,6 +214,11 @@ impl ResponseBody {
         reading.settle();
         Self(Box::new(reading))
     }
+
+    /// All bytes are here. Over HTTP/2 a server may say the end by itself, later, and trailers may come before it.
+    pub fn is_whole(&self) -> bool {
+        self.0.incoming.is_end_stream() || self.0.incoming.size_hint().exact() == Some(0)
+    }
 }
 
 impl Reading {

@@ -168,11 +168,9 @@ impl Body for AnswerBody {
             };
             match frame.into_data() {
                 Ok(data) => {
-                    // Over HTTP/2 the end comes by itself where a server says it late, and trailers may come before it.
                     let last = body.is_end_stream();
-                    let whole = last || body.size_hint().exact() == Some(0);
                     let pass = match mask {
-                        Some(mask) => mask.feed(data, whole),
+                        Some(mask) => mask.feed(data, body.is_whole()),
                         None => data,
                     };
                     *ended = last;

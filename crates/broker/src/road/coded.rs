@@ -271,7 +271,7 @@ pub(super) struct CodedBody {
     /// What the head called its connection's own.
     named: Vec<HeaderName>,
     trailers: Option<Frame<Bytes>>,
-    /// All bytes are here and searched; over HTTP/2 trailers may come yet, or nothing but the end.
+    /// All bytes are here and searched; trailers may come yet, or nothing but the end.
     whole: bool,
     /// Nothing more comes from the upstream, and all that came is searched.
     ended: bool,
@@ -318,7 +318,7 @@ impl CodedBody {
                 }
                 if self.body.is_end_stream() {
                     self.end();
-                } else if self.body.size_hint().exact() == Some(0) {
+                } else if self.body.is_whole() {
                     self.whole = true;
                     self.sift.finish(&mut self.ready);
                 }
