@@ -10,12 +10,11 @@ use flate2::Compression;
 use flate2::write::GzEncoder;
 use http::{Request, Response};
 use http_body_util::Empty;
-use hyper_util::rt::{TokioExecutor, TokioIo};
 use latchstring_testkit::{TestApp, eventually};
 use serde_json::{Value, json};
 use tokio_rustls::TlsAcceptor;
 
-use crate::support::{Authority, RawServer, app, setup};
+use crate::support::{Authority, RawServer, app, connect_h2, setup};
 
 const TOKEN: &str = "the-token-of-this-test";
 
@@ -146,14 +145,7 @@ fn no_call_is_left_without_an_end() {
             }
             assert!(round < 2_000, "calls reach the API");
             // One for a few calls: a connection with more that are taken back at once is closed.
-            let stream = tokio::net::TcpStream::connect(authority).await.unwrap();
-            let (sender, connection) = hyper::client::conn::http2::handshake::<_, _, Empty<Bytes>>(
-                TokioExecutor::new(),
-                TokioIo::new(stream),
-            )
-            .await
-            .unwrap();
-            tokio::spawn(connection);
+            let sender = connect_h2::<Empty<Bytes>>(authority).await;
             let mut calls = Vec::new();
             for _ in 0..10 {
                 let (mut sender, ask) = (sender.clone(), Arc::clone(&ask));

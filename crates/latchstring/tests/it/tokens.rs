@@ -7,13 +7,14 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use http::Request;
 use http_body_util::{BodyExt, Full};
-use hyper_util::rt::{TokioExecutor, TokioIo};
 use latchstring_testkit::jwt::KeyPair;
 use latchstring_testkit::postgres::Postgres;
 use latchstring_testkit::{AppSetup, OidcProvider, TestApp, eventually, figure, long};
 use serde_json::{Value, json};
 
-use crate::support::{Authority, RawServer, Seen, Upstream, app, json_reply, localhost, reply, setup};
+use crate::support::{
+    Authority, RawServer, Seen, Upstream, app, connect_h2, json_reply, localhost, reply, setup,
+};
 
 fn client(oidc: &OidcProvider, base: &str) -> Value {
     json!({
@@ -32,14 +33,7 @@ pub(crate) fn burst(apps: &[&TestApp], target: &str, calls: usize) -> Vec<(u16, 
         let mut senders = Vec::new();
         for at in 0..CONNECTIONS {
             let app = apps[at % apps.len()];
-            let stream = tokio::net::TcpStream::connect(app.authority()).await.unwrap();
-            let (sender, connection) = hyper::client::conn::http2::handshake::<_, _, Full<Bytes>>(
-                TokioExecutor::new(),
-                TokioIo::new(stream),
-            )
-            .await
-            .unwrap();
-            tokio::spawn(connection);
+            let sender = connect_h2::<Full<Bytes>>(app.authority()).await;
             senders.push((sender, app));
         }
         let mut open = Vec::new();

@@ -11,11 +11,12 @@ use flate2::write::GzEncoder;
 use http::{HeaderMap, HeaderName, HeaderValue, Request, Response};
 use http_body_util::{BodyExt, Collected};
 use hyper::body::{Body, Frame};
-use hyper_util::rt::{TokioExecutor, TokioIo};
 use latchstring_testkit::{TestApp, eventually};
 use serde_json::json;
 
-use crate::support::{Authority, RawServer, Seen, Upstream, app, exchange, head, localhost, setup, split};
+use crate::support::{
+    Authority, RawServer, Seen, Upstream, app, connect_h2, exchange, head, localhost, setup, split,
+};
 
 const TOKEN: &str = "the-token-of-this-test";
 
@@ -61,10 +62,7 @@ fn over_h2(app: &TestApp, target: &str, trailers: &[(&'static str, &'static str)
         .collect();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(async {
-        let stream = tokio::net::TcpStream::connect(app.authority()).await.unwrap();
-        let (mut sender, connection) =
-            hyper::client::conn::http2::handshake(TokioExecutor::new(), TokioIo::new(stream)).await.unwrap();
-        tokio::spawn(connection);
+        let mut sender = connect_h2(app.authority()).await;
         let body = if fields.is_empty() { Sent(Vec::new()) } else { frames("body", fields) };
         let request = Request::post(format!("{}/proxy/{target}", app.url))
             .header("latchstring-key", app.key())

@@ -10,7 +10,8 @@ use latchstring_testkit::TestApp;
 use serde_json::json;
 
 use crate::support::{
-    Authority, RawServer, Upstream, app, connect, exchange, head, localhost, read_head, reply, setup, split,
+    Authority, RawServer, Upstream, app, connect, connect_h2, exchange, head, localhost, read_head, reply,
+    setup, split,
 };
 
 fn with_bearer(app: &TestApp, base: &str) {
@@ -443,10 +444,7 @@ fn trailers_pass_both_ways() {
 fn h2_calls(app: &TestApp, targets: &[&str]) -> Vec<(http::response::Parts, Bytes)> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(async {
-        let stream = tokio::net::TcpStream::connect(app.authority()).await.unwrap();
-        let (sender, connection) =
-            hyper::client::conn::http2::handshake(TokioExecutor::new(), TokioIo::new(stream)).await.unwrap();
-        tokio::spawn(connection);
+        let sender = connect_h2(app.authority()).await;
         let calls = targets.iter().map(|target| {
             let mut sender = sender.clone();
             let request = Request::post(format!("{}/proxy/{target}", app.url))
